@@ -1,0 +1,81 @@
+//! One HTTP request and what we learn about it until its answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Extensions, Method, StatusCode};
+
+use crate::authority::Authority;
+use crate::body::Body;
+use crate::headers::Headers;
+use crate::router::{Captures, Path};
+
+/// One HTTP request on its way down, with what each room has learnt about it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The method, as received.
+    pub method: Method,
+    /// The normalised path: what is routed is what is forwarded. Filters replace it.
+    pub path: Path,
+    /// The query without its `?`, byte for byte as received; `None` where there was no `?`.
+    pub query: Option<Bytes>,
+    /// Whom the request is for; `None` only from HTTP/1.0 clients that name nobody.
+    pub authority: Option<Authority>,
+    /// The header fields as received (then as filters leave them), hop-by-hop ones included.
+    pub headers: Headers,
+    /// The request body; empty for an upgrade.
+    pub body: Body,
+    /// Whether the client asks for a WebSocket: GET, HTTP/1.1, `Connection: upgrade` and
+    /// `Upgrade: websocket`.
+    pub upgrade: bool,
+    /// From where it came.
+    pub origin: Arc<Downstream>,
+    /// The client's address: the peer's, or the right-most untrusted one that trusted proxies name.
+    pub client: IpAddr,
+    /// What the route's patterns captured.
+    pub captures: Captures,
+    /// Room for what filters tell each other, by type.
+    pub extensions: Extensions,
+}
+
+/// The connection on which exchanges arrive, as far as they need to know it.
+#[derive(Debug)]
+pub struct Downstream {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The peer's address: a client's, or that of a proxy in front of us.
+    pub peer: SocketAddr,
+    /// Our own address on this connection.
+    pub local: SocketAddr,
+    /// Whether the connection came through TLS.
+    pub secure: bool,
+    /// Whether the peer is one of `trusted_proxies`.
+    pub trusted: bool,
+}
+
+/// An answer on its way up.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status; codes that HTTP has no name for pass as they are.
+    pub status: StatusCode,
+    /// The upstream's reason phrase, where it is not the usual one.
+    pub reason: Option<Bytes>,
+    /// Its header fields, without hop-by-hop ones and without framing.
+    pub headers: Headers,
+    /// Its body.
+    pub body: Body,
+}
+
+impl Answer {
+    /// An answer with `status` and nothing else.
+    #[must_use]
+    pub fn new(status: StatusCode) -> Self {
+        Self {
+            status,
+            reason: None,
+            headers: Headers::new(),
+            body: Body::empty(),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The pipeline.
+/// placeholder
+#[derive(Debug, Clone)]
+pub enum FilterPlan {}

@@ -1,0 +1,1 @@
+//! The test kit: a gateway, scripted upstreams and raw clients over real sockets.
