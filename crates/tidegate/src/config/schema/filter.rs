@@ -1,0 +1,147 @@
+//! `filters`: what is done to a request and its answer, in the order of the list.
+
+use http::HeaderValue;
+
+use super::super::error::Problems;
+use super::super::value;
+use super::super::yaml::{Choice, Located, Quoted, Spot};
+use super::located;
+use crate::headers::FieldName;
+
+const MOST_SEGMENTS: u32 = 64;
+const NAMES: [&str; 9] = [
+    "strip_prefix",
+    "prefix_path",
+    "rewrite_path",
+    "set_request_header",
+    "add_request_header",
+    "remove_request_header",
+    "set_response_header",
+    "add_response_header",
+    "remove_response_header",
+];
+
+/// One filter as written.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum Filter {
+    StripPrefix(usize),
+    PrefixPath(Located<String>),
+    RewritePath {
+        regex: Located<String>,
+        to: Located<String>,
+    },
+    SetHeader(Side, Vec<Line>),
+    AddHeader(Side, Vec<Line>),
+    RemoveHeader(Side, Vec<FieldName>),
+}
+
+/// Whose header fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Side {
+    Request,
+    Response,
+}
+
+/// One header line to write.
+pub(in crate::config) type Line = (FieldName, HeaderValue);
+
+impl Filter {
+    pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<Self> {
+        let choice = spot.choice(problems)?;
+        if !NAMES.contains(&choice.name) {
+            choice.unknown(problems, "filter", NAMES);
+            return None;
+        }
+        let argument = choice.need_argument(problems)?;
+        Some(match choice.name {
+            "strip_prefix" => {
+                Self::StripPrefix(argument.whole(problems, 1..=MOST_SEGMENTS)? as usize)
+            }
+            "prefix_path" => Self::PrefixPath(text(&argument, problems)?),
+            "rewrite_path" => read_rewrite(&argument, problems)?,
+            _ => return read_header_filter(&choice, &argument, problems),
+        })
+    }
+}
+
+fn read_header_filter(
+    choice: &Choice<'_>,
+    argument: &Spot<'_>,
+    problems: &mut Problems,
+) -> Option<Filter> {
+    let side = match choice.name.contains("_request_") {
+        true => Side::Request,
+        false => Side::Response,
+    };
+    Some(match choice.name.split('_').next() {
+        Some("set") => Filter::SetHeader(side, read_lines(argument, Count::One, problems)),
+        Some("add") => Filter::AddHeader(side, read_lines(argument, Count::Any, problems)),
+        _ => {
+            let names = argument.one_or_many(problems);
+            let names = names.iter();
+            let names = names.filter_map(|spot| spot.value(problems, value::field_name));
+            Filter::RemoveHeader(side, names.collect())
+        }
+    })
+}
+
+fn read_rewrite(spot: &Spot<'_>, problems: &mut Problems) -> Option<Filter> {
+    let mut fields = spot.fields(problems)?;
+    let example = "regex: \"^/a/(.*)$\"";
+    let regex = fields.need("regex", example, problems);
+    let regex = regex.and_then(|spot| text(&spot, problems));
+    let to = fields.need("to", "to: \"/b/$1\"", problems);
+    let to = to.and_then(|spot| text(&spot, problems));
+    fields.finish(problems);
+    Some(Filter::RewritePath {
+        regex: regex?,
+        to: to?,
+    })
+}
+
+/// How many values one header may be given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    One,
+    Any,
+}
+
+fn read_lines(spot: &Spot<'_>, count: Count, problems: &mut Problems) -> Vec<Line> {
+    let entries = spot.entries(problems);
+    if entries.is_empty() && spot.is_map() {
+        problems.suggest(
+            &spot.place(),
+            "no header is named",
+            "write `{ X-Name: value }`",
+        );
+    }
+    let mut lines: Vec<Line> = Vec::new();
+    for (name, spot) in entries {
+        let field = match value::field_name(name.value) {
+            Ok(field) if lines.iter().any(|(other, _)| *other == field) => {
+                let message = format!("{} is named twice", Quoted(name.value));
+                problems.suggest(&name.place, message, "header names have no case");
+                continue;
+            }
+            Ok(field) => field,
+            Err(fault) => {
+                problems.fault(&name.place, fault);
+                continue;
+            }
+        };
+        let values = match count {
+            Count::One => vec![spot],
+            Count::Any => spot.one_or_many(problems),
+        };
+        for spot in values {
+            if let Some(value) = spot.value(problems, value::field_value) {
+                lines.push((field.clone(), value));
+            }
+        }
+    }
+    lines
+}
+
+fn text(spot: &Spot<'_>, problems: &mut Problems) -> Option<Located<String>> {
+    located(spot, problems, |text| Ok(text.to_owned()))
+}
