@@ -163,8 +163,11 @@ impl Problems {
 
     /// What was collected, in the order of `file`, and other sources behind it.
     pub(super) fn into_sorted(mut self, file: &str) -> Vec<ConfigError> {
-        self.0
-            .sort_by_key(|error| (&*error.file != file, error.position));
+        self.0.sort_by(|one, other| {
+            let key =
+                |error: &ConfigError| (&*error.file != file, error.file.clone(), error.position);
+            key(one).cmp(&key(other))
+        });
         self.0
     }
 

@@ -23,7 +23,7 @@ mod yaml;
 use std::path::Path;
 use std::sync::Arc;
 
-use error::Problems;
+use error::{Place, Problems};
 use schema::Root;
 use yaml::Spot;
 
@@ -109,11 +109,21 @@ impl Config {
             .and_then(|root| link::link(root, &mut problems));
         match plan {
             Some(plan) if problems.is_empty() => Ok(plan),
-            _ => Err(problems.into_errors(&self.file)),
+            _ => {
+                if problems.is_empty() {
+                    let place = Place::file(&self.file);
+                    problems.add(
+                        &place,
+                        "a fault of ours: it cannot be linked; please report it",
+                    );
+                }
+                Err(problems.into_errors(&self.file))
+            }
         }
     }
 
-    /// What is doubtful, though it does not keep a gateway from starting.
+    /// What is doubtful, though it does not keep a gateway from starting. Where there are errors,
+    /// some of these follow from them alone: show them for valid configurations.
     #[must_use]
     pub fn warnings(&self) -> Vec<ConfigError> {
         let mut problems = Problems::default();

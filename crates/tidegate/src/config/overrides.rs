@@ -151,7 +151,7 @@ fn item<'t>(
     }
     items.get_mut(index).ok_or_else(|| {
         Fault::new(format!(
-            "this variable fits nothing: {} has {len} items, so there is no item {index}",
+            "this variable fits nothing: {} has no item {index}",
             Quoted(path)
         ))
         .suggest(format!("the next item to add is {len}"))
@@ -312,7 +312,7 @@ mod tests {
             said("services: {chat: {}}", "TIDEGATE__SERVICES__CHTA__BALANCE"),
             "TIDEGATE__SERVICES__CHTA__BALANCE: this variable fits nothing: `services` has no `chta` (did you mean `chat`?)"
         );
-        assert!(said("a: [1]", "TIDEGATE__A__2").contains("`a` has 1 items"));
+        assert!(said("a: [1]", "TIDEGATE__A__2").contains("`a` has no item 2 (the next"));
         assert!(said("a: [1]", "TIDEGATE__A__99999999999999999999").contains("fits nothing"));
         assert!(said("a: 1", "TIDEGATE__A__B").contains("`a` is a single value"));
         assert!(said("a: 1", "TIDEGATE__").contains("empty step"));

@@ -123,7 +123,7 @@ fn read_endpoints(spot: &Spot<'_>, problems: &mut Problems) -> Vec<Endpoint> {
         .map(|spot| read_endpoint(spot, problems))
         .collect();
     let is_weighted = |endpoint: &&Written| endpoint.weight.is_some();
-    let is_unweighted = |endpoint: &&Written| endpoint.weight.is_none();
+    let is_unweighted = |endpoint: &&Written| endpoint.weight.is_none() && endpoint.url.is_some();
     if let (Some(_), Some(bare)) = (
         written.iter().find(is_weighted),
         written.iter().find(is_unweighted),

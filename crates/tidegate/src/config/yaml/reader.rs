@@ -87,7 +87,7 @@ impl<'t> Spot<'t> {
             problems.suggest(
                 &self.place(),
                 "the list is empty",
-                "leave the key out or add an item",
+                "write at least one item",
             );
         }
         items
@@ -381,8 +381,8 @@ mod tests {
         assert_eq!(
             said,
             [
-                "t:1:3: nmae: unknown key (there is: name, path)",
-                "t:1:12: zzz: unknown key (there is: name, path)",
+                "t:1:3: nmae: unknown key (one of: name, path)",
+                "t:1:12: zzz: unknown key (one of: name, path)",
             ]
         );
     }

@@ -37,7 +37,7 @@ pub(in crate::config) fn did_you_mean<'a>(
     }
     let listed: Vec<_> = all.iter().take(LISTED).copied().collect();
     let more = if all.len() > LISTED { ", ..." } else { "" };
-    Some(format!("there is: {}{more}", listed.join(", ")))
+    Some(format!("one of: {}{more}", listed.join(", ")))
 }
 
 /// Case and the choice between `-` and `_` are not what makes a different word.
@@ -69,7 +69,7 @@ mod tests {
     fn without_a_slip_the_choices_are_listed() {
         assert_eq!(
             did_you_mean("zzz", ["keep", "rewrite"]).unwrap(),
-            "there is: keep, rewrite"
+            "one of: keep, rewrite"
         );
         assert_eq!(did_you_mean("zzz", []), None);
     }
