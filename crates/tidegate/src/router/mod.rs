@@ -1,10 +1,12 @@
 //! The router.
+
+mod captures;
+mod escape;
+mod path;
+
+pub use captures::Captures;
+pub use path::{Path, PathError};
+
 /// placeholder
 #[derive(Debug, Clone)]
 pub struct Matcher;
-/// placeholder
-#[derive(Debug, Clone, Default)]
-pub struct Captures;
-/// placeholder
-#[derive(Debug, Clone)]
-pub struct Path;
