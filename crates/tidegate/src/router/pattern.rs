@@ -21,6 +21,7 @@ use super::{Captures, Path, WholeRegex, escape};
 /// | `/**` | everything |
 ///
 /// Literal text is normalised as a path is, and compares with it whatever the spelling of escapes.
+/// In a regex a brace that is not one of a pair is written `\{` or `\}`.
 #[derive(Clone)]
 pub struct PathPattern {
     written: Box<str>,

@@ -216,7 +216,9 @@ fn literal(piece: Piece<'_>) -> Result<Box<str>, PatternError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::router::{PathError, PathPattern, PatternError};
+    use proptest::prelude::*;
+
+    use crate::router::{Captures, Path, PathError, PathPattern, PatternError};
 
     fn refused(text: &str) -> PatternError {
         PathPattern::parse(text).unwrap_err()
@@ -302,5 +304,26 @@ mod tests {
     #[test]
     fn columns_count_bytes() {
         assert_eq!(refused("/é*").to_string().find("column 4"), Some(0));
+    }
+
+    fn tricky() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "/", "/", "{", "}", "{x}", "{*y}", "{z:.}", "*", "**", ":", "a", "é", "%c3", "%a9",
+            "%2f", "%", "\\", "[", ".",
+        ]);
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| format!("/{}", pieces.concat()))
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_a_pattern_or_an_error(pattern in tricky(), path in tricky()) {
+            let pattern = PathPattern::parse(&pattern);
+            let path = Path::normalise(path.as_bytes());
+            if let (Ok(pattern), Ok(path)) = (pattern, path) {
+                let mut captures = Captures::default();
+                let matched = pattern.matches(&path, &mut captures);
+                prop_assert_eq!(captures.len(), if matched { pattern.names().count() } else { 0 });
+            }
+        }
     }
 }
