@@ -39,6 +39,10 @@ pub struct Exchange {
     pub extensions: Extensions,
 }
 
+/// The path of an exchange before a filter replaced it; kept in its extensions.
+#[derive(Clone)]
+struct OriginalPath(Path);
+
 impl Exchange {
     /// What the router looks at.
     #[must_use]
@@ -51,6 +55,21 @@ impl Exchange {
             upgrade: self.upgrade,
             secure: self.origin.secure,
         }
+    }
+
+    /// Replaces the path that is forwarded, and remembers the one that was asked for.
+    pub fn replace_path(&mut self, path: Path) {
+        let original = std::mem::replace(&mut self.path, path);
+        self.extensions
+            .get_or_insert_with(|| OriginalPath(original));
+    }
+
+    /// The path that the client asked for, whatever filters made of it by [`Self::replace_path`].
+    #[must_use]
+    pub fn original_path(&self) -> &Path {
+        self.extensions
+            .get::<OriginalPath>()
+            .map_or(&self.path, |OriginalPath(path)| path)
     }
 }
 
