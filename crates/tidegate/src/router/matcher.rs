@@ -65,7 +65,7 @@ impl Matcher {
     /// Whether `request` fulfils every condition; if so, what its path gave is added to `captures`,
     /// else they stay as they were.
     ///
-    /// An upgrade with another method than GET is for the router to refuse.
+    /// An upgrade with another method than GET is for [`super::Router::route`] to refuse.
     #[must_use]
     pub fn matches(&self, request: &RequestView<'_>, captures: &mut Captures) -> bool {
         let before = captures.len();

@@ -1,7 +1,7 @@
 //! The router: which route a request takes.
 //!
 //! A [`RequestView`] of each exchange enters, before anything else has looked at the request; the
-//! first `Route` whose [`Matcher`] holds leaves, with what the path gave to its pattern
+//! first [`Route`] whose [`Matcher`] holds leaves, with what the path gave to its pattern
 //! ([`Captures`]), or a [`RouteError`] that knows how near the request came. No I/O, no clock and
 //! no state: the same request always takes the same route, and the command line can ask for the
 //! reasons ([`explain`]).
@@ -17,6 +17,8 @@ mod regex;
 #[cfg(test)]
 mod testing;
 
+use std::sync::Arc;
+
 use http::Method;
 
 pub use captures::Captures;
@@ -29,7 +31,25 @@ pub use regex::WholeRegex;
 
 use crate::authority::Authority;
 use crate::headers::Headers;
+use crate::pipeline::Pipeline;
 use matcher::NearMiss;
+
+/// The routes, in the order in which they are tried.
+#[derive(Debug, Default)]
+pub struct Router {
+    routes: Vec<Arc<Route>>,
+}
+
+/// The rule which picks a pipeline and a target.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name, unique among the routes.
+    pub name: Arc<str>,
+    /// What a request must be like.
+    pub matcher: Matcher,
+    /// What is done to it.
+    pub pipeline: Arc<Pipeline>,
+}
 
 /// What the router looks at, borrowed from an exchange.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +84,37 @@ pub enum RouteError {
     /// There is something, but for WebSockets alone (426).
     #[error("this path takes WebSocket upgrades only")]
     UpgradeRequired,
+}
+
+impl Router {
+    /// A router that tries `routes` in this order.
+    #[must_use]
+    pub fn new(routes: Vec<Arc<Route>>) -> Self {
+        Self { routes }
+    }
+
+    /// The routes, in order.
+    #[must_use]
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// The first route whose conditions all hold, and what it captured.
+    ///
+    /// An upgrade that is not a GET takes none, wherever it is for: it is a 405 with `Allow: GET`.
+    pub fn route(&self, request: &RequestView<'_>) -> Result<(Arc<Route>, Captures), RouteError> {
+        if !request.is_impossible_upgrade() {
+            let mut captures = Captures::default();
+            for route in &self.routes {
+                if route.matcher.matches(request, &mut captures) {
+                    return Ok((Arc::clone(route), captures));
+                }
+            }
+        }
+        // Only now: the way of a request that is served pays nothing for those that are not.
+        let matchers = self.routes.iter().map(|route| &route.matcher);
+        Err(RouteError::of(matchers, request))
+    }
 }
 
 impl RequestView<'_> {
@@ -116,4 +167,138 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Request, matcher};
+    use super::*;
+
+    fn router<const N: usize>(matchers: [(&str, Matcher); N]) -> Router {
+        let route = |(name, matcher): (&str, Matcher)| {
+            Arc::new(Route {
+                name: name.into(),
+                matcher,
+                pipeline: Arc::new(Pipeline::default()),
+            })
+        };
+        Router::new(matchers.into_iter().map(route).collect())
+    }
+
+    fn websocket(pattern: &str) -> Matcher {
+        Matcher {
+            upgrade: true,
+            ..matcher(pattern)
+        }
+    }
+
+    fn methods(pattern: &str, methods: &[Method]) -> Matcher {
+        Matcher {
+            methods: methods.to_vec(),
+            ..matcher(pattern)
+        }
+    }
+
+    fn taken(router: &Router, request: &Request) -> Result<String, RouteError> {
+        let (route, _captures) = router.route(&request.view())?;
+        Ok(route.name.to_string())
+    }
+
+    fn not_allowed(allow: &[Method]) -> RouteError {
+        let allow = allow.to_vec();
+        RouteError::MethodNotAllowed { allow }
+    }
+
+    #[test]
+    fn the_first_full_match_is_taken_with_its_captures() {
+        let router = router([("one", matcher("/a/{x}")), ("two", matcher("/a/**"))]);
+        let request = Request::get("/a/7");
+        let (route, captures) = router.route(&request.view()).unwrap();
+        assert_eq!(&*route.name, "one");
+        assert_eq!(captures.get("x"), Some("7"));
+        assert_eq!(taken(&router, &Request::get("/a/7/8")).unwrap(), "two");
+        assert_eq!(
+            taken(&router, &Request::get("/b")),
+            Err(RouteError::NotFound)
+        );
+    }
+
+    #[test]
+    fn one_path_serves_plain_requests_and_websockets() {
+        let router = router([("ws", websocket("/x")), ("plain", matcher("/x"))]);
+        assert_eq!(taken(&router, &Request::get("/x")).unwrap(), "plain");
+        assert_eq!(taken(&router, &Request::get("/x").upgrade()).unwrap(), "ws");
+    }
+
+    #[test]
+    fn a_plain_route_listed_first_takes_upgrades_too() {
+        // A-031: a route that does not ask for an upgrade still forwards one.
+        let router = router([("plain", matcher("/x")), ("ws", websocket("/x"))]);
+        assert_eq!(taken(&router, &Request::get("/x")).unwrap(), "plain");
+        let upgrade = Request::get("/x").upgrade();
+        assert_eq!(taken(&router, &upgrade).unwrap(), "plain");
+    }
+
+    #[test]
+    fn a_plain_request_below_ws_takes_the_http_route() {
+        let router = router([("ws", websocket("/ws/**")), ("http", matcher("/**"))]);
+        assert_eq!(taken(&router, &Request::get("/ws/info")).unwrap(), "http");
+    }
+
+    #[test]
+    fn a_plain_request_on_a_websocket_route_needs_an_upgrade() {
+        let router = router([("ws", websocket("/ws"))]);
+        for method in ["GET", "POST"] {
+            let request = Request::get("/ws").method(method);
+            assert_eq!(taken(&router, &request), Err(RouteError::UpgradeRequired));
+        }
+    }
+
+    #[test]
+    fn allow_is_the_union_over_the_routes_missed_by_method_alone() {
+        let router = router([
+            ("one", methods("/a", &[Method::PUT, Method::GET])),
+            ("two", methods("/a", &[Method::GET, Method::DELETE])),
+            ("elsewhere", methods("/b", &[Method::PATCH])),
+        ]);
+        let request = Request::get("/a").method("POST");
+        assert_eq!(
+            taken(&router, &request),
+            Err(not_allowed(&[Method::PUT, Method::GET, Method::DELETE]))
+        );
+    }
+
+    #[test]
+    fn the_nearest_miss_decides() {
+        let get_socket = Matcher {
+            methods: vec![Method::GET],
+            ..websocket("/a")
+        };
+        let both = router([
+            ("post", methods("/a", &[Method::POST])),
+            ("ws", get_socket.clone()),
+        ]);
+        assert_eq!(
+            taken(&both, &Request::get("/a")),
+            Err(RouteError::UpgradeRequired)
+        );
+        assert_eq!(
+            taken(&both, &Request::get("/a").method("PUT")),
+            Err(not_allowed(&[Method::POST]))
+        );
+        let alone = router([("ws", get_socket)]);
+        assert_eq!(
+            taken(&alone, &Request::get("/a").method("PUT")),
+            Err(RouteError::UpgradeRequired)
+        );
+    }
+
+    #[test]
+    fn an_upgrade_that_is_not_a_get_is_refused_whatever_the_route() {
+        let router = router([("all", matcher("/a"))]);
+        for path in ["/a", "/nowhere"] {
+            let request = Request::get(path).method("POST").upgrade();
+            assert_eq!(taken(&router, &request), Err(not_allowed(&[Method::GET])));
+        }
+    }
 }
