@@ -3,12 +3,13 @@
 //! After a change that is meant, `TIDEGATE_BLESS=1 cargo test -p tidegate --test golden` writes
 //! the expectations anew; read the diff.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidegate::config::plan::TargetPlan;
 use tidegate::config::{Config, Environment};
 
 #[test]
@@ -46,6 +47,26 @@ fn each_sample_is_valid_and_beyond_doubt() {
         }
         assert_eq!(config.warnings(), [], "{}", file.display());
     }
+}
+
+#[test]
+fn the_full_sample_shows_the_defaults() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/full.yaml");
+    let plan = Config::from_file(file).unwrap().resolve().unwrap();
+    let [written, silent] = &plan.services[..] else {
+        unreachable!("full.yaml has two services");
+    };
+    assert_eq!(written.connect_timeout, silent.connect_timeout);
+    assert_eq!(written.handshake_timeout, silent.handshake_timeout);
+    assert_eq!(written.response_timeout, silent.response_timeout);
+    assert_eq!(written.max_idle, silent.max_idle);
+    assert_eq!(written.idle_timeout, silent.idle_timeout);
+    let [TargetPlan::Proxy(written), TargetPlan::Proxy(silent)] =
+        [&plan.routes[0].target, &plan.routes[1].target];
+    assert_eq!(written.host, silent.host);
+    assert_eq!(written.origin, silent.origin);
+    let (written, silent) = (&written.websocket, &silent.websocket);
+    assert_eq!(format!("{written:?}"), format!("{silent:?}"));
 }
 
 /// A file whose first lines are `#env NAME=value` is read with these variables.

@@ -90,7 +90,7 @@ fn link_route(route: &Route, services: &Services, problems: &mut Problems) -> Op
     let filters: Vec<_> = route
         .filters
         .iter()
-        .map(|filter| compile::filter(filter, problems))
+        .map(|filter| compile::filter(filter, matcher.as_ref(), problems))
         .collect();
     let proxy = route
         .proxy
@@ -99,7 +99,7 @@ fn link_route(route: &Route, services: &Services, problems: &mut Problems) -> Op
     Some(RoutePlan {
         name: route.name.as_ref()?.value.as_str().into(),
         matcher: matcher?,
-        filters: filters.into_iter().collect::<Option<_>>()?,
+        filters: filters.into_iter().collect::<Option<Vec<_>>>()?.concat(),
         target: TargetPlan::Proxy(proxy?),
     })
 }

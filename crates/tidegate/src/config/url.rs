@@ -7,6 +7,7 @@ use super::error::Fault;
 use super::yaml::{Quoted, nearest};
 use crate::authority::Authority;
 use crate::headers::is_token_byte;
+use crate::router::Path;
 
 /// Where an endpoint is: its authority (always with a port), and the path before every request
 /// path, without the slash at its end.
@@ -52,48 +53,24 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointUrl, Fault> {
     if authority.port() == Some(0) {
         return Err(fault("port 0 cannot be connected to"));
     }
-    let path = path.strip_suffix('/').unwrap_or(path);
-    base_path(path).map_err(|what| fault(&what))?;
-    Ok(EndpointUrl {
-        authority,
-        path: path.into(),
-    })
+    let path = base_path(path).map_err(|what| fault(&what))?;
+    Ok(EndpointUrl { authority, path })
 }
 
-/// Checks a path that is put before others: empty, or `/` and segments of RFC 3986 characters.
-fn base_path(path: &str) -> Result<(), String> {
-    if path.is_empty() {
-        return Ok(());
+/// Normalises a path that is put before others; it loses the slash at its end.
+fn base_path(path: &str) -> Result<Box<str>, String> {
+    if path.is_empty() || path == "/" {
+        return Ok("".into());
     }
-    for segment in path.split('/').skip(1) {
-        if segment.is_empty() || segment == "." || segment == ".." {
-            return Err(format!("its path has the segment {}", Quoted(segment)));
-        }
-        if !is_segment(segment) {
-            return Err(format!("its path must escape {}", Quoted(segment)));
-        }
+    if path.contains("//") {
+        return Err("its path holds an empty segment".to_owned());
     }
-    Ok(())
-}
-
-/// RFC 3986 `segment`, with its percent signs followed by two hexadecimal digits.
-fn is_segment(segment: &str) -> bool {
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        let is_fine = match byte {
-            b'%' => {
-                let mut is_hex = || bytes.next().is_some_and(|digit| digit.is_ascii_hexdigit());
-                is_hex() && is_hex()
-            }
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
-            | b',' | b';' | b'=' | b':' | b'@' => true,
-            _ => byte.is_ascii_alphanumeric(),
-        };
-        if !is_fine {
-            return false;
-        }
+    if !path.is_ascii() {
+        return Err("its path holds letters that must be percent-encoded".to_owned());
     }
-    true
+    let path = Path::compose(path).map_err(|error| format!("its path holds {error}"))?;
+    let path = path.as_str();
+    Ok(path.strip_suffix('/').unwrap_or(path).into())
 }
 
 fn with_port(authority: &Authority) -> Result<Authority, crate::authority::InvalidAuthority> {
@@ -163,12 +140,12 @@ mod tests {
             ("http://", "not a host"),
             ("http://h:99999", "not a host"),
             ("http://h:0", "port 0"),
-            ("http://h/a//b", "segment ``"),
-            ("http://h//", "segment ``"),
-            ("http://h/../b", "segment `..`"),
-            ("http://h/a b", "must escape"),
-            ("http://h/%2", "must escape"),
-            ("http://h/ä", "must escape"),
+            ("http://h/a//b", "empty segment"),
+            ("http://h//", "empty segment"),
+            ("http://h/../b", "a dot segment"),
+            ("http://h/a b", "an unencoded"),
+            ("http://h/%2", "two hex digits"),
+            ("http://h/ä", "percent-encoded"),
         ] {
             let said = format!("{:?}", endpoint(text).unwrap_err());
             assert!(said.contains(part), "{text}: {said}");

@@ -1,12 +1,8 @@
 //! `filters`: what is done to a request and its answer, in the order of the list.
 
-use http::HeaderValue;
-
 use super::super::error::Problems;
-use super::super::value;
 use super::super::yaml::{Choice, Located, Quoted, Spot};
 use super::located;
-use crate::headers::FieldName;
 
 const MOST_SEGMENTS: u32 = 64;
 const NAMES: [&str; 9] = [
@@ -32,7 +28,7 @@ pub(in crate::config) enum Filter {
     },
     SetHeader(Side, Vec<Line>),
     AddHeader(Side, Vec<Line>),
-    RemoveHeader(Side, Vec<FieldName>),
+    RemoveHeader(Side, Vec<Located<String>>),
 }
 
 /// Whose header fields.
@@ -42,47 +38,49 @@ pub(in crate::config) enum Side {
     Response,
 }
 
-/// One header line to write.
-pub(in crate::config) type Line = (FieldName, HeaderValue);
+/// One header line to write, its value a template.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct Line {
+    pub(in crate::config) name: Located<String>,
+    pub(in crate::config) value: Located<String>,
+}
 
 impl Filter {
-    pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<Located<Self>> {
         let choice = spot.choice(problems)?;
         if !NAMES.contains(&choice.name) {
             choice.unknown(problems, "filter", NAMES);
             return None;
         }
         let argument = choice.need_argument(problems)?;
-        Some(match choice.name {
+        let value = match choice.name {
             "strip_prefix" => {
                 Self::StripPrefix(argument.whole(problems, 1..=MOST_SEGMENTS)? as usize)
             }
             "prefix_path" => Self::PrefixPath(text(&argument, problems)?),
             "rewrite_path" => read_rewrite(&argument, problems)?,
-            _ => return read_header_filter(&choice, &argument, problems),
-        })
+            _ => read_header_filter(&choice, &argument, problems),
+        };
+        let place = choice.place;
+        Some(Located { value, place })
     }
 }
 
-fn read_header_filter(
-    choice: &Choice<'_>,
-    argument: &Spot<'_>,
-    problems: &mut Problems,
-) -> Option<Filter> {
+fn read_header_filter(choice: &Choice<'_>, argument: &Spot<'_>, problems: &mut Problems) -> Filter {
     let side = match choice.name.contains("_request_") {
         true => Side::Request,
         false => Side::Response,
     };
-    Some(match choice.name.split('_').next() {
+    match choice.name.split('_').next() {
         Some("set") => Filter::SetHeader(side, read_lines(argument, Count::One, problems)),
         Some("add") => Filter::AddHeader(side, read_lines(argument, Count::Any, problems)),
         _ => {
             let names = argument.one_or_many(problems);
             let names = names.iter();
-            let names = names.filter_map(|spot| spot.value(problems, value::field_name));
+            let names = names.filter_map(|spot| text(spot, problems));
             Filter::RemoveHeader(side, names.collect())
         }
-    })
+    }
 }
 
 fn read_rewrite(spot: &Spot<'_>, problems: &mut Problems) -> Option<Filter> {
@@ -117,27 +115,25 @@ fn read_lines(spot: &Spot<'_>, count: Count, problems: &mut Problems) -> Vec<Lin
     }
     let mut lines: Vec<Line> = Vec::new();
     for (name, spot) in entries {
-        let field = match value::field_name(name.value) {
-            Ok(field) if lines.iter().any(|(other, _)| *other == field) => {
-                let message = format!("{} is named twice", Quoted(name.value));
-                problems.suggest(&name.place, message, "header names have no case");
-                continue;
-            }
-            Ok(field) => field,
-            Err(fault) => {
-                problems.fault(&name.place, fault);
-                continue;
-            }
-        };
+        let is_same = |line: &Line| line.name.value.eq_ignore_ascii_case(name.value);
+        if lines.iter().any(is_same) {
+            let message = format!("{} is named twice", Quoted(name.value));
+            problems.suggest(&name.place, message, "header names have no case");
+            continue;
+        }
         let values = match count {
             Count::One => vec![spot],
             Count::Any => spot.one_or_many(problems),
         };
-        for spot in values {
-            if let Some(value) = spot.value(problems, value::field_value) {
-                lines.push((field.clone(), value));
-            }
-        }
+        let values = values.iter();
+        let values: Vec<_> = values.filter_map(|spot| text(spot, problems)).collect();
+        lines.extend(values.into_iter().map(|value| Line {
+            name: Located {
+                value: name.value.to_owned(),
+                place: name.place.clone(),
+            },
+            value,
+        }));
     }
     lines
 }

@@ -16,7 +16,7 @@ use super::error::{Place, Problems};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
-pub(super) use filter::Filter;
+pub(super) use filter::{Filter, Line, Side};
 pub(super) use matcher::{HeaderTest, Match};
 pub(super) use proxy::Proxy;
 pub(super) use route::Route;

@@ -9,7 +9,7 @@ use super::{Filter, Match, Proxy, name};
 pub(in crate::config) struct Route {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) matcher: Option<Match>,
-    pub(in crate::config) filters: Vec<Filter>,
+    pub(in crate::config) filters: Vec<Located<Filter>>,
     pub(in crate::config) proxy: Option<Proxy>,
     pub(in crate::config) place: Place,
 }
