@@ -10,7 +10,7 @@ use super::yaml::{Located, Quoted};
 use crate::headers::FieldName;
 use crate::pipeline::{
     EditableName, FilterPlan, HeaderLine, HeaderPlanError, PrefixPath, PrefixPathError,
-    RewritePath, StripPrefix,
+    RewriteError, RewritePath, StripPrefix,
 };
 use crate::router::{
     HeaderExpect, HeaderRule, HostPattern, Matcher, PathError, PathPattern, PatternError,
@@ -56,9 +56,16 @@ pub(super) fn filter(
             vec![FilterPlan::PrefixPath(prefix)]
         }
         Filter::RewritePath { regex, to } => {
-            let rewrite = parse(regex, problems, |regex| {
-                RewritePath::parse(regex, &to.value).map_err(|error| Fault::new(one_line(&error)))
-            })?;
+            let rewrite = RewritePath::parse(&regex.value, &to.value).map_err(|error| {
+                let place = match error {
+                    RewriteError::BadRegex(_) => &regex.place,
+                    RewriteError::LoneDollar { .. } | RewriteError::UnknownGroup { .. } => {
+                        &to.place
+                    }
+                };
+                problems.add(place, one_line(&error));
+            });
+            let rewrite = rewrite.ok()?;
             vec![FilterPlan::RewritePath(rewrite)]
         }
         Filter::SetHeader(side, lines) => header_lines(lines, problems)?
