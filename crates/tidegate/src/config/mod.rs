@@ -139,3 +139,83 @@ impl Config {
         &self.file
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FULL: &str = include_str!("../../../../config/full.yaml");
+
+    const STEPS: [&str; 14] = [
+        "SERVICES",
+        "LISTENERS",
+        "ROUTES",
+        "WORKERS",
+        "CHAT",
+        "ENDPOINTS",
+        "MATCH",
+        "HEADERS",
+        "X_ENV",
+        "PROXY",
+        "HOST",
+        "FILTERS",
+        "0",
+        "1",
+    ];
+
+    /// Whatever is said of a text, it is said and not panicked, and never in no words.
+    fn judge(text: &str, environment: &Environment) {
+        let judged = Config::from_yaml_with("t", text, environment)
+            .and_then(|config| (config.warnings(), config.resolve()).1);
+        if let Err(errors) = judged {
+            assert!(errors.iter().count() > 0);
+            assert!(
+                errors
+                    .iter()
+                    .all(|error| !error.message.contains("a fault of ours"))
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_judged(text in "(?s).{0,200}") {
+            judge(&text, &Environment::empty());
+        }
+
+        #[test]
+        fn anything_in_place_of_a_part_of_a_sample_is_judged(
+            start in 0..FULL.len(),
+            len in 0..40_usize,
+            put in r#"[\[\]{}:,*&!'"$| \n\tA-Za-z0-9/.-]{0,12}"#,
+        ) {
+            let mut text = FULL.as_bytes().to_vec();
+            text.splice(start..(start + len).min(FULL.len()), put.into_bytes());
+            judge(&String::from_utf8_lossy(&text), &Environment::empty());
+        }
+
+        #[test]
+        fn any_override_is_judged(
+            steps in prop::collection::vec(prop::sample::select(STEPS.to_vec()), 1..5),
+            value in r#"[\[\]{}:,'" a-z0-9]{0,12}"#,
+        ) {
+            let name = format!("TIDEGATE__{}", steps.join("__"));
+            judge(FULL, &Environment::from_iter([(name, value)]));
+        }
+
+        #[test]
+        fn any_scalar_is_judged_wherever_it_stands(value in r#"(?s)[^\x00]{0,30}"#) {
+            let quoted = serde_json::to_string(&value).unwrap_or_default();
+            for (key, old) in [
+                ("connect_timeout: ", "5s"), ("max_message: ", "none"), ("origin: ", "keep"),
+                ("host: ", "keep"), ("path: ", "/chat/**"), ("- prefix_path: ", "/v1"),
+                ("endpoints: ", "http://127.0.0.1:9000"), ("X-Env: ", "canary"),
+            ] {
+                let text = FULL.replace(&format!("{key}{old}"), &format!("{key}{quoted}"));
+                judge(&text, &Environment::empty());
+            }
+        }
+    }
+}
