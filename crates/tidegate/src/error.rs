@@ -31,6 +31,9 @@ pub enum UpstreamError {
     /// Every local address and port towards the endpoint is in use.
     #[error("no local address is left to dial from; give the service more `source_addresses`")]
     AddressesExhausted,
+    /// The connection ended inside the head of an answer.
+    #[error("the connection ended inside the head of the answer: {0}")]
+    Broken(#[source] io::Error),
     /// The connection was not accepted.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
@@ -109,7 +112,10 @@ impl UpstreamError {
     pub const fn is_before_request(&self) -> bool {
         matches!(
             self,
-            Self::AddressesExhausted | Self::Connect(_) | Self::ConnectTimeout | Self::Unresolvable(_)
+            Self::AddressesExhausted
+                | Self::Connect(_)
+                | Self::ConnectTimeout
+                | Self::Unresolvable(_)
         )
     }
 
@@ -121,9 +127,11 @@ impl UpstreamError {
             Self::HandshakeTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_handshake_timeout"),
             Self::ResponseTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_response_timeout"),
             Self::Connect(_) => (StatusCode::BAD_GATEWAY, "upstream_refused"),
-            Self::Lost(_) => (StatusCode::BAD_GATEWAY, "upstream_lost"),
+            Self::Broken(_) | Self::Lost(_) => (StatusCode::BAD_GATEWAY, "upstream_lost"),
             Self::Malformed(_) => (StatusCode::BAD_GATEWAY, "upstream_malformed"),
-            Self::Switch(_) | Self::SwitchUnasked => (StatusCode::BAD_GATEWAY, "upstream_bad_switch"),
+            Self::Switch(_) | Self::SwitchUnasked => {
+                (StatusCode::BAD_GATEWAY, "upstream_bad_switch")
+            }
             Self::Unresolvable(_) => (StatusCode::BAD_GATEWAY, "upstream_unresolvable"),
         }
     }
@@ -136,7 +144,7 @@ impl GatewayError {
         match self {
             Self::Upstream(UpstreamError::AddressesExhausted) | Self::Draining => Fault::Gateway,
             Self::Upstream(_) => Fault::Upstream,
-            Self::Filter(error) if error.status().is_server_error() => Fault::Gateway,
+            Self::Filter(error) if !error.blames_downstream() => Fault::Gateway,
             _ => Fault::Downstream,
         }
     }
@@ -157,18 +165,23 @@ impl GatewayError {
         match self {
             Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            Self::Filter(error) => (error.status(), error.label()),
+            Self::Filter(error) => filter_status(error),
             Self::Handshake(RequestError::Version) => (StatusCode::UPGRADE_REQUIRED, "bad_version"),
             Self::Handshake(_) => (StatusCode::BAD_REQUEST, "bad_handshake"),
             Self::Head(HeadError::TargetTooLong) => (StatusCode::URI_TOO_LONG, "target_too_long"),
-            Self::Head(HeadError::TooLarge | HeadError::TooManyFields) => {
-                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
-            }
+            Self::Head(HeadError::TooLarge | HeadError::TooManyFields) => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+            ),
             Self::Head(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "bad_path"),
             Self::Route(RouteError::NotFound) => (StatusCode::NOT_FOUND, "no_route"),
-            Self::Route(RouteError::MethodNotAllowed { .. }) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::Route(RouteError::UpgradeRequired) => (StatusCode::UPGRADE_REQUIRED, "upgrade_required"),
+            Self::Route(RouteError::MethodNotAllowed { .. }) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
+            }
+            Self::Route(RouteError::UpgradeRequired) => {
+                (StatusCode::UPGRADE_REQUIRED, "upgrade_required")
+            }
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
             Self::SlowHead => (StatusCode::REQUEST_TIMEOUT, "slow_head"),
             Self::UpgradeBody => (StatusCode::BAD_REQUEST, "upgrade_with_body"),
@@ -185,7 +198,10 @@ impl GatewayError {
     /// Whether the connection that it came on cannot be trusted any further.
     #[must_use]
     pub const fn ends_connection(&self) -> bool {
-        matches!(self, Self::Head(_) | Self::SlowHead | Self::SlowBody | Self::Body(_) | Self::UpgradeBody)
+        matches!(
+            self,
+            Self::Head(_) | Self::SlowHead | Self::SlowBody | Self::Body(_) | Self::UpgradeBody
+        )
     }
 
     /// The answer that the client gets: problem+json (RFC 9457), without an address or a name of
@@ -208,7 +224,10 @@ impl GatewayError {
         let mut answer = Answer::new(status);
         let headers = &mut answer.headers;
         let mut add = |name, value| headers.append(FieldName::from_static(name), value);
-        add("Content-Type", HeaderValue::from_static("application/problem+json"));
+        add(
+            "Content-Type",
+            HeaderValue::from_static("application/problem+json"),
+        );
         match self {
             Self::Route(RouteError::MethodNotAllowed { allow }) => {
                 add("Allow", allow_value(allow));
@@ -218,7 +237,9 @@ impl GatewayError {
                 add("Connection", HeaderValue::from_static("Upgrade"));
                 add("Sec-WebSocket-Version", HeaderValue::from_static("13"));
             }
-            _ if status == StatusCode::SERVICE_UNAVAILABLE => add("Retry-After", HeaderValue::from_static("1")),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                add("Retry-After", HeaderValue::from_static("1"))
+            }
             _ => {}
         }
         answer.body = Body::full(Bytes::from(problem.to_string()));
@@ -230,18 +251,36 @@ impl GatewayError {
     fn detail(&self) -> String {
         match self {
             Self::Upstream(UpstreamError::Connect(_)) => "cannot connect to the service".into(),
-            Self::Upstream(UpstreamError::Lost(_)) => "the service ended the connection before it answered".into(),
+            Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Lost(_)) => {
+                "the service ended the connection before it answered".into()
+            }
             Self::Upstream(UpstreamError::Unresolvable(_)) => "the service has no address".into(),
-            Self::Upstream(UpstreamError::AddressesExhausted) => "no local address is left to dial from".into(),
-            Self::Upstream(UpstreamError::Malformed(_)) => "the service's answer is malformed".into(),
+            Self::Upstream(UpstreamError::AddressesExhausted) => {
+                "no local address is left to dial from".into()
+            }
+            Self::Upstream(UpstreamError::Malformed(_)) => {
+                "the service's answer is malformed".into()
+            }
             Self::Body(_) => "the request body failed".into(),
             other => other.to_string(),
         }
     }
 }
 
+fn filter_status(error: &FilterError) -> (StatusCode, &'static str) {
+    if error.blames_downstream() {
+        (StatusCode::BAD_REQUEST, "bad_request")
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, "filter_failed")
+    }
+}
+
 fn allow_value(allow: &[Method]) -> HeaderValue {
-    let list = allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    let list = allow
+        .iter()
+        .map(Method::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
     // Methods are tokens, so their list is a legal value.
     HeaderValue::from_str(&list).unwrap_or(HeaderValue::from_static(""))
 }

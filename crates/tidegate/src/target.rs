@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::dispatch::Outcome;
+use crate::dispatch::{Outcome, Switch};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;
 use crate::gateway::Worker;
+use crate::pipeline::FrameFilters;
 use crate::proxy::Proxy;
 use crate::upgrade::{Decision, Wish};
 
@@ -14,6 +15,9 @@ use crate::upgrade::{Decision, Wish};
 pub(crate) enum Target {
     /// It goes to a service.
     Proxy(Proxy),
+    /// The router's own tests call nobody.
+    #[cfg(test)]
+    Nowhere,
 }
 
 impl Target {
@@ -25,11 +29,22 @@ impl Target {
         wish: Option<Wish>,
     ) -> Result<Outcome, GatewayError> {
         match (self, wish) {
+            #[cfg(test)]
+            (Self::Nowhere, _) => Err(crate::error::UpstreamError::NoEndpoint.into()),
             (Self::Proxy(proxy), None) => proxy.call(worker, exchange).await.map(Outcome::Answer),
-            (Self::Proxy(proxy), Some(wish)) => Ok(match proxy.decide(worker, exchange, &wish).await? {
-                Decision::Refuse(answer) => Outcome::Answer(answer),
-                Decision::Accept(acceptance) => Outcome::Switch(Box::new((acceptance, wish.key, Vec::new()))),
-            }),
+            (Self::Proxy(proxy), Some(wish)) => {
+                Ok(match proxy.decide(worker, exchange, &wish).await? {
+                    Decision::Refuse(answer) => Outcome::Answer(answer),
+                    Decision::Accept(acceptance) => {
+                        let filters = FrameFilters::default();
+                        Outcome::Switch(Box::new(Switch {
+                            acceptance,
+                            key: wish.key,
+                            filters,
+                        }))
+                    }
+                })
+            }
         }
     }
 }

@@ -12,14 +12,14 @@ use tidegate_ws::handshake::{self, Key, RequestError};
 
 use crate::body::Body;
 use crate::config::plan::WebSocketPlan;
+use crate::dispatch::Switch;
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
-use crate::gateway::Worker;
+use crate::gateway::{Present, Worker};
 use crate::headers::Headers;
 use crate::http1::head::Framing;
 use crate::http1::server::ServerIo;
 use crate::http1::write;
-use crate::pipeline::FrameFilter;
 use crate::proxy::relay::{Opening, Relay};
 use crate::session;
 use crate::task;
@@ -77,25 +77,39 @@ impl Wish {
         Ok(Self {
             key,
             protocols: protocols.into_iter().map(str::to_owned).collect(),
-            extensions: extensions.iter().filter(|one| one.is_deflate()).map(|one| one.text.to_owned()).collect(),
+            extensions: extensions
+                .iter()
+                .filter(|one| one.is_deflate())
+                .map(|one| one.text.to_owned())
+                .collect(),
         })
     }
 }
 
 /// Writes the 101 and starts the session.
-pub(crate) async fn settle(
-    acceptance: Acceptance,
-    key: Key,
-    filters: Vec<Box<dyn FrameFilter>>,
-    io: ServerIo,
-    worker: &Arc<Worker>,
-) {
+pub(crate) async fn settle(switch: Switch, io: ServerIo, worker: &Arc<Worker>) {
+    let Switch {
+        acceptance,
+        key,
+        filters,
+    } = switch;
     let head = switching_head(&acceptance.headers, &key);
-    if io.write(head, Framing::Length(0), Body::empty(), acceptance.limits.idle_timeout).await.is_err() {
+    if io
+        .write(
+            head,
+            Framing::Length(0),
+            Body::empty(),
+            acceptance.limits.idle_timeout,
+        )
+        .await
+        .is_err()
+    {
         return; // the client is gone, and the upstream connection goes with this frame
     }
     // An upgrade has no body, so nobody else holds the connection.
-    let Some(downstream) = io.into_parts() else { return };
+    let Some(downstream) = io.into_parts() else {
+        return;
+    };
     let limits = &acceptance.limits;
     let idle = u32::try_from(limits.idle_timeout.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
     let relay = Relay::new(Opening {
@@ -106,6 +120,7 @@ pub(crate) async fn settle(
         max_message: limits.max_message.unwrap_or(u64::MAX),
         filters,
         lease: acceptance.lease,
+        present: Present::new(worker),
         registered: worker.sessions.register(&worker.clock, idle),
         worker: Arc::clone(worker),
     });
@@ -115,12 +130,18 @@ pub(crate) async fn settle(
 /// Runs a session to its end, in a task of its own, so that what the request held is given back.
 async fn run_session(relay: Relay) {
     let (cause, initiator): (session::Cause, session::Initiator) = relay.await;
-    tracing::debug!(cause = cause.label(), initiator = initiator.label(), "session ended");
+    tracing::debug!(
+        cause = cause.label(),
+        initiator = initiator.label(),
+        "session ended"
+    );
 }
 
 fn switching_head(headers: &Headers, key: &Key) -> BytesMut {
     let mut head = BytesMut::with_capacity(512);
-    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    head.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    );
     write::field(&mut head, b"Sec-WebSocket-Accept", &key.accept());
     write::fields(&mut head, headers);
     head.extend_from_slice(b"\r\n");

@@ -54,6 +54,8 @@ pub(crate) struct Call {
     awaits_continue: bool,
     /// Writing failed: the answer may be there all the same, and no second call may follow.
     broken: bool,
+    /// The upstream took something since it was asked last.
+    progress: bool,
     scanned: usize,
     interim: usize,
     answered: bool,
@@ -103,6 +105,7 @@ impl ClientIo {
             body,
             awaits_continue,
             broken: false,
+            progress: false,
             scanned: 0,
             interim: 0,
             answered: false,
@@ -148,6 +151,19 @@ impl Call {
         }
     }
 
+    /// Whether the upstream took anything since this was asked last.
+    pub(crate) const fn progressed(&mut self) -> bool {
+        std::mem::replace(&mut self.progress, false)
+    }
+
+    /// Whether the upload waits for more of the request's body.
+    pub(crate) fn awaits_body(&self) -> bool {
+        !self.awaits_continue
+            && !self.broken
+            && !self.upload.is_done()
+            && self.upload.outbound.is_empty()
+    }
+
     /// The upstream was asked for a 100 and keeps silent: the body goes out all the same (RFC 9110
     /// section 10.1.1).
     pub(crate) const fn stop_awaiting_continue(&mut self) {
@@ -173,11 +189,10 @@ impl Call {
             } else {
                 self.upload.fill(&mut self.body, cx)?
             };
-            let mut progress = false;
             match self
                 .upload
                 .outbound
-                .poll_write(&mut self.io.transport, &mut progress, cx)
+                .poll_write(&mut self.io.transport, &mut self.progress, cx)
             {
                 Poll::Ready(Ok(())) if filled == Filled::Waiting => break,
                 Poll::Ready(Ok(())) => {}

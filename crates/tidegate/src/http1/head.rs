@@ -8,7 +8,7 @@ use crate::headers::{FieldName, Headers};
 
 /// What a message head may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// The whole head in bytes; 64 KiB.
     pub head: usize,
     /// The request target in bytes; 8 KiB.
@@ -68,7 +68,7 @@ pub enum HeadError {
 
 /// The two versions of HTTP/1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Version {
+pub(crate) enum Version {
     /// HTTP/1.0: no chunks, no upgrade, the connection closes unless asked to stay.
     Http10,
     /// HTTP/1.1.
@@ -77,7 +77,7 @@ pub enum Version {
 
 /// Where a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// There is none, or it is over after so many bytes.
     Length(u64),
     /// At its last chunk.
@@ -88,7 +88,7 @@ pub enum Framing {
 
 /// The head of a request.
 #[derive(Debug)]
-pub struct RequestHead {
+pub(crate) struct RequestHead {
     /// The method.
     pub method: Method,
     /// The path as received, not normalised.
@@ -111,7 +111,7 @@ pub struct RequestHead {
 
 /// The head of a response.
 #[derive(Debug)]
-pub struct ResponseHead {
+pub(crate) struct ResponseHead {
     /// The status.
     pub status: StatusCode,
     /// The reason phrase, where it is not the usual one.

@@ -123,6 +123,11 @@ impl ServerIo {
         poll_fn(|cx| self.lock().poll_gone(cx)).await;
     }
 
+    /// Whether bytes behind the request are at hand.
+    pub(crate) fn has_bytes_ahead(&self) -> bool {
+        !self.lock().input.is_empty()
+    }
+
     /// Whether the request's body has been read to its end; what is at hand of it is passed over.
     pub(crate) fn request_is_over(&self) -> bool {
         let mut inner = self.lock();

@@ -44,7 +44,8 @@ fn is_protected(name: &str) -> bool {
     const PREFIXES: [&str; 2] = ["sec-websocket-", "x-forwarded-"];
     EXACT.iter().any(|exact| name.eq_ignore_ascii_case(exact))
         || PREFIXES.iter().any(|prefix| {
-            name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            name.get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         })
 }
 
@@ -58,12 +59,18 @@ pub(crate) fn remove_hop_by_hop(headers: &mut Headers) {
     headers.retain(|field| {
         let name = field.name.as_str();
         !HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
-            && !named.iter().any(|named| name.as_bytes().eq_ignore_ascii_case(named))
+            && !named
+                .iter()
+                .any(|named| name.as_bytes().eq_ignore_ascii_case(named))
     });
 }
 
 /// The request's fields as the upstream gets them, but for those of framing and of a handshake.
-pub(crate) fn for_upstream(exchange: &Exchange, proxy: &ProxyPlan, endpoint: &EndpointPlan) -> Headers {
+pub(crate) fn for_upstream(
+    exchange: &Exchange,
+    proxy: &ProxyPlan,
+    endpoint: &EndpointPlan,
+) -> Headers {
     let mut headers = exchange.headers.clone();
     let wants_trailers = headers.list_has("te", "trailers");
     let trailer: Vec<_> = headers.get_all("trailer").cloned().collect();
@@ -72,7 +79,10 @@ pub(crate) fn for_upstream(exchange: &Exchange, proxy: &ProxyPlan, endpoint: &En
     set_host(&mut headers, exchange, &proxy.host, endpoint);
     set_origin(&mut headers, &proxy.origin, endpoint);
     if wants_trailers {
-        headers.append(FieldName::from_static("TE"), HeaderValue::from_static("trailers"));
+        headers.append(
+            FieldName::from_static("TE"),
+            HeaderValue::from_static("trailers"),
+        );
     }
     // Trailers can only follow chunks (RFC 9112 section 7.1.2).
     if exchange.body.length().is_none() {
@@ -107,12 +117,21 @@ fn tells_of_client(name: &str) -> bool {
         "x-forwarded-proto",
         "x-real-ip",
     ];
-    let same = |left: u8, right: u8| left.eq_ignore_ascii_case(&right) || left == b'_' && right == b'-';
+    let same =
+        |left: u8, right: u8| left.eq_ignore_ascii_case(&right) || left == b'_' && right == b'-';
     let is = |known: &str| {
-        name.len() == known.len() && name.bytes().zip(known.bytes()).all(|(left, right)| same(left, right))
+        name.len() == known.len()
+            && name
+                .bytes()
+                .zip(known.bytes())
+                .all(|(left, right)| same(left, right))
     };
     NAMES.iter().any(|known| is(known))
-        || name.len() > 12 && "x-forwarded-".bytes().zip(name.bytes()).all(|(known, byte)| same(byte, known))
+        || name.len() > 12
+            && "x-forwarded-"
+                .bytes()
+                .zip(name.bytes())
+                .all(|(known, byte)| same(byte, known))
 }
 
 /// Tells the upstream who the client is. What an untrusted peer says of it is removed and made
@@ -120,7 +139,9 @@ fn tells_of_client(name: &str) -> bool {
 fn tell_client(headers: &mut Headers, exchange: &Exchange) {
     let downstream = &exchange.origin;
     if downstream.trusted {
-        headers.retain(|field| !(field.name.as_str().contains('_') && tells_of_client(field.name.as_str())));
+        headers.retain(|field| {
+            !(field.name.as_str().contains('_') && tells_of_client(field.name.as_str()))
+        });
     } else {
         headers.retain(|field| !tells_of_client(field.name.as_str()));
     }
@@ -129,7 +150,9 @@ fn tell_client(headers: &mut Headers, exchange: &Exchange) {
     let default_port = if downstream.secure { 443 } else { 80 };
     let authority = exchange.authority.as_ref();
     let host = authority.map(ToString::to_string);
-    let port = authority.and_then(crate::authority::Authority::port).unwrap_or(default_port);
+    let port = authority
+        .and_then(crate::authority::Authority::port)
+        .unwrap_or(default_port);
     extend_list(headers, "X-Forwarded-For", &peer.to_string());
     set_if_absent(headers, "X-Forwarded-Proto", proto);
     if let Some(host) = &host {
@@ -137,7 +160,11 @@ fn tell_client(headers: &mut Headers, exchange: &Exchange) {
     }
     set_if_absent(headers, "X-Forwarded-Port", &port.to_string());
     set_if_absent(headers, "X-Real-IP", &exchange.client.to_string());
-    extend_list(headers, "Forwarded", &forwarded(peer, host.as_deref(), proto));
+    extend_list(
+        headers,
+        "Forwarded",
+        &forwarded(peer, host.as_deref(), proto),
+    );
 }
 
 /// One element of `Forwarded` (RFC 7239 section 4).
@@ -179,14 +206,23 @@ fn set_value(headers: &mut Headers, name: &'static str, value: &[u8]) {
     }
 }
 
-fn set_host(headers: &mut Headers, exchange: &Exchange, policy: &HostPolicy, endpoint: &EndpointPlan) {
+fn set_host(
+    headers: &mut Headers,
+    exchange: &Exchange,
+    policy: &HostPolicy,
+    endpoint: &EndpointPlan,
+) {
     let host = match policy {
         HostPolicy::Keep => exchange.authority.as_ref().unwrap_or(&endpoint.authority),
         HostPolicy::Rewrite => &endpoint.authority,
         HostPolicy::Literal(authority) => authority,
     };
     // A kept `Host` stays as it was written, unless an absolute target said otherwise.
-    let kept = headers.get("host").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(host.to_string().as_bytes()));
+    let kept = headers.get("host").is_some_and(|value| {
+        value
+            .as_bytes()
+            .eq_ignore_ascii_case(host.to_string().as_bytes())
+    });
     if !kept {
         let host = without_default_port(host);
         set_value(headers, "Host", host.as_bytes());
@@ -219,7 +255,11 @@ fn set_origin(headers: &mut Headers, policy: &OriginPolicy, endpoint: &EndpointP
 
 /// The client's address: the peer's, or, behind trusted proxies, the right-most address in
 /// `X-Forwarded-For` that is none of theirs.
-pub(crate) fn client_address(peer: IpAddr, headers: &Headers, is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
+pub(crate) fn client_address(
+    peer: IpAddr,
+    headers: &Headers,
+    is_trusted: impl Fn(IpAddr) -> bool,
+) -> IpAddr {
     let mut client = peer.to_canonical();
     if !is_trusted(client) {
         return client;
@@ -239,9 +279,18 @@ pub(crate) fn client_address(peer: IpAddr, headers: &Headers, is_trusted: impl F
 
 /// An address with or without a port.
 fn parse_address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(address, _)| address);
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map(|(address, _)| address);
     let address = bare.unwrap_or(text).parse().ok();
-    address.or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip())).map(|address: IpAddr| address.to_canonical())
+    address
+        .or_else(|| {
+            text.parse::<std::net::SocketAddr>()
+                .ok()
+                .map(|address| address.ip())
+        })
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -251,7 +300,10 @@ mod tests {
     fn headers(lines: &[(&'static str, &'static str)]) -> Headers {
         let mut headers = Headers::new();
         for (name, value) in lines {
-            headers.append(FieldName::from_static(name), HeaderValue::from_static(value));
+            headers.append(
+                FieldName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         headers
     }
@@ -259,7 +311,10 @@ mod tests {
     #[test]
     fn what_connection_names_goes_unless_it_protects() {
         let mut headers = headers(&[
-            ("Connection", "keep-alive, X-Secret, Cookie, X-Forwarded-For, sec-websocket-key, Host"),
+            (
+                "Connection",
+                "keep-alive, X-Secret, Cookie, X-Forwarded-For, sec-websocket-key, Host",
+            ),
             ("X-Secret", "1"),
             ("Cookie", "a=b"),
             ("X-Forwarded-For", "1.1.1.1"),
@@ -270,12 +325,21 @@ mod tests {
         ]);
         remove_hop_by_hop(&mut headers);
         let left: Vec<_> = headers.iter().map(|field| field.name.as_str()).collect();
-        assert_eq!(left, ["Cookie", "X-Forwarded-For", "Sec-WebSocket-Key", "Host"]);
+        assert_eq!(
+            left,
+            ["Cookie", "X-Forwarded-For", "Sec-WebSocket-Key", "Host"]
+        );
     }
 
     #[test]
     fn aliases_with_underscores_are_known() {
-        for name in ["X_Forwarded_For", "x-forwarded_proto", "X-Forwarded-Anything", "FORWARDED", "X_Real_IP"] {
+        for name in [
+            "X_Forwarded_For",
+            "x-forwarded_proto",
+            "X-Forwarded-Anything",
+            "FORWARDED",
+            "X_Real_IP",
+        ] {
             assert!(tells_of_client(name), "{name}");
         }
         assert!(!tells_of_client("X-Forward"));

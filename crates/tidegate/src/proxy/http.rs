@@ -24,7 +24,11 @@ use crate::upstream::{Lease, Purpose, dial};
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Calls the service, going on to the next endpoint where nothing can have been acted on.
-pub(super) async fn call(proxy: &Proxy, worker: &Arc<Worker>, exchange: &mut Exchange) -> Result<Answer, GatewayError> {
+pub(super) async fn call(
+    proxy: &Proxy,
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+) -> Result<Answer, GatewayError> {
     let service = &proxy.service;
     let mut tried = Vec::with_capacity(service.size());
     let mut repeated = false;
@@ -33,7 +37,9 @@ pub(super) async fn call(proxy: &Proxy, worker: &Arc<Worker>, exchange: &mut Exc
         match attempt(proxy, worker, exchange, lease).await {
             Ok(answer) => return Ok(answer),
             Err(GatewayError::Upstream(error)) if error.is_before_request() => last = error,
-            Err(GatewayError::Upstream(error @ UpstreamError::Lost(_))) if !repeated && is_repeatable(exchange) => {
+            Err(GatewayError::Upstream(error @ UpstreamError::Lost(_)))
+                if !repeated && is_repeatable(exchange) =>
+            {
                 repeated = true;
                 last = error;
                 // An idle connection may have ended just then, which says nothing of its endpoint.
@@ -51,15 +57,27 @@ fn is_repeatable(exchange: &Exchange) -> bool {
     exchange.method.is_idempotent() && exchange.body.length() == Some(0)
 }
 
-async fn attempt(proxy: &Proxy, worker: &Arc<Worker>, exchange: &mut Exchange, lease: Lease) -> Result<Answer, GatewayError> {
+async fn attempt(
+    proxy: &Proxy,
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    lease: Lease,
+) -> Result<Answer, GatewayError> {
     let io = match worker.pool.take(lease.endpoint()).await {
         Some(io) => io,
         None => ClientIo::new(dial::dial(&proxy.service, lease.endpoint()).await?),
     };
     let (head, framing) = head_for(proxy, exchange, &lease);
-    let expects_continue = exchange.headers.list_has("expect", "100-continue") && framing != Framing::Length(0);
+    let expects_continue =
+        exchange.headers.list_has("expect", "100-continue") && framing != Framing::Length(0);
     let body = std::mem::take(&mut exchange.body);
-    let mut call = io.call(exchange.method.clone(), head, framing, body, expects_continue);
+    let mut call = io.call(
+        exchange.method.clone(),
+        head,
+        framing,
+        body,
+        expects_continue,
+    );
     let head = answer_head(&mut call, proxy.plan.service.response_timeout).await?;
     if head.status.as_u16() == 101 {
         return Err(UpstreamError::SwitchUnasked.into());
@@ -70,7 +88,10 @@ async fn attempt(proxy: &Proxy, worker: &Arc<Worker>, exchange: &mut Exchange, l
 fn head_for(proxy: &Proxy, exchange: &Exchange, lease: &Lease) -> (BytesMut, Framing) {
     let endpoint = &lease.endpoint().plan;
     let headers = headers::for_upstream(exchange, &proxy.plan, endpoint);
-    let framing = exchange.body.length().map_or(Framing::Chunked, Framing::Length);
+    let framing = exchange
+        .body
+        .length()
+        .map_or(Framing::Chunked, Framing::Length);
     // A request that has no body and whose method expects none carries no length (RFC 9110 section 8.6).
     let silent = framing == Framing::Length(0)
         && !matches!(exchange.method, Method::POST | Method::PUT | Method::PATCH);
@@ -83,16 +104,23 @@ fn head_for(proxy: &Proxy, exchange: &Exchange, lease: &Lease) -> (BytesMut, Fra
 /// that the upstream takes.
 async fn answer_head(call: &mut Call, patience: Duration) -> Result<ResponseHead, GatewayError> {
     let mut silence: Pin<Box<Sleep>> = Box::pin(sleep(patience));
-    let mut interim = call.awaits_continue().then(|| Box::pin(sleep(CONTINUE_PATIENCE.min(patience))));
+    let mut interim = call
+        .awaits_continue()
+        .then(|| Box::pin(sleep(CONTINUE_PATIENCE.min(patience))));
     let waited = poll_fn(|cx: &mut Context<'_>| {
         loop {
             if let Poll::Ready(head) = call.poll_answer(&Limits::default(), cx) {
                 return Poll::Ready(head.map_err(failure));
             }
             if call.progressed() {
-                silence.as_mut().reset(tokio::time::Instant::now() + patience);
+                silence
+                    .as_mut()
+                    .reset(tokio::time::Instant::now() + patience);
             }
-            if interim.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            if interim
+                .as_mut()
+                .is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+            {
                 interim = None;
                 call.stop_awaiting_continue();
                 continue;
@@ -111,14 +139,26 @@ async fn answer_head(call: &mut Call, patience: Duration) -> Result<ResponseHead
 pub(super) fn failure(failure: CallFailure) -> GatewayError {
     match failure {
         CallFailure::Request(error) => GatewayError::Body(error),
-        CallFailure::Connection { error, answered: false } => UpstreamError::Lost(error).into(),
-        CallFailure::Connection { error, answered: true } => UpstreamError::Broken(error).into(),
+        CallFailure::Connection {
+            error,
+            answered: false,
+        } => UpstreamError::Lost(error).into(),
+        CallFailure::Connection {
+            error,
+            answered: true,
+        } => UpstreamError::Broken(error).into(),
         CallFailure::Malformed(error) => UpstreamError::Malformed(error).into(),
     }
 }
 
 /// The answer, its body still on the connection, which goes back to the pool when it is over.
-fn answer(call: Call, head: ResponseHead, worker: &Arc<Worker>, proxy: &Proxy, lease: Lease) -> Answer {
+pub(super) fn answer(
+    call: Call,
+    head: ResponseHead,
+    worker: &Arc<Worker>,
+    proxy: &Proxy,
+    lease: Lease,
+) -> Answer {
     let (worker, service) = (Arc::clone(worker), Arc::clone(&proxy.plan.service));
     let body: Body = call.into_body(&head, move |io| {
         if let Some(io) = io {
@@ -127,5 +167,10 @@ fn answer(call: Call, head: ResponseHead, worker: &Arc<Worker>, proxy: &Proxy, l
     });
     let mut headers = head.headers;
     headers::for_downstream(&mut headers, body.length().is_none());
-    Answer { status: head.status, reason: head.reason, headers, body }
+    Answer {
+        status: head.status,
+        reason: head.reason,
+        headers,
+        body,
+    }
 }

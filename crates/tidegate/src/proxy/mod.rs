@@ -11,10 +11,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::config::plan::{EndpointPlan, ProxyPlan};
-use crate::exchange::Exchange;
+use crate::error::GatewayError;
+use crate::exchange::{Answer, Exchange};
+use crate::gateway::Worker;
 use crate::headers::Headers;
 use crate::http1::head::Framing;
 use crate::http1::write;
+use crate::upgrade::{Decision, Wish};
 use crate::upstream::Service;
 
 /// A route's proxy: its plan, and the service that runs.
@@ -24,9 +27,35 @@ pub(crate) struct Proxy {
     pub(crate) service: Arc<Service>,
 }
 
+impl Proxy {
+    /// Carries a plain request to the service.
+    pub(crate) async fn call(
+        &self,
+        worker: &Arc<Worker>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, GatewayError> {
+        http::call(self, worker, exchange).await
+    }
+
+    /// Asks the service whether it takes a WebSocket.
+    pub(crate) async fn decide(
+        &self,
+        worker: &Arc<Worker>,
+        exchange: &mut Exchange,
+        wish: &Wish,
+    ) -> Result<Decision, GatewayError> {
+        websocket::decide(self, worker, exchange, wish).await
+    }
+}
+
 /// Writes the head of a request to `endpoint`: the endpoint's path before the routed one, the query
 /// byte for byte.
-fn request_head(exchange: &Exchange, endpoint: &EndpointPlan, headers: &Headers, framing: Option<Framing>) -> BytesMut {
+fn request_head(
+    exchange: &Exchange,
+    endpoint: &EndpointPlan,
+    headers: &Headers,
+    framing: Option<Framing>,
+) -> BytesMut {
     let mut head = BytesMut::with_capacity(1024);
     head.extend_from_slice(exchange.method.as_str().as_bytes());
     head.extend_from_slice(b" ");

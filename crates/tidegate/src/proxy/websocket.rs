@@ -30,7 +30,12 @@ const DEFLATE: u8 = 0b100;
 
 /// Asks the service whether it takes the WebSocket, going on to the next endpoint while none has
 /// said anything. Dropped, it leaves nothing behind: the upstream connection goes with it.
-pub(super) async fn decide(proxy: &Proxy, worker: &Arc<Worker>, exchange: &Exchange, wish: &Wish) -> Result<Decision, GatewayError> {
+pub(super) async fn decide(
+    proxy: &Proxy,
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    wish: &Wish,
+) -> Result<Decision, GatewayError> {
     let service = &proxy.service;
     let mut tried = Vec::with_capacity(service.size());
     let mut last = UpstreamError::NoEndpoint;
@@ -45,21 +50,35 @@ pub(super) async fn decide(proxy: &Proxy, worker: &Arc<Worker>, exchange: &Excha
     Err(last.into())
 }
 
-async fn ask(proxy: &Proxy, worker: &Arc<Worker>, exchange: &Exchange, wish: &Wish, lease: Lease) -> Result<Decision, GatewayError> {
+async fn ask(
+    proxy: &Proxy,
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    wish: &Wish,
+    lease: Lease,
+) -> Result<Decision, GatewayError> {
     // Sessions have connections of their own: a long one would empty the pool for the calls.
     let io = ClientIo::new(dial::dial(&proxy.service, lease.endpoint()).await?);
     let key = Key::new(fastrand::u128(..).to_ne_bytes());
     let head = handshake_head(proxy, exchange, wish, &key, &lease);
     let mut call = io.call(Method::GET, head, Framing::Length(0), Body::empty(), false);
-    let answered = timeout(proxy.plan.service.handshake_timeout, poll_fn(|cx| call.poll_answer(&Limits::default(), cx)));
-    let head = answered.await.map_err(|_elapsed| UpstreamError::HandshakeTimeout)?.map_err(failure)?;
+    let answered = timeout(
+        proxy.plan.service.handshake_timeout,
+        poll_fn(|cx| call.poll_answer(&Limits::default(), cx)),
+    );
+    let head = answered
+        .await
+        .map_err(|_elapsed| UpstreamError::HandshakeTimeout)?
+        .map_err(failure)?;
     if head.status.as_u16() != 101 {
         return Ok(Decision::Refuse(refusal(call, head, worker, proxy, lease)));
     }
     let accepted = check(&head.headers, &key, wish).map_err(UpstreamError::Switch)?;
     let mut headers = head.headers;
     headers::remove_hop_by_hop(&mut headers);
-    headers.retain(|field| !(field.name.is("sec-websocket-accept") || field.name.is("content-length")));
+    headers.retain(|field| {
+        !(field.name.is("sec-websocket-accept") || field.name.is("content-length"))
+    });
     Ok(Decision::Accept(Acceptance {
         headers,
         reserved: if accepted.deflate { DEFLATE } else { 0 },
@@ -70,13 +89,24 @@ async fn ask(proxy: &Proxy, worker: &Arc<Worker>, exchange: &Exchange, wish: &Wi
 }
 
 /// Our handshake with the upstream: the client's request with a key of our own.
-fn handshake_head(proxy: &Proxy, exchange: &Exchange, wish: &Wish, key: &Key, lease: &Lease) -> BytesMut {
+fn handshake_head(
+    proxy: &Proxy,
+    exchange: &mut Exchange,
+    wish: &Wish,
+    key: &Key,
+    lease: &Lease,
+) -> BytesMut {
     let endpoint = &lease.endpoint().plan;
     let mut headers = headers::for_upstream(exchange, &proxy.plan, endpoint);
     headers.retain(|field| {
-        !["sec-websocket-key", "sec-websocket-accept", "sec-websocket-extensions", "expect"]
-            .iter()
-            .any(|name| field.name.is(name))
+        ![
+            "sec-websocket-key",
+            "sec-websocket-accept",
+            "sec-websocket-extensions",
+            "expect",
+        ]
+        .iter()
+        .any(|name| field.name.is(name))
     });
     let mut add = |name, value: &[u8]| {
         // A key is base64, and offers were legal values before.
@@ -88,7 +118,10 @@ fn handshake_head(proxy: &Proxy, exchange: &Exchange, wish: &Wish, key: &Key, le
     add("Upgrade", b"websocket");
     add("Sec-WebSocket-Key", key.as_bytes());
     if !wish.extensions.is_empty() {
-        add("Sec-WebSocket-Extensions", wish.extensions.join(", ").as_bytes());
+        add(
+            "Sec-WebSocket-Extensions",
+            wish.extensions.join(", ").as_bytes(),
+        );
     }
     let mut head = request_head(exchange, endpoint, &headers, None);
     head.extend_from_slice(b"\r\n");
@@ -103,7 +136,11 @@ struct Accepted {
 fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, ResponseError> {
     let values = |name: &'static str| headers.get_all(name).map(HeaderValue::as_bytes);
     let mut upgrades = headers.list("upgrade");
-    if !(upgrades.next().is_some_and(|token| token.eq_ignore_ascii_case(b"websocket")) && upgrades.next().is_none()) {
+    if !(upgrades
+        .next()
+        .is_some_and(|token| token.eq_ignore_ascii_case(b"websocket"))
+        && upgrades.next().is_none())
+    {
         return Err(ResponseError::Upgrade);
     }
     if !headers.list_has("connection", "upgrade") {
@@ -112,10 +149,12 @@ fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, Response
     key.check_accept(values("sec-websocket-accept"))?;
     let offered: Vec<&str> = wish.protocols.iter().map(String::as_str).collect();
     handshake::chosen_protocol(values("sec-websocket-protocol"), &offered)?;
-    let extensions =
-        handshake::extensions(values("sec-websocket-extensions")).map_err(|_malformed| ResponseError::Extensions)?;
+    let extensions = handshake::extensions(values("sec-websocket-extensions"))
+        .map_err(|_malformed| ResponseError::Extensions)?;
     // Only permessage-deflate is ever offered, and one extension cannot be accepted twice.
-    let deflate = extensions.first().is_some_and(handshake::Extension::is_deflate);
+    let deflate = extensions
+        .first()
+        .is_some_and(handshake::Extension::is_deflate);
     if extensions.len() > usize::from(deflate && !wish.extensions.is_empty()) {
         return Err(ResponseError::Extensions);
     }
@@ -123,10 +162,19 @@ fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, Response
 }
 
 /// The upstream's own answer, with a bound on its body.
-fn refusal(call: Call, head: ResponseHead, worker: &Arc<Worker>, proxy: &Proxy, lease: Lease) -> Answer {
+fn refusal(
+    call: Call,
+    head: ResponseHead,
+    worker: &Arc<Worker>,
+    proxy: &Proxy,
+    lease: Lease,
+) -> Answer {
     let mut answer = super::http::answer(call, head, worker, proxy, lease);
     if answer.body.length() != Some(0) {
-        answer.body = Body::stream(Bounded { body: std::mem::take(&mut answer.body), left: MAX_REFUSAL });
+        answer.body = Body::stream(Bounded {
+            body: std::mem::take(&mut answer.body),
+            left: MAX_REFUSAL,
+        });
     }
     answer
 }
@@ -152,7 +200,11 @@ impl HttpBody for Bounded {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
-        let size = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref).map_or(0, Bytes::len);
+        let size = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok())
+            .and_then(Frame::data_ref)
+            .map_or(0, Bytes::len);
         std::task::Poll::Ready(match self.left.checked_sub(size as u64) {
             Some(left) => {
                 self.left = left;

@@ -59,7 +59,8 @@ impl Handle {
 
     /// Asks for an [`Order::Overdue`] after `seconds`, rounded up to the clock's tick.
     pub(crate) fn set_deadline(&self, clock: &Clock, seconds: u32) {
-        self.deadline.store(clock.now().saturating_add(seconds), Ordering::Relaxed);
+        self.deadline
+            .store(clock.now().saturating_add(seconds), Ordering::Relaxed);
     }
 
     /// Takes the deadline back.
@@ -120,7 +121,11 @@ impl Registry {
         });
         self.opened.fetch_add(1, Ordering::Relaxed);
         let key = self.lock().insert(Arc::clone(&handle));
-        Registered { registry: Arc::clone(self), key, handle }
+        Registered {
+            registry: Arc::clone(self),
+            key,
+            handle,
+        }
     }
 
     /// How many sessions are open.

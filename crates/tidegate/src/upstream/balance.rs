@@ -11,7 +11,10 @@ const MAX_TURN: u64 = 4096;
 #[derive(Debug)]
 pub(super) enum Balancer {
     /// The fewest live leases for its weight; among equals in turn.
-    LeastSessions { weights: Vec<u32>, next: AtomicUsize },
+    LeastSessions {
+        weights: Vec<u32>,
+        next: AtomicUsize,
+    },
     /// By chance, in proportion to the weights.
     Random { weights: Vec<u32> },
     /// In the order of `turn`, over and over.
@@ -22,9 +25,15 @@ impl Balancer {
     pub(super) fn new(balance: Balance, weights: &[u32]) -> Self {
         let weights = weights.to_vec();
         match balance {
-            Balance::LeastSessions => Self::LeastSessions { weights, next: AtomicUsize::new(0) },
+            Balance::LeastSessions => Self::LeastSessions {
+                weights,
+                next: AtomicUsize::new(0),
+            },
             Balance::Random => Self::Random { weights },
-            Balance::RoundRobin => Self::RoundRobin { turn: smooth_turn(&weights), next: AtomicUsize::new(0) },
+            Balance::RoundRobin => Self::RoundRobin {
+                turn: smooth_turn(&weights),
+                next: AtomicUsize::new(0),
+            },
         }
     }
 
@@ -33,7 +42,9 @@ impl Balancer {
         match self {
             Self::RoundRobin { turn, next } => {
                 let start = next.fetch_add(1, Ordering::Relaxed);
-                (0..turn.len()).map(|step| turn[(start + step) % turn.len()]).find(|at| !tried.contains(at))
+                (0..turn.len())
+                    .map(|step| turn[(start + step) % turn.len()])
+                    .find(|at| !tried.contains(at))
             }
             Self::Random { weights } => {
                 let open = || (0..weights.len()).filter(|at| !tried.contains(at));
@@ -57,7 +68,13 @@ impl Balancer {
                     .filter(|at| !tried.contains(at))
                     // (live + 1) / weight, compared without dividing.
                     .map(|at| (at, live(at) as u64 + 1, u64::from(weights[at])))
-                    .reduce(|best, one| if one.1 * best.2 < best.1 * one.2 { one } else { best })
+                    .reduce(|best, one| {
+                        if one.1 * best.2 < best.1 * one.2 {
+                            one
+                        } else {
+                            best
+                        }
+                    })
                     .map(|(at, _, _)| at)
             }
         }
@@ -67,11 +84,24 @@ impl Balancer {
 /// One turn of smooth weighted round robin: each endpoint as often as its weight says, spread
 /// evenly.
 fn smooth_turn(weights: &[u32]) -> Vec<usize> {
-    let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
-    let total: u64 = weights.iter().map(|&weight| u64::from(weight / divisor)).sum();
+    let divisor = weights
+        .iter()
+        .copied()
+        .fold(0, greatest_common_divisor)
+        .max(1);
+    let total: u64 = weights
+        .iter()
+        .map(|&weight| u64::from(weight / divisor))
+        .sum();
     let scale = total.div_ceil(MAX_TURN).max(1);
-    let weights: Vec<i64> =
-        weights.iter().map(|&weight| i64::try_from(u64::from(weight / divisor) / scale).unwrap_or(1).max(1)).collect();
+    let weights: Vec<i64> = weights
+        .iter()
+        .map(|&weight| {
+            i64::try_from(u64::from(weight / divisor) / scale)
+                .unwrap_or(1)
+                .max(1)
+        })
+        .collect();
     let total: i64 = weights.iter().sum();
     let mut standing = vec![0_i64; weights.len()];
     (0..total)

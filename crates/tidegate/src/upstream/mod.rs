@@ -55,9 +55,19 @@ impl Service {
     pub(crate) fn new(plan: Arc<ServicePlan>, first_index: usize) -> Self {
         let endpoints: Vec<_> = (first_index..)
             .zip(&plan.endpoints)
-            .map(|(index, plan)| Arc::new(Endpoint { plan: plan.clone(), index, live: AtomicUsize::new(0) }))
+            .map(|(index, plan)| {
+                Arc::new(Endpoint {
+                    plan: plan.clone(),
+                    index,
+                    live: AtomicUsize::new(0),
+                })
+            })
             .collect();
-        let weights: Vec<_> = plan.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let weights: Vec<_> = plan
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.weight)
+            .collect();
         let balancer = |default| Balancer::new(plan.balance.unwrap_or(default), &weights);
         Self {
             for_http: balancer(Balance::RoundRobin),

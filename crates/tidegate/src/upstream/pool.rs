@@ -25,12 +25,20 @@ struct Idle {
 impl Pool {
     /// A pool for so many endpoints.
     pub(crate) fn new(endpoints: usize) -> Self {
-        let empty = || Mutex::new(Idle { connections: Vec::new() });
-        Self { endpoints: (0..endpoints).map(|_| empty()).collect() }
+        let empty = || {
+            Mutex::new(Idle {
+                connections: Vec::new(),
+            })
+        };
+        Self {
+            endpoints: (0..endpoints).map(|_| empty()).collect(),
+        }
     }
 
     fn lock(&self, index: usize) -> MutexGuard<'_, Idle> {
-        self.endpoints[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.endpoints[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a connection that can still be used, the youngest first.
@@ -47,7 +55,8 @@ impl Pool {
     pub(crate) fn put(&self, service: &ServicePlan, index: usize, io: ClientIo) {
         let mut idle = self.lock(index);
         if idle.connections.len() < service.max_idle {
-            idle.connections.push((io, Instant::now() + service.idle_timeout));
+            idle.connections
+                .push((io, Instant::now() + service.idle_timeout));
         }
     }
 
@@ -56,7 +65,11 @@ impl Pool {
         let now = Instant::now();
         for index in 0..self.endpoints.len() {
             let mut idle = self.lock(index);
-            let expired = idle.connections.iter().take_while(|(_, expires)| *expires <= now).count();
+            let expired = idle
+                .connections
+                .iter()
+                .take_while(|(_, expires)| *expires <= now)
+                .count();
             let gone: Vec<_> = idle.connections.drain(..expired).collect();
             drop(idle);
             drop(gone);
@@ -65,6 +78,8 @@ impl Pool {
 
     /// How many connections are idle.
     pub(crate) fn len(&self) -> usize {
-        (0..self.endpoints.len()).map(|index| self.lock(index).connections.len()).sum()
+        (0..self.endpoints.len())
+            .map(|index| self.lock(index).connections.len())
+            .sum()
     }
 }

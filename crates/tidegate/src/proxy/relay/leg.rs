@@ -64,10 +64,16 @@ impl Leg {
 
     /// Reads once; `Ok(0)` is the end.
     pub(super) fn poll_read(&mut self, into: &mut [u8], cx: &mut Context<'_>) -> Poll<usize> {
-        let Some(transport) = &mut self.transport else { return Poll::Ready(0) };
+        let Some(transport) = &mut self.transport else {
+            return Poll::Ready(0);
+        };
         let mut buffer = ReadBuf::new(into);
         let result = ready!(Pin::new(transport).poll_read(cx, &mut buffer));
-        let size = if result.is_ok() { buffer.filled().len() } else { 0 };
+        let size = if result.is_ok() {
+            buffer.filled().len()
+        } else {
+            0
+        };
         self.ended |= size == 0;
         if result.is_err() {
             self.drop_transport();
@@ -78,7 +84,9 @@ impl Leg {
     /// Writes what it takes of `bytes` and keeps the rest.
     pub(super) fn send(&mut self, mut bytes: &[u8], cx: &mut Context<'_>) {
         while self.out.is_empty() && !bytes.is_empty() {
-            let Some(transport) = &mut self.transport else { return };
+            let Some(transport) = &mut self.transport else {
+                return;
+            };
             match Pin::new(transport).poll_write(cx, bytes) {
                 Poll::Ready(Ok(written)) if written > 0 => {
                     self.progressed = true;
@@ -101,7 +109,9 @@ impl Leg {
     /// Writes what was kept; `false` when the leg is gone.
     pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         while self.written < self.out.len() {
-            let Some(transport) = &mut self.transport else { return Poll::Ready(false) };
+            let Some(transport) = &mut self.transport else {
+                return Poll::Ready(false);
+            };
             match ready!(Pin::new(transport).poll_write(cx, &self.out[self.written..])) {
                 Ok(written) if written > 0 => {
                     self.progressed = true;
@@ -125,7 +135,11 @@ impl Leg {
             return Poll::Ready(());
         }
         if !over || !ready!(self.poll_out(cx)) {
-            return if self.transport.is_none() { Poll::Ready(()) } else { Poll::Pending };
+            return if self.transport.is_none() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            };
         }
         if !self.finished
             && let Some(transport) = &mut self.transport
@@ -133,7 +147,11 @@ impl Leg {
             self.ended |= ready!(Pin::new(transport).poll_shutdown(cx)).is_err();
             self.finished = true;
         }
-        if self.ended { Poll::Ready(()) } else { Poll::Pending }
+        if self.ended {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Resets it: what it got is not the whole.

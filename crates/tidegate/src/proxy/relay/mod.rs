@@ -21,8 +21,8 @@ use tidegate_ws::scan::{Rules, Sender};
 
 use self::leg::Leg;
 use self::pump::{HEADROOM, Pump, PumpEnd, Tally};
-use crate::gateway::Worker;
-use crate::pipeline::{Direction, FrameFilter};
+use crate::gateway::{Present, Worker};
+use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::{Order, Registered};
 use crate::session::{Cause, Initiator};
 use crate::transport::Transport;
@@ -54,11 +54,13 @@ pub(crate) struct Opening {
     /// Likewise for whole messages.
     pub(crate) max_message: u64,
     /// What filters watch the session.
-    pub(crate) filters: Vec<Box<dyn FrameFilter>>,
+    pub(crate) filters: FrameFilters,
     /// The right to use the endpoint, held as long as the session lives.
     pub(crate) lease: Lease,
     /// The session's place in the registry.
     pub(crate) registered: Registered,
+    /// The session in its worker's load.
+    pub(crate) present: Present,
     /// Where it runs.
     pub(crate) worker: Arc<Worker>,
 }
@@ -71,15 +73,15 @@ pub(crate) struct Relay {
     up: Pump,
     /// Upstream to client.
     down: Pump,
-    filters: Vec<Box<dyn FrameFilter>>,
+    filters: FrameFilters,
     ended: Option<(Cause, Initiator)>,
     /// The end does not wait for the peers' close frames any more.
     forced: bool,
     timer: Timer,
     registered: Registered,
     worker: Arc<Worker>,
-    /// Held for its drop.
-    _lease: Lease,
+    /// Held for their drop.
+    _held: (Lease, Present),
 }
 
 /// Which leg.
@@ -100,15 +102,15 @@ impl Relay {
         Self {
             client: Leg::new(opening.downstream),
             upstream: Leg::new(opening.upstream),
-            up: Pump::new(Direction::Up, rules(Sender::Client)),
-            down: Pump::new(Direction::Down, rules(Sender::Server)),
+            up: Pump::new(Direction::ToUpstream, rules(Sender::Client)),
+            down: Pump::new(Direction::ToDownstream, rules(Sender::Server)),
             filters: opening.filters,
             ended: None,
             forced: false,
             timer: Timer::None,
             registered: opening.registered,
             worker: opening.worker,
-            _lease: opening.lease,
+            _held: (opening.lease, opening.present),
         }
     }
 
@@ -141,7 +143,12 @@ impl Relay {
     }
 
     /// Reads once from one side and passes it on; `None` when that side has ended.
-    fn poll_read(&mut self, from: Side, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    fn poll_read(
+        &mut self,
+        from: Side,
+        buffer: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<usize>> {
         let (sender, _, pump) = self.direction(from);
         if sender.is_ended() {
             return Poll::Ready(None);
@@ -178,12 +185,31 @@ impl Relay {
         match passed.end {
             None => {}
             Some(PumpEnd::Closed) => self.closed(from),
-            Some(PumpEnd::Refused) => self.end(Cause::Policy, Initiator::Gateway, Cause::Policy.close_codes()),
+            Some(PumpEnd::Refused(refusal)) => {
+                self.end_with(
+                    refusal.reason(),
+                    Cause::Policy,
+                    Initiator::Gateway,
+                    Cause::Policy.close_codes(),
+                );
+            }
             Some(PumpEnd::Violation(violation)) => {
                 let code = violation.close_code();
-                let cause = if code == 1009 { Cause::MessageTooBig } else { Cause::ProtocolError };
-                let other = if code == 1002 && from == Side::Upstream { 1011 } else { 1001 };
-                let codes = if from == Side::Client { (code, other) } else { (other, code) };
+                let cause = if code == 1009 {
+                    Cause::MessageTooBig
+                } else {
+                    Cause::ProtocolError
+                };
+                let other = if code == 1002 && from == Side::Upstream {
+                    1011
+                } else {
+                    1001
+                };
+                let codes = if from == Side::Client {
+                    (code, other)
+                } else {
+                    (other, code)
+                };
                 self.end(cause, initiator(from), codes);
             }
         }
@@ -191,7 +217,11 @@ impl Relay {
 
     /// A side's close frame has gone on.
     fn closed(&mut self, from: Side) {
-        let cause = if from == Side::Client { Cause::ClientClose } else { Cause::UpstreamClose };
+        let cause = if from == Side::Client {
+            Cause::ClientClose
+        } else {
+            Cause::UpstreamClose
+        };
         self.ended.get_or_insert((cause, initiator(from)));
         if self.up.is_closed() && self.down.is_closed() {
             self.finish();
@@ -219,7 +249,11 @@ impl Relay {
         if said_goodbye {
             self.finish();
         } else {
-            let cause = if side == Side::Client { Cause::ClientLost } else { Cause::UpstreamLost };
+            let cause = if side == Side::Client {
+                Cause::ClientLost
+            } else {
+                Cause::UpstreamLost
+            };
             self.end(cause, initiator(side), cause.close_codes());
         }
     }
@@ -227,15 +261,24 @@ impl Relay {
     /// The one place where a session ends that its peers did not end themselves: tells both, at a
     /// frame boundary, with `codes` for the client and the upstream.
     fn end(&mut self, cause: Cause, initiator: Initiator, codes: (u16, u16)) {
-        let (cause, _) = *self.ended.get_or_insert((cause, initiator));
+        self.end_with(cause.label(), cause, initiator, codes);
+    }
+
+    fn end_with(&mut self, reason: &str, cause: Cause, initiator: Initiator, codes: (u16, u16)) {
+        self.ended.get_or_insert((cause, initiator));
         self.forced = true;
         // Our words are not the peer's to choose, so a mask need not be hard to guess here.
         let mask = fastrand::u32(..).to_ne_bytes();
-        let reason = cause.label();
-        if let Some(ours) = self.down.finish_with(ControlFrame::close(codes.0, reason, None)) {
+        if let Some(ours) = self
+            .down
+            .finish_with(ControlFrame::close(codes.0, reason, None))
+        {
             self.client.queue(ours.as_bytes());
         }
-        if let Some(ours) = self.up.finish_with(ControlFrame::close(codes.1, reason, Some(mask))) {
+        if let Some(ours) = self
+            .up
+            .finish_with(ControlFrame::close(codes.1, reason, Some(mask)))
+        {
             self.upstream.queue(ours.as_bytes());
         }
     }
@@ -249,10 +292,16 @@ impl Relay {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::End(cause) if !self.forced => self.end(cause, Initiator::Gateway, cause.close_codes()),
+            Order::End(cause) if !self.forced => {
+                self.end(cause, Initiator::Gateway, cause.close_codes())
+            }
             Order::End(_) => {}
             Order::Overdue if self.timer == Timer::Stall => {
-                self.end(Cause::SlowConsumer, Initiator::Gateway, Cause::SlowConsumer.close_codes());
+                self.end(
+                    Cause::SlowConsumer,
+                    Initiator::Gateway,
+                    Cause::SlowConsumer.close_codes(),
+                );
             }
             Order::Overdue => {
                 self.client.give_up(self.down.at_boundary());
@@ -322,10 +371,16 @@ impl Future for Relay {
             this.poll_direction(Side::Upstream, buffer, cx);
         });
         this.arm();
-        let Some(ended) = this.ended else { return Poll::Pending };
+        let Some(ended) = this.ended else {
+            return Poll::Pending;
+        };
         // Each leg is finished when its direction is over and all is out; the session when both are.
         let client = this.client.poll_finish(this.down.is_over(), cx);
         let upstream = this.upstream.poll_finish(this.up.is_over(), cx);
-        if client.is_ready() && upstream.is_ready() { Poll::Ready(ended) } else { Poll::Pending }
+        if client.is_ready() && upstream.is_ready() {
+            Poll::Ready(ended)
+        } else {
+            Poll::Pending
+        }
     }
 }

@@ -7,7 +7,7 @@ use tidegate_ws::close::CloseFrame;
 use tidegate_ws::frame::{ControlFrame, FrameHeader, OpCode, Violation};
 use tidegate_ws::scan::{MAX_HELD, Observer, Rules, Scanner};
 
-use crate::pipeline::{Direction, FrameFacts, FrameFilter};
+use crate::pipeline::{Direction, FrameFacts, FrameFilters, FrameRefusal};
 
 /// Room in front of what is read, for what was held back by the read before.
 pub(super) const HEADROOM: usize = MAX_HELD;
@@ -44,14 +44,14 @@ pub(super) struct Passed {
 }
 
 /// What ended a direction from inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum PumpEnd {
     /// The sender's close frame is among what goes on.
     Closed,
     /// The sender broke a rule; nothing of the bad frame goes on.
     Violation(Violation),
     /// A filter refused a frame; nothing of it goes on.
-    Refused,
+    Refused(FrameRefusal),
 }
 
 /// What the frames that pass leave behind, besides themselves.
@@ -67,7 +67,12 @@ pub(super) struct Tally {
 
 impl Pump {
     pub(super) const fn new(direction: Direction, rules: Rules) -> Self {
-        Self { direction, scanner: Scanner::new(rules), held: Vec::new(), mode: Mode::Flow }
+        Self {
+            direction,
+            scanner: Scanner::new(rules),
+            held: Vec::new(),
+            mode: Mode::Flow,
+        }
     }
 
     /// Whether the receiver has got whole frames only.
@@ -97,27 +102,45 @@ impl Pump {
     }
 
     /// Judges `bytes`: what was held back, and what was read.
-    pub(super) fn absorb(&mut self, bytes: &mut [u8], filters: &mut [Box<dyn FrameFilter>], tally: &mut Tally) -> Passed {
+    pub(super) fn absorb(
+        &mut self,
+        bytes: &mut [u8],
+        filters: &mut FrameFilters,
+        tally: &mut Tally,
+    ) -> Passed {
         match &self.mode {
             Mode::Discard => Passed::default(),
             Mode::Finish(_) => {
                 let pass = self.scanner.finish_frame(bytes.len());
-                Passed { pass, ours: self.take_ours(), end: None }
+                Passed {
+                    pass,
+                    ours: self.take_ours(),
+                    end: None,
+                }
             }
             // What comes behind a close frame means nothing.
             Mode::Flow if self.is_closed() => Passed::default(),
             Mode::Flow => {
-                let mut watch = Watch { direction: self.direction, filters, tally, refused: false };
+                let mut watch = Watch {
+                    direction: self.direction,
+                    filters,
+                    tally,
+                    refused: None,
+                };
                 let scan = self.scanner.scan(bytes, &mut watch);
-                let end = match scan.violation {
-                    Some(_) if watch.refused => Some(PumpEnd::Refused),
-                    Some(violation) => Some(PumpEnd::Violation(violation)),
-                    None => self.scanner.is_closed().then_some(PumpEnd::Closed),
+                let end = match (watch.refused, scan.violation) {
+                    (Some(refusal), _) => Some(PumpEnd::Refused(refusal)),
+                    (None, Some(violation)) => Some(PumpEnd::Violation(violation)),
+                    (None, None) => self.scanner.is_closed().then_some(PumpEnd::Closed),
                 };
                 if end.is_none() && scan.hold_from < bytes.len() {
                     self.held = bytes[scan.hold_from..].to_vec();
                 }
-                Passed { pass: scan.pass, ours: None, end }
+                Passed {
+                    pass: scan.pass,
+                    ours: None,
+                    end,
+                }
             }
         }
     }
@@ -155,17 +178,21 @@ impl Pump {
 /// Shows each frame to the filters and counts it.
 struct Watch<'a> {
     direction: Direction,
-    filters: &'a mut [Box<dyn FrameFilter>],
+    filters: &'a mut FrameFilters,
     tally: &'a mut Tally,
-    refused: bool,
+    refused: Option<FrameRefusal>,
 }
 
 impl Observer for Watch<'_> {
     fn on_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
         if !self.filters.is_empty() {
-            let facts = FrameFacts { opcode: header.opcode, fin: header.fin, length: header.length };
-            if self.filters.iter_mut().any(|filter| filter.on_frame(self.direction, &facts).is_err()) {
-                self.refused = true;
+            let facts = FrameFacts {
+                opcode: header.opcode as u8,
+                fin: header.fin,
+                length: header.length,
+            };
+            if let Err(refusal) = self.filters.on_frame(self.direction, &facts) {
+                self.refused = Some(refusal);
                 return Err(Violation::Refused);
             }
         }
