@@ -82,7 +82,11 @@ impl Run {
     pub(crate) fn skip_even_in_ci(&self, what: &str, why: &str) -> Done {
         let line = format!("{what}: {why}");
         println!("SKIPPED: {line}");
-        self.skipped.borrow_mut().push(line);
+        let mut skipped = self.skipped.borrow_mut();
+        // Two steps may miss the same thing; the summary names it once.
+        if !skipped.contains(&line) {
+            skipped.push(line);
+        }
         Done::Skipped
     }
 

@@ -83,7 +83,7 @@ pub(crate) fn environment(run: &Run) -> Vec<(&'static str, PathBuf)> {
 fn debian(wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> = wanted
         .iter()
-        .filter(|(command, _)| shell::which(command).is_none())
+        .filter(|(command, _)| !is_usable(command))
         .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
@@ -93,6 +93,14 @@ fn debian(wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     apt_get(&["update", "--quiet"])?;
     let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
     apt_get(&[&install[..], &missing].concat())
+}
+
+/// Debian's own Python comes without what makes a virtual environment.
+fn is_usable(command: &str) -> bool {
+    shell::which(command).is_some_and(|program| {
+        command != "python3"
+            || shell::succeeds(Command::new(program).args(["-c", "import venv, ensurepip"]))
+    })
 }
 
 /// `apt-get` as root, or by a `sudo` that asks no password.
