@@ -7,5 +7,7 @@ pub mod body;
 pub mod config;
 pub mod exchange;
 pub mod headers;
+mod http1;
 pub mod pipeline;
 pub mod router;
+mod transport;
