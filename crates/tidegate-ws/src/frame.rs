@@ -93,6 +93,9 @@ pub enum Violation {
     /// An opcode that means nothing.
     #[error("reserved opcode {0}")]
     OpCode(u8),
+    /// An observer refused a frame that is right in itself.
+    #[error("the frame was refused")]
+    Refused,
     /// Reserved bits that no negotiated extension gives a meaning.
     #[error("reserved bits {0:#05b} without an extension that uses them")]
     ReservedBits(u8),

@@ -135,6 +135,11 @@ impl Scanner {
         }
     }
 
+    /// Lets only the rest of the current frame go on: so many of the next `size` bytes.
+    pub fn finish_frame(&mut self, size: usize) -> usize {
+        self.skip_payload(0, size)
+    }
+
     /// Moves over payload bytes of the current frame, from `at` up to `end`.
     fn skip_payload(&mut self, at: usize, end: usize) -> usize {
         let there = (end - at) as u64;
