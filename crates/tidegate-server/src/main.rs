@@ -9,7 +9,6 @@ mod out;
 mod routes;
 mod run;
 mod signals;
-mod stub;
 mod version;
 
 use std::process::ExitCode;

@@ -12,8 +12,8 @@ use tokio::runtime::Builder;
 
 use crate::cli::{LogFormat, RunArgs};
 use crate::signals::{Received, Signals};
-use crate::stub::Gateway;
 use crate::{config, log};
+use tidegate::Gateway;
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config)?;

@@ -32,6 +32,7 @@ pub use regex::WholeRegex;
 use crate::authority::Authority;
 use crate::headers::Headers;
 use crate::pipeline::Pipeline;
+use crate::target::Target;
 use matcher::NearMiss;
 
 /// The routes, in the order in which they are tried.
@@ -49,6 +50,8 @@ pub struct Route {
     pub matcher: Matcher,
     /// What is done to it.
     pub pipeline: Arc<Pipeline>,
+    /// Where it ends.
+    pub(crate) target: Target,
 }
 
 /// What the router looks at, borrowed from an exchange.
@@ -180,6 +183,7 @@ mod tests {
                 name: name.into(),
                 matcher,
                 pipeline: Arc::new(Pipeline::default()),
+                target: Target::Nowhere,
             })
         };
         Router::new(matchers.into_iter().map(route).collect())
