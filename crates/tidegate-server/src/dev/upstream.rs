@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::thread;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -14,13 +15,33 @@ use http::StatusCode;
 use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// Serves the application on `listener`, without end.
+/// Serves the application on `listener`, without end, from a thread of its own. Dropped, it ends
+/// with every connection: a stop that waited for the events would wait in vain.
 pub(super) async fn serve(listener: std::net::TcpListener) -> io::Result<Infallible> {
-    let listener = TcpListener::from_std(listener)?;
-    axum::serve(listener, application()).await?;
-    Err(io::Error::other("the built-in upstream has ended"))
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (mut watch, ended) = oneshot::channel();
+    let run = move || {
+        let served = runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            tokio::select! {
+                served = axum::serve(listener, application()) => served,
+                () = watch.closed() => Ok(()),
+            }
+        });
+        drop(runtime);
+        let _nobody_asks = watch.send(served);
+    };
+    thread::Builder::new()
+        .name("demo-upstream".into())
+        .spawn(run)?;
+    match ended.await {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) | Err(_) => Err(io::Error::other("the built-in upstream has ended")),
+    }
 }
 
 fn application() -> Router {
