@@ -3,9 +3,12 @@
 //! `parse` builds the tree, with variables filled in and within fixed bounds; `overrides` (one
 //! room up) lays the environment over it; `reader` reads types out of it.
 
+mod choice;
+mod fields;
 mod parse;
 mod reader;
 mod suggest;
+mod syntax;
 mod variables;
 
 use std::fmt;
@@ -13,8 +16,10 @@ use std::sync::Arc;
 
 use super::error::{Place, Position};
 
+pub(super) use choice::Choice;
+use fields::Fields;
 pub(super) use parse::parse;
-pub(super) use reader::{Choice, Located, Spot};
+pub(super) use reader::{Located, Spot};
 pub(super) use suggest::{did_you_mean, nearest};
 pub(super) use variables::Variables;
 

@@ -6,14 +6,13 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError};
+use granit_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::super::error::{Fault, Place, Position, Problems};
+use super::syntax::{DEEPEST, syntax_fault, too_deep};
 use super::variables::{Variables, fill};
 use super::{At, Entry, Key, Kind, Node, Quoted, Scalar, item_path, key_path};
 
-/// Levels of nesting; the language itself needs eight.
-const DEEPEST: usize = 64;
 /// What the copies that aliases ask for may cost in all, in bytes or so.
 const ALIAS_BUDGET: usize = 4 << 20;
 /// What a copied node costs beside its text.
@@ -368,35 +367,4 @@ fn scalar_len(kind: &Kind) -> usize {
         Kind::Scalar(scalar) => scalar.text.len(),
         _ => 0,
     }
-}
-
-fn too_deep() -> Fault {
-    Fault::new(format!("nested more than {DEEPEST} levels deep"))
-}
-
-fn syntax_fault(error: &ScanError, text: &str) -> Stop {
-    let marker = *error.marker();
-    let fault = match error.kind() {
-        ErrorKind::RecursionLimitExceeded => too_deep(),
-        ErrorKind::UnknownAnchor => Fault::new("this alias names an anchor that does not exist")
-            .suggest("a text that begins with `*` or `&` needs quotes"),
-        kind => Fault::new(format!("not valid YAML: {kind}")),
-    };
-    let line = marker.line().saturating_sub(1);
-    let is_unquoted_variable = text
-        .lines()
-        .nth(line)
-        .is_some_and(|line| line.contains("${"));
-    let is_tab = matches!(
-        error.kind(),
-        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation
-    );
-    let fault = match fault.suggestion {
-        None if is_tab => fault.suggest("indent with spaces"),
-        None if is_unquoted_variable => {
-            fault.suggest("inside `{ }` and `[ ]` a variable needs quotes: \"${NAME}\"")
-        }
-        _ => fault,
-    };
-    (marker, fault)
 }

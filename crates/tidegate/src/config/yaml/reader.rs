@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::error::{Fault, Place, Problems};
-use super::{At, Entry, Key, Kind, Node, Quoted, did_you_mean, item_path, key_path, nearest};
+use super::{Choice, Entry, Fields, Kind, Node, Quoted, item_path, key_path};
 
 /// A value with the place where it was written.
 #[derive(Debug, Clone)]
@@ -18,13 +18,6 @@ pub(in crate::config) struct Located<T> {
 pub(in crate::config) struct Spot<'t> {
     node: &'t Node,
     path: String,
-}
-
-/// One of several words, written as the word or as a map of that one key.
-pub(in crate::config) struct Choice<'t> {
-    pub(in crate::config) name: &'t str,
-    pub(in crate::config) place: Place,
-    pub(in crate::config) argument: Option<Spot<'t>>,
 }
 
 impl<'t> Spot<'t> {
@@ -53,12 +46,7 @@ impl<'t> Spot<'t> {
 
     /// A map whose keys we know.
     pub(in crate::config) fn fields(&self, problems: &mut Problems) -> Option<Fields<'t>> {
-        let entries = self.map(problems)?;
-        Some(Fields {
-            place: self.place(),
-            entries,
-            asked: Vec::new(),
-        })
+        Some(Fields::new(self.place(), self.map(problems)?))
     }
 
     /// A map whose keys are names of the user's choice.
@@ -231,10 +219,19 @@ impl<'t> Spot<'t> {
     }
 
     fn below(&self, entry: &'t Entry) -> Self {
+        Self::of(entry, &self.path)
+    }
+
+    /// The value of an entry of the map at `path`.
+    pub(super) fn of(entry: &'t Entry, path: &str) -> Self {
         Spot {
             node: &entry.value,
-            path: key_path(&self.path, &entry.key.name),
+            path: key_path(path, &entry.key.name),
         }
+    }
+
+    pub(super) const fn kind(&self) -> &'t Kind {
+        &self.node.kind
     }
 
     fn mismatch<T>(&self, expected: &str, problems: &mut Problems) -> Option<T> {
@@ -243,108 +240,6 @@ impl<'t> Spot<'t> {
             problems.add(&self.place(), format!("expected {expected}, found {found}"));
         }
         None
-    }
-}
-
-impl<'t> Choice<'t> {
-    /// The argument, which there must be.
-    pub(in crate::config) fn need_argument(&self, problems: &mut Problems) -> Option<Spot<'t>> {
-        if self.argument.is_none() {
-            let name = self.name;
-            let message = format!("{} lacks its argument", Quoted(name));
-            problems.suggest(&self.place, message, format!("write `{name}: ...`"));
-        }
-        self.argument.clone()
-    }
-
-    /// Reports an argument where there is none to give; `{}` and nothing are none.
-    pub(in crate::config) fn no_argument(&self, problems: &mut Problems) -> Option<()> {
-        let Some(argument) = &self.argument else {
-            return Some(());
-        };
-        match &argument.node.kind {
-            Kind::Null => Some(()),
-            Kind::Map(entries) if entries.is_empty() => Some(()),
-            _ => {
-                let message = format!("{} takes no argument", Quoted(self.name));
-                problems.add(&argument.place(), message);
-                None
-            }
-        }
-    }
-
-    /// Reports a name that is none of `known`.
-    pub(in crate::config) fn unknown<'a>(
-        &self,
-        problems: &mut Problems,
-        what: &str,
-        known: impl IntoIterator<Item = &'a str> + Clone,
-    ) {
-        let mut fault = Fault::new(format!("unknown {what} {}", Quoted(self.name)));
-        fault.suggestion = did_you_mean(self.name, known);
-        problems.fault(&self.place, fault);
-    }
-}
-
-/// A map whose keys we know; `finish` reports those that nobody asked for.
-pub(in crate::config) struct Fields<'t> {
-    place: Place,
-    entries: &'t [Entry],
-    asked: Vec<&'static str>,
-}
-
-impl<'t> Fields<'t> {
-    pub(in crate::config) const fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// The value of `key`, where it was written.
-    pub(in crate::config) fn take(&mut self, key: &'static str) -> Option<Spot<'t>> {
-        self.asked.push(key);
-        let entry = self.entries.iter().find(|entry| entry.key.name == key)?;
-        Some(Spot {
-            node: &entry.value,
-            path: key_path(&self.place.path, key),
-        })
-    }
-
-    /// The value of `key`, which must be written; `example` is what to write.
-    pub(in crate::config) fn need(
-        &mut self,
-        key: &'static str,
-        example: &str,
-        problems: &mut Problems,
-    ) -> Option<Spot<'t>> {
-        let spot = self.take(key);
-        if spot.is_none() {
-            let message = format!("the key {} is missing", Quoted(key));
-            problems.suggest(&self.place, message, format!("write `{example}`"));
-        }
-        spot
-    }
-
-    /// Reports every key that was not asked for.
-    pub(in crate::config) fn finish(self, problems: &mut Problems) {
-        for Key { name, at } in self.entries.iter().map(|entry| &entry.key) {
-            if !self.asked.contains(&name.as_str()) {
-                let fault = self.unknown_key(name);
-                problems.fault(&At::place(at, key_path(&self.place.path, name)), fault);
-            }
-        }
-    }
-
-    fn unknown_key(&self, name: &str) -> Fault {
-        let mut fault = Fault::new("unknown key");
-        if name == "<<" {
-            return fault.suggest("merge keys are not YAML 1.2; repeat the keys");
-        }
-        let is_written = |key: &&str| self.entries.iter().any(|entry| entry.key.name == *key);
-        let free = self.asked.iter().copied().filter(|key| !is_written(key));
-        fault.suggestion = match nearest(name, free) {
-            Some(key) => Some(format!("did you mean {}?", Quoted(key))),
-            None => did_you_mean("", self.asked.iter().copied()),
-        };
-        fault
     }
 }
 

@@ -1,0 +1,71 @@
+//! A map whose keys are ours.
+
+use super::super::error::{Fault, Place, Problems};
+use super::{Entry, Key, Quoted, Spot, did_you_mean, key_path, nearest};
+
+/// A map whose keys we know; `finish` reports those that nobody asked for.
+pub(in crate::config) struct Fields<'t> {
+    place: Place,
+    entries: &'t [Entry],
+    asked: Vec<&'static str>,
+}
+
+impl<'t> Fields<'t> {
+    pub(super) const fn new(place: Place, entries: &'t [Entry]) -> Self {
+        Self {
+            place,
+            entries,
+            asked: Vec::new(),
+        }
+    }
+
+    pub(in crate::config) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The value of `key`, where it was written.
+    pub(in crate::config) fn take(&mut self, key: &'static str) -> Option<Spot<'t>> {
+        self.asked.push(key);
+        let entry = self.entries.iter().find(|entry| entry.key.name == key)?;
+        Some(Spot::of(entry, &self.place.path))
+    }
+
+    /// The value of `key`, which must be written; `example` is what to write.
+    pub(in crate::config) fn need(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        problems: &mut Problems,
+    ) -> Option<Spot<'t>> {
+        let spot = self.take(key);
+        if spot.is_none() {
+            let message = format!("the key {} is missing", Quoted(key));
+            problems.suggest(&self.place, message, format!("write `{example}`"));
+        }
+        spot
+    }
+
+    /// Reports every key that was not asked for.
+    pub(in crate::config) fn finish(self, problems: &mut Problems) {
+        for Key { name, at } in self.entries.iter().map(|entry| &entry.key) {
+            if !self.asked.contains(&name.as_str()) {
+                let fault = self.unknown_key(name);
+                problems.fault(&at.place(key_path(&self.place.path, name)), fault);
+            }
+        }
+    }
+
+    fn unknown_key(&self, name: &str) -> Fault {
+        let mut fault = Fault::new("unknown key");
+        if name == "<<" {
+            return fault.suggest("merge keys are not YAML 1.2; repeat the keys");
+        }
+        let is_written = |key: &&str| self.entries.iter().any(|entry| entry.key.name == *key);
+        let free = self.asked.iter().copied().filter(|key| !is_written(key));
+        fault.suggestion = match nearest(name, free) {
+            Some(key) => Some(format!("did you mean {}?", Quoted(key))),
+            None => did_you_mean("", self.asked.iter().copied()),
+        };
+        fault
+    }
+}
