@@ -102,7 +102,7 @@ impl Scanner {
         // Bytes before `pass` may go on; they trail `at` once a frame was swallowed.
         let mut pass = at;
         while at < bytes.len() && !self.closed {
-            match self.frame(&mut bytes[at..], observer) {
+            match self.frame(&bytes[at..], observer) {
                 Err(violation) => {
                     return Scan {
                         pass,
@@ -150,7 +150,7 @@ impl Scanner {
     }
 
     /// Takes the frame that begins at the beginning of `bytes`.
-    fn frame(&mut self, bytes: &mut [u8], observer: &mut impl Observer) -> Result<Step, Violation> {
+    fn frame(&mut self, bytes: &[u8], observer: &mut impl Observer) -> Result<Step, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(Step::Incomplete);
         };

@@ -318,7 +318,7 @@ impl Relay {
     fn obey(&mut self, order: Order) {
         match order {
             Order::End(cause) if !self.forced => {
-                self.end(cause, Initiator::Gateway, cause.close_codes())
+                self.end(cause, Initiator::Gateway, cause.close_codes());
             }
             Order::End(_) => {}
             Order::Overdue if self.timer == Timer::Stall => {
