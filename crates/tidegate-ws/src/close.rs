@@ -46,7 +46,11 @@ pub const fn is_legal_on_wire(code: u16) -> bool {
 /// Cuts `reason` to the 123 bytes that a close frame has room for, on a character boundary.
 #[must_use]
 pub fn cut_reason(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(123)]
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
 }
 
 #[cfg(test)]

@@ -43,8 +43,8 @@ pub trait Observer {
     /// A whole control frame other than a close, with its payload unmasked; `false` swallows it.
     fn on_control(&mut self, opcode: OpCode, payload: &[u8]) -> bool;
 
-    /// The close frame. Nothing behind it goes on.
-    fn on_close(&mut self, close: CloseFrame<'_>);
+    /// The close frame; `false` swallows it. Nothing behind it goes on.
+    fn on_close(&mut self, close: CloseFrame<'_>) -> bool;
 }
 
 /// What may be done with the bytes that were scanned.
@@ -102,7 +102,7 @@ impl Scanner {
         // Bytes before `pass` may go on; they trail `at` once a frame was swallowed.
         let mut pass = at;
         while at < bytes.len() && !self.closed {
-            match self.frame(&mut bytes[at..], observer) {
+            match self.frame(&bytes[at..], observer) {
                 Err(violation) => {
                     return Scan {
                         pass,
@@ -150,7 +150,7 @@ impl Scanner {
     }
 
     /// Takes the frame that begins at the beginning of `bytes`.
-    fn frame(&mut self, bytes: &mut [u8], observer: &mut impl Observer) -> Result<Step, Violation> {
+    fn frame(&mut self, bytes: &[u8], observer: &mut impl Observer) -> Result<Step, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(Step::Incomplete);
         };
@@ -180,17 +180,18 @@ impl Scanner {
             None
         };
         observer.on_frame(&header)?;
-        match close {
+        let passes = match close {
             Some(close) => {
                 self.closed = true;
-                observer.on_close(close);
+                observer.on_close(close)
             }
-            None if !observer.on_control(header.opcode, payload) => {
-                return Ok(Step::Swallowed(end));
-            }
-            None => {}
-        }
-        Ok(Step::Passed(end))
+            None => observer.on_control(header.opcode, payload),
+        };
+        Ok(if passes {
+            Step::Passed(end)
+        } else {
+            Step::Swallowed(end)
+        })
     }
 
     fn data_frame(
@@ -278,8 +279,9 @@ mod tests {
             self.controls.push((opcode, payload.to_vec()));
             payload != self.swallow
         }
-        fn on_close(&mut self, close: CloseFrame<'_>) {
+        fn on_close(&mut self, close: CloseFrame<'_>) -> bool {
             self.close = Some((close.code, close.reason.to_owned()));
+            true
         }
     }
 

@@ -26,7 +26,7 @@ enum Kind {
 }
 
 /// A body that comes from a connection.
-pub(crate) trait Stream: HttpBody<Data = Bytes, Error = BodyError> + Send {
+pub(crate) trait Stream: HttpBody<Data = Bytes, Error = BodyError> + Send + Sync {
     /// Goes on with work that must not wait until the next frame is asked for: the upload that
     /// still runs while its answer is already coming back. Called whenever the writer of the body
     /// cannot take more.

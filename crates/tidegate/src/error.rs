@@ -238,7 +238,7 @@ impl GatewayError {
                 add("Sec-WebSocket-Version", HeaderValue::from_static("13"));
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
-                add("Retry-After", HeaderValue::from_static("1"))
+                add("Retry-After", HeaderValue::from_static("1"));
             }
             _ => {}
         }

@@ -213,7 +213,7 @@ impl Call {
     pub(crate) fn into_body(
         self,
         head: &ResponseHead,
-        done: impl FnOnce(Option<ClientIo>) + Send + 'static,
+        done: impl FnOnce(Option<ClientIo>) + Send + Sync + 'static,
     ) -> Body {
         let body = BodyDecoder::new(head.framing);
         let reusable = head.keep_alive;
@@ -231,7 +231,7 @@ impl Call {
     }
 }
 
-type Done = Box<dyn FnOnce(Option<ClientIo>) + Send>;
+type Done = Box<dyn FnOnce(Option<ClientIo>) + Send + Sync>;
 
 /// An answer's body, read from the upstream connection, which it holds until its end.
 struct ResponseBody {

@@ -507,6 +507,10 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n");
             assert_eq!(request(&text).unwrap_err(), refusal, "{line:?}");
         }
+    }
+
+    #[test]
+    fn start_lines_targets_and_hosts_follow_their_grammar() {
         for start in [
             "GET  / HTTP/1.1",
             "GET / HTTP/1.1 ",

@@ -134,7 +134,7 @@ impl MessageWriter {
         match frame.into_data() {
             Ok(data) => self.data(data),
             Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => self.end(Some(trailers)),
+                Ok(trailers) => self.end(Some(&trailers)),
                 Err(_unknown) => Ok(()),
             },
         }
@@ -163,13 +163,13 @@ impl MessageWriter {
         Ok(())
     }
 
-    fn end(&mut self, trailers: Option<http::HeaderMap>) -> Result<(), BodyError> {
+    fn end(&mut self, trailers: Option<&http::HeaderMap>) -> Result<(), BodyError> {
         match self.framing {
             Framing::Length(0) | Framing::UntilClose => {}
             Framing::Length(_) => return Err(WrongLength.into()),
             Framing::Chunked => {
                 let mut end = BytesMut::from(&b"0\r\n"[..]);
-                for (name, value) in trailers.iter().flatten() {
+                for (name, value) in trailers.into_iter().flatten() {
                     field(&mut end, name.as_str().as_bytes(), value.as_bytes());
                 }
                 end.extend_from_slice(b"\r\n");

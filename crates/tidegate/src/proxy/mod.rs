@@ -41,7 +41,7 @@ impl Proxy {
     pub(crate) async fn decide(
         &self,
         worker: &Arc<Worker>,
-        exchange: &mut Exchange,
+        exchange: &Exchange,
         wish: &Wish,
     ) -> Result<Decision, GatewayError> {
         websocket::decide(self, worker, exchange, wish).await

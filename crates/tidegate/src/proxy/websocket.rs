@@ -33,7 +33,7 @@ const DEFLATE: u8 = 0b100;
 pub(super) async fn decide(
     proxy: &Proxy,
     worker: &Arc<Worker>,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     wish: &Wish,
 ) -> Result<Decision, GatewayError> {
     let service = &proxy.service;
@@ -53,7 +53,7 @@ pub(super) async fn decide(
 async fn ask(
     proxy: &Proxy,
     worker: &Arc<Worker>,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     wish: &Wish,
     lease: Lease,
 ) -> Result<Decision, GatewayError> {
@@ -91,7 +91,7 @@ async fn ask(
 /// Our handshake with the upstream: the client's request with a key of our own.
 fn handshake_head(
     proxy: &Proxy,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     wish: &Wish,
     key: &Key,
     lease: &Lease,

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use tidegate_ws::frame::ControlFrame;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use crate::transport::Transport;
@@ -103,6 +104,13 @@ impl Leg {
     pub(super) fn queue(&mut self, bytes: &[u8]) {
         if self.transport.is_some() {
             self.out.extend_from_slice(bytes);
+        }
+    }
+
+    /// Keeps a frame of ours for the next write, if it is time for it.
+    pub(super) fn queue_frame(&mut self, ours: Option<Box<ControlFrame>>) {
+        if let Some(ours) = ours {
+            self.queue(ours.as_bytes());
         }
     }
 

@@ -4,7 +4,7 @@
 //! into one scratch buffer per thread, judged by the direction's `pump`, and written on at once;
 //! only what the receiver does not take is kept, and while it is kept its sender is not read.
 //!
-//! A session ends in one place, [`Relay::end`]: both receivers are told at a frame boundary, both
+//! A session ends in one place, [`Relay::end`] (or [`Relay::part`], for an offender): both receivers are told at a frame boundary, both
 //! streams are finished, and whoever does not follow within five seconds is dropped.
 
 mod leg;
@@ -34,6 +34,8 @@ const SCRATCH: usize = 128 * 1024;
 const BUDGET: usize = 512 * 1024;
 /// How long a close handshake, and the boundary that it waits for, may take.
 const CLOSE_SECONDS: u32 = 5;
+/// How long an offender is still sent the answers to what it did before: one second at least.
+const PART_SECONDS: u32 = 2;
 /// How long a receiver may take nothing.
 const STALL_SECONDS: u32 = 30;
 
@@ -186,11 +188,13 @@ impl Relay {
             None => {}
             Some(PumpEnd::Closed) => self.closed(from),
             Some(PumpEnd::Refused(refusal)) => {
-                self.end_with(
-                    refusal.reason(),
+                let codes = Cause::Policy.close_codes();
+                self.part(
+                    from,
                     Cause::Policy,
                     Initiator::Gateway,
-                    Cause::Policy.close_codes(),
+                    codes,
+                    refusal.reason(),
                 );
             }
             Some(PumpEnd::Violation(violation)) => {
@@ -210,7 +214,7 @@ impl Relay {
                 } else {
                     (other, code)
                 };
-                self.end(cause, initiator(from), codes);
+                self.part(from, cause, initiator(from), codes, cause.label());
             }
         }
     }
@@ -258,29 +262,50 @@ impl Relay {
         }
     }
 
-    /// The one place where a session ends that its peers did not end themselves: tells both, at a
-    /// frame boundary, with `codes` for the client and the upstream.
+    /// Ends a session that its peers did not end themselves: tells both, at a frame boundary, with
+    /// `codes` for the client and the upstream.
     fn end(&mut self, cause: Cause, initiator: Initiator, codes: (u16, u16)) {
-        self.end_with(cause.label(), cause, initiator, codes);
-    }
-
-    fn end_with(&mut self, reason: &str, cause: Cause, initiator: Initiator, codes: (u16, u16)) {
         self.ended.get_or_insert((cause, initiator));
         self.forced = true;
-        // Our words are not the peer's to choose, so a mask need not be hard to guess here.
-        let mask = fastrand::u32(..).to_ne_bytes();
-        if let Some(ours) = self
-            .down
-            .finish_with(ControlFrame::close(codes.0, reason, None))
-        {
-            self.client.queue(ours.as_bytes());
-        }
-        if let Some(ours) = self
-            .up
-            .finish_with(ControlFrame::close(codes.1, reason, Some(mask)))
-        {
-            self.upstream.queue(ours.as_bytes());
-        }
+        let (to_client, to_upstream) = close_frames(codes, cause.label());
+        let ours = self.down.finish_with(to_client);
+        self.client.queue_frame(ours);
+        let ours = self.up.finish_with(to_upstream);
+        self.upstream.queue_frame(ours);
+    }
+
+    /// Ends a session for what `offender` did. What it sent before has gone on and may be being
+    /// answered, so the other side is told at once and the offender behind the answers.
+    fn part(
+        &mut self,
+        offender: Side,
+        cause: Cause,
+        initiator: Initiator,
+        codes: (u16, u16),
+        reason: &str,
+    ) {
+        self.ended.get_or_insert((cause, initiator));
+        self.forced = true;
+        let (to_client, to_upstream) = close_frames(codes, reason);
+        let (client, upstream) = match offender {
+            Side::Client => (
+                self.down.part_with(to_client),
+                self.up.finish_with(to_upstream),
+            ),
+            Side::Upstream => (
+                self.down.finish_with(to_client),
+                self.up.part_with(to_upstream),
+            ),
+        };
+        self.client.queue_frame(client);
+        self.upstream.queue_frame(upstream);
+    }
+
+    /// Waits for answers no longer.
+    fn stop_parting(&mut self) {
+        let (client, upstream) = (self.down.finish(), self.up.finish());
+        self.client.queue_frame(client);
+        self.upstream.queue_frame(upstream);
     }
 
     /// Both have said goodbye: nothing more goes on.
@@ -293,7 +318,7 @@ impl Relay {
     fn obey(&mut self, order: Order) {
         match order {
             Order::End(cause) if !self.forced => {
-                self.end(cause, Initiator::Gateway, cause.close_codes())
+                self.end(cause, Initiator::Gateway, cause.close_codes());
             }
             Order::End(_) => {}
             Order::Overdue if self.timer == Timer::Stall => {
@@ -303,6 +328,7 @@ impl Relay {
                     Cause::SlowConsumer.close_codes(),
                 );
             }
+            Order::Overdue if self.timer == Timer::Part => self.stop_parting(),
             Order::Overdue => {
                 self.client.give_up(self.down.at_boundary());
                 self.upstream.give_up(self.up.at_boundary());
@@ -315,7 +341,9 @@ impl Relay {
     fn arm(&mut self) {
         let waiting = self.client.is_waiting() || self.upstream.is_waiting();
         let progressed = self.client.progressed() | self.upstream.progressed();
+        let parting = self.up.is_parting() || self.down.is_parting();
         let timer = match (self.forced, waiting, self.ended) {
+            (true, _, _) if parting => Timer::Part,
             (true, _, _) | (false, false, Some(_)) => Timer::Close,
             (false, true, _) => Timer::Stall,
             (false, false, None) => Timer::None,
@@ -328,6 +356,7 @@ impl Relay {
         match timer {
             Timer::None => handle.clear_deadline(),
             Timer::Stall => handle.set_deadline(&self.worker.clock, STALL_SECONDS),
+            Timer::Part => handle.set_deadline(&self.worker.clock, PART_SECONDS),
             Timer::Close => handle.set_deadline(&self.worker.clock, CLOSE_SECONDS),
         }
     }
@@ -337,10 +366,22 @@ impl Relay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
     None,
+    /// An offender is still sent the answers to what it did before.
+    Part,
     /// A receiver takes nothing.
     Stall,
     /// The session is ending.
     Close,
+}
+
+/// Close frames for the client and the upstream.
+fn close_frames(codes: (u16, u16), reason: &str) -> (ControlFrame, ControlFrame) {
+    // Our words are not the peer's to choose, so a mask need not be hard to guess here.
+    let mask = fastrand::u32(..).to_ne_bytes();
+    (
+        ControlFrame::close(codes.0, reason, None),
+        ControlFrame::close(codes.1, reason, Some(mask)),
+    )
 }
 
 const fn other(side: Side) -> Side {

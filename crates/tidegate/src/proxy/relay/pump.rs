@@ -26,6 +26,8 @@ pub(super) struct Pump {
 enum Mode {
     /// Frames go on as they come.
     Flow,
+    /// Frames go on until the sender's close frame, in whose place this one of ours goes.
+    Part(Box<ControlFrame>),
     /// The frame under way goes on, then this one of ours, then nothing.
     Finish(Box<ControlFrame>),
     /// What comes is thrown away.
@@ -90,6 +92,11 @@ impl Pump {
         matches!(self.mode, Mode::Discard)
     }
 
+    /// Whether the sender's close frame is awaited, to put ours in its place.
+    pub(super) const fn is_parting(&self) -> bool {
+        matches!(self.mode, Mode::Part(_))
+    }
+
     /// Puts what was held back in front of what was read behind [`HEADROOM`]; tells where it begins.
     pub(super) fn put_held(&mut self, buffer: &mut [u8]) -> usize {
         if self.held.is_empty() {
@@ -120,42 +127,74 @@ impl Pump {
             }
             // What comes behind a close frame means nothing.
             Mode::Flow if self.is_closed() => Passed::default(),
-            Mode::Flow => {
-                let mut watch = Watch {
-                    direction: self.direction,
-                    filters,
-                    tally,
-                    refused: None,
-                };
-                let scan = self.scanner.scan(bytes, &mut watch);
-                let end = match (watch.refused, scan.violation) {
-                    (Some(refusal), _) => Some(PumpEnd::Refused(refusal)),
-                    (None, Some(violation)) => Some(PumpEnd::Violation(violation)),
-                    (None, None) => self.scanner.is_closed().then_some(PumpEnd::Closed),
-                };
-                if end.is_none() && scan.hold_from < bytes.len() {
-                    self.held = bytes[scan.hold_from..].to_vec();
-                }
-                Passed {
-                    pass: scan.pass,
-                    ours: None,
-                    end,
-                }
-            }
+            Mode::Flow | Mode::Part(_) => self.judge(bytes, filters, tally),
         }
+    }
+
+    fn judge(&mut self, bytes: &mut [u8], filters: &mut FrameFilters, tally: &mut Tally) -> Passed {
+        let parting = matches!(self.mode, Mode::Part(_));
+        let mut watch = Watch {
+            direction: self.direction,
+            filters,
+            tally,
+            refused: None,
+            parting,
+        };
+        let scan = self.scanner.scan(bytes, &mut watch);
+        let end = match (watch.refused, scan.violation) {
+            (Some(refusal), _) => Some(PumpEnd::Refused(refusal)),
+            (None, Some(violation)) => Some(PumpEnd::Violation(violation)),
+            (None, None) => self.scanner.is_closed().then_some(PumpEnd::Closed),
+        };
+        if end.is_none() && scan.hold_from < bytes.len() {
+            self.held = bytes[scan.hold_from..].to_vec();
+        }
+        let pass = scan.pass;
+        match end {
+            Some(_) if parting => Passed {
+                pass,
+                ours: self.finish(),
+                end: None,
+            },
+            end => Passed {
+                pass,
+                ours: None,
+                end,
+            },
+        }
+    }
+
+    /// Lets the sender's frames go on until its close frame, and puts `ours` in the place of that
+    /// one; tells it when that is now.
+    pub(super) fn part_with(&mut self, ours: ControlFrame) -> Option<Box<ControlFrame>> {
+        if self.is_closed() || !matches!(self.mode, Mode::Flow) {
+            return self.finish_with(ours);
+        }
+        self.mode = Mode::Part(Box::new(ours));
+        None
+    }
+
+    /// Waits for the sender's close frame no longer.
+    pub(super) fn finish(&mut self) -> Option<Box<ControlFrame>> {
+        match std::mem::replace(&mut self.mode, Mode::Discard) {
+            Mode::Part(ours) | Mode::Finish(ours) => self.mode = Mode::Finish(ours),
+            mode => self.mode = mode,
+        }
+        self.held = Vec::new();
+        self.take_ours()
     }
 
     /// Lets nothing of the sender go on behind the frame under way, and puts `ours` there; tells
     /// it when that is now.
     pub(super) fn finish_with(&mut self, ours: ControlFrame) -> Option<Box<ControlFrame>> {
-        self.held = Vec::new();
-        if self.is_closed() || self.is_over() {
+        match self.mode {
             // Behind a close frame nothing may follow, not even ours.
-            self.mode = Mode::Discard;
-            return None;
+            Mode::Flow if self.is_closed() => self.mode = Mode::Discard,
+            Mode::Flow => self.mode = Mode::Finish(Box::new(ours)),
+            // What was decided first stays.
+            Mode::Part(_) | Mode::Finish(_) | Mode::Discard => {}
         }
-        self.mode = Mode::Finish(Box::new(ours));
-        self.take_ours()
+        self.finish()
     }
 
     /// Lets nothing go on any more.
@@ -170,7 +209,7 @@ impl Pump {
         }
         match std::mem::replace(&mut self.mode, Mode::Discard) {
             Mode::Finish(ours) => Some(ours),
-            Mode::Flow | Mode::Discard => None,
+            Mode::Flow | Mode::Part(_) | Mode::Discard => None,
         }
     }
 }
@@ -181,6 +220,7 @@ struct Watch<'a> {
     filters: &'a mut FrameFilters,
     tally: &'a mut Tally,
     refused: Option<FrameRefusal>,
+    parting: bool,
 }
 
 impl Observer for Watch<'_> {
@@ -206,5 +246,7 @@ impl Observer for Watch<'_> {
         true
     }
 
-    fn on_close(&mut self, _close: CloseFrame<'_>) {}
+    fn on_close(&mut self, _close: CloseFrame<'_>) -> bool {
+        !self.parting
+    }
 }
