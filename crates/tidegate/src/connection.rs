@@ -26,7 +26,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may wait for its next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take nothing of its answer.
-const WRITE_STALL: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// What the answer depends on besides itself.
 struct Wire {

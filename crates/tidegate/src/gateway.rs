@@ -130,7 +130,11 @@ impl Gateway {
                 worker: Arc::clone(&worker),
                 accepted: sender,
             });
-            let run = move || runtime.block_on(worker.run(accepted));
+            let run = move || {
+                runtime.block_on(worker.run(accepted));
+                // A name look-up cannot be cancelled, and nobody waits for it any more.
+                runtime.shutdown_background();
+            };
             self.threads.push(
                 thread::Builder::new()
                     .name(format!("tidegate-{number}"))

@@ -12,6 +12,7 @@ use tidegate_ws::handshake::{self, Key, RequestError};
 
 use crate::body::Body;
 use crate::config::plan::WebSocketPlan;
+use crate::connection::WRITE_STALL;
 use crate::dispatch::Switch;
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
@@ -95,12 +96,7 @@ pub(crate) async fn settle(switch: Switch, io: ServerIo, worker: &Arc<Worker>) {
     } = switch;
     let head = switching_head(&acceptance.headers, &key);
     if io
-        .write(
-            head,
-            Framing::Length(0),
-            Body::empty(),
-            acceptance.limits.idle_timeout,
-        )
+        .write(head, Framing::Length(0), Body::empty(), WRITE_STALL)
         .await
         .is_err()
     {
