@@ -1,0 +1,1 @@
+//! The black-box cases: one module per promise.
