@@ -75,7 +75,10 @@ impl Process {
         })
         .await;
         // The readers hold the other references; they end with the pipes.
-        eventually("its output is read", || Arc::strong_count(&self.output) == 1).await;
+        eventually("its output is read", || {
+            Arc::strong_count(&self.output) == 1
+        })
+        .await;
         (status.unwrap(), self.output())
     }
 
@@ -104,7 +107,10 @@ impl Process {
     pub fn peak_memory(&self) -> u64 {
         let file = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(file).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .unwrap();
         let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kib / 1024
     }
@@ -192,7 +198,10 @@ fn keep(pipe: impl std::io::Read + Send + 'static, output: Arc<Mutex<String>>) {
         let mut reader = BufReader::new(pipe);
         let mut line = Vec::new();
         while matches!(reader.read_until(b'\n', &mut line), Ok(count) if count > 0) {
-            output.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            output
+                .lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
         reader.read_to_end(&mut line).ok();

@@ -136,7 +136,10 @@ impl Frame {
     pub fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let (&first, &second) = (bytes.first()?, bytes.get(1)?);
         let (length, mut at) = match second & 0x7f {
-            126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+            126 => (
+                u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+                4,
+            ),
             127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
             length => (u64::from(length), 2),
         };
@@ -184,8 +187,13 @@ mod tests {
     #[test]
     fn writes_the_examples_of_the_rfc() {
         let hello = Frame::text("Hello").masked([0x37, 0xfa, 0x21, 0x3d]);
-        let expected = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        let expected = [
+            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ];
         assert_eq!(hello.bytes(), expected);
-        assert_eq!(Frame::text("Hel").unfinished().bytes(), [1, 3, b'H', b'e', b'l']);
+        assert_eq!(
+            Frame::text("Hel").unfinished().bytes(),
+            [1, 3, b'H', b'e', b'l']
+        );
     }
 }

@@ -66,7 +66,9 @@ impl TestGateway {
     pub fn routing(upstream: &ScriptedUpstream, routes: &str) -> Self {
         let mut yaml = "services:\n".to_owned();
         for service in ["a", "b", "c", "d"] {
-            yaml.push_str(&format!("  {service}: {{ endpoints: [http://UP/{service}] }}\n"));
+            yaml.push_str(&format!(
+                "  {service}: {{ endpoints: [http://UP/{service}] }}\n"
+            ));
         }
         yaml.push_str("routes:\n");
         yaml.push_str(routes);

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn keeps_order_case_and_bytes() {
-        let head = Head::parse(b"GET /a?b HTTP/1.1\r\nHost: x\r\nX-A:1\r\nx-a: \xff \r\n\r\n".into());
+        let head =
+            Head::parse(b"GET /a?b HTTP/1.1\r\nHost: x\r\nX-A:1\r\nx-a: \xff \r\n\r\n".into());
         assert_eq!((head.method(), head.target()), ("GET", "/a?b"));
         assert_eq!(head.fields("X-a"), ["1", "\u{ff}"]);
         assert_eq!(head.fields[2].0, "x-a");

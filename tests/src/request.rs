@@ -52,7 +52,8 @@ impl Request {
     /// The same request without the lines named `name`.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
-        self.fields.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.fields
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self
     }
 
@@ -98,7 +99,8 @@ impl Request {
         for chunk in chunks {
             body.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
         }
-        self.with("Transfer-Encoding", "chunked").then(body + "0\r\n\r\n")
+        self.with("Transfer-Encoding", "chunked")
+            .then(body + "0\r\n\r\n")
     }
 
     /// The same request with these bytes behind it, framed by nothing.
@@ -142,7 +144,11 @@ mod tests {
 
     #[test]
     fn writes_lines_in_order() {
-        let request = Request::get("/a").host("x").with("B", "1").version("HTTP/1.0").body("hi");
+        let request = Request::get("/a")
+            .host("x")
+            .with("B", "1")
+            .version("HTTP/1.0")
+            .body("hi");
         let expected = "GET /a HTTP/1.0\r\nHost: x\r\nB: 1\r\nContent-Length: 2\r\n\r\nhi";
         assert_eq!(request.bytes(), expected.as_bytes());
     }

@@ -2,6 +2,10 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// How many TCP sockets of this machine have `port` at one of their ends, listeners and those in
 /// TIME-WAIT not counted.
@@ -28,6 +32,42 @@ pub fn listening(pid: u32) -> Vec<u16> {
         .filter(|row| row.is_listening && held.contains(&format!("socket:[{}]", row.inode)))
         .map(|row| row.local)
         .collect()
+}
+
+/// An address that takes no connection and refuses none: the queue of its listener is full, so the
+/// kernel drops whatever asks.
+#[derive(Debug)]
+pub struct FullListener {
+    address: SocketAddr,
+    _listener: Socket,
+    _fillers: Vec<TcpStream>,
+}
+
+impl FullListener {
+    /// Listens on 127.0.0.1, and fills the queue.
+    #[must_use]
+    pub fn bind() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut fillers = Vec::new();
+        while let Ok(filler) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            fillers.push(filler);
+        }
+        Self {
+            address,
+            _listener: listener,
+            _fillers: fillers,
+        }
+    }
+
+    /// The address.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 #[derive(Debug)]
@@ -64,12 +104,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn full_listener_is_full() {
+        let full = FullListener::bind();
+        let more = TcpStream::connect_timeout(&full.address(), Duration::from_millis(100));
+        assert_eq!(more.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    }
+
+    #[test]
     fn counts_both_ends() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         assert_eq!(open_on(address.port()), 0);
         assert!(listening(std::process::id()).contains(&address.port()));
-        let _client = std::net::TcpStream::connect(address).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
         let _peer = listener.accept().unwrap();
         assert_eq!(open_on(address.port()), 2);
     }

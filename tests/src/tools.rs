@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 /// The script `name` of `tests/tools`.
 #[must_use]
 pub fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tools")
+        .join(name)
 }
 
 /// The folder whose `node_modules` holds `ws`; `None`, said aloud, when it is not there.
@@ -40,7 +42,10 @@ pub fn program(test: &str, name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.push("/usr/sbin".into());
-    let place = folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file());
+    let place = folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
     found(test, name, place)
 }
 
@@ -53,7 +58,10 @@ fn variable(test: &str, name: &str) -> Option<OsString> {
 fn found<T>(test: &str, what: &str, thing: Option<T>) -> Option<T> {
     if thing.is_none() {
         let words = format!("SKIPPED {test}: {what} is missing (run cargo xtask services)");
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{words}");
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "{words}"
+        );
         writeln!(std::io::stderr(), "{words}").ok();
     }
     thing

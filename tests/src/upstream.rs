@@ -104,7 +104,8 @@ impl ScriptedUpstream {
             let bytes = Arc::clone(&bytes);
             async move {
                 while let Ok(head) = wire.read_head_or_end().await {
-                    if wire.read_body(&head).await.is_err() || wire.try_send(&bytes).await.is_err() {
+                    if wire.read_body(&head).await.is_err() || wire.try_send(&bytes).await.is_err()
+                    {
                         return;
                     }
                 }

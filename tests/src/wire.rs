@@ -184,7 +184,10 @@ impl Wire {
     pub async fn read_exact(&mut self, count: usize) -> Vec<u8> {
         match self.read_exact_or_end(count).await {
             Ok(bytes) => bytes,
-            Err(end) => panic!("{count} bytes were due, not {end:?} after {:?}", self.text()),
+            Err(end) => panic!(
+                "{count} bytes were due, not {end:?} after {:?}",
+                self.text()
+            ),
         }
     }
 
@@ -257,7 +260,11 @@ impl Wire {
     /// Waits until the other side ends, and expects no byte before.
     pub async fn expect_end(&mut self) -> End {
         let (bytes, end) = self.read_to_end().await;
-        assert!(bytes.is_empty(), "the end was due, not {:?}", shorten(&bytes));
+        assert!(
+            bytes.is_empty(),
+            "the end was due, not {:?}",
+            shorten(&bytes)
+        );
         end
     }
 
@@ -344,7 +351,9 @@ pub fn switching(head: &Head, lines: &[&str]) -> Vec<u8> {
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 fn shorten(bytes: &[u8]) -> String {

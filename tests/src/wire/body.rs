@@ -70,10 +70,25 @@ impl Answer {
         assert!(value("status").starts_with(&status.to_string()), "{body}");
         assert!(value("title").starts_with('"'), "{body}");
         assert!(value("detail").starts_with('"'), "{body}");
-        let code: String = value("code").chars().skip(1).take_while(|c| *c != '"').collect();
+        let code: String = value("code")
+            .chars()
+            .skip(1)
+            .take_while(|c| *c != '"')
+            .collect();
         let kind = format!("\"urn:tidegate:problem:{code}\"");
-        assert!(!code.is_empty() && value("type").starts_with(&kind), "{body}");
-        let inside = ["127.0.0.", "[::1]", "localhost", ".rs", "::", "panicked", "os error"];
+        assert!(
+            !code.is_empty() && value("type").starts_with(&kind),
+            "{body}"
+        );
+        let inside = [
+            "127.0.0.",
+            "[::1]",
+            "localhost",
+            ".rs",
+            "::",
+            "panicked",
+            "os error",
+        ];
         for word in inside {
             assert!(!body.contains(word), "{word} is told to a stranger: {body}");
         }
@@ -88,8 +103,15 @@ impl Wire {
     pub async fn read_answer(&mut self) -> Answer {
         let head = self.read_head().await;
         match self.read_body(&head).await {
-            Ok((body, framing, trailers)) => Answer { head, body, framing, trailers },
-            Err((body, end)) => panic!("{end:?} after {} bytes of the body of {head:?}", body.len()),
+            Ok((body, framing, trailers)) => Answer {
+                head,
+                body,
+                framing,
+                trailers,
+            },
+            Err((body, end)) => {
+                panic!("{end:?} after {} bytes of the body of {head:?}", body.len())
+            }
         }
     }
 
