@@ -124,7 +124,8 @@ impl Wire {
 
     /// Says that nothing more will be sent (FIN), and keeps on listening.
     pub async fn finish(&mut self) {
-        self.stream.shutdown().await.unwrap();
+        // The other side may have ended all of it already.
+        self.stream.shutdown().await.ok();
     }
 
     /// Drops the connection with a reset.
@@ -266,6 +267,14 @@ impl Wire {
             shorten(&bytes)
         );
         end
+    }
+
+    /// Waits until something has come, and leaves it unread.
+    pub async fn something_came(&mut self) {
+        if self.buffer.is_empty() {
+            let mut byte = [0];
+            within("a byte", self.stream.peek(&mut byte)).await.unwrap();
+        }
     }
 
     /// Expects that nothing comes, neither bytes nor an end.
