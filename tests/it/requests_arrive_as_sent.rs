@@ -112,7 +112,7 @@ async fn query_byte_for_byte() {
         "?x=[1]&y={z}|'\"^`",
         "?redirect=http://x.example/?a=b",
         "?~!$()*,;:@-._",
-        "?caf\u{e9}",
+        "?caf\u{c3}\u{a9}", // raw UTF-8
     ];
     for query in queries {
         let target = format!("/a/b{query}");

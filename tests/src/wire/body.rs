@@ -47,7 +47,6 @@ impl Answer {
     ///
     /// # Panics
     /// When the answer is no such mirror.
-    #[must_use]
     pub fn seen(&self) -> Head {
         assert_eq!(self.status(), 200, "{:?} {}", self.head, self.text());
         assert!(self.head.has("X-Mirror"), "not a mirror: {:?}", self.head);
