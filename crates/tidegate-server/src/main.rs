@@ -1,2 +1,32 @@
-//! The binary `tidegate`.
-fn main() {}
+//! The binary `tidegate`: what is global to a process. The gateway itself is the crate `tidegate`.
+
+mod check;
+mod cli;
+mod config;
+mod dev;
+mod log;
+mod out;
+mod routes;
+mod run;
+mod signals;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command, RoutesCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Check(args) => check::check(&args),
+        Command::Dev(args) => dev::dev(&args),
+        Command::Routes(RoutesCommand::Test(args)) => routes::test(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Version => version::version(),
+    };
+    done.unwrap_or_else(|error| {
+        out::error(format_args!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}

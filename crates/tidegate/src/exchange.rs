@@ -9,7 +9,7 @@ use http::{Extensions, Method, StatusCode};
 use crate::authority::Authority;
 use crate::body::Body;
 use crate::headers::Headers;
-use crate::router::{Captures, Path};
+use crate::router::{Captures, Path, RequestView};
 
 /// One HTTP request on its way down, with what each room has learnt about it.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct Exchange {
     pub headers: Headers,
     /// The request body; empty for an upgrade.
     pub body: Body,
-    /// Whether the client asks for a WebSocket: GET, HTTP/1.1, `Connection: upgrade` and
-    /// `Upgrade: websocket`.
+    /// Whether the client asks for a WebSocket: HTTP/1.1, `Connection: upgrade` and
+    /// `Upgrade: websocket`. The router refuses those that are not a GET.
     pub upgrade: bool,
     /// From where it came.
     pub origin: Arc<Downstream>,
@@ -37,6 +37,40 @@ pub struct Exchange {
     pub captures: Captures,
     /// Room for what filters tell each other, by type.
     pub extensions: Extensions,
+}
+
+/// The path of an exchange before a filter replaced it; kept in its extensions.
+#[derive(Clone)]
+struct OriginalPath(Path);
+
+impl Exchange {
+    /// What the router looks at.
+    #[must_use]
+    pub fn view(&self) -> RequestView<'_> {
+        RequestView {
+            method: &self.method,
+            path: &self.path,
+            authority: self.authority.as_ref(),
+            headers: &self.headers,
+            upgrade: self.upgrade,
+            secure: self.origin.secure,
+        }
+    }
+
+    /// Replaces the path that is forwarded, and remembers the one that was asked for.
+    pub fn replace_path(&mut self, path: Path) {
+        let original = std::mem::replace(&mut self.path, path);
+        self.extensions
+            .get_or_insert_with(|| OriginalPath(original));
+    }
+
+    /// The path that the client asked for, whatever filters made of it by [`Self::replace_path`].
+    #[must_use]
+    pub fn original_path(&self) -> &Path {
+        self.extensions
+            .get::<OriginalPath>()
+            .map_or(&self.path, |OriginalPath(path)| path)
+    }
 }
 
 /// The connection on which exchanges arrive, as far as they need to know it.

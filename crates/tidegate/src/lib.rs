@@ -5,7 +5,23 @@
 pub mod authority;
 pub mod body;
 pub mod config;
+mod connection;
+mod dispatch;
+pub mod error;
 pub mod exchange;
+mod gateway;
 pub mod headers;
+mod http1;
+mod listener;
 pub mod pipeline;
+mod proxy;
 pub mod router;
+pub mod session;
+mod target;
+mod task;
+mod transport;
+mod upgrade;
+mod upstream;
+
+pub use gateway::{Census, Gateway, StartError};
+pub use http1::head::HeadError;

@@ -1,0 +1,159 @@
+//! The arguments.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::{HeaderValue, Method};
+use tidegate::headers::FieldName;
+use tracing_subscriber::EnvFilter;
+
+/// A WebSocket and HTTP gateway that asks the upstream first.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a configuration: prints all errors, exits with 0 when it is valid and 1 when not
+    Check(CheckArgs),
+    /// Start a demo: the gateway with built-in upstreams, all on loopback
+    Dev(DevArgs),
+    /// Look at the routes of a configuration
+    #[command(subcommand)]
+    Routes(RoutesCommand),
+    /// Run the gateway (the default command)
+    Run(RunArgs),
+    /// Show the version
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoutesCommand {
+    /// Show which route a request takes, and why not the others; exits with 1 when it takes none
+    Test(RoutesTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration; without it ./tidegate.yaml, then /etc/tidegate/tidegate.yaml
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RoutesTestArgs {
+    /// The method, such as GET
+    pub(crate) method: Method,
+    /// The target: /path?query or http://host/path
+    pub(crate) url: String,
+    /// A header field; may be repeated
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
+    pub(crate) header: Vec<(FieldName, HeaderValue)>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// The address of the gateway
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) bind: SocketAddr,
+    /// Print the demo's configuration and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// How the log is written to standard output; json, and text for `dev`
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// What is logged, as in RUST_LOG: a level, or `warn,tidegate=debug`
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
+    pub(crate) log_level: String,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A JSON object per line
+    Json,
+    /// For people
+    Text,
+}
+
+fn parse_header(text: &str) -> Result<(FieldName, HeaderValue), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("a header is written as `Name: value`")?;
+    let name = FieldName::parse(name.to_owned()).map_err(|error| error.to_string())?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
+    Ok((name, value))
+}
+
+fn parse_level(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default_command() {
+        let cli = Cli::try_parse_from(["tidegate", "--config", "a.yaml"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.run.config.config.unwrap().to_str(), Some("a.yaml"));
+    }
+
+    #[test]
+    fn headers_are_checked() {
+        let (name, value) = parse_header("Host:  a.example ").unwrap();
+        assert!(name.is("host") && value == "a.example");
+        assert!(parse_header("Host").is_err());
+        assert!(parse_header("a b: c").is_err());
+    }
+
+    #[test]
+    fn a_wrong_use_ends_with_2() {
+        for wrong in [
+            &["tidegate", "chekc"][..],
+            &["tidegate", "run", "--log-level", "tidegate=loud"],
+            &["tidegate", "routes", "test", "GET"],
+        ] {
+            assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2);
+        }
+    }
+}

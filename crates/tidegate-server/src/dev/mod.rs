@@ -1,0 +1,101 @@
+//! `tidegate dev`: the gateway with built-in upstreams, all on loopback, to try and to show it.
+
+mod upstream;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tidegate::config::{Config, Environment, Plan};
+
+use crate::cli::{DevArgs, LogFormat};
+use crate::run::serve;
+use crate::{log, out};
+
+/// What `--print-config` shows is what the demo runs, with both variables set.
+const CONFIG: &str = include_str!("demo.yaml");
+
+pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
+    if args.print_config {
+        out::line(CONFIG.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    log::start(&args.log, LogFormat::Text)?;
+    let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .context("the built-in upstream cannot bind a port on 127.0.0.1")?;
+    upstream.set_nonblocking(true)?;
+    let upstream_address = upstream.local_addr()?;
+    let plan = plan(args.bind, upstream_address)?;
+    let started = |address| out::line(introduction(address, upstream_address));
+    serve(plan, started, upstream::serve(upstream)).with_context(|| {
+        format!(
+            "the demo cannot run on {} (choose another address with --bind)",
+            args.bind
+        )
+    })
+}
+
+fn plan(bind: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Plan> {
+    let environment = Environment::from_iter([
+        ("BIND", bind.to_string()),
+        ("UPSTREAM", format!("http://{upstream}")),
+    ]);
+    Ok(Config::from_yaml_with("demo.yaml", CONFIG, &environment)?.resolve()?)
+}
+
+/// What was started, and commands to paste.
+fn introduction(gateway: SocketAddr, upstream: SocketAddr) -> String {
+    let gateway = reachable(gateway);
+    format!(
+        "
+The gateway listens on http://{gateway}, its upstream on http://{upstream}.
+Its configuration: tidegate dev --print-config
+
+An HTTP request:
+  curl -i http://{gateway}/customers
+A WebSocket that echoes what you type:
+  npx wscat -c ws://{gateway}/hello
+A WebSocket that the upstream refuses: its 401 comes through, headers and all
+  npx wscat -c ws://{gateway}/refuse
+  curl -i -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \\
+    -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' http://{gateway}/refuse
+An event each second:
+  curl -N http://{gateway}/sse
+
+Ctrl-C ends it.
+"
+    )
+}
+
+/// An address that a program on this machine can connect to.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        ip if !ip.is_unspecified() => ip,
+        std::net::IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demos_configuration_is_valid_with_its_variables_and_without() {
+        let bind: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let plan = plan(bind, "127.0.0.1:9".parse().unwrap()).unwrap();
+        assert_eq!(plan.listeners[0].bind, bind);
+        let endpoint = &plan.services[0].endpoints[0];
+        assert_eq!(endpoint.authority.to_string(), "127.0.0.1:9");
+        let config = Config::from_yaml("demo.yaml", CONFIG).unwrap();
+        config.resolve().unwrap();
+        assert_eq!(config.warnings(), []);
+    }
+
+    #[test]
+    fn the_commands_name_an_address_that_can_be_reached() {
+        let text = introduction("[::]:81".parse().unwrap(), "127.0.0.1:9".parse().unwrap());
+        assert!(text.contains("curl -i http://[::1]:81/customers"));
+    }
+}

@@ -1,0 +1,146 @@
+//! The application log, on standard output.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::cli::{LogArgs, LogFormat};
+
+/// Starts the log; `default` is its format where the arguments name none.
+pub(crate) fn start(args: &LogArgs, default: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log_level)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let started = match args.log_format.unwrap_or(default) {
+        LogFormat::Json => log.event_format(JsonLine).try_init(),
+        LogFormat::Text => log.with_ansi(io::stdout().is_terminal()).try_init(),
+    };
+    started.map_err(anyhow::Error::from_boxed)
+}
+
+/// `{"ts":…,"level":…,"msg":…,"target":…}` and then the event's own fields.
+struct JsonLine;
+
+impl<S, N> FormatEvent<S, N> for JsonLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        writer.write_str("{\"ts\":\"")?;
+        SystemTime.format_time(&mut writer)?;
+        let level = metadata.level().as_str().to_ascii_lowercase();
+        write!(writer, "\",\"level\":\"{level}\"")?;
+        write!(writer, ",\"msg\":{}", Value::from(fields.message))?;
+        write!(writer, ",\"target\":{}", Value::from(metadata.target()))?;
+        for (name, value) in fields.others {
+            write!(writer, ",{}:{value}", Value::from(name))?;
+        }
+        writer.write_str("}\n")
+    }
+}
+
+/// The fields of one event.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        match field.name() {
+            "message" => {
+                self.message = match value.into() {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+            }
+            name => self.others.push((name, value.into())),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_whatever_is_logged() {
+        let written = Shared::default();
+        let writer = written.clone();
+        let log = tracing_subscriber::fmt()
+            .event_format(JsonLine)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            tracing::warn!(target: "t", address = %"[::1]:80", count = 3, "two\nlines \"quoted\"");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1);
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "warn");
+        assert_eq!(line["msg"], "two\nlines \"quoted\"");
+        assert_eq!(line["target"], "t");
+        assert_eq!(line["address"], "[::1]:80");
+        assert_eq!(line["count"], 3);
+        assert!(line["ts"].as_str().unwrap().ends_with('Z'));
+    }
+}

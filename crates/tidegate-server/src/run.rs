@@ -1,0 +1,71 @@
+//! `tidegate run`: the gateway from its start to the signal that ends it.
+
+use std::convert::Infallible;
+use std::future::{self, Future};
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use tidegate::config::Plan;
+use tokio::runtime::Builder;
+
+use crate::cli::{LogFormat, RunArgs};
+use crate::signals::{Received, Signals};
+use crate::{config, log};
+use tidegate::Gateway;
+
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = config::load(&args.config)?;
+    let plan = config.resolve()?;
+    log::start(&args.log, LogFormat::Json)?;
+    tracing::info!(file = config.file(), "configuration read");
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    serve(plan, |_address| {}, future::pending())
+}
+
+/// Runs a gateway until a signal comes; `beside` runs as long and must not end. `started` hears
+/// the address of the first listener.
+pub(crate) fn serve(
+    plan: Plan,
+    started: impl FnOnce(SocketAddr),
+    beside: impl Future<Output = io::Result<Infallible>>,
+) -> anyhow::Result<ExitCode> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the process cannot have a runtime")?;
+    let entered = runtime.enter();
+    let mut signals = Signals::catch().context("signals cannot be caught")?;
+    drop(entered); // a gateway has runtimes of its own
+    let gateway = Gateway::start(plan)?;
+    for (name, address) in gateway.addresses() {
+        tracing::info!(listener = &**name, %address, "listening");
+    }
+    if let Some((_, address)) = gateway.addresses().first() {
+        started(*address);
+    }
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            _ = signals.next() => {}
+            ended = beside => return Err(anyhow!("the process ends: {ended:?}")),
+        }
+        tracing::info!("stopping; a second signal ends the process at once");
+        tokio::select! {
+            () = stop(gateway) => Ok(None),
+            signal = signals.next() => Ok(Some(signal)),
+        }
+    });
+    runtime.shutdown_background(); // a second signal does not wait for `stop`
+    let signal: Option<Received> = ended?;
+    Ok(signal.map_or(ExitCode::SUCCESS, Received::exit_code))
+}
+
+/// Stops the gateway on another thread, so that signals are heard meanwhile.
+async fn stop(gateway: Gateway) {
+    if let Err(error) = tokio::task::spawn_blocking(move || gateway.stop()).await {
+        tracing::error!(%error, "the gateway did not stop in order");
+    }
+}

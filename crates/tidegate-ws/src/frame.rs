@@ -1,0 +1,363 @@
+//! The header of one frame (RFC 6455 section 5.2), read and written.
+
+use std::fmt;
+
+/// The most bytes that a frame header takes: two, eight of length, four of mask.
+pub const MAX_HEADER: usize = 14;
+
+/// The most payload bytes of a control frame (RFC 6455 section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum OpCode {
+    /// A further part of the message that is under way.
+    Continuation = 0,
+    /// A text message or its first part.
+    Text = 1,
+    /// A binary message or its first part.
+    Binary = 2,
+    /// The sender will send nothing more.
+    Close = 8,
+    /// Asks for a pong with the same payload.
+    Ping = 9,
+    /// Answers a ping, or stands alone.
+    Pong = 10,
+}
+
+impl OpCode {
+    const fn from_bits(bits: u8) -> Option<Self> {
+        Some(match bits {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    /// Whether it may stand between the parts of a message: close, ping, pong.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        self as u8 >= 8
+    }
+}
+
+/// How a peer broke RFC 6455, or a limit that holds for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A close frame with a code that must not stand on the wire.
+    #[error("close code {0} must not stand in a close frame")]
+    CloseCode(u16),
+    /// A close frame whose reason is not UTF-8.
+    #[error("the reason of a close frame is not UTF-8")]
+    CloseReason,
+    /// A close frame with a payload of one byte.
+    #[error("a close frame with half a close code")]
+    CloseTooShort,
+    /// A control frame without FIN.
+    #[error("a fragmented control frame")]
+    ControlFragmented,
+    /// A control frame with more than 125 payload bytes.
+    #[error("a control frame with more than 125 payload bytes")]
+    ControlTooLong,
+    /// A frame whose declared length is over the limit.
+    #[error("a frame of {length} bytes where {limit} are allowed")]
+    FrameTooBig {
+        /// The declared length of its payload.
+        length: u64,
+        /// The most bytes allowed.
+        limit: u64,
+    },
+    /// A length in more bytes than it needs, or with its top bit set (RFC 6455 section 5.2).
+    #[error("a payload length that is not in its shortest form, or over 2^63")]
+    LengthEncoding,
+    /// A masked frame from a server.
+    #[error("a masked frame from a server")]
+    Masked,
+    /// A message whose frames' declared lengths add up to more than the limit.
+    #[error("a message of at least {length} bytes where {limit} are allowed")]
+    MessageTooBig {
+        /// The declared length of its frames so far.
+        length: u64,
+        /// The most bytes allowed.
+        limit: u64,
+    },
+    /// A new message before the one under way has ended.
+    #[error("a new message inside a fragmented one")]
+    MessageInside,
+    /// An opcode that means nothing.
+    #[error("reserved opcode {0}")]
+    OpCode(u8),
+    /// An observer refused a frame that is right in itself.
+    #[error("the frame was refused")]
+    Refused,
+    /// Reserved bits that no negotiated extension gives a meaning.
+    #[error("reserved bits {0:#05b} without an extension that uses them")]
+    ReservedBits(u8),
+    /// A continuation while no message is under way.
+    #[error("a continuation without a message")]
+    StrayContinuation,
+    /// An unmasked frame from a client.
+    #[error("an unmasked frame from a client")]
+    Unmasked,
+}
+
+impl Violation {
+    /// The close code that its sender is told (RFC 6455 section 7.4.1).
+    #[must_use]
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::CloseReason => 1007,
+            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => 1009,
+            _ => 1002,
+        }
+    }
+}
+
+/// The header of one frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Whether it ends its message.
+    pub fin: bool,
+    /// The three reserved bits, RSV1 being 4.
+    pub reserved: u8,
+    /// What it is.
+    pub opcode: OpCode,
+    /// The mask of its payload.
+    pub mask: Option<[u8; 4]>,
+    /// How many payload bytes follow.
+    pub length: u64,
+}
+
+impl fmt::Debug for FrameHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The mask is left out: it would unmask what a log should not hold.
+        f.debug_struct("FrameHeader")
+            .field("fin", &self.fin)
+            .field("reserved", &self.reserved)
+            .field("opcode", &self.opcode)
+            .field("masked", &self.mask.is_some())
+            .field("length", &self.length)
+            .finish()
+    }
+}
+
+impl FrameHeader {
+    /// Parses the header at the beginning of `bytes` and says how many bytes it takes;
+    /// `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// Whatever can be told from one header: reserved opcode, bad control frame, bad length. A
+    /// violation is told as soon as the bytes that show it are there.
+    pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
+        let Some(&first) = bytes.first() else {
+            return Ok(None);
+        };
+        let opcode = OpCode::from_bits(first & 0x0f).ok_or(Violation::OpCode(first & 0x0f))?;
+        let fin = first & 0x80 != 0;
+        if opcode.is_control() && !fin {
+            return Err(Violation::ControlFragmented);
+        }
+        let Some(&second) = bytes.get(1) else {
+            return Ok(None);
+        };
+        let (length, mut at) = match second & 0x7f {
+            short @ ..=125 => (u64::from(short), 2),
+            _ if opcode.is_control() => return Err(Violation::ControlTooLong),
+            126 => {
+                let Some(length) = bytes.get(2..).and_then(|rest| rest.first_chunk()) else {
+                    return Ok(None);
+                };
+                (u64::from(u16::from_be_bytes(*length)), 4)
+            }
+            _ => {
+                let Some(length) = bytes.get(2..).and_then(|rest| rest.first_chunk()) else {
+                    return Ok(None);
+                };
+                (u64::from_be_bytes(*length), 10)
+            }
+        };
+        let least = match at {
+            2 => 0,
+            4 => 126,
+            _ => 1 << 16,
+        };
+        if length < least || length >> 63 != 0 {
+            return Err(Violation::LengthEncoding);
+        }
+        let mask = if second & 0x80 == 0 {
+            None
+        } else {
+            let Some(mask) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
+                return Ok(None);
+            };
+            at += 4;
+            Some(*mask)
+        };
+        Ok(Some((
+            Self {
+                fin,
+                reserved: first >> 4 & 0b111,
+                opcode,
+                mask,
+                length,
+            },
+            at,
+        )))
+    }
+
+    /// Writes the header in its shortest form; says how many bytes of `into` it took.
+    pub fn write(&self, into: &mut [u8; MAX_HEADER]) -> usize {
+        into[0] = u8::from(self.fin) << 7 | self.reserved << 4 | self.opcode as u8;
+        let masked = u8::from(self.mask.is_some()) << 7;
+        let length = self.length.to_be_bytes();
+        let mut at = match self.length {
+            0..=125 => {
+                into[1] = masked | length[7];
+                2
+            }
+            126..=0xffff => {
+                into[1] = masked | 126;
+                into[2..4].copy_from_slice(&length[6..]);
+                4
+            }
+            _ => {
+                into[1] = masked | 127;
+                into[2..10].copy_from_slice(&length);
+                10
+            }
+        };
+        if let Some(mask) = self.mask {
+            into[at..at + 4].copy_from_slice(&mask);
+            at += 4;
+        }
+        at
+    }
+}
+
+/// Masks or unmasks `payload`, whose first byte is byte `offset` of its frame's payload (RFC 6455
+/// section 5.3).
+pub fn apply_mask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
+    for (at, byte) in payload.iter_mut().enumerate() {
+        *byte ^= mask[(offset + at) & 3];
+    }
+}
+
+/// A whole control frame, ready for the wire.
+#[derive(Debug, Clone, Copy)]
+pub struct ControlFrame {
+    bytes: [u8; MAX_HEADER + MAX_CONTROL_PAYLOAD],
+    length: u8,
+}
+
+impl ControlFrame {
+    /// A close frame. The reason is cut to the room that there is; `mask` is what a client must
+    /// give and a server must not.
+    #[must_use]
+    pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Self {
+        let reason = crate::close::cut_reason(reason);
+        let mut payload = [0; MAX_CONTROL_PAYLOAD];
+        payload[..2].copy_from_slice(&code.to_be_bytes());
+        payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
+        Self::build(OpCode::Close, &mut payload[..2 + reason.len()], mask)
+    }
+
+    fn build(opcode: OpCode, payload: &mut [u8], mask: Option<[u8; 4]>) -> Self {
+        let header = FrameHeader {
+            fin: true,
+            reserved: 0,
+            opcode,
+            mask,
+            length: payload.len() as u64,
+        };
+        if let Some(mask) = mask {
+            apply_mask(payload, mask, 0);
+        }
+        let mut start = [0; MAX_HEADER];
+        let at = header.write(&mut start);
+        let mut bytes = [0; MAX_HEADER + MAX_CONTROL_PAYLOAD];
+        bytes[..at].copy_from_slice(&start[..at]);
+        bytes[at..at + payload.len()].copy_from_slice(payload);
+        // 14 + 125 fits a byte.
+        #[expect(clippy::cast_possible_truncation, reason = "at most 139")]
+        Self {
+            bytes,
+            length: (at + payload.len()) as u8,
+        }
+    }
+
+    /// Its bytes on the wire.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_survive_a_round_trip_and_any_cut() {
+        for length in [0, 1, 125, 126, 127, 65535, 65536, 1 << 40] {
+            for mask in [None, Some([1, 2, 3, 4])] {
+                let header = FrameHeader {
+                    fin: true,
+                    reserved: 0,
+                    opcode: OpCode::Binary,
+                    mask,
+                    length,
+                };
+                let mut bytes = [0; MAX_HEADER];
+                let size = header.write(&mut bytes);
+                for cut in 0..size {
+                    assert_eq!(FrameHeader::parse(&bytes[..cut]), Ok(None));
+                }
+                assert_eq!(FrameHeader::parse(&bytes), Ok(Some((header, size))));
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_header_can_violate() {
+        assert_eq!(FrameHeader::parse(&[0x83]), Err(Violation::OpCode(3)));
+        assert_eq!(
+            FrameHeader::parse(&[0x09]),
+            Err(Violation::ControlFragmented)
+        );
+        assert_eq!(
+            FrameHeader::parse(&[0x89, 126]),
+            Err(Violation::ControlTooLong)
+        );
+        assert_eq!(
+            FrameHeader::parse(&[0x82, 126, 0, 125]),
+            Err(Violation::LengthEncoding)
+        );
+        assert_eq!(
+            FrameHeader::parse(&[0x82, 127, 0, 0, 0, 0, 0, 0, 255, 255]),
+            Err(Violation::LengthEncoding)
+        );
+        assert_eq!(
+            FrameHeader::parse(&[0x82, 127, 128, 0, 0, 0, 0, 0, 0, 0]),
+            Err(Violation::LengthEncoding)
+        );
+    }
+
+    #[test]
+    fn a_close_frame_of_ours_parses_again() {
+        let frame = ControlFrame::close(1011, &"x".repeat(200), Some([9, 8, 7, 6]));
+        let (header, at) = FrameHeader::parse(frame.as_bytes()).unwrap().unwrap();
+        assert_eq!((header.opcode, header.length), (OpCode::Close, 125));
+        let mut payload = frame.as_bytes()[at..].to_vec();
+        apply_mask(&mut payload, header.mask.unwrap(), 0);
+        assert_eq!(
+            crate::close::CloseFrame::parse(&payload).unwrap().code,
+            Some(1011)
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! From what was written to the plan: names become what they name, and must be unique.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::compile;
+use super::error::{Fault, Problems};
+use super::plan::{
+    EndpointPlan, ListenerPlan, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan, WebSocketPlan,
+};
+use super::schema::{Listener, Proxy, Root, Route, Service, report_duplicates};
+use super::yaml::{Located, Quoted, did_you_mean};
+
+/// Services by name, in a map for linking.
+type Services = HashMap<String, Arc<ServicePlan>>;
+
+/// Links `root`. The plan is good only if `problems` are still empty; `None` tells that already.
+pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
+    let listeners = link_listeners(&root.listeners, problems);
+    let services: Vec<_> = root.services.iter().map(link_service).collect();
+    let by_name: Services = services
+        .iter()
+        .map(|service| (service.name.to_string(), Arc::clone(service)))
+        .collect();
+    let names = root.routes.iter().filter_map(|route| route.name.as_ref());
+    report_duplicates("route", names, problems);
+    // Every route is linked, so that each shows what is wrong with it.
+    let routes: Vec<_> = root
+        .routes
+        .iter()
+        .map(|route| link_route(route, &by_name, problems))
+        .collect();
+    let trusted = root.trusted_proxies.iter();
+    Some(Plan {
+        workers: root.workers.map_or_else(cores, |workers| workers as usize),
+        listeners,
+        trusted_proxies: trusted.map(|network| network.value).collect(),
+        services,
+        routes: routes.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn link_listeners(listeners: &[Listener], problems: &mut Problems) -> Vec<ListenerPlan> {
+    let names = listeners.iter().filter_map(|one| one.name.as_ref());
+    report_duplicates("listener", names, problems);
+    let mut bound = HashSet::new();
+    let binds = listeners.iter().filter_map(|one| one.bind.as_ref());
+    for Located { value, place } in binds {
+        if value.port() != 0 && !bound.insert(*value) {
+            problems.add(place, format!("another listener has {value} already"));
+        }
+    }
+    listeners
+        .iter()
+        .filter_map(|listener| {
+            Some(ListenerPlan {
+                name: listener.name.as_ref()?.value.as_str().into(),
+                bind: listener.bind.as_ref()?.value,
+            })
+        })
+        .collect()
+}
+
+fn link_service(service: &Service) -> Arc<ServicePlan> {
+    let endpoints = service.endpoints.iter();
+    Arc::new(ServicePlan {
+        name: service.name.value.as_str().into(),
+        endpoints: endpoints
+            .map(|endpoint| EndpointPlan {
+                authority: endpoint.url.authority.clone(),
+                path: endpoint.url.path.clone(),
+                weight: endpoint.weight,
+            })
+            .collect(),
+        balance: service.balance,
+        connect_timeout: service.connect_timeout,
+        handshake_timeout: service.handshake_timeout,
+        response_timeout: service.response_timeout,
+        source_addresses: service.source_addresses.clone(),
+        max_idle: service.max_idle,
+        idle_timeout: service.idle_timeout,
+    })
+}
+
+fn link_route(route: &Route, services: &Services, problems: &mut Problems) -> Option<RoutePlan> {
+    let matcher = route
+        .matcher
+        .as_ref()
+        .and_then(|matcher| compile::matcher(matcher, problems));
+    let filters: Vec<_> = route
+        .filters
+        .iter()
+        .map(|filter| compile::filter(filter, matcher.as_ref(), problems))
+        .collect();
+    let proxy = route
+        .proxy
+        .as_ref()
+        .and_then(|proxy| link_proxy(proxy, services, problems));
+    Some(RoutePlan {
+        name: route.name.as_ref()?.value.as_str().into(),
+        matcher: matcher?,
+        filters: filters.into_iter().collect::<Option<Vec<_>>>()?.concat(),
+        target: TargetPlan::Proxy(proxy?),
+    })
+}
+
+fn link_proxy(proxy: &Proxy, services: &Services, problems: &mut Problems) -> Option<ProxyPlan> {
+    let Located { value, place } = proxy.service.as_ref()?;
+    let Some(service) = services.get(value) else {
+        let mut fault = Fault::new(format!("there is no service {}", Quoted(value)));
+        let mut names: Vec<_> = services.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        fault.suggestion = did_you_mean(value, names)
+            .or_else(|| Some(format!("write `services: {{ {value}: ... }}`")));
+        problems.fault(place, fault);
+        return None;
+    };
+    Some(ProxyPlan {
+        service: Arc::clone(service),
+        host: proxy.host.clone(),
+        origin: proxy.origin.clone(),
+        websocket: WebSocketPlan {
+            idle_timeout: proxy.websocket.idle_timeout,
+            max_message: proxy.websocket.max_message,
+            max_frame: proxy.websocket.max_frame,
+        },
+    })
+}
+
+/// One worker for each core that we may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,156 @@
+//! The language of the file, area by area: which keys there are, what types they have, and what
+//! holds without them. Each area reads itself as far as it can and reports the rest; names are
+//! linked one room up, in `link`.
+
+mod filter;
+mod matcher;
+mod proxy;
+mod route;
+mod service;
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use super::error::{Place, Problems};
+use super::value;
+use super::yaml::{Located, Quoted, Spot};
+
+pub(super) use filter::{Filter, Line, Side};
+pub(super) use matcher::{HeaderTest, Match};
+pub(super) use proxy::Proxy;
+pub(super) use route::Route;
+pub(super) use service::Service;
+
+/// The version of the language.
+const VERSION: u32 = 1;
+/// More threads than any machine has cores.
+const MOST_WORKERS: u32 = 1024;
+
+/// The whole file.
+#[derive(Debug, Clone)]
+pub(super) struct Root {
+    pub(super) workers: Option<u32>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) trusted_proxies: Vec<Located<IpNet>>,
+    pub(super) services: Vec<Service>,
+    pub(super) routes: Vec<Route>,
+    /// Where the file begins, for what concerns all of it.
+    pub(super) place: Place,
+}
+
+/// One item of `listeners`.
+#[derive(Debug, Clone)]
+pub(super) struct Listener {
+    pub(super) name: Option<Located<String>>,
+    pub(super) bind: Option<Located<SocketAddr>>,
+}
+
+impl Root {
+    /// Reads the file. `None`: it is not even a map.
+    pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = spot.fields(problems)?;
+        if let Some(version) = fields.need("version", "version: 1", problems) {
+            read_version(&version, problems);
+        }
+        let workers = fields.take("workers");
+        let workers = workers.and_then(|spot| spot.whole(problems, 1..=MOST_WORKERS));
+        let listeners = fields.need("listeners", LISTENER_EXAMPLE, problems);
+        let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
+        let trusted = fields.take("trusted_proxies");
+        let trusted = trusted.map_or_else(Vec::new, |spot| spot.any_number());
+        let services = fields.take("services");
+        let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
+        let routes = fields.take("routes");
+        let routes = routes.map_or_else(Vec::new, |spot| spot.any_number());
+        let root = Self {
+            workers,
+            listeners: listeners
+                .iter()
+                .filter_map(|spot| Listener::read(spot, problems))
+                .collect(),
+            trusted_proxies: trusted
+                .iter()
+                .filter_map(|spot| located(spot, problems, value::network))
+                .collect(),
+            services: services
+                .iter()
+                .map(|(name, spot)| Service::read(name, spot, problems))
+                .collect(),
+            routes: routes
+                .iter()
+                .filter_map(|spot| Route::read(spot, problems))
+                .collect(),
+            place: fields.place().clone(),
+        };
+        fields.finish(problems);
+        Some(root)
+    }
+}
+
+const LISTENER_EXAMPLE: &str = "listeners: [{ name: public, bind: 127.0.0.1:8080 }]";
+
+fn read_version(spot: &Spot<'_>, problems: &mut Problems) {
+    let Some(version) = spot.whole(problems, 0..=u32::MAX) else {
+        return;
+    };
+    if version != VERSION {
+        let message = format!("this program reads version {VERSION}, not {version}");
+        problems.suggest(
+            &spot.place(),
+            message,
+            format!("write `version: {VERSION}`"),
+        );
+    }
+}
+
+impl Listener {
+    fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = spot.fields(problems)?;
+        let listener = Self {
+            name: fields
+                .need("name", "name: public", problems)
+                .and_then(|spot| name(&spot, problems)),
+            bind: fields
+                .need("bind", "bind: 127.0.0.1:8080", problems)
+                .and_then(|spot| located(&spot, problems, value::bind)),
+        };
+        fields.finish(problems);
+        Some(listener)
+    }
+}
+
+/// A name of ours, with its place.
+fn name(spot: &Spot<'_>, problems: &mut Problems) -> Option<Located<String>> {
+    located(spot, problems, |text| value::name(text).map(str::to_owned))
+}
+
+/// What `parse` makes of a text, with its place.
+fn located<T>(
+    spot: &Spot<'_>,
+    problems: &mut Problems,
+    parse: impl FnOnce(&str) -> Result<T, super::error::Fault>,
+) -> Option<Located<T>> {
+    let value = spot.value(problems, parse)?;
+    let place = spot.place();
+    Some(Located { value, place })
+}
+
+/// Reports each name that stood there before.
+pub(super) fn report_duplicates<'a>(
+    what: &str,
+    names: impl Iterator<Item = &'a Located<String>>,
+    problems: &mut Problems,
+) {
+    let mut seen: std::collections::HashMap<&str, &Place> = std::collections::HashMap::new();
+    for Located { value, place } in names {
+        let Some(first) = seen.get(value.as_str()) else {
+            seen.insert(value, place);
+            continue;
+        };
+        let message = format!("another {what} is named {} already", Quoted(value));
+        let line = first.position.map_or(0, |position| position.line);
+        let suggestion = format!("it stands in line {line}; names are unique");
+        problems.suggest(place, message, suggestion);
+    }
+}

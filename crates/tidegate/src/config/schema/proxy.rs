@@ -1,0 +1,133 @@
+//! `proxy`: the service at which a route ends, and how requests are handed to it.
+
+use std::time::Duration;
+
+use super::super::defaults;
+use super::super::error::Problems;
+use super::super::plan::{HostPolicy, OriginPolicy};
+use super::super::url;
+use super::super::value;
+use super::super::yaml::{Choice, Located, Quoted, Spot, nearest};
+use super::located;
+
+/// The value of `proxy`.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct Proxy {
+    pub(in crate::config) service: Option<Located<String>>,
+    pub(in crate::config) host: HostPolicy,
+    pub(in crate::config) origin: OriginPolicy,
+    pub(in crate::config) websocket: WebSocket,
+}
+
+/// The value of `websocket`.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct WebSocket {
+    pub(in crate::config) idle_timeout: Duration,
+    pub(in crate::config) max_message: Option<u64>,
+    pub(in crate::config) max_frame: Option<u64>,
+}
+
+impl Proxy {
+    pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = spot.fields(problems)?;
+        let service = fields.need("service", "service: chat", problems);
+        let service = service.and_then(|spot| located(&spot, problems, |text| Ok(text.to_owned())));
+        let host = fields.take("host");
+        let host = host.and_then(|spot| read_host(&spot, problems));
+        let origin = fields.take("origin");
+        let origin = origin.and_then(|spot| read_origin(&spot, problems));
+        let mut websocket = WebSocket {
+            idle_timeout: defaults::WEBSOCKET_IDLE_TIMEOUT,
+            max_message: None,
+            max_frame: None,
+        };
+        if let Some(spot) = fields.take("websocket") {
+            websocket.read(&spot, problems);
+        }
+        fields.finish(problems);
+        Some(Self {
+            service,
+            host: host.unwrap_or(HostPolicy::Keep),
+            origin: origin.unwrap_or(OriginPolicy::Keep),
+            websocket,
+        })
+    }
+}
+
+impl WebSocket {
+    fn read(&mut self, spot: &Spot<'_>, problems: &mut Problems) -> Option<()> {
+        let mut fields = spot.fields(problems)?;
+        let idle_timeout = fields.take("idle_timeout");
+        let idle_timeout = idle_timeout.and_then(|spot| spot.value(problems, value::duration));
+        self.idle_timeout = idle_timeout.unwrap_or(self.idle_timeout);
+        for (key, limit) in [
+            ("max_message", &mut self.max_message),
+            ("max_frame", &mut self.max_frame),
+        ] {
+            let written = fields.take(key);
+            let written = written.and_then(|spot| spot.value(problems, value::limit));
+            *limit = written.unwrap_or(*limit);
+        }
+        fields.finish(problems);
+        Some(())
+    }
+}
+
+/// `keep`, `rewrite`, or a literal, which may be written as `{ literal: ... }` too.
+fn read_host(spot: &Spot<'_>, problems: &mut Problems) -> Option<HostPolicy> {
+    const NAMES: [&str; 3] = ["keep", "rewrite", "literal"];
+    let choice = spot.choice(problems)?;
+    match (choice.name, &choice.argument) {
+        ("keep", _) => choice.no_argument(problems).map(|()| HostPolicy::Keep),
+        ("rewrite", _) => choice.no_argument(problems).map(|()| HostPolicy::Rewrite),
+        ("literal", Some(literal)) => literal.value(problems, url::host).map(HostPolicy::Literal),
+        (_, Some(_)) => {
+            choice.unknown(problems, "host policy", NAMES);
+            None
+        }
+        (_, None) => {
+            reject_misspelling(&choice, "literal: host", problems)?;
+            spot.value(problems, url::host).map(HostPolicy::Literal)
+        }
+    }
+}
+
+/// `keep`, `rewrite`, a literal, `{ literal: ... }`, or `{ default: ... }`.
+fn read_origin(spot: &Spot<'_>, problems: &mut Problems) -> Option<OriginPolicy> {
+    const NAMES: [&str; 4] = ["keep", "rewrite", "literal", "default"];
+    let choice = spot.choice(problems)?;
+    match (choice.name, &choice.argument) {
+        ("keep", _) => choice.no_argument(problems).map(|()| OriginPolicy::Keep),
+        ("rewrite", _) => choice.no_argument(problems).map(|()| OriginPolicy::Rewrite),
+        ("literal", Some(literal)) => literal
+            .value(problems, url::origin)
+            .map(OriginPolicy::Literal),
+        ("default", Some(default)) => default
+            .value(problems, url::origin)
+            .map(OriginPolicy::Default),
+        (_, Some(_)) => {
+            choice.unknown(problems, "origin policy", NAMES);
+            None
+        }
+        (_, None) => {
+            reject_misspelling(&choice, "default: https://app.example", problems)?;
+            spot.value(problems, url::origin).map(OriginPolicy::Literal)
+        }
+    }
+}
+
+/// A slip in `keep` or `rewrite` must not become a literal of that name.
+fn reject_misspelling(choice: &Choice<'_>, example: &str, problems: &mut Problems) -> Option<()> {
+    let known = ["keep", "rewrite", "literal", "default"];
+    let Some(meant) = nearest(choice.name, known).filter(|_| !choice.name.contains(['.', ':']))
+    else {
+        return Some(());
+    };
+    let suggestion = match meant {
+        "literal" | "default" => format!("write `{{ {example} }}`"),
+        meant => format!("did you mean {}?", Quoted(meant)),
+    };
+    let message = format!("unknown policy {}", Quoted(choice.name));
+    problems.suggest(&choice.place, message, suggestion);
+    None
+}

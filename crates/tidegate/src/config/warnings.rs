@@ -1,0 +1,104 @@
+//! What is allowed, but hardly meant.
+
+use std::collections::{HashMap, HashSet};
+
+use http::Method;
+
+use super::error::Problems;
+use super::schema::{HeaderTest, Match, Root, Route};
+use super::yaml::Quoted;
+
+/// Collects all warnings about `root`.
+pub(super) fn collect(root: &Root, problems: &mut Problems) {
+    if root.routes.is_empty() {
+        problems.suggest(
+            &root.place,
+            "there is no route, so every request is answered with 404",
+            "write `routes: ...`",
+        );
+    }
+    warn_of_unused_services(root, problems);
+    warn_of_shadowed_routes(&root.routes, problems);
+    for network in &root.trusted_proxies {
+        if network.value.prefix_len() == 0 {
+            let message = "every peer is trusted to name the client's address";
+            problems.suggest(&network.place, message, "name the proxies' networks");
+        }
+    }
+    let matchers = root
+        .routes
+        .iter()
+        .filter_map(|route| route.matcher.as_ref());
+    for matcher in matchers.filter(|matcher| matcher.upgrade) {
+        let methods = &matcher.methods;
+        let has_get = methods.iter().any(|method| method.value == Method::GET);
+        if !has_get && !methods.is_empty() {
+            let message = "nothing can match: an upgrade to a WebSocket is a GET";
+            problems.suggest(&matcher.place, message, "leave `methods` out");
+        }
+    }
+}
+
+fn warn_of_unused_services(root: &Root, problems: &mut Problems) {
+    let proxies = root.routes.iter().filter_map(|route| route.proxy.as_ref());
+    let used: HashSet<_> = proxies
+        .filter_map(|proxy| proxy.service.as_ref())
+        .map(|service| service.value.as_str())
+        .collect();
+    for service in &root.services {
+        if !used.contains(service.name.value.as_str()) {
+            let message = format!("no route uses the service {}", Quoted(&service.name.value));
+            problems.add(&service.name.place, message);
+        }
+    }
+}
+
+/// A route whose matcher an earlier one has is never reached.
+fn warn_of_shadowed_routes(routes: &[Route], problems: &mut Problems) {
+    let mut seen: HashMap<String, &Route> = HashMap::new();
+    for route in routes {
+        let Some(matcher) = &route.matcher else {
+            continue;
+        };
+        let fingerprint = fingerprint(matcher);
+        let Some(earlier) = seen.get(&fingerprint) else {
+            seen.insert(fingerprint, route);
+            continue;
+        };
+        let name = earlier.name.as_ref().map_or("", |name| &name.value);
+        let message = format!(
+            "this route is never reached: {} matches the same before it",
+            Quoted(name)
+        );
+        let suggestion = "change or remove one of them; the order of the list is that of matching";
+        problems.suggest(&route.place, message, suggestion);
+    }
+}
+
+/// A text that is equal for matchers that are written alike, whatever the order of their items.
+fn fingerprint(matcher: &Match) -> String {
+    fn sorted(items: impl Iterator<Item = String>) -> Vec<String> {
+        let mut items: Vec<_> = items.collect();
+        items.sort_unstable();
+        items.dedup();
+        items
+    }
+    let paths = sorted(matcher.paths.iter().map(|path| path.value.clone()));
+    let hosts = matcher.hosts.iter();
+    let hosts = sorted(hosts.map(|host| host.value.to_ascii_lowercase()));
+    let methods = matcher.methods.iter();
+    let methods = sorted(methods.map(|method| method.value.to_string()));
+    let headers = sorted(matcher.headers.iter().map(|(name, test)| {
+        let name = name.as_str().to_ascii_lowercase();
+        match test {
+            HeaderTest::Absent => format!("{name} absent"),
+            HeaderTest::Exact(value) => format!("{name} is {value:?}"),
+            HeaderTest::Present => format!("{name} present"),
+            HeaderTest::Regex(regex) => format!("{name} like {:?}", regex.value),
+        }
+    }));
+    format!(
+        "{paths:?} {hosts:?} {methods:?} {headers:?} {}",
+        matcher.upgrade
+    )
+}

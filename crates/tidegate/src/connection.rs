@@ -1,0 +1,215 @@
+//! One accepted connection: request after request until it ends or becomes a WebSocket.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::Method;
+
+use crate::body::Body;
+use crate::dispatch::{self, Outcome};
+use crate::error::GatewayError;
+use crate::exchange::{Answer, Downstream, Exchange};
+use crate::gateway::Worker;
+use crate::http1::Limits;
+use crate::http1::head::{Framing, RequestHead, Version};
+use crate::http1::server::{AnswerFailure, NoHead, ServerIo};
+use crate::http1::write::{self, Text};
+use crate::proxy::headers::client_address;
+use crate::router::Path;
+use crate::transport::Transport;
+use crate::upgrade;
+
+/// How long a head may take from its first byte to its last.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a client may take nothing of its answer.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// What the answer depends on besides itself.
+struct Wire {
+    version: Version,
+    head_only: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, worker: Arc<Worker>) {
+    let io = ServerIo::new(transport);
+    let limits = Limits::default();
+    let mut idle = HEAD_TIMEOUT;
+    loop {
+        let head = tokio::select! {
+            biased;
+            head = io.read_head(&limits, idle, HEAD_TIMEOUT) => head,
+            () = worker.stopping.cancelled() => return io.close().await,
+        };
+        idle = KEEP_ALIVE;
+        let head = match head {
+            Ok(head) => head,
+            Err(NoHead::Over) => return,
+            Err(NoHead::Slow) => return refuse(io, &GatewayError::SlowHead).await,
+            Err(NoHead::Refused(error)) => return refuse(io, &error.into()).await,
+        };
+        let wire = Wire {
+            version: head.version,
+            head_only: head.method == Method::HEAD,
+            keep_alive: head.keep_alive,
+            upgrade: asks_for_websocket(&head),
+        };
+        let outcome = match exchange(head, wire.upgrade, &io, &downstream, &worker) {
+            // Boxed, so that a connection that waits for its next request does not hold the room.
+            Ok(exchange) => Box::pin(settled(&io, dispatch::answer(&worker, exchange))).await,
+            Err(error) => Some(Outcome::Answer(dispatch::rescue(&error, None))),
+        };
+        match outcome {
+            None => return,
+            Some(Outcome::Switch(switch)) => return upgrade::settle(*switch, io, &worker).await,
+            Some(Outcome::Answer(answer)) => {
+                let stays = Box::pin(settled(&io, reply(&io, answer, &wire, &worker))).await;
+                match stays {
+                    Some(After::Stay) => {}
+                    Some(After::Close) => return io.close().await,
+                    Some(After::Abort) => return io.abort(),
+                    None => return,
+                }
+            }
+        }
+    }
+}
+
+/// The work's result, or `None` when the client leaves before.
+async fn settled<T>(io: &ServerIo, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        result = work => Some(result),
+        () = io.gone() => None,
+    }
+}
+
+/// Whether a request asks for a WebSocket. Anything less, or another protocol, is a plain request
+/// (RFC 9110 section 7.8: a server may ignore `Upgrade`).
+fn asks_for_websocket(head: &RequestHead) -> bool {
+    let mut protocols = head.headers.list("upgrade");
+    head.version == Version::Http11
+        && head.headers.list_has("connection", "upgrade")
+        && protocols
+            .next()
+            .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
+}
+
+fn exchange(
+    head: RequestHead,
+    upgrade: bool,
+    io: &ServerIo,
+    downstream: &Arc<Downstream>,
+    worker: &Worker,
+) -> Result<Exchange, GatewayError> {
+    // Before the path is judged, so that a refused request's body is passed over.
+    let body = io.body(head.framing, head.expects_continue);
+    let path = Path::normalise(&head.path)?;
+    let client = client_address(downstream.peer.ip(), &head.headers, |address| {
+        worker.trusts(address)
+    });
+    Ok(Exchange {
+        method: head.method,
+        path,
+        query: head.query,
+        authority: head.authority,
+        headers: head.headers,
+        body,
+        upgrade,
+        origin: Arc::clone(downstream),
+        client,
+        captures: crate::router::Captures::default(),
+        extensions: http::Extensions::new(),
+    })
+}
+
+/// What happens to the connection behind an answer.
+enum After {
+    Stay,
+    Close,
+    /// The answer was cut where its end would look like the whole.
+    Abort,
+}
+
+async fn reply(io: &ServerIo, mut answer: Answer, wire: &Wire, worker: &Worker) -> After {
+    let bodiless = wire.head_only || matches!(answer.status.as_u16(), 204 | 304);
+    let framing = match answer.body.length() {
+        _ if bodiless => Framing::Length(0),
+        Some(length) => Framing::Length(length),
+        None if wire.version == Version::Http11 => Framing::Chunked,
+        None => Framing::UntilClose,
+    };
+    let keep = wire.keep_alive
+        && framing != Framing::UntilClose
+        && !worker.stopping.is_cancelled()
+        && io.request_is_over()
+        // What follows a refused upgrade may be frames, which are no request.
+        && !(wire.upgrade && io.has_bytes_ahead());
+    let body = if bodiless {
+        Body::empty()
+    } else {
+        std::mem::take(&mut answer.body)
+    };
+    let head = answer_head(&answer, (!bodiless).then_some(framing), keep, wire.version);
+    let stall = WRITE_STALL;
+    match io.write(head, framing, body, stall).await {
+        Ok(()) if keep && io.request_is_over() => After::Stay,
+        Ok(()) => After::Close,
+        Err(AnswerFailure::Body(error)) => {
+            tracing::warn!(%error, "answer cut");
+            if framing == Framing::UntilClose {
+                After::Abort
+            } else {
+                After::Close
+            }
+        }
+        Err(AnswerFailure::Client) => After::Abort,
+    }
+}
+
+fn answer_head(
+    answer: &Answer,
+    framing: Option<Framing>,
+    keep: bool,
+    version: Version,
+) -> BytesMut {
+    let mut head = BytesMut::with_capacity(512);
+    let status = answer.status;
+    // Writing into memory does not fail.
+    let _ = write!(Text(&mut head), "HTTP/1.1 {} ", status.as_str());
+    match &answer.reason {
+        Some(reason) => head.extend_from_slice(reason),
+        None => head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes()),
+    }
+    head.extend_from_slice(b"\r\n");
+    write::fields(&mut head, &answer.headers);
+    if let Some(framing) = framing {
+        write::framing_field(&mut head, framing);
+    }
+    match (keep, version) {
+        (false, _) => write::field(&mut head, b"Connection", b"close"),
+        (true, Version::Http10) => write::field(&mut head, b"Connection", b"keep-alive"),
+        (true, Version::Http11) => {}
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Answers what was no request, and ends the connection: where its next request would begin cannot
+/// be known.
+async fn refuse(io: ServerIo, error: &GatewayError) {
+    let mut answer = dispatch::rescue(error, None);
+    let body = std::mem::take(&mut answer.body);
+    let framing = Framing::Length(body.length().unwrap_or(0));
+    let head = answer_head(&answer, Some(framing), false, Version::Http11);
+    if io.write(head, framing, body, WRITE_STALL).await.is_ok() {
+        io.close().await;
+    }
+}

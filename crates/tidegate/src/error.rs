@@ -1,0 +1,286 @@
+//! What can go wrong with an exchange, and what whom is told: the one table from cause to status.
+
+use std::io;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
+use tidegate_ws::handshake::{RequestError, ResponseError};
+
+use crate::body::{Body, BodyError};
+use crate::exchange::Answer;
+use crate::headers::FieldName;
+use crate::http1::head::HeadError;
+use crate::pipeline::FilterError;
+use crate::router::{PathError, RouteError};
+
+/// Whose fault an error is; it decides how loudly it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller's.
+    Downstream,
+    /// Ours.
+    Gateway,
+    /// The service's.
+    Upstream,
+}
+
+/// Why a service gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// Every local address and port towards the endpoint is in use.
+    #[error("no local address is left to dial from; give the service more `source_addresses`")]
+    AddressesExhausted,
+    /// The connection ended inside the head of an answer.
+    #[error("the connection ended inside the head of the answer: {0}")]
+    Broken(#[source] io::Error),
+    /// The connection was not accepted.
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    /// The connection was not accepted in time.
+    #[error("not connected in time")]
+    ConnectTimeout,
+    /// Connected, but no answer to the handshake in time.
+    #[error("no answer to the handshake in time")]
+    HandshakeTimeout,
+    /// The connection ended before an answer came.
+    #[error("the connection ended before an answer: {0}")]
+    Lost(#[source] io::Error),
+    /// The answer is not HTTP/1 as RFC 9112 has it.
+    #[error("the answer is malformed: {0}")]
+    Malformed(#[source] HeadError),
+    /// No endpoint can be tried.
+    #[error("the service has no endpoint to try")]
+    NoEndpoint,
+    /// The request is out, but no answer came in time.
+    #[error("no answer in time")]
+    ResponseTimeout,
+    /// A 101 that breaks the handshake.
+    #[error("the handshake's answer is wrong: {0}")]
+    Switch(#[source] ResponseError),
+    /// A 101 that nobody asked for.
+    #[error("the upstream switched protocols unasked")]
+    SwitchUnasked,
+    /// The endpoint's name has no address.
+    #[error("the name cannot be resolved: {0}")]
+    Unresolvable(#[source] io::Error),
+}
+
+/// Why an exchange ends with an answer of ours.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// The client's request body failed or broke the rules.
+    #[error("the request body failed: {0}")]
+    Body(#[source] BodyError),
+    /// The gateway is stopping.
+    #[error("the gateway is stopping")]
+    Draining,
+    /// A filter refused or failed.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The client's side of a WebSocket handshake is wrong.
+    #[error(transparent)]
+    Handshake(#[from] RequestError),
+    /// The request head is refused.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The path is refused.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// No route takes the request.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// The request body stopped coming.
+    #[error("the request body did not come in time")]
+    SlowBody,
+    /// The request head did not come in time.
+    #[error("the request head did not come in time")]
+    SlowHead,
+    /// A WebSocket handshake with a body.
+    #[error("a WebSocket handshake cannot have a body")]
+    UpgradeBody,
+    /// The service gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+impl UpstreamError {
+    /// Whether nothing of the request can have been acted on, so that any request may go to the
+    /// next endpoint.
+    #[must_use]
+    pub const fn is_before_request(&self) -> bool {
+        matches!(
+            self,
+            Self::AddressesExhausted
+                | Self::Connect(_)
+                | Self::ConnectTimeout
+                | Self::Unresolvable(_)
+        )
+    }
+
+    const fn status_and_label(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::AddressesExhausted => (StatusCode::SERVICE_UNAVAILABLE, "addresses_exhausted"),
+            Self::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "no_endpoint"),
+            Self::ConnectTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_connect_timeout"),
+            Self::HandshakeTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_handshake_timeout"),
+            Self::ResponseTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_response_timeout"),
+            Self::Connect(_) => (StatusCode::BAD_GATEWAY, "upstream_refused"),
+            Self::Broken(_) | Self::Lost(_) => (StatusCode::BAD_GATEWAY, "upstream_lost"),
+            Self::Malformed(_) => (StatusCode::BAD_GATEWAY, "upstream_malformed"),
+            Self::Switch(_) | Self::SwitchUnasked => {
+                (StatusCode::BAD_GATEWAY, "upstream_bad_switch")
+            }
+            Self::Unresolvable(_) => (StatusCode::BAD_GATEWAY, "upstream_unresolvable"),
+        }
+    }
+}
+
+impl GatewayError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Upstream(UpstreamError::AddressesExhausted) | Self::Draining => Fault::Gateway,
+            Self::Upstream(_) => Fault::Upstream,
+            Self::Filter(error) if !error.blames_downstream() => Fault::Gateway,
+            _ => Fault::Downstream,
+        }
+    }
+
+    /// The status of the answer (`conventions`, table of statuses).
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status_and_label().0
+    }
+
+    /// One word for it, the same in log, metric and answer.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        self.status_and_label().1
+    }
+
+    fn status_and_label(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Self::Filter(error) => filter_status(error),
+            Self::Handshake(RequestError::Version) => (StatusCode::UPGRADE_REQUIRED, "bad_version"),
+            Self::Handshake(_) => (StatusCode::BAD_REQUEST, "bad_handshake"),
+            Self::Head(HeadError::TargetTooLong) => (StatusCode::URI_TOO_LONG, "target_too_long"),
+            Self::Head(HeadError::TooLarge | HeadError::TooManyFields) => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+            ),
+            Self::Head(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Path(_) => (StatusCode::BAD_REQUEST, "bad_path"),
+            Self::Route(RouteError::NotFound) => (StatusCode::NOT_FOUND, "no_route"),
+            Self::Route(RouteError::MethodNotAllowed { .. }) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
+            }
+            Self::Route(RouteError::UpgradeRequired) => {
+                (StatusCode::UPGRADE_REQUIRED, "upgrade_required")
+            }
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
+            Self::SlowHead => (StatusCode::REQUEST_TIMEOUT, "slow_head"),
+            Self::UpgradeBody => (StatusCode::BAD_REQUEST, "upgrade_with_body"),
+            Self::Upstream(error) => error.status_and_label(),
+        }
+    }
+
+    /// Whether the same request may succeed a moment later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.status().as_u16(), 429 | 502 | 503 | 504)
+    }
+
+    /// Whether the connection that it came on cannot be trusted any further.
+    #[must_use]
+    pub const fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Head(_) | Self::SlowHead | Self::SlowBody | Self::Body(_) | Self::UpgradeBody
+        )
+    }
+
+    /// The answer that the client gets: problem+json (RFC 9457), without an address or a name of
+    /// ours in it.
+    #[must_use]
+    pub fn answer(&self, route: Option<&str>) -> Answer {
+        let (status, label) = self.status_and_label();
+        let mut problem = serde_json::json!({
+            "type": format!("urn:tidegate:problem:{label}"),
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": self.detail(),
+            "code": label,
+            "source": "gateway",
+            "retryable": self.is_retryable(),
+        });
+        if let Some(route) = route {
+            problem["route"] = route.into();
+        }
+        let mut answer = Answer::new(status);
+        let headers = &mut answer.headers;
+        let mut add = |name, value| headers.append(FieldName::from_static(name), value);
+        add(
+            "Content-Type",
+            HeaderValue::from_static("application/problem+json"),
+        );
+        match self {
+            Self::Route(RouteError::MethodNotAllowed { allow }) => {
+                add("Allow", allow_value(allow));
+            }
+            _ if status == StatusCode::UPGRADE_REQUIRED => {
+                add("Upgrade", HeaderValue::from_static("websocket"));
+                add("Connection", HeaderValue::from_static("Upgrade"));
+                add("Sec-WebSocket-Version", HeaderValue::from_static("13"));
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                add("Retry-After", HeaderValue::from_static("1"))
+            }
+            _ => {}
+        }
+        answer.body = Body::full(Bytes::from(problem.to_string()));
+        answer
+    }
+
+    /// What the client is told beyond the status. An upstream's addresses and the words of the
+    /// operating system are for the log.
+    fn detail(&self) -> String {
+        match self {
+            Self::Upstream(UpstreamError::Connect(_)) => "cannot connect to the service".into(),
+            Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Lost(_)) => {
+                "the service ended the connection before it answered".into()
+            }
+            Self::Upstream(UpstreamError::Unresolvable(_)) => "the service has no address".into(),
+            Self::Upstream(UpstreamError::AddressesExhausted) => {
+                "no local address is left to dial from".into()
+            }
+            Self::Upstream(UpstreamError::Malformed(_)) => {
+                "the service's answer is malformed".into()
+            }
+            Self::Body(_) => "the request body failed".into(),
+            other => other.to_string(),
+        }
+    }
+}
+
+fn filter_status(error: &FilterError) -> (StatusCode, &'static str) {
+    if error.blames_downstream() {
+        (StatusCode::BAD_REQUEST, "bad_request")
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, "filter_failed")
+    }
+}
+
+fn allow_value(allow: &[Method]) -> HeaderValue {
+    let list = allow
+        .iter()
+        .map(Method::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    // Methods are tokens, so their list is a legal value.
+    HeaderValue::from_str(&list).unwrap_or(HeaderValue::from_static(""))
+}

@@ -1,0 +1,335 @@
+//! The upstream end of HTTP/1: one call on one connection.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::Method;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::io::poll_read_buf;
+
+use super::body::{BodyDecoder, BodyFailure};
+use super::chunk::Decoded;
+use super::head::{self, Framing, HeadError, Limits, ResponseHead};
+use super::write::{Filled, MessageWriter};
+use super::{READ_SIZE, poll_fill, server};
+use crate::body::{Body, BodyError, Stream};
+use crate::transport::Transport;
+
+/// Heads of 1xx answers that are passed over before the final one.
+const MAX_INTERIM: usize = 16;
+
+/// An upstream connection between calls.
+#[derive(Debug)]
+pub(crate) struct ClientIo {
+    transport: Transport,
+    input: BytesMut,
+}
+
+/// Why a call brought no answer head.
+#[derive(Debug)]
+pub(crate) enum CallFailure {
+    /// The request's own body failed: the client is gone or broke the rules.
+    Request(BodyError),
+    /// The connection failed. `answered` tells whether a byte of an answer had come.
+    Connection {
+        /// What the connection said.
+        error: io::Error,
+        /// Whether a byte of an answer had come.
+        answered: bool,
+    },
+    /// The answer's head is refused.
+    Malformed(HeadError),
+}
+
+/// A call under way: the request is sent while the answer is awaited and read.
+pub(crate) struct Call {
+    io: ClientIo,
+    method: Method,
+    upload: MessageWriter,
+    body: Body,
+    /// The upload waits for a 100, or for a final answer.
+    awaits_continue: bool,
+    /// Writing failed: the answer may be there all the same, and no second call may follow.
+    broken: bool,
+    /// The upstream took something since it was asked last.
+    progress: bool,
+    scanned: usize,
+    interim: usize,
+    answered: bool,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientIo {
+    pub(crate) fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            input: BytesMut::new(),
+        }
+    }
+
+    /// Whether the idle connection can serve a call: neither ended nor with bytes that nobody
+    /// asked for.
+    pub(crate) fn poll_is_fresh(&mut self, cx: &mut Context<'_>) -> bool {
+        self.input.is_empty() && poll_fill(&mut self.transport, &mut self.input, cx).is_pending()
+    }
+
+    /// Takes the connection apart into the stream and what was read behind the last answer.
+    pub(crate) fn into_parts(self) -> (Transport, BytesMut) {
+        (self.transport, self.input)
+    }
+
+    /// Begins a call. `head` is the whole request head.
+    pub(crate) fn call(
+        self,
+        method: Method,
+        head: BytesMut,
+        framing: Framing,
+        body: Body,
+        awaits_continue: bool,
+    ) -> Call {
+        Call {
+            io: self,
+            method,
+            upload: MessageWriter::new(head, framing),
+            body,
+            awaits_continue,
+            broken: false,
+            progress: false,
+            scanned: 0,
+            interim: 0,
+            answered: false,
+        }
+    }
+}
+
+impl Call {
+    /// Sends the request and waits for the final answer's head; 101 is final.
+    pub(crate) fn poll_answer(
+        &mut self,
+        limits: &Limits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, CallFailure>> {
+        loop {
+            self.poll_upload(cx).map_err(CallFailure::Request)?;
+            match head::find_end(&self.io.input, &mut self.scanned, limits) {
+                Err(refused) => return Poll::Ready(Err(CallFailure::Malformed(refused))),
+                Ok(None) => {}
+                Ok(Some(end)) => {
+                    self.scanned = 0;
+                    let bytes = self.io.input.split_to(end);
+                    let head = head::parse_response(bytes, &self.method, limits)
+                        .map_err(CallFailure::Malformed)?;
+                    if !head.status.is_informational() || head.status.as_u16() == 101 {
+                        return Poll::Ready(Ok(head));
+                    }
+                    self.interim += 1;
+                    if self.interim > MAX_INTERIM {
+                        return Poll::Ready(Err(CallFailure::Malformed(HeadError::TooLarge)));
+                    }
+                    self.awaits_continue &= head.status.as_u16() != 100;
+                    continue;
+                }
+            }
+            let answered = self.answered;
+            let failed = |error| CallFailure::Connection { error, answered };
+            match ready!(poll_fill(&mut self.io.transport, &mut self.io.input, cx)) {
+                Ok(0) => return Poll::Ready(Err(failed(io::ErrorKind::UnexpectedEof.into()))),
+                Ok(_) => self.answered = true,
+                Err(error) => return Poll::Ready(Err(failed(error))),
+            }
+        }
+    }
+
+    /// Whether the upstream took anything since this was asked last.
+    pub(crate) const fn progressed(&mut self) -> bool {
+        std::mem::replace(&mut self.progress, false)
+    }
+
+    /// Whether the upload waits for more of the request's body.
+    pub(crate) fn awaits_body(&self) -> bool {
+        !self.awaits_continue
+            && !self.broken
+            && !self.upload.is_done()
+            && self.upload.outbound.is_empty()
+    }
+
+    /// The upstream was asked for a 100 and keeps silent: the body goes out all the same (RFC 9110
+    /// section 10.1.1).
+    pub(crate) const fn stop_awaiting_continue(&mut self) {
+        self.awaits_continue = false;
+    }
+
+    /// Whether the upload waits for a 100.
+    pub(crate) const fn awaits_continue(&self) -> bool {
+        self.awaits_continue
+    }
+
+    /// The request is out to its last byte.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.upload.is_done() && self.upload.outbound.is_empty()
+    }
+
+    /// Sends what can be sent. Only a failure of the request's own body is an error: what the
+    /// upstream thinks of the request shows in its answer.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        while !self.broken && !self.is_sent() {
+            let filled = if self.awaits_continue {
+                Filled::Waiting
+            } else {
+                self.upload.fill(&mut self.body, cx)?
+            };
+            match self
+                .upload
+                .outbound
+                .poll_write(&mut self.io.transport, &mut self.progress, cx)
+            {
+                Poll::Ready(Ok(())) if filled == Filled::Waiting => break,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_refused)) => self.broken = true,
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the connection out after a 101.
+    pub(crate) fn into_io(self) -> ClientIo {
+        self.io
+    }
+
+    /// The body of the answer with this head; `done` gets the connection back if it can serve
+    /// another call.
+    pub(crate) fn into_body(
+        self,
+        head: &ResponseHead,
+        done: impl FnOnce(Option<ClientIo>) + Send + 'static,
+    ) -> Body {
+        let body = BodyDecoder::new(head.framing);
+        let reusable = head.keep_alive;
+        let mut stream = ResponseBody {
+            call: Some(self),
+            body,
+            reusable,
+            done: Some(Box::new(done)),
+        };
+        if stream.body.is_done() {
+            stream.finish();
+            return Body::empty();
+        }
+        Body::stream(stream)
+    }
+}
+
+type Done = Box<dyn FnOnce(Option<ClientIo>) + Send>;
+
+/// An answer's body, read from the upstream connection, which it holds until its end.
+struct ResponseBody {
+    call: Option<Call>,
+    body: BodyDecoder,
+    reusable: bool,
+    done: Option<Done>,
+}
+
+impl ResponseBody {
+    /// The answer is over: gives the connection back unless something is still open on it.
+    fn finish(&mut self) {
+        let reusable = self.reusable && self.body.is_done();
+        let io = self
+            .call
+            .take()
+            .filter(|call| reusable && !call.broken && call.is_sent());
+        let io = io.map(Call::into_io).filter(|io| io.input.is_empty());
+        if let Some(done) = self.done.take() {
+            done(io);
+        }
+    }
+
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyFailure>> {
+        let Some(call) = &mut self.call else {
+            return Poll::Ready(Err(BodyFailure::Cut));
+        };
+        loop {
+            match self.body.decode(&mut call.io.input)? {
+                Decoded::NeedMore => {}
+                decoded => return Poll::Ready(Ok(decoded)),
+            }
+            call.io.input.reserve(READ_SIZE);
+            if ready!(poll_read_buf(
+                Pin::new(&mut call.io.transport),
+                cx,
+                &mut call.io.input
+            ))? == 0
+            {
+                self.body.finish()?;
+            }
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Stream for ResponseBody {
+    fn poll_aside(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        if let Some(call) = &mut self.call
+            && call.poll_upload(cx).is_err()
+        {
+            // The client broke off its request; that shows where its answer is written.
+            call.broken = true;
+        }
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.as_mut().poll_aside(cx);
+        if self.body.is_done() {
+            self.finish();
+            return Poll::Ready(None);
+        }
+        let decoded = ready!(self.poll_decoded(cx));
+        if self.body.is_done() && decoded.is_ok() && self.call.as_ref().is_none_or(Call::is_sent) {
+            self.finish();
+        }
+        Poll::Ready(server::frame(decoded))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_done()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .remaining()
+            .map(SizeHint::with_exact)
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}

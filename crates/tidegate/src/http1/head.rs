@@ -1,0 +1,598 @@
+//! Message heads: from bytes to a request or response head, or a refusal.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::authority::Authority;
+use crate::headers::{FieldName, Headers};
+
+/// What a message head may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The whole head in bytes; 64 KiB.
+    pub head: usize,
+    /// The request target in bytes; 8 KiB.
+    pub target: usize,
+    /// Field lines; 100.
+    pub fields: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 64 * 1024,
+            target: 8 * 1024,
+            fields: 100,
+        }
+    }
+}
+
+/// Why a head was refused. Each is the sender's fault; the connection it came on is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// A line end that is not CRLF, or a CR that stands alone (RFC 9112 section 2.2).
+    #[error("a line does not end with CR LF")]
+    LineEnd,
+    /// The start line or a field line does not follow its grammar.
+    #[error("the {0} does not follow the grammar of HTTP/1.1")]
+    Malformed(&'static str),
+    /// The head is larger than the limit.
+    #[error("the head is larger than the limit")]
+    TooLarge,
+    /// The head has more fields than the limit.
+    #[error("the head has too many fields")]
+    TooManyFields,
+    /// The request target is longer than the limit.
+    #[error("the request target is longer than the limit")]
+    TargetTooLong,
+    /// No `Host`, more than one, or one that names no host.
+    #[error("there must be one Host field that names a host")]
+    Host,
+    /// Content-Length is repeated or no number.
+    #[error("Content-Length is not one plain number")]
+    ContentLength,
+    /// Transfer-Encoding is something else than one `chunked`.
+    #[error("Transfer-Encoding is not `chunked` alone")]
+    TransferEncoding,
+    /// Both Content-Length and Transfer-Encoding.
+    #[error("Content-Length and Transfer-Encoding stand together")]
+    TwoFramings,
+    /// The protocol version is neither HTTP/1.0 nor HTTP/1.1.
+    #[error("the version is neither HTTP/1.0 nor HTTP/1.1")]
+    Version,
+    /// The request target has no form that a gateway serves.
+    #[error("the request target is neither a path nor an absolute http URL")]
+    Target,
+}
+
+/// The two versions of HTTP/1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Version {
+    /// HTTP/1.0: no chunks, no upgrade, the connection closes unless asked to stay.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// Where a body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// There is none, or it is over after so many bytes.
+    Length(u64),
+    /// At its last chunk.
+    Chunked,
+    /// Where the sender ends the connection (answers alone).
+    UntilClose,
+}
+
+/// The head of a request.
+#[derive(Debug)]
+pub(crate) struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// The path as received, not normalised.
+    pub path: Bytes,
+    /// What follows the `?`, byte for byte.
+    pub query: Option<Bytes>,
+    /// From an absolute target, else from `Host`.
+    pub authority: Option<Authority>,
+    /// The version.
+    pub version: Version,
+    /// The fields, without those of the framing.
+    pub headers: Headers,
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Whether the connection may serve another request.
+    pub keep_alive: bool,
+    /// Whether the client waits for a 100 before it sends the body.
+    pub expects_continue: bool,
+}
+
+/// The head of a response.
+#[derive(Debug)]
+pub(crate) struct ResponseHead {
+    /// The status.
+    pub status: StatusCode,
+    /// The reason phrase, where it is not the usual one.
+    pub reason: Option<Bytes>,
+    /// The fields. Content-Length is left in for the answers that describe a body they do not have.
+    pub headers: Headers,
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Whether the connection may serve another call.
+    pub keep_alive: bool,
+}
+
+/// Looks for the end of a head from `*scanned` on, which it moves so that no byte is looked at
+/// twice; tells the head's size with its empty line.
+pub(crate) fn find_end(
+    input: &[u8],
+    scanned: &mut usize,
+    limits: &Limits,
+) -> Result<Option<usize>, HeadError> {
+    while let Some(found) = memchr::memchr2(b'\r', b'\n', &input[*scanned..]) {
+        let at = *scanned + found;
+        if input[at] == b'\n' {
+            return Err(HeadError::LineEnd);
+        }
+        match input.get(at + 1) {
+            None => break,
+            Some(b'\n') => {}
+            Some(_) => return Err(HeadError::LineEnd),
+        }
+        if at + 2 > limits.head {
+            return Err(HeadError::TooLarge);
+        }
+        match input.get(at + 2..at + 4) {
+            Some(b"\r\n") => return Ok(Some(at + 4)),
+            Some(_) => *scanned = at + 2,
+            // Whether the head ends here shows with the next bytes.
+            None => match input.get(at + 2) {
+                None | Some(b'\r') => {
+                    *scanned = at;
+                    break;
+                }
+                Some(_) => *scanned = at + 2,
+            },
+        }
+    }
+    if input.len() > limits.head {
+        Err(HeadError::TooLarge)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Parses the request head that `bytes` is, empty line included.
+pub(crate) fn parse_request(bytes: BytesMut, limits: &Limits) -> Result<RequestHead, HeadError> {
+    let bytes = bytes.freeze();
+    let mut fields = [httparse::EMPTY_HEADER; 101];
+    let fields = fields
+        .get_mut(..=limits.fields.min(100))
+        .unwrap_or_default();
+    let mut parsed = httparse::Request::new(fields);
+    match parsed.parse(&bytes) {
+        Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
+        Ok(_) => return Err(HeadError::Malformed("head")),
+        Err(error) => return Err(refusal(error, "request line")),
+    }
+    if parsed.headers.len() > limits.fields {
+        return Err(HeadError::TooManyFields);
+    }
+    let version = version(parsed.version)?;
+    let method = parsed
+        .method
+        .and_then(|name| Method::from_bytes(name.as_bytes()).ok());
+    let method = method.ok_or(HeadError::Malformed("method"))?;
+    let target = parsed.path.unwrap_or_default();
+    if target.len() > limits.target {
+        return Err(HeadError::TargetTooLong);
+    }
+    let (path, query, absolute) = split_target(&bytes, target)?;
+    let mut headers = take_fields(&bytes, parsed.headers)?;
+    let framing = match body_fields(&headers, version)? {
+        BodyFields::None => Framing::Length(0),
+        BodyFields::Length(length) => Framing::Length(length),
+        BodyFields::Chunked => Framing::Chunked,
+    };
+    let host = host(&headers, version)?;
+    let keep_alive = keeps_alive(&headers, version);
+    let expects_continue = version == Version::Http11 && headers.list_has("expect", "100-continue");
+    headers
+        .retain(|field| !(field.name.is("content-length") || field.name.is("transfer-encoding")));
+    let authority = absolute.or(host);
+    Ok(RequestHead {
+        method,
+        path,
+        query,
+        authority,
+        version,
+        headers,
+        framing,
+        keep_alive,
+        expects_continue,
+    })
+}
+
+/// Parses the response head that `bytes` is, empty line included. `method` is that of the request,
+/// on which it depends whether a body follows (RFC 9112 section 6.3).
+pub(crate) fn parse_response(
+    bytes: BytesMut,
+    method: &Method,
+    limits: &Limits,
+) -> Result<ResponseHead, HeadError> {
+    let bytes = bytes.freeze();
+    let mut fields = [httparse::EMPTY_HEADER; 101];
+    let fields = fields
+        .get_mut(..=limits.fields.min(100))
+        .unwrap_or_default();
+    let mut parsed = httparse::Response::new(fields);
+    match parsed.parse(&bytes) {
+        Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
+        Ok(_) => return Err(HeadError::Malformed("head")),
+        Err(error) => return Err(refusal(error, "status line")),
+    }
+    if parsed.headers.len() > limits.fields {
+        return Err(HeadError::TooManyFields);
+    }
+    let version = version(parsed.version)?;
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or(HeadError::Malformed("status"))?;
+    let reason = parsed
+        .reason
+        .filter(|&reason| Some(reason) != status.canonical_reason());
+    let reason = reason.map(|reason| bytes.slice_ref(reason.as_bytes()));
+    let mut headers = take_fields(&bytes, parsed.headers)?;
+    let body = body_fields(&headers, version)?;
+    let bodiless = *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status.as_u16(), 204 | 304);
+    let framing = match body {
+        _ if bodiless => Framing::Length(0),
+        BodyFields::None => Framing::UntilClose,
+        BodyFields::Length(length) => Framing::Length(length),
+        BodyFields::Chunked => Framing::Chunked,
+    };
+    let keep_alive = framing != Framing::UntilClose && keeps_alive(&headers, version);
+    let describes = bodiless && (*method == Method::HEAD || status == StatusCode::NOT_MODIFIED);
+    headers.retain(|field| {
+        !(field.name.is("transfer-encoding") || !describes && field.name.is("content-length"))
+    });
+    Ok(ResponseHead {
+        status,
+        reason,
+        headers,
+        framing,
+        keep_alive,
+    })
+}
+
+/// Parses the trailers that `bytes` are, empty line included.
+pub(crate) fn parse_trailers(bytes: BytesMut, limits: &Limits) -> Result<Headers, HeadError> {
+    let bytes = bytes.freeze();
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let fields = fields.get_mut(..limits.fields.min(100)).unwrap_or_default();
+    match httparse::parse_headers(&bytes, fields) {
+        Ok(httparse::Status::Complete((size, parsed))) if size == bytes.len() => {
+            take_fields(&bytes, parsed)
+        }
+        Ok(_) => Err(HeadError::Malformed("head")),
+        Err(error) => Err(refusal(error, "trailers")),
+    }
+}
+
+fn refusal(error: httparse::Error, start_line: &'static str) -> HeadError {
+    match error {
+        httparse::Error::TooManyHeaders => HeadError::TooManyFields,
+        httparse::Error::HeaderName => HeadError::Malformed("name of a field"),
+        httparse::Error::HeaderValue => HeadError::Malformed("value of a field"),
+        httparse::Error::NewLine => HeadError::LineEnd,
+        httparse::Error::Version => HeadError::Version,
+        _ => HeadError::Malformed(start_line),
+    }
+}
+
+const fn version(minor: Option<u8>) -> Result<Version, HeadError> {
+    match minor {
+        Some(0) => Ok(Version::Http10),
+        Some(1) => Ok(Version::Http11),
+        _ => Err(HeadError::Version),
+    }
+}
+
+type Target = (Bytes, Option<Bytes>, Option<Authority>);
+
+/// Takes the path, the query and, from the absolute form, the authority out of a target (RFC 9112
+/// section 3.2).
+fn split_target(head: &Bytes, target: &str) -> Result<Target, HeadError> {
+    let (authority, rest) = if target.starts_with('/') {
+        (None, target)
+    } else {
+        let (scheme, rest) = target.split_once("://").ok_or(HeadError::Target)?;
+        if !["http", "https", "ws", "wss"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+        {
+            return Err(HeadError::Target);
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let authority =
+            Authority::parse(&rest.as_bytes()[..end]).map_err(|_invalid| HeadError::Target)?;
+        (Some(authority), &rest[end..])
+    };
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(head.slice_ref(query.as_bytes()))),
+        None => (rest, None),
+    };
+    // A fragment has no place in a request (RFC 9112 section 3.2.1).
+    if rest.contains('#') {
+        return Err(HeadError::Target);
+    }
+    let path = if path.is_empty() {
+        Bytes::from_static(b"/")
+    } else {
+        head.slice_ref(path.as_bytes())
+    };
+    Ok((path, query, authority))
+}
+
+fn take_fields(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<Headers, HeadError> {
+    let mut headers = Headers::with_capacity(parsed.len() + 8);
+    for field in parsed {
+        let name = FieldName::parse(head.slice_ref(field.name.as_bytes()))
+            .map_err(|_invalid| HeadError::Malformed("name of a field"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value.trim_ascii()))
+            .map_err(|_invalid| HeadError::Malformed("value of a field"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+enum BodyFields {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What the fields say of the body, refusing all that two readers could read differently (RFC 9112
+/// sections 6.1 to 6.3).
+fn body_fields(headers: &Headers, version: Version) -> Result<BodyFields, HeadError> {
+    let mut lengths = headers.get_all("content-length");
+    let mut encodings = headers.get_all("transfer-encoding");
+    match (lengths.next(), encodings.next()) {
+        (None, None) => Ok(BodyFields::None),
+        (Some(_), Some(_)) => Err(HeadError::TwoFramings),
+        (None, Some(encoding)) => {
+            let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+            if version == Version::Http11 && chunked && encodings.next().is_none() {
+                Ok(BodyFields::Chunked)
+            } else {
+                Err(HeadError::TransferEncoding)
+            }
+        }
+        (Some(length), None) => {
+            let digits = length.as_bytes();
+            let plain = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+            let number = length
+                .to_str()
+                .ok()
+                .filter(|_text| plain)
+                .and_then(|text| text.parse().ok());
+            match number {
+                Some(length) if lengths.next().is_none() => Ok(BodyFields::Length(length)),
+                _ => Err(HeadError::ContentLength),
+            }
+        }
+    }
+}
+
+fn host(headers: &Headers, version: Version) -> Result<Option<Authority>, HeadError> {
+    let mut hosts = headers.get_all("host");
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Authority::parse(host.as_bytes())
+            .map(Some)
+            .map_err(|_invalid| HeadError::Host),
+        (None, None) if version == Version::Http10 => Ok(None),
+        _ => Err(HeadError::Host),
+    }
+}
+
+/// RFC 9112 section 9.3.
+fn keeps_alive(headers: &Headers, version: Version) -> bool {
+    match version {
+        Version::Http11 => !headers.list_has("connection", "close"),
+        Version::Http10 => {
+            headers.list_has("connection", "keep-alive") && !headers.list_has("connection", "close")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> Result<RequestHead, HeadError> {
+        parse_request(BytesMut::from(text), &Limits::default())
+    }
+
+    fn response(text: &str) -> Result<ResponseHead, HeadError> {
+        parse_response(BytesMut::from(text), &Method::GET, &Limits::default())
+    }
+
+    #[test]
+    fn the_end_is_found_under_any_cut_and_no_byte_is_looked_at_twice() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+        for cut in 0..head.len() {
+            let mut scanned = 0;
+            let early = find_end(&head[..cut], &mut scanned, &Limits::default()).unwrap();
+            assert_eq!(early.is_some(), cut >= 27, "{cut}");
+            assert_eq!(
+                find_end(head, &mut scanned, &Limits::default()),
+                Ok(Some(27))
+            );
+        }
+        for bad in [
+            "GET / HTTP/1.1\nHost",
+            "GET / HTTP/1.1\r\rHost",
+            "GET / HTTP/1.1\r\nA: b\n\r\n",
+            "a\rb",
+        ] {
+            assert_eq!(
+                find_end(bad.as_bytes(), &mut 0, &Limits::default()),
+                Err(HeadError::LineEnd),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request() {
+        let head = request(
+            "POST /a%20b?q=1?x HTTP/1.1\r\nHost: A:80\r\nX-One:  1 \r\nContent-Length: 5\r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!(
+            (head.method, &head.path[..], &head.query.unwrap()[..]),
+            (Method::POST, &b"/a%20b"[..], &b"q=1?x"[..])
+        );
+        assert_eq!(head.framing, Framing::Length(5));
+        assert_eq!(head.headers.get("x-one").unwrap(), "1");
+        assert!(!head.headers.contains("content-length"));
+        let head = request("GET HTTP://User.example:81?x HTTP/1.1\r\nHost: other\r\n\r\n").unwrap();
+        assert_eq!(
+            (&head.path[..], head.authority.unwrap().to_string()),
+            (&b"/"[..], "user.example:81".into())
+        );
+    }
+
+    #[test]
+    fn whatever_two_readers_could_read_differently_is_refused() {
+        let cases = [
+            (
+                "Content-Length: 1\r\nContent-Length: 1",
+                HeadError::ContentLength,
+            ),
+            ("Content-Length: 1, 1", HeadError::ContentLength),
+            ("Content-Length: +1", HeadError::ContentLength),
+            ("Content-Length: ", HeadError::ContentLength),
+            (
+                "Content-Length: 99999999999999999999",
+                HeadError::ContentLength,
+            ),
+            (
+                "Content-Length: 1\r\nTransfer-Encoding: chunked",
+                HeadError::TwoFramings,
+            ),
+            (
+                "Transfer-Encoding: gzip, chunked",
+                HeadError::TransferEncoding,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+                HeadError::TransferEncoding,
+            ),
+            ("Transfer-Encoding: identity", HeadError::TransferEncoding),
+            (
+                "Transfer-Encoding: \x0bchunked",
+                HeadError::Malformed("value of a field"),
+            ),
+            ("Host: b", HeadError::Host),
+            ("X : 1", HeadError::Malformed("name of a field")),
+            (" folded: 1", HeadError::Malformed("name of a field")),
+            (": nameless", HeadError::Malformed("name of a field")),
+            ("X: a\0b", HeadError::Malformed("value of a field")),
+        ];
+        for (line, refusal) in cases {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n");
+            assert_eq!(request(&text).unwrap_err(), refusal, "{line:?}");
+        }
+        for start in [
+            "GET  / HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            "GET /",
+            "GET / HTTP/1.2",
+            "GET / http/1.1",
+            "G@T / HTTP/1.1",
+            " GET / HTTP/1.1",
+        ] {
+            assert!(
+                request(&format!("{start}\r\nHost: a\r\n\r\n")).is_err(),
+                "{start:?}"
+            );
+        }
+        assert_eq!(
+            request("GET / HTTP/1.1\r\n\r\n").unwrap_err(),
+            HeadError::Host
+        );
+        assert_eq!(
+            request("GET a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err(),
+            HeadError::Target
+        );
+        assert_eq!(
+            request("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err(),
+            HeadError::Target
+        );
+        assert!(
+            request("GET / HTTP/1.0\r\n\r\n")
+                .unwrap()
+                .authority
+                .is_none()
+        );
+        assert_eq!(
+            request("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap_err(),
+            HeadError::TransferEncoding
+        );
+    }
+
+    #[test]
+    fn limits() {
+        let many: String = (0..100).map(|at| format!("X-{at}: 1\r\n")).collect();
+        assert_eq!(
+            request(&format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n")).unwrap_err(),
+            HeadError::TooManyFields
+        );
+        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(8192));
+        assert_eq!(request(&long).unwrap_err(), HeadError::TargetTooLong);
+        assert_eq!(
+            find_end(&[b'a'; 70_000], &mut 0, &Limits::default()),
+            Err(HeadError::TooLarge)
+        );
+    }
+
+    #[test]
+    fn answers_end_where_rfc_9112_says() {
+        let framing = |text: &str| response(text).map(|head| head.framing);
+        assert_eq!(framing("HTTP/1.1 200 OK\r\n\r\n"), Ok(Framing::UntilClose));
+        assert_eq!(
+            framing("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"),
+            Ok(Framing::Length(0))
+        );
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"),
+            Ok(Framing::Chunked)
+        );
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n"),
+            Err(HeadError::TwoFramings)
+        );
+        let head = parse_response(
+            BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+            &Method::HEAD,
+            &Limits::default(),
+        );
+        let head = head.unwrap();
+        assert_eq!(
+            (
+                head.framing,
+                head.headers.get("content-length").unwrap().as_bytes()
+            ),
+            (Framing::Length(0), &b"9"[..])
+        );
+        let head = response("HTTP/1.1 432 Odd One\r\nContent-Length: 0\r\n\r\n").unwrap();
+        assert_eq!(
+            (head.status.as_u16(), &head.reason.unwrap()[..]),
+            (432, &b"Odd One"[..])
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! The downstream end of HTTP/1: one connection, request after request.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::io::AsyncWrite as _;
+use tokio::time::{sleep, timeout};
+use tokio_util::io::poll_read_buf;
+
+use super::body::{BodyDecoder, BodyFailure};
+use super::chunk::Decoded;
+use super::head::{self, Framing, HeadError, Limits, RequestHead};
+use super::write::{Filled, MessageWriter, Outbound};
+use super::{READ_SIZE, poll_fill};
+use crate::body::{Body, BodyError, Stream};
+use crate::headers::Headers;
+use crate::transport::Transport;
+
+/// How many bytes behind a request are read before its answer is out.
+const MAX_AHEAD: usize = 64 * 1024;
+/// Empty lines in front of a request that are skipped (RFC 9112 section 2.2).
+const MAX_EMPTY_LINES: usize = 4;
+/// How long, and up to how many bytes, a closing connection is still read so that the answer is
+/// not lost to a reset.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// A downstream connection. Clones share it: the body of a request reads from it while the answer
+/// is written to it.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerIo(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    transport: Transport,
+    input: BytesMut,
+    body: BodyDecoder,
+    /// The client waits for a 100 before it sends the body.
+    owes_continue: bool,
+    /// A 100 that is on its way out.
+    interim: Outbound,
+}
+
+/// Why no request head came.
+#[derive(Debug)]
+pub(crate) enum NoHead {
+    /// The client left, or the connection was idle for too long: nothing to answer.
+    Over,
+    /// The head did not come in time: 408.
+    Slow,
+    /// What came is refused.
+    Refused(HeadError),
+}
+
+/// Why an answer did not get out whole.
+#[derive(Debug)]
+pub(crate) enum AnswerFailure {
+    /// The client is gone, or takes nothing any more.
+    Client,
+    /// The answer's body failed where it comes from.
+    Body(BodyError),
+}
+
+impl ServerIo {
+    pub(crate) fn new(transport: Transport) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            transport,
+            input: BytesMut::new(),
+            body: BodyDecoder::Done,
+            owes_continue: false,
+            interim: Outbound::default(),
+        })))
+    }
+
+    /// A panic elsewhere leaves nothing half-done here that matters: the connection ends with it.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next request head: `idle` for its first byte, `slow` from there to its end.
+    pub(crate) async fn read_head(
+        &self,
+        limits: &Limits,
+        idle: Duration,
+        slow: Duration,
+    ) -> Result<RequestHead, NoHead> {
+        match timeout(idle, poll_fn(|cx| self.lock().poll_first_byte(cx))).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return Err(NoHead::Over),
+        }
+        let mut scanned = 0;
+        match timeout(
+            slow,
+            poll_fn(|cx| self.lock().poll_head(&mut scanned, limits, cx)),
+        )
+        .await
+        {
+            Ok(head) => head,
+            Err(_elapsed) => Err(NoHead::Slow),
+        }
+    }
+
+    /// The body of the request whose head was read last.
+    pub(crate) fn body(&self, framing: Framing, expects_continue: bool) -> Body {
+        let body = BodyDecoder::new(framing);
+        if body.is_done() {
+            return Body::empty();
+        }
+        let mut inner = self.lock();
+        inner.body = body;
+        inner.owes_continue = expects_continue && inner.input.is_empty();
+        drop(inner);
+        Body::stream(RequestBody(self.clone()))
+    }
+
+    /// Waits until the client is gone. What it sends ahead meanwhile is kept, up to a bound.
+    pub(crate) async fn gone(&self) {
+        poll_fn(|cx| self.lock().poll_gone(cx)).await;
+    }
+
+    /// Whether bytes behind the request are at hand.
+    pub(crate) fn has_bytes_ahead(&self) -> bool {
+        !self.lock().input.is_empty()
+    }
+
+    /// Whether the request's body has been read to its end; what is at hand of it is passed over.
+    pub(crate) fn request_is_over(&self) -> bool {
+        let mut inner = self.lock();
+        let Inner { body, input, .. } = &mut *inner;
+        while !body.is_done()
+            && matches!(body.decode(input), Ok(Decoded::Data(_) | Decoded::End(_)))
+        {}
+        body.is_done()
+    }
+
+    /// Writes a whole message. Gives up when the client takes nothing for `stall`.
+    pub(crate) async fn write(
+        &self,
+        head: BytesMut,
+        framing: Framing,
+        mut body: Body,
+        stall: Duration,
+    ) -> Result<(), AnswerFailure> {
+        let mut writer = MessageWriter::new(head, framing);
+        let mut stalled = None;
+        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stalled, stall, cx)).await
+    }
+
+    fn poll_write(
+        &self,
+        writer: &mut MessageWriter,
+        body: &mut Body,
+        stalled: &mut Option<Pin<Box<tokio::time::Sleep>>>,
+        stall: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), AnswerFailure>> {
+        loop {
+            // The lock is not held here: the body may be reading this same connection.
+            let filled = writer.fill(body, cx);
+            let mut progress = false;
+            let wrote = self
+                .lock()
+                .poll_flush(&mut writer.outbound, &mut progress, cx);
+            if progress {
+                *stalled = None;
+            }
+            match (wrote, filled) {
+                (Poll::Ready(Err(_gone)), _) => return Poll::Ready(Err(AnswerFailure::Client)),
+                (_, Err(error)) => return Poll::Ready(Err(AnswerFailure::Body(error))),
+                (Poll::Ready(Ok(())), Ok(Filled::Done)) => return Poll::Ready(Ok(())),
+                (Poll::Ready(Ok(())), Ok(Filled::Enough)) => {}
+                (Poll::Ready(Ok(())), Ok(Filled::Waiting)) => return Poll::Pending,
+                (Poll::Pending, Ok(_)) => {
+                    body.poll_aside(cx);
+                    let timer = stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
+                    ready!(timer.as_mut().poll(cx));
+                    return Poll::Ready(Err(AnswerFailure::Client));
+                }
+            }
+        }
+    }
+
+    /// Ends the connection so that the last answer still arrives: sends FIN, then reads on for a
+    /// moment (RFC 9112 section 9.6).
+    pub(crate) async fn close(self) {
+        let mut left = LINGER_BYTES;
+        let closing = poll_fn(|cx| {
+            let mut inner = self.lock();
+            if ready!(Pin::new(&mut inner.transport).poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            while left > 0 {
+                inner.input.clear();
+                match ready!(inner.poll_input(cx)) {
+                    Ok(read) if read > 0 => left = left.saturating_sub(read),
+                    _ => break,
+                }
+            }
+            Poll::Ready(())
+        });
+        // A client that keeps sending is cut off.
+        let _ = timeout(LINGER, closing).await;
+    }
+
+    /// Ends the connection with a reset.
+    pub(crate) fn abort(self) {
+        if let Some((transport, _input)) = self.into_parts() {
+            transport.abort();
+        }
+    }
+
+    /// Takes the connection out, with the bytes that were read ahead; `None` while a body holds it.
+    pub(crate) fn into_parts(self) -> Option<(Transport, BytesMut)> {
+        let inner = Arc::into_inner(self.0)?
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        Some((inner.transport, inner.input))
+    }
+}
+
+impl Inner {
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        poll_fill(&mut self.transport, &mut self.input, cx)
+    }
+
+    /// Whether a first byte came; `false` when the client left. No buffer is held meanwhile.
+    fn poll_first_byte(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut skipped = 0;
+        loop {
+            while skipped < MAX_EMPTY_LINES && self.input.starts_with(b"\r\n") {
+                let _ = self.input.split_to(2);
+                skipped += 1;
+            }
+            if !self.input.is_empty() && self.input[..] != *b"\r" {
+                return Poll::Ready(true);
+            }
+            if self.input.is_empty() {
+                self.input = BytesMut::new();
+            }
+            match ready!(self.poll_input(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(false),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        scanned: &mut usize,
+        limits: &Limits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<RequestHead, NoHead>> {
+        loop {
+            match head::find_end(&self.input, scanned, limits) {
+                Err(refused) => {
+                    return Poll::Ready(Err(NoHead::Refused(start_line_first(
+                        &self.input,
+                        limits,
+                        refused,
+                    ))));
+                }
+                Ok(Some(end)) => {
+                    let head = head::parse_request(self.input.split_to(end), limits);
+                    return Poll::Ready(head.map_err(NoHead::Refused));
+                }
+                Ok(None) => {}
+            }
+            match ready!(self.poll_input(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(NoHead::Over)),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // While the body is under way whoever reads it sees the end.
+        while self.body.is_done() && self.input.len() < MAX_AHEAD {
+            match ready!(self.poll_input(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_flush(
+        &mut self,
+        outbound: &mut Outbound,
+        progress: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        ready!(self.interim.poll_write(&mut self.transport, progress, cx))?;
+        if outbound.is_empty() {
+            Poll::Ready(Ok(()))
+        } else {
+            outbound.poll_write(&mut self.transport, progress, cx)
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyFailure>> {
+        loop {
+            match self.body.decode(&mut self.input)? {
+                Decoded::NeedMore => {}
+                decoded => return Poll::Ready(Ok(decoded)),
+            }
+            if std::mem::take(&mut self.owes_continue) {
+                self.interim
+                    .push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
+            }
+            if !self.interim.is_empty() {
+                let _ = self
+                    .interim
+                    .poll_write(&mut self.transport, &mut false, cx)?;
+            }
+            self.input.reserve(READ_SIZE);
+            if ready!(poll_read_buf(
+                Pin::new(&mut self.transport),
+                cx,
+                &mut self.input
+            ))? == 0
+            {
+                self.body.finish()?;
+            }
+        }
+    }
+}
+
+/// A head that is too large because its first line does not end is a target that is too long.
+fn start_line_first(input: &[u8], limits: &Limits, refused: HeadError) -> HeadError {
+    let line = memchr::memchr(b'\n', input).unwrap_or(input.len());
+    if refused == HeadError::TooLarge && line > limits.target {
+        HeadError::TargetTooLong
+    } else {
+        refused
+    }
+}
+
+/// A request's body, read from the connection that it came on.
+#[derive(Debug)]
+struct RequestBody(ServerIo);
+
+impl Stream for RequestBody {}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut inner = self.0.lock();
+        if inner.body.is_done() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(frame(ready!(inner.poll_body(cx))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().body.is_done()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0
+            .lock()
+            .body
+            .remaining()
+            .map(SizeHint::with_exact)
+            .unwrap_or_default()
+    }
+}
+
+/// What was decoded, as a frame of a body.
+pub(super) fn frame(
+    decoded: Result<Decoded, BodyFailure>,
+) -> Option<Result<Frame<Bytes>, BodyError>> {
+    match decoded {
+        Err(failure) => Some(Err(failure.into())),
+        Ok(Decoded::Data(data)) => Some(Ok(Frame::data(data))),
+        Ok(Decoded::End(trailers)) => {
+            trailer_map(&trailers).map(|trailers| Ok(Frame::trailers(trailers)))
+        }
+        Ok(Decoded::NeedMore) => None,
+    }
+}
+
+/// Trailers as the body trait has them, without those that would speak of framing, routing or
+/// credentials behind the reader's back (RFC 9110 section 6.5.1).
+fn trailer_map(trailers: &Headers) -> Option<http::HeaderMap> {
+    const FORBIDDEN: [&str; 14] = [
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "cookie",
+        "host",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "www-authenticate",
+    ];
+    let mut map = http::HeaderMap::new();
+    for line in trailers.iter() {
+        let forbidden = FORBIDDEN.iter().any(|name| line.name.is(name));
+        if let Ok(name) = http::HeaderName::from_bytes(line.name.as_str().as_bytes())
+            && !forbidden
+        {
+            map.append(name, line.value.clone());
+        }
+    }
+    (!map.is_empty()).then_some(map)
+}

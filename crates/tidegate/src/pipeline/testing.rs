@@ -1,0 +1,35 @@
+//! What the tests of this room send through filters.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use http::{Extensions, Method};
+
+use crate::body::Body;
+use crate::exchange::{Downstream, Exchange};
+use crate::headers::Headers;
+use crate::router::{Captures, Path};
+
+/// A plain GET without headers.
+pub(super) fn exchange(path: &str) -> Exchange {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    Exchange {
+        method: Method::GET,
+        path: Path::normalise(path.as_bytes()).unwrap(),
+        query: None,
+        authority: None,
+        headers: Headers::new(),
+        body: Body::empty(),
+        upgrade: false,
+        origin: Arc::new(Downstream {
+            listener: "test".into(),
+            peer: address,
+            local: address,
+            secure: false,
+            trusted: false,
+        }),
+        client: address.ip(),
+        captures: Captures::default(),
+        extensions: Extensions::new(),
+    }
+}

@@ -1,0 +1,186 @@
+//! One leg of a relayed session: its stream, and what it has not taken yet.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tidegate_ws::frame::ControlFrame;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use crate::transport::Transport;
+
+/// A leg. Unwritten bytes are kept only while it does not take them.
+#[derive(Debug)]
+pub(super) struct Leg {
+    /// `None` once it is dropped or reset.
+    transport: Option<Transport>,
+    /// What came behind its handshake, before the session began.
+    early: Option<Box<BytesMut>>,
+    out: Vec<u8>,
+    written: usize,
+    /// It has ended its side of the stream.
+    ended: bool,
+    /// We have ended ours.
+    finished: bool,
+    progressed: bool,
+}
+
+impl Leg {
+    pub(super) fn new((transport, early): (Transport, BytesMut)) -> Self {
+        let early = (!early.is_empty()).then(|| Box::new(early));
+        Self {
+            transport: Some(transport),
+            early,
+            out: Vec::new(),
+            written: 0,
+            ended: false,
+            finished: false,
+            progressed: false,
+        }
+    }
+
+    pub(super) fn take_early(&mut self) -> Option<BytesMut> {
+        self.early.take().map(|early| *early)
+    }
+
+    /// Whether nothing will be read from it any more.
+    pub(super) const fn is_ended(&self) -> bool {
+        self.ended || self.transport.is_none()
+    }
+
+    /// Whether it can neither be read nor written any more.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.transport.is_none()
+    }
+
+    /// Whether it keeps us waiting with bytes for it.
+    pub(super) const fn is_waiting(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Whether it took anything since this was asked last.
+    pub(super) fn progressed(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
+    }
+
+    /// Reads once; `Ok(0)` is the end.
+    pub(super) fn poll_read(&mut self, into: &mut [u8], cx: &mut Context<'_>) -> Poll<usize> {
+        let Some(transport) = &mut self.transport else {
+            return Poll::Ready(0);
+        };
+        let mut buffer = ReadBuf::new(into);
+        let result = ready!(Pin::new(transport).poll_read(cx, &mut buffer));
+        let size = if result.is_ok() {
+            buffer.filled().len()
+        } else {
+            0
+        };
+        self.ended |= size == 0;
+        if result.is_err() {
+            self.drop_transport();
+        }
+        Poll::Ready(size)
+    }
+
+    /// Writes what it takes of `bytes` and keeps the rest.
+    pub(super) fn send(&mut self, mut bytes: &[u8], cx: &mut Context<'_>) {
+        while self.out.is_empty() && !bytes.is_empty() {
+            let Some(transport) = &mut self.transport else {
+                return;
+            };
+            match Pin::new(transport).poll_write(cx, bytes) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    self.progressed = true;
+                    bytes = &bytes[written..];
+                }
+                Poll::Ready(_) => return self.drop_transport(),
+                Poll::Pending => break,
+            }
+        }
+        self.queue(bytes);
+    }
+
+    /// Keeps `bytes` for the next write.
+    pub(super) fn queue(&mut self, bytes: &[u8]) {
+        if self.transport.is_some() {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
+    /// Keeps a frame of ours for the next write, if it is time for it.
+    pub(super) fn queue_frame(&mut self, ours: Option<Box<ControlFrame>>) {
+        if let Some(ours) = ours {
+            self.queue(ours.as_bytes());
+        }
+    }
+
+    /// Writes what was kept; `false` when the leg is gone.
+    pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while self.written < self.out.len() {
+            let Some(transport) = &mut self.transport else {
+                return Poll::Ready(false);
+            };
+            match ready!(Pin::new(transport).poll_write(cx, &self.out[self.written..])) {
+                Ok(written) if written > 0 => {
+                    self.progressed = true;
+                    self.written += written;
+                }
+                _ => {
+                    self.drop_transport();
+                    return Poll::Ready(false);
+                }
+            }
+        }
+        if !self.out.is_empty() {
+            (self.out, self.written) = (Vec::new(), 0);
+        }
+        Poll::Ready(self.transport.is_some())
+    }
+
+    /// Ends our side once `over` says that nothing more comes, and waits for the other's end.
+    pub(super) fn poll_finish(&mut self, over: bool, cx: &mut Context<'_>) -> Poll<()> {
+        if self.transport.is_none() {
+            return Poll::Ready(());
+        }
+        if !over || !ready!(self.poll_out(cx)) {
+            return if self.transport.is_none() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            };
+        }
+        if !self.finished
+            && let Some(transport) = &mut self.transport
+        {
+            self.ended |= ready!(Pin::new(transport).poll_shutdown(cx)).is_err();
+            self.finished = true;
+        }
+        if self.ended {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Resets it: what it got is not the whole.
+    pub(super) fn abort(&mut self) {
+        if let Some(transport) = self.transport.take() {
+            transport.abort();
+        }
+        self.out = Vec::new();
+    }
+
+    /// Drops it, with a reset when something for it is left over.
+    pub(super) fn give_up(&mut self, at_boundary: bool) {
+        if self.is_waiting() || !at_boundary {
+            self.abort();
+        } else {
+            self.drop_transport();
+        }
+    }
+
+    fn drop_transport(&mut self) {
+        self.transport = None;
+        (self.out, self.written) = (Vec::new(), 0);
+    }
+}

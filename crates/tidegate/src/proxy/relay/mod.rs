@@ -1,0 +1,427 @@
+//! A proxied session after its 101: two legs, two directions, bytes as they came.
+//!
+//! One hand-written future owns everything. Nothing is buffered while nothing moves: bytes are read
+//! into one scratch buffer per thread, judged by the direction's `pump`, and written on at once;
+//! only what the receiver does not take is kept, and while it is kept its sender is not read.
+//!
+//! A session ends in one place, [`Relay::end`] (or [`Relay::part`], for an offender): both receivers are told at a frame boundary, both
+//! streams are finished, and whoever does not follow within five seconds is dropped.
+
+mod leg;
+mod pump;
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tidegate_ws::frame::ControlFrame;
+use tidegate_ws::scan::{Rules, Sender};
+
+use self::leg::Leg;
+use self::pump::{HEADROOM, Pump, PumpEnd, Tally};
+use crate::gateway::{Present, Worker};
+use crate::pipeline::{Direction, FrameFilters};
+use crate::session::registry::{Order, Registered};
+use crate::session::{Cause, Initiator};
+use crate::transport::Transport;
+use crate::upstream::Lease;
+
+/// One read. At 64 KiB a message of 64 KiB and its header need two.
+const SCRATCH: usize = 128 * 1024;
+/// Bytes that one direction may move before the other sessions of the thread have a turn.
+const BUDGET: usize = 512 * 1024;
+/// How long a close handshake, and the boundary that it waits for, may take.
+const CLOSE_SECONDS: u32 = 5;
+/// How long an offender is still sent the answers to what it did before: one second at least.
+const PART_SECONDS: u32 = 2;
+/// How long a receiver may take nothing.
+const STALL_SECONDS: u32 = 30;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; HEADROOM + SCRATCH].into());
+}
+
+/// What a session starts with.
+pub(crate) struct Opening {
+    /// The client's leg, with what it sent behind its request.
+    pub(crate) downstream: (Transport, BytesMut),
+    /// The upstream's leg, with what it sent behind its 101.
+    pub(crate) upstream: (Transport, BytesMut),
+    /// Reserved bits that negotiated extensions use.
+    pub(crate) reserved: u8,
+    /// Limits in bytes, on the declared length.
+    pub(crate) max_frame: u64,
+    /// Likewise for whole messages.
+    pub(crate) max_message: u64,
+    /// What filters watch the session.
+    pub(crate) filters: FrameFilters,
+    /// The right to use the endpoint, held as long as the session lives.
+    pub(crate) lease: Lease,
+    /// The session's place in the registry.
+    pub(crate) registered: Registered,
+    /// The session in its worker's load.
+    pub(crate) present: Present,
+    /// Where it runs.
+    pub(crate) worker: Arc<Worker>,
+}
+
+/// A relayed session.
+pub(crate) struct Relay {
+    client: Leg,
+    upstream: Leg,
+    /// Client to upstream.
+    up: Pump,
+    /// Upstream to client.
+    down: Pump,
+    filters: FrameFilters,
+    ended: Option<(Cause, Initiator)>,
+    /// The end does not wait for the peers' close frames any more.
+    forced: bool,
+    timer: Timer,
+    registered: Registered,
+    worker: Arc<Worker>,
+    /// Held for their drop.
+    _held: (Lease, Present),
+}
+
+/// Which leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Upstream,
+}
+
+impl Relay {
+    pub(crate) fn new(opening: Opening) -> Self {
+        let rules = |sender| Rules {
+            sender,
+            reserved: opening.reserved,
+            max_frame: opening.max_frame,
+            max_message: opening.max_message,
+        };
+        Self {
+            client: Leg::new(opening.downstream),
+            upstream: Leg::new(opening.upstream),
+            up: Pump::new(Direction::ToUpstream, rules(Sender::Client)),
+            down: Pump::new(Direction::ToDownstream, rules(Sender::Server)),
+            filters: opening.filters,
+            ended: None,
+            forced: false,
+            timer: Timer::None,
+            registered: opening.registered,
+            worker: opening.worker,
+            _held: (opening.lease, opening.present),
+        }
+    }
+
+    fn direction(&mut self, from: Side) -> (&mut Leg, &mut Leg, &mut Pump) {
+        match from {
+            Side::Client => (&mut self.client, &mut self.upstream, &mut self.up),
+            Side::Upstream => (&mut self.upstream, &mut self.client, &mut self.down),
+        }
+    }
+
+    /// Moves what one side sent to the other, until nothing moves or the budget is used up.
+    fn poll_direction(&mut self, from: Side, buffer: &mut [u8], cx: &mut Context<'_>) {
+        let mut budget = BUDGET;
+        loop {
+            let (_, receiver, pump) = self.direction(from);
+            match receiver.poll_out(cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) if pump.is_over() => {}
+                Poll::Ready(false) => self.lost(other(from)),
+                Poll::Pending => return,
+            }
+            if budget == 0 {
+                return cx.waker().wake_by_ref();
+            }
+            match self.poll_read(from, buffer, cx) {
+                Poll::Ready(Some(read)) => budget = budget.saturating_sub(read),
+                Poll::Ready(None) | Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Reads once from one side and passes it on; `None` when that side has ended.
+    fn poll_read(
+        &mut self,
+        from: Side,
+        buffer: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<usize>> {
+        let (sender, _, pump) = self.direction(from);
+        if sender.is_ended() {
+            return Poll::Ready(None);
+        }
+        if let Some(mut early) = sender.take_early() {
+            let size = early.len();
+            self.pass(from, &mut early, cx);
+            return Poll::Ready(Some(size));
+        }
+        let size = ready!(sender.poll_read(&mut buffer[HEADROOM..], cx));
+        if size == 0 {
+            self.lost(from);
+            return Poll::Ready(None);
+        }
+        let start = pump.put_held(buffer);
+        self.pass(from, &mut buffer[start..HEADROOM + size], cx);
+        Poll::Ready(Some(size))
+    }
+
+    /// Judges what one side sent and gives the other what may go on.
+    fn pass(&mut self, from: Side, bytes: &mut [u8], cx: &mut Context<'_>) {
+        let mut filters = std::mem::take(&mut self.filters);
+        let mut tally = Tally::default();
+        let (_, receiver, pump) = self.direction(from);
+        let passed = pump.absorb(bytes, &mut filters, &mut tally);
+        receiver.send(&bytes[..passed.pass], cx);
+        if let Some(ours) = passed.ours {
+            receiver.send(ours.as_bytes(), cx);
+        }
+        self.filters = filters;
+        if tally.frames > 0 {
+            self.registered.handle().touch(&self.worker.clock);
+        }
+        match passed.end {
+            None => {}
+            Some(PumpEnd::Closed) => self.closed(from),
+            Some(PumpEnd::Refused(refusal)) => {
+                let codes = Cause::Policy.close_codes();
+                self.part(
+                    from,
+                    Cause::Policy,
+                    Initiator::Gateway,
+                    codes,
+                    refusal.reason(),
+                );
+            }
+            Some(PumpEnd::Violation(violation)) => {
+                let code = violation.close_code();
+                let cause = if code == 1009 {
+                    Cause::MessageTooBig
+                } else {
+                    Cause::ProtocolError
+                };
+                let other = if code == 1002 && from == Side::Upstream {
+                    1011
+                } else {
+                    1001
+                };
+                let codes = if from == Side::Client {
+                    (code, other)
+                } else {
+                    (other, code)
+                };
+                self.part(from, cause, initiator(from), codes, cause.label());
+            }
+        }
+    }
+
+    /// A side's close frame has gone on.
+    fn closed(&mut self, from: Side) {
+        let cause = if from == Side::Client {
+            Cause::ClientClose
+        } else {
+            Cause::UpstreamClose
+        };
+        self.ended.get_or_insert((cause, initiator(from)));
+        if self.up.is_closed() && self.down.is_closed() {
+            self.finish();
+        }
+    }
+
+    /// A side ended its stream, or takes nothing any more.
+    fn lost(&mut self, side: Side) {
+        let (leg, receiver, pump) = self.direction(side);
+        if !pump.at_boundary() {
+            // Half a frame went on; a clean end would make it look whole.
+            receiver.abort();
+        }
+        // Behind its close frame a side may end its stream and still wait for the answer to it.
+        if pump.is_closed() && !leg.is_gone() {
+            return;
+        }
+        let said_goodbye = pump.is_closed();
+        let (_, _, toward) = self.direction(other(side));
+        let whole = toward.at_boundary();
+        toward.discard();
+        if !whole {
+            self.direction(side).0.abort();
+        }
+        if said_goodbye {
+            self.finish();
+        } else {
+            let cause = if side == Side::Client {
+                Cause::ClientLost
+            } else {
+                Cause::UpstreamLost
+            };
+            self.end(cause, initiator(side), cause.close_codes());
+        }
+    }
+
+    /// Ends a session that its peers did not end themselves: tells both, at a frame boundary, with
+    /// `codes` for the client and the upstream.
+    fn end(&mut self, cause: Cause, initiator: Initiator, codes: (u16, u16)) {
+        self.ended.get_or_insert((cause, initiator));
+        self.forced = true;
+        let (to_client, to_upstream) = close_frames(codes, cause.label());
+        let ours = self.down.finish_with(to_client);
+        self.client.queue_frame(ours);
+        let ours = self.up.finish_with(to_upstream);
+        self.upstream.queue_frame(ours);
+    }
+
+    /// Ends a session for what `offender` did. What it sent before has gone on and may be being
+    /// answered, so the other side is told at once and the offender behind the answers.
+    fn part(
+        &mut self,
+        offender: Side,
+        cause: Cause,
+        initiator: Initiator,
+        codes: (u16, u16),
+        reason: &str,
+    ) {
+        self.ended.get_or_insert((cause, initiator));
+        self.forced = true;
+        let (to_client, to_upstream) = close_frames(codes, reason);
+        let (client, upstream) = match offender {
+            Side::Client => (
+                self.down.part_with(to_client),
+                self.up.finish_with(to_upstream),
+            ),
+            Side::Upstream => (
+                self.down.finish_with(to_client),
+                self.up.part_with(to_upstream),
+            ),
+        };
+        self.client.queue_frame(client);
+        self.upstream.queue_frame(upstream);
+    }
+
+    /// Waits for answers no longer.
+    fn stop_parting(&mut self) {
+        let (client, upstream) = (self.down.finish(), self.up.finish());
+        self.client.queue_frame(client);
+        self.upstream.queue_frame(upstream);
+    }
+
+    /// Both have said goodbye: nothing more goes on.
+    fn finish(&mut self) {
+        self.up.discard();
+        self.down.discard();
+        self.forced = true;
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::End(cause) if !self.forced => {
+                self.end(cause, Initiator::Gateway, cause.close_codes())
+            }
+            Order::End(_) => {}
+            Order::Overdue if self.timer == Timer::Stall => {
+                self.end(
+                    Cause::SlowConsumer,
+                    Initiator::Gateway,
+                    Cause::SlowConsumer.close_codes(),
+                );
+            }
+            Order::Overdue if self.timer == Timer::Part => self.stop_parting(),
+            Order::Overdue => {
+                self.client.give_up(self.down.at_boundary());
+                self.upstream.give_up(self.up.at_boundary());
+            }
+        }
+    }
+
+    /// Sets the clock that fits: none, the one for a receiver that takes nothing, or the one for
+    /// the end.
+    fn arm(&mut self) {
+        let waiting = self.client.is_waiting() || self.upstream.is_waiting();
+        let progressed = self.client.progressed() | self.upstream.progressed();
+        let parting = self.up.is_parting() || self.down.is_parting();
+        let timer = match (self.forced, waiting, self.ended) {
+            (true, _, _) if parting => Timer::Part,
+            (true, _, _) | (false, false, Some(_)) => Timer::Close,
+            (false, true, _) => Timer::Stall,
+            (false, false, None) => Timer::None,
+        };
+        if timer == self.timer && !(timer == Timer::Stall && progressed) {
+            return;
+        }
+        self.timer = timer;
+        let handle = self.registered.handle();
+        match timer {
+            Timer::None => handle.clear_deadline(),
+            Timer::Stall => handle.set_deadline(&self.worker.clock, STALL_SECONDS),
+            Timer::Part => handle.set_deadline(&self.worker.clock, PART_SECONDS),
+            Timer::Close => handle.set_deadline(&self.worker.clock, CLOSE_SECONDS),
+        }
+    }
+}
+
+/// Which clock runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    None,
+    /// An offender is still sent the answers to what it did before.
+    Part,
+    /// A receiver takes nothing.
+    Stall,
+    /// The session is ending.
+    Close,
+}
+
+/// Close frames for the client and the upstream.
+fn close_frames(codes: (u16, u16), reason: &str) -> (ControlFrame, ControlFrame) {
+    // Our words are not the peer's to choose, so a mask need not be hard to guess here.
+    let mask = fastrand::u32(..).to_ne_bytes();
+    (
+        ControlFrame::close(codes.0, reason, None),
+        ControlFrame::close(codes.1, reason, Some(mask)),
+    )
+}
+
+const fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Upstream,
+        Side::Upstream => Side::Client,
+    }
+}
+
+const fn initiator(side: Side) -> Initiator {
+    match side {
+        Side::Client => Initiator::Client,
+        Side::Upstream => Initiator::Upstream,
+    }
+}
+
+impl Future for Relay {
+    type Output = (Cause, Initiator);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.registered.handle().register(cx.waker());
+        while let Some(order) = this.registered.handle().take_order() {
+            this.obey(order);
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            this.poll_direction(Side::Client, buffer, cx);
+            this.poll_direction(Side::Upstream, buffer, cx);
+        });
+        this.arm();
+        let Some(ended) = this.ended else {
+            return Poll::Pending;
+        };
+        // Each leg is finished when its direction is over and all is out; the session when both are.
+        let client = this.client.poll_finish(this.down.is_over(), cx);
+        let upstream = this.upstream.poll_finish(this.up.is_over(), cx);
+        if client.is_ready() && upstream.is_ready() {
+            Poll::Ready(ended)
+        } else {
+            Poll::Pending
+        }
+    }
+}

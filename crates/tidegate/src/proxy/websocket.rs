@@ -1,0 +1,224 @@
+//! A WebSocket upgrade through the proxy: the upstream is asked first, and what it says is what the
+//! client gets.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tidegate_ws::handshake::{self, Key, ResponseError};
+use tokio::time::timeout;
+
+use super::{Proxy, headers, http::failure, request_head};
+use crate::body::{Body, BodyError, Stream};
+use crate::error::{GatewayError, UpstreamError};
+use crate::exchange::{Answer, Exchange};
+use crate::gateway::Worker;
+use crate::headers::{FieldName, Headers};
+use crate::http1::Limits;
+use crate::http1::body::BodyFailure;
+use crate::http1::client::{Call, ClientIo};
+use crate::http1::head::{Framing, ResponseHead};
+use crate::upgrade::{Acceptance, Decision, Wish};
+use crate::upstream::{Lease, Purpose, dial};
+
+/// The most bytes of a refusal's body that are passed on.
+const MAX_REFUSAL: u64 = 1024 * 1024;
+/// RSV1, the reserved bit of permessage-deflate.
+const DEFLATE: u8 = 0b100;
+
+/// Asks the service whether it takes the WebSocket, going on to the next endpoint while none has
+/// said anything. Dropped, it leaves nothing behind: the upstream connection goes with it.
+pub(super) async fn decide(
+    proxy: &Proxy,
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    wish: &Wish,
+) -> Result<Decision, GatewayError> {
+    let service = &proxy.service;
+    let mut tried = Vec::with_capacity(service.size());
+    let mut last = UpstreamError::NoEndpoint;
+    while let Some(lease) = service.lease(Purpose::Session, &mut tried) {
+        match ask(proxy, worker, exchange, wish, lease).await {
+            Ok(decision) => return Ok(decision),
+            Err(GatewayError::Upstream(error)) if error.is_before_request() => last = error,
+            Err(GatewayError::Upstream(error @ UpstreamError::Lost(_))) => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.into())
+}
+
+async fn ask(
+    proxy: &Proxy,
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    wish: &Wish,
+    lease: Lease,
+) -> Result<Decision, GatewayError> {
+    // Sessions have connections of their own: a long one would empty the pool for the calls.
+    let io = ClientIo::new(dial::dial(&proxy.service, lease.endpoint()).await?);
+    let key = Key::new(fastrand::u128(..).to_ne_bytes());
+    let head = handshake_head(proxy, exchange, wish, &key, &lease);
+    let mut call = io.call(Method::GET, head, Framing::Length(0), Body::empty(), false);
+    let answered = timeout(
+        proxy.plan.service.handshake_timeout,
+        poll_fn(|cx| call.poll_answer(&Limits::default(), cx)),
+    );
+    let head = answered
+        .await
+        .map_err(|_elapsed| UpstreamError::HandshakeTimeout)?
+        .map_err(failure)?;
+    if head.status.as_u16() != 101 {
+        return Ok(Decision::Refuse(refusal(call, head, worker, proxy, lease)));
+    }
+    let accepted = check(&head.headers, &key, wish).map_err(UpstreamError::Switch)?;
+    let mut headers = head.headers;
+    headers::remove_hop_by_hop(&mut headers);
+    headers.retain(|field| {
+        !(field.name.is("sec-websocket-accept") || field.name.is("content-length"))
+    });
+    Ok(Decision::Accept(Acceptance {
+        headers,
+        reserved: if accepted.deflate { DEFLATE } else { 0 },
+        limits: proxy.plan.websocket.clone(),
+        upstream: call.into_io().into_parts(),
+        lease,
+    }))
+}
+
+/// Our handshake with the upstream: the client's request with a key of our own.
+fn handshake_head(
+    proxy: &Proxy,
+    exchange: &mut Exchange,
+    wish: &Wish,
+    key: &Key,
+    lease: &Lease,
+) -> BytesMut {
+    let endpoint = &lease.endpoint().plan;
+    let mut headers = headers::for_upstream(exchange, &proxy.plan, endpoint);
+    headers.retain(|field| {
+        ![
+            "sec-websocket-key",
+            "sec-websocket-accept",
+            "sec-websocket-extensions",
+            "expect",
+        ]
+        .iter()
+        .any(|name| field.name.is(name))
+    });
+    let mut add = |name, value: &[u8]| {
+        // A key is base64, and offers were legal values before.
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(FieldName::from_static(name), value);
+        }
+    };
+    add("Connection", b"Upgrade");
+    add("Upgrade", b"websocket");
+    add("Sec-WebSocket-Key", key.as_bytes());
+    if !wish.extensions.is_empty() {
+        add(
+            "Sec-WebSocket-Extensions",
+            wish.extensions.join(", ").as_bytes(),
+        );
+    }
+    let mut head = request_head(exchange, endpoint, &headers, None);
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+struct Accepted {
+    deflate: bool,
+}
+
+/// Checks the upstream's 101 (RFC 6455 section 4.1, last list). A wrong one is never repaired.
+fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, ResponseError> {
+    let values = |name: &'static str| headers.get_all(name).map(HeaderValue::as_bytes);
+    let mut upgrades = headers.list("upgrade");
+    if !(upgrades
+        .next()
+        .is_some_and(|token| token.eq_ignore_ascii_case(b"websocket"))
+        && upgrades.next().is_none())
+    {
+        return Err(ResponseError::Upgrade);
+    }
+    if !headers.list_has("connection", "upgrade") {
+        return Err(ResponseError::Connection);
+    }
+    key.check_accept(values("sec-websocket-accept"))?;
+    let offered: Vec<&str> = wish.protocols.iter().map(String::as_str).collect();
+    handshake::chosen_protocol(values("sec-websocket-protocol"), &offered)?;
+    let extensions = handshake::extensions(values("sec-websocket-extensions"))
+        .map_err(|_malformed| ResponseError::Extensions)?;
+    // Only permessage-deflate is ever offered, and one extension cannot be accepted twice.
+    let deflate = extensions
+        .first()
+        .is_some_and(handshake::Extension::is_deflate);
+    if extensions.len() > usize::from(deflate && !wish.extensions.is_empty()) {
+        return Err(ResponseError::Extensions);
+    }
+    Ok(Accepted { deflate })
+}
+
+/// The upstream's own answer, with a bound on its body.
+fn refusal(
+    call: Call,
+    head: ResponseHead,
+    worker: &Arc<Worker>,
+    proxy: &Proxy,
+    lease: Lease,
+) -> Answer {
+    let mut answer = super::http::answer(call, head, worker, proxy, lease);
+    if answer.body.length() != Some(0) {
+        answer.body = Body::stream(Bounded {
+            body: std::mem::take(&mut answer.body),
+            left: MAX_REFUSAL,
+        });
+    }
+    answer
+}
+
+/// A body that is cut when it is longer than allowed.
+struct Bounded {
+    body: Body,
+    left: u64,
+}
+
+impl Stream for Bounded {
+    fn poll_aside(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) {
+        self.body.poll_aside(cx);
+    }
+}
+
+impl HttpBody for Bounded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
+        let size = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok())
+            .and_then(Frame::data_ref)
+            .map_or(0, Bytes::len);
+        std::task::Poll::Ready(match self.left.checked_sub(size as u64) {
+            Some(left) => {
+                self.left = left;
+                frame
+            }
+            None => Some(Err(BodyFailure::TooLarge { limit: MAX_REFUSAL }.into())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

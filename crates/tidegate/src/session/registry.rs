@@ -1,0 +1,168 @@
+//! The sessions of one worker. A session registers when it starts and its guard unregisters it when
+//! it is dropped, whatever the way. Once a second a sweep looks for those whose time has come; an
+//! idle session holds no timer.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+use slab::Slab;
+
+use super::Cause;
+
+/// The coarse clock of a worker: seconds since it started, moved once a second.
+#[derive(Debug, Default)]
+pub(crate) struct Clock(AtomicU32);
+
+impl Clock {
+    pub(crate) fn now(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the time, and tells it.
+    pub(crate) fn set(&self, now: u32) {
+        self.0.store(now, Ordering::Relaxed);
+    }
+}
+
+/// What a session shares with those who watch it.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// When the last frame passed.
+    active: AtomicU32,
+    /// After so many seconds without a frame the session ends.
+    idle: u32,
+    /// When the session must be over, `u32::MAX` while nothing limits it.
+    deadline: AtomicU32,
+    /// What the session is told: a `Cause`, `OVERDUE`, or nothing (0).
+    order: AtomicU8,
+    waker: AtomicWaker,
+}
+
+const OVERDUE: u8 = u8::MAX;
+
+/// What a session is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Close both legs for this cause.
+    End(Cause),
+    /// The deadline that the session set itself has passed.
+    Overdue,
+}
+
+impl Handle {
+    /// A frame passed.
+    pub(crate) fn touch(&self, clock: &Clock) {
+        self.active.store(clock.now(), Ordering::Relaxed);
+    }
+
+    /// Asks for an [`Order::Overdue`] after `seconds`, rounded up to the clock's tick.
+    pub(crate) fn set_deadline(&self, clock: &Clock, seconds: u32) {
+        self.deadline
+            .store(clock.now().saturating_add(seconds), Ordering::Relaxed);
+    }
+
+    /// Takes the deadline back.
+    pub(crate) fn clear_deadline(&self) {
+        self.deadline.store(u32::MAX, Ordering::Relaxed);
+    }
+
+    /// Who is woken by an order.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Takes the order that was given, if any.
+    pub(crate) fn take_order(&self) -> Option<Order> {
+        if self.order.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        match self.order.swap(0, Ordering::Acquire) {
+            OVERDUE => Some(Order::Overdue),
+            cause => Cause::from_byte(cause).map(Order::End),
+        }
+    }
+
+    fn order(&self, order: u8) {
+        self.order.store(order, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// The live sessions of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    sessions: Mutex<Slab<Arc<Handle>>>,
+    opened: AtomicU64,
+}
+
+/// A session's place in the registry.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    registry: Arc<Registry>,
+    key: usize,
+    handle: Arc<Handle>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Slab<Arc<Handle>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a session that ends after `idle` seconds without a frame.
+    pub(crate) fn register(self: &Arc<Self>, clock: &Clock, idle: u32) -> Registered {
+        let handle = Arc::new(Handle {
+            active: AtomicU32::new(clock.now()),
+            idle,
+            deadline: AtomicU32::new(u32::MAX),
+            order: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+        });
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let key = self.lock().insert(Arc::clone(&handle));
+        Registered {
+            registry: Arc::clone(self),
+            key,
+            handle,
+        }
+    }
+
+    /// How many sessions are open.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Tells every session to end.
+    pub(crate) fn end_all(&self, cause: Cause) {
+        for (_key, handle) in self.lock().iter() {
+            handle.order(cause as u8);
+        }
+    }
+
+    /// Tells those whose time has come.
+    pub(crate) fn sweep(&self, clock: &Clock) {
+        let now = clock.now();
+        for (_key, handle) in self.lock().iter() {
+            if now >= handle.deadline.load(Ordering::Relaxed) {
+                handle.clear_deadline();
+                handle.order(OVERDUE);
+            } else if now.saturating_sub(handle.active.load(Ordering::Relaxed)) >= handle.idle {
+                handle.active.store(now, Ordering::Relaxed);
+                handle.order(Cause::IdleTimeout as u8);
+            }
+        }
+    }
+}
+
+impl Registered {
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.lock().try_remove(self.key);
+    }
+}

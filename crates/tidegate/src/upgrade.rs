@@ -1,0 +1,149 @@
+//! The wish to become a WebSocket, the decision on it, and carrying it out.
+//!
+//! [`settle`] is the only place that writes a 101 and the only place that starts a session. Until
+//! then nothing is promised: everything lives in the request's future, and a client that gives up
+//! drops the upstream connection with it.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use http::HeaderValue;
+use tidegate_ws::handshake::{self, Key, RequestError};
+
+use crate::body::Body;
+use crate::config::plan::WebSocketPlan;
+use crate::dispatch::Switch;
+use crate::error::GatewayError;
+use crate::exchange::{Answer, Exchange};
+use crate::gateway::{Present, Worker};
+use crate::headers::Headers;
+use crate::http1::head::Framing;
+use crate::http1::server::ServerIo;
+use crate::http1::write;
+use crate::proxy::relay::{Opening, Relay};
+use crate::session;
+use crate::task;
+use crate::transport::Transport;
+use crate::upstream::Lease;
+
+/// A client's wish to become a WebSocket, checked (RFC 6455 section 4.2.1).
+#[derive(Debug)]
+pub(crate) struct Wish {
+    /// Its key.
+    pub(crate) key: Key,
+    /// The subprotocols that it offers.
+    pub(crate) protocols: Vec<String>,
+    /// The extensions that it offers and that may pass: under one that we do not know we could
+    /// neither count messages nor put a frame of ours between.
+    pub(crate) extensions: Vec<String>,
+}
+
+/// The verdict on a wish.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// It becomes a WebSocket.
+    Accept(Acceptance),
+    /// It does not; the client gets this.
+    Refuse(Answer),
+}
+
+/// What a session needs to start, once somebody has agreed to it.
+#[derive(Debug)]
+pub(crate) struct Acceptance {
+    /// The fields of the 101, without those of the handshake.
+    pub(crate) headers: Headers,
+    /// Reserved bits that negotiated extensions use.
+    pub(crate) reserved: u8,
+    /// The route's limits.
+    pub(crate) limits: WebSocketPlan,
+    /// The upstream connection, with what came behind its 101.
+    pub(crate) upstream: (Transport, BytesMut),
+    /// The right to use the endpoint.
+    pub(crate) lease: Lease,
+}
+
+impl Wish {
+    /// Reads the wish out of an upgrade request.
+    pub(crate) fn parse(exchange: &Exchange) -> Result<Self, GatewayError> {
+        let values = |name: &'static str| exchange.headers.get_all(name).map(HeaderValue::as_bytes);
+        handshake::check_version(values("sec-websocket-version"))?;
+        let key = Key::of_request(values("sec-websocket-key"))?;
+        if exchange.body.length() != Some(0) {
+            return Err(GatewayError::UpgradeBody);
+        }
+        let protocols = handshake::offered_protocols(values("sec-websocket-protocol"))?;
+        let extensions = handshake::extensions(values("sec-websocket-extensions"))
+            .map_err(|_malformed| RequestError::Extensions)?;
+        Ok(Self {
+            key,
+            protocols: protocols.into_iter().map(str::to_owned).collect(),
+            extensions: extensions
+                .iter()
+                .filter(|one| one.is_deflate())
+                .map(|one| one.text.to_owned())
+                .collect(),
+        })
+    }
+}
+
+/// Writes the 101 and starts the session.
+pub(crate) async fn settle(switch: Switch, io: ServerIo, worker: &Arc<Worker>) {
+    let Switch {
+        acceptance,
+        key,
+        filters,
+    } = switch;
+    let head = switching_head(&acceptance.headers, &key);
+    if io
+        .write(
+            head,
+            Framing::Length(0),
+            Body::empty(),
+            acceptance.limits.idle_timeout,
+        )
+        .await
+        .is_err()
+    {
+        return; // the client is gone, and the upstream connection goes with this frame
+    }
+    // An upgrade has no body, so nobody else holds the connection.
+    let Some(downstream) = io.into_parts() else {
+        return;
+    };
+    let limits = &acceptance.limits;
+    let idle = u32::try_from(limits.idle_timeout.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+    let relay = Relay::new(Opening {
+        downstream,
+        upstream: acceptance.upstream,
+        reserved: acceptance.reserved,
+        max_frame: limits.max_frame.unwrap_or(u64::MAX),
+        max_message: limits.max_message.unwrap_or(u64::MAX),
+        filters,
+        lease: acceptance.lease,
+        present: Present::new(worker),
+        registered: worker.sessions.register(&worker.clock, idle),
+        worker: Arc::clone(worker),
+    });
+    task::spawn(run_session(relay));
+}
+
+/// Runs a session to its end, in a task of its own, so that what the request held is given back.
+async fn run_session(relay: Relay) {
+    let (cause, initiator): (session::Cause, session::Initiator) = relay.await;
+    tracing::debug!(
+        cause = cause.label(),
+        initiator = initiator.label(),
+        "session ended"
+    );
+}
+
+fn switching_head(headers: &Headers, key: &Key) -> BytesMut {
+    let mut head = BytesMut::with_capacity(512);
+    head.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    );
+    write::field(&mut head, b"Sec-WebSocket-Accept", &key.accept());
+    write::fields(&mut head, headers);
+    head.extend_from_slice(b"\r\n");
+    head
+}

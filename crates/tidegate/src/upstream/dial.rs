@@ -1,0 +1,182 @@
+//! From an endpoint to a connected transport: resolve, then race the addresses (RFC 8305).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Endpoint, Service};
+use crate::error::UpstreamError;
+use crate::transport::Transport;
+
+/// How long an address has for itself before the next one is tried beside it (RFC 8305 section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Connects to `endpoint` within the service's connect timeout, name look-up included.
+///
+/// Dropped, it leaves no socket behind.
+pub(crate) async fn dial(
+    service: &Service,
+    endpoint: &Endpoint,
+) -> Result<Transport, UpstreamError> {
+    let dialled = async {
+        let addresses = resolve(endpoint)
+            .await
+            .map_err(UpstreamError::Unresolvable)?;
+        race(service, addresses).await
+    };
+    match timeout(service.plan.connect_timeout, dialled).await {
+        Ok(stream) => Ok(Transport::new(stream?)),
+        Err(_elapsed) => Err(UpstreamError::ConnectTimeout),
+    }
+}
+
+async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+    let authority = &endpoint.plan.authority;
+    let port = authority.port().unwrap_or(80);
+    let host = authority.host();
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    if let Ok(address) = literal.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+    if found.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        ));
+    }
+    Ok(interleave(found))
+}
+
+/// Orders the addresses so that the families take turns, the first one's first (RFC 8305 section 4).
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut first, mut second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    (first, second) = (
+        first.into_iter().rev().collect(),
+        second.into_iter().rev().collect(),
+    );
+    let mut ordered = Vec::with_capacity(first.len() + second.len());
+    while !(first.is_empty() && second.is_empty()) {
+        ordered.extend(first.pop());
+        ordered.extend(second.pop());
+    }
+    ordered
+}
+
+/// Tries the addresses one behind the other, each next one beside the last when that takes long.
+async fn race(service: &Service, addresses: Vec<SocketAddr>) -> Result<TcpStream, UpstreamError> {
+    if let [address] = addresses[..] {
+        return connect(source_addresses(service, address), address).await;
+    }
+    let mut attempts = JoinSet::new();
+    let mut last = UpstreamError::Connect(io::ErrorKind::AddrNotAvailable.into());
+    let mut addresses = addresses.into_iter();
+    loop {
+        let next = addresses.next();
+        if let Some(address) = next {
+            attempts.spawn(connect(source_addresses(service, address), address));
+        } else if attempts.is_empty() {
+            return Err(last);
+        }
+        let patience = if next.is_some() {
+            ATTEMPT_DELAY
+        } else {
+            service.plan.connect_timeout
+        };
+        while let Ok(Some(joined)) = timeout(patience, attempts.join_next()).await {
+            match joined {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_panicked) => {}
+            }
+            if addresses.len() > 0 {
+                break; // a failure need not be waited for
+            }
+        }
+    }
+}
+
+/// The local addresses to try, beginning with the one whose turn it is; one that leaves the choice
+/// to the system where none is configured for the family.
+fn source_addresses(service: &Service, target: SocketAddr) -> Vec<IpAddr> {
+    let fits = |source: &&IpAddr| source.is_ipv4() == target.is_ipv4();
+    let mut sources: Vec<_> = service
+        .plan
+        .source_addresses
+        .iter()
+        .filter(fits)
+        .copied()
+        .collect();
+    if sources.is_empty() {
+        let any = if target.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        return vec![any];
+    }
+    let turn = service.next_source.fetch_add(1, Ordering::Relaxed) % sources.len();
+    sources.rotate_left(turn);
+    sources
+}
+
+async fn connect(sources: Vec<IpAddr>, target: SocketAddr) -> Result<TcpStream, UpstreamError> {
+    for source in sources {
+        match connect_from(source, target).await {
+            Ok(stream) => return Ok(stream),
+            // All ports of this local address are in use towards the target.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) => return Err(UpstreamError::Connect(error)),
+        }
+    }
+    Err(UpstreamError::AddressesExhausted)
+}
+
+async fn connect_from(source: IpAddr, target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if target.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    if !source.is_unspecified() {
+        // The port is chosen on connect, so that it need be free towards this target only.
+        #[cfg(target_os = "linux")]
+        nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(target).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let addresses = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1", "2.2.2.2:1"];
+        let ordered = interleave(
+            addresses
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect(),
+        );
+        let ordered: Vec<_> = ordered.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            ordered,
+            ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! Services: who is called, on which endpoint, over which connection.
+//!
+//! A target asks its service for a [`Lease`] (the right to use one endpoint for one call or one
+//! session), dials it or takes an idle connection of its worker, and gives the lease back by
+//! dropping it.
+
+mod balance;
+pub(crate) mod dial;
+pub(crate) mod pool;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::balance::Balancer;
+use crate::config::plan::{Balance, EndpointPlan, ServicePlan};
+
+/// A named upstream application, shared by all workers.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) plan: Arc<ServicePlan>,
+    endpoints: Vec<Arc<Endpoint>>,
+    for_http: Balancer,
+    for_sessions: Balancer,
+    /// Which source address is next.
+    pub(crate) next_source: AtomicUsize,
+}
+
+/// One address of a service.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) plan: EndpointPlan,
+    /// Its place among all endpoints of the gateway, by which workers find its idle connections.
+    pub(crate) index: usize,
+    /// Live leases.
+    live: AtomicUsize,
+}
+
+/// The right to use an endpoint for one call or one session; it counts as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    endpoint: Arc<Endpoint>,
+}
+
+/// What an endpoint is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// One HTTP call.
+    Call,
+    /// A WebSocket.
+    Session,
+}
+
+impl Service {
+    /// Builds a service whose endpoints get the places from `first_index` on.
+    pub(crate) fn new(plan: Arc<ServicePlan>, first_index: usize) -> Self {
+        let endpoints: Vec<_> = (first_index..)
+            .zip(&plan.endpoints)
+            .map(|(index, plan)| {
+                Arc::new(Endpoint {
+                    plan: plan.clone(),
+                    index,
+                    live: AtomicUsize::new(0),
+                })
+            })
+            .collect();
+        let weights: Vec<_> = plan
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.weight)
+            .collect();
+        let balancer = |default| Balancer::new(plan.balance.unwrap_or(default), &weights);
+        Self {
+            for_http: balancer(Balance::RoundRobin),
+            for_sessions: balancer(Balance::LeastSessions),
+            endpoints,
+            plan,
+            next_source: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many endpoints there are.
+    pub(crate) const fn size(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// Chooses an endpoint that is not among `tried` (places within the service) and adds it there;
+    /// `None` when all were tried.
+    pub(crate) fn lease(&self, purpose: Purpose, tried: &mut Vec<usize>) -> Option<Lease> {
+        let balancer = match purpose {
+            Purpose::Call => &self.for_http,
+            Purpose::Session => &self.for_sessions,
+        };
+        let live = |at: usize| self.endpoints[at].live.load(Ordering::Relaxed);
+        let chosen = balancer.choose(tried, live)?;
+        tried.push(chosen);
+        let endpoint = Arc::clone(&self.endpoints[chosen]);
+        endpoint.live.fetch_add(1, Ordering::Relaxed);
+        Some(Lease { endpoint })
+    }
+}
+
+impl Lease {
+    /// The endpoint it is for.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}

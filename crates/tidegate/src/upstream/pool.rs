@@ -1,0 +1,85 @@
+//! The idle upstream connections of one worker. A connection stays on the worker that dialled it.
+
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use tokio::time::Instant;
+
+use super::Endpoint;
+use crate::config::plan::ServicePlan;
+use crate::http1::client::ClientIo;
+
+/// Idle connections, by endpoint.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    endpoints: Vec<Mutex<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    /// The one that was used last stands last, with when it is too old.
+    connections: Vec<(ClientIo, Instant)>,
+}
+
+impl Pool {
+    /// A pool for so many endpoints.
+    pub(crate) fn new(endpoints: usize) -> Self {
+        let empty = || {
+            Mutex::new(Idle {
+                connections: Vec::new(),
+            })
+        };
+        Self {
+            endpoints: (0..endpoints).map(|_| empty()).collect(),
+        }
+    }
+
+    fn lock(&self, index: usize) -> MutexGuard<'_, Idle> {
+        self.endpoints[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection that can still be used, the youngest first.
+    pub(crate) async fn take(&self, endpoint: &Endpoint) -> Option<ClientIo> {
+        loop {
+            let (mut io, expires) = self.lock(endpoint.index).connections.pop()?;
+            if expires > Instant::now() && poll_fn(|cx| Poll::Ready(io.poll_is_fresh(cx))).await {
+                return Some(io);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next call, unless there are enough.
+    pub(crate) fn put(&self, service: &ServicePlan, index: usize, io: ClientIo) {
+        let mut idle = self.lock(index);
+        if idle.connections.len() < service.max_idle {
+            idle.connections
+                .push((io, Instant::now() + service.idle_timeout));
+        }
+    }
+
+    /// Drops what is too old.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        for index in 0..self.endpoints.len() {
+            let mut idle = self.lock(index);
+            let expired = idle
+                .connections
+                .iter()
+                .take_while(|(_, expires)| *expires <= now)
+                .count();
+            let gone: Vec<_> = idle.connections.drain(..expired).collect();
+            drop(idle);
+            drop(gone);
+        }
+    }
+
+    /// How many connections are idle.
+    pub(crate) fn len(&self) -> usize {
+        (0..self.endpoints.len())
+            .map(|index| self.lock(index).connections.len())
+            .sum()
+    }
+}
