@@ -1,1 +1,24 @@
 //! The test kit: a gateway, scripted upstreams and raw clients over real sockets.
+//!
+//! A case reads as prose: start a [`ScriptedUpstream`], put a [`TestGateway`] before it, speak to
+//! the gateway through a [`Wire`], compare bytes. Every wait has a deadline ([`DEADLINE`]), every
+//! port is chosen by the system, and nothing is shared between cases.
+
+pub mod child;
+pub mod frame;
+pub mod gateway;
+pub mod head;
+pub mod request;
+pub mod sockets;
+pub mod time;
+pub mod tools;
+pub mod upstream;
+pub mod wire;
+
+pub use frame::Frame;
+pub use gateway::TestGateway;
+pub use head::Head;
+pub use request::{Request, accept_for};
+pub use time::{DEADLINE, eventually, within};
+pub use upstream::ScriptedUpstream;
+pub use wire::{Answer, End, Wire};

@@ -1,0 +1,32 @@
+//! The black-box cases: one module per promise.
+
+mod ambiguous_requests_are_refused;
+mod answers_arrive_as_sent;
+mod bad_frames_end_the_session;
+mod bodies_stream;
+mod close_says_what_it_said;
+mod connections_are_reused;
+mod cut_answers_look_cut;
+mod failures_leave_nothing_behind;
+mod filters_change_what_they_say;
+mod framing_is_kept;
+mod hop_by_hop_fields_stop_here;
+mod host_and_origin_are_as_configured;
+mod load_is_spread;
+mod lost_peer_is_told_to_the_other;
+mod malformed_101_is_502;
+mod next_endpoint_is_tried;
+mod no_101_before_upstream_agrees;
+mod path_decides_the_route;
+mod relayed_bytes_are_those_sent;
+mod request_decides_the_route;
+mod requests_arrive_as_sent;
+mod sessions_have_limits;
+mod slow_reader_slows_the_writer;
+mod timeouts_are_their_own;
+mod upstream_failures_are_told;
+mod upstream_knows_the_client;
+mod upstream_refusal_reaches_client;
+mod upstreams_are_found;
+mod what_upstream_chose_is_on_the_101;
+mod wrong_handshakes_are_refused;

@@ -1,0 +1,161 @@
+//! a message, a frame and a silence may be so long and no longer; by default there is no
+//! limit on sizes.
+
+use std::time::{Duration, Instant};
+
+use tidegate_tests::frame::{BINARY, CONTINUATION, PING};
+use tidegate_tests::time::SLACK;
+use tidegate_tests::{Frame, ScriptedUpstream, TestGateway};
+
+async fn limited(keys: &str) -> (ScriptedUpstream, TestGateway) {
+    let upstream = ScriptedUpstream::bind().await;
+    let gateway = TestGateway::before_with(&upstream, "", &format!("websocket: {{ {keys} }}"));
+    (upstream, gateway)
+}
+
+/// Frames that a limit of 1000 bytes lets pass, and the first byte too many: a header whose
+/// declared length is enough, no payload behind it.
+fn message_cases() -> Vec<(Vec<Frame>, Frame)> {
+    let data = |length: usize| Frame::new(BINARY, vec![7; length]);
+    let part = |length: usize| Frame::new(CONTINUATION, vec![7; length]);
+    vec![
+        (vec![], data(1001)),
+        (vec![data(1000), data(1000)], data(1001)),
+        (vec![data(1000).unfinished()], part(1)),
+        (
+            vec![data(1).unfinished(), Frame::new(PING, [1; 125]), part(999)],
+            data(100_000),
+        ),
+        (
+            vec![data(500).unfinished(), part(500).unfinished(), part(0)],
+            data(1 << 20),
+        ),
+        (
+            vec![data(400).unfinished(), part(400).unfinished()],
+            part(201),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn message_over_the_limit_is_1009_to_its_sender() {
+    let (mut upstream, gateway) = limited("max_message: 1000").await;
+    for (good, bad) in message_cases() {
+        let (mut client, mut peer) = gateway.open(&mut upstream).await;
+        for frame in &good {
+            let sent = frame.clone().from_client().bytes();
+            client.send(&sent).await;
+            peer.expect(&sent).await;
+        }
+        client.send(bad.clone().from_client().header()).await;
+        assert_eq!(
+            client.read_close().await,
+            Some(1009),
+            "{} bytes",
+            bad.payload.len()
+        );
+        assert_eq!(peer.read_close().await, Some(1001));
+
+        let (mut client, mut peer) = gateway.open(&mut upstream).await;
+        for frame in &good {
+            peer.send_frame(frame).await;
+            client.expect(frame.bytes()).await;
+        }
+        peer.send(bad.header()).await;
+        assert_eq!(
+            peer.read_close().await,
+            Some(1009),
+            "{} bytes",
+            bad.payload.len()
+        );
+        assert_eq!(client.read_close().await, Some(1001));
+    }
+}
+
+#[tokio::test]
+async fn frame_over_the_limit_is_1009_to_its_sender() {
+    let (mut upstream, gateway) = limited("max_frame: 1KiB").await;
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    for frame in [
+        Frame::new(BINARY, vec![1; 1024]).unfinished(),
+        Frame::new(CONTINUATION, vec![2; 1024]).unfinished(),
+        Frame::new(CONTINUATION, vec![3; 1024]),
+    ] {
+        let sent = frame.from_client().bytes();
+        client.send(&sent).await;
+        peer.expect(&sent).await;
+    }
+    client
+        .send(Frame::new(BINARY, vec![1; 1025]).from_client().header())
+        .await;
+    assert_eq!(client.read_close().await, Some(1009));
+    assert_eq!(peer.read_close().await, Some(1001));
+
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    peer.send(Frame::new(BINARY, vec![1; 1025]).header()).await;
+    assert_eq!(peer.read_close().await, Some(1009));
+    assert_eq!(client.read_close().await, Some(1001));
+}
+
+#[tokio::test]
+async fn silence_over_the_limit_is_1001_to_both() {
+    let limit = Duration::from_secs(1);
+    let (mut upstream, gateway) = limited("idle_timeout: 1s").await;
+    let begun = Instant::now();
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    let told = client.read_frame().await;
+    assert!(
+        begun.elapsed() >= limit,
+        "ended after {:?}",
+        begun.elapsed()
+    );
+    // Timers are looked at once a second (`architecture.md` section 6).
+    let latest = limit + Duration::from_secs(1) + SLACK;
+    assert!(
+        begun.elapsed() < latest,
+        "ended after {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(told.close_code(), Some(1001));
+    assert!(told.payload[2..].starts_with(b"idle_timeout"), "{told:?}");
+    let told = peer.read_frame().await;
+    assert_eq!(told.close_code(), Some(1001));
+    assert!(told.mask.is_some());
+    client.read_to_end().await;
+    peer.read_to_end().await;
+    gateway.is_empty().await;
+}
+
+#[tokio::test]
+async fn frames_of_either_side_break_the_silence() {
+    let (mut upstream, gateway) = limited("idle_timeout: 1s").await;
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    let (mut other, mut other_peer) = gateway.open(&mut upstream).await;
+    let begun = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    while begun.elapsed() < Duration::from_millis(3500) {
+        ticks.tick().await;
+        let up = Frame::text("up").from_client().bytes();
+        client.send(&up).await;
+        peer.expect(&up).await;
+        let down = Frame::new(PING, "down").bytes();
+        other_peer.send(&down).await;
+        other.expect(&down).await;
+    }
+}
+
+#[tokio::test]
+async fn response_and_handshake_timeouts_end_with_the_101() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let short = "connect_timeout: 100ms, handshake_timeout: 300ms, response_timeout: 100ms";
+    let gateway = TestGateway::before_with(&upstream, short, "");
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    let quiet = tokio::time::timeout(Duration::from_millis(1200), client.read_frame_or_end());
+    assert!(
+        quiet.await.is_err(),
+        "a session was ended by a timeout of the handshake"
+    );
+    let up = Frame::text("still here").from_client().bytes();
+    client.send(&up).await;
+    peer.expect(&up).await;
+}

@@ -1,0 +1,137 @@
+//! The gateway under test. The only file that touches the crate `tidegate`.
+
+use std::net::SocketAddr;
+
+use tidegate::Gateway;
+use tidegate::config::Config;
+
+use crate::request::Request;
+use crate::time::eventually;
+use crate::upstream::ScriptedUpstream;
+use crate::wire::{Answer, Wire};
+
+/// A running gateway with one listener; it stops when dropped.
+#[derive(Debug)]
+pub struct TestGateway {
+    gateway: Gateway,
+    address: SocketAddr,
+}
+
+impl TestGateway {
+    /// Starts a gateway of one worker from `yaml`: everything but `version`, `workers` and
+    /// `listeners`, which are put before it. In it `UP` stands for `upstream`'s address.
+    pub fn start(upstream: &ScriptedUpstream, yaml: &str) -> Self {
+        Self::start_among(&[("UP", upstream.address())], yaml)
+    }
+
+    /// As [`Self::start`], with several names for addresses. A name must not be part of another.
+    pub fn start_among(addresses: &[(&str, SocketAddr)], yaml: &str) -> Self {
+        let mut text = "version: 1\nworkers: 1\n\
+            listeners: [{ name: public, bind: 127.0.0.1:0 }]\n"
+            .to_owned();
+        text.push_str(yaml);
+        for (name, address) in addresses {
+            text = text.replace(name, &address.to_string());
+        }
+        Self::from_file(&text)
+    }
+
+    /// Starts a gateway from a whole file.
+    pub fn from_file(yaml: &str) -> Self {
+        let plan = Config::from_yaml("test.yaml", yaml).and_then(|config| config.resolve());
+        let plan = plan.unwrap_or_else(|errors| panic!("{errors}\nin\n{yaml}"));
+        let gateway = Gateway::start(plan).unwrap_or_else(|error| panic!("{error}"));
+        let (_, address) = gateway.addresses()[0];
+        Self { gateway, address }
+    }
+
+    /// A gateway that sends everything to `upstream`, by one route of the defaults.
+    pub fn before(upstream: &ScriptedUpstream) -> Self {
+        Self::before_with(upstream, "", "")
+    }
+
+    /// As [`Self::before`], with more keys of the service (`handshake_timeout: 1s`) and of the
+    /// route's `proxy` (`host: rewrite`), each in YAML's flow style.
+    pub fn before_with(upstream: &ScriptedUpstream, service: &str, proxy: &str) -> Self {
+        let yaml = format!(
+            "services:\n  up: {{ endpoints: [http://UP], {service} }}\n\
+             routes:\n  - name: all\n    match: {{ path: /** }}\n    \
+             proxy: {{ service: up, {proxy} }}\n"
+        );
+        Self::start(upstream, &yaml)
+    }
+
+    /// A gateway with these routes, where the service `a` is the upstream's path `/a`, and so on
+    /// to `d`: the target that the upstream sees tells which route was taken.
+    pub fn routing(upstream: &ScriptedUpstream, routes: &str) -> Self {
+        let mut yaml = "services:\n".to_owned();
+        for service in ["a", "b", "c", "d"] {
+            yaml.push_str(&format!(
+                "  {service}: {{ endpoints: [http://UP/{service}] }}\n"
+            ));
+        }
+        yaml.push_str("routes:\n");
+        yaml.push_str(routes);
+        Self::start(upstream, &yaml)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The library's own handle.
+    #[must_use]
+    pub const fn inner(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// A new connection to it.
+    pub async fn connect(&self) -> Wire {
+        Wire::connect(self.address).await
+    }
+
+    /// Sends `request` on a connection of its own, and reads the answer.
+    pub async fn ask(&self, request: &Request) -> Answer {
+        self.connect().await.ask(request).await
+    }
+
+    /// Opens a session through the gateway with `upstream`: the client's end and the upstream's.
+    pub async fn open(&self, upstream: &mut ScriptedUpstream) -> (Wire, Wire) {
+        let mut client = self.connect().await;
+        client.request(&Request::handshake("/")).await;
+        let mut peer = upstream.accept().await;
+        peer.accept_handshake().await;
+        let answer = client.read_head().await;
+        assert_eq!(answer.status(), 101, "{answer:?}");
+        (client, peer)
+    }
+
+    /// How many sessions it has.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.gateway.census().sessions
+    }
+
+    /// How many idle connections to upstreams it keeps.
+    #[must_use]
+    pub fn upstream_idle(&self) -> usize {
+        self.gateway.census().upstream_idle
+    }
+
+    /// How many tasks it runs.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.gateway.census().tasks
+    }
+
+    /// Waits until nothing of clients is left in it.
+    pub async fn is_empty(&self) {
+        eventually("the gateway holds no connection and no session", || {
+            let census = self.gateway.census();
+            census.connections == 0 && census.sessions == 0
+        })
+        .await;
+    }
+}

@@ -1,0 +1,123 @@
+//! What sockets the kernel knows of, so that a leak is seen whoever holds it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// How many TCP sockets of this machine have `port` at one of their ends, listeners and those in
+/// TIME-WAIT not counted.
+#[must_use]
+pub fn open_on(port: u16) -> usize {
+    table()
+        .iter()
+        .filter(|row| !row.is_listening && !row.is_waiting)
+        .filter(|row| row.local == port || row.remote == port)
+        .count()
+}
+
+/// The ports on which the process `pid` listens.
+#[must_use]
+pub fn listening(pid: u32) -> Vec<u16> {
+    let held: HashSet<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .map(|link| link.to_string_lossy().into_owned())
+        .collect();
+    table()
+        .iter()
+        .filter(|row| row.is_listening && held.contains(&format!("socket:[{}]", row.inode)))
+        .map(|row| row.local)
+        .collect()
+}
+
+/// An address that takes no connection and refuses none: the queue of its listener is full, so the
+/// kernel drops whatever asks.
+#[derive(Debug)]
+pub struct FullListener {
+    address: SocketAddr,
+    _listener: Socket,
+    _fillers: Vec<TcpStream>,
+}
+
+impl FullListener {
+    /// Listens on 127.0.0.1, and fills the queue.
+    #[must_use]
+    pub fn bind() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut fillers = Vec::new();
+        while let Ok(filler) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            fillers.push(filler);
+        }
+        Self {
+            address,
+            _listener: listener,
+            _fillers: fillers,
+        }
+    }
+
+    /// The address.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+#[derive(Debug)]
+struct Row {
+    local: u16,
+    remote: u16,
+    is_listening: bool,
+    is_waiting: bool,
+    inode: String,
+}
+
+fn table() -> Vec<Row> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .flat_map(|text| text.lines().skip(1).filter_map(row).collect::<Vec<_>>())
+        .collect()
+}
+
+fn row(line: &str) -> Option<Row> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let port = |word: &str| u16::from_str_radix(word.rsplit(':').next()?, 16).ok();
+    Some(Row {
+        local: port(words.get(1)?)?,
+        remote: port(words.get(2)?)?,
+        is_listening: *words.get(3)? == "0A",
+        is_waiting: *words.get(3)? == "06",
+        inode: (*words.get(9)?).to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_listener_is_full() {
+        let full = FullListener::bind();
+        let more = TcpStream::connect_timeout(&full.address(), Duration::from_millis(100));
+        assert_eq!(more.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn counts_both_ends() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(open_on(address.port()), 0);
+        assert!(listening(std::process::id()).contains(&address.port()));
+        let _client = TcpStream::connect(address).unwrap();
+        let _peer = listener.accept().unwrap();
+        assert_eq!(open_on(address.port()), 2);
+    }
+}

@@ -1,0 +1,34 @@
+//! Waiting for conditions, with deadlines.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is promised without a time of its own: far above what a loaded
+/// machine needs, so that only a thing that never comes is missed.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a loaded machine may add to a time that the gateway promises.
+pub const SLACK: Duration = Duration::from_secs(2);
+
+/// How long silence must last to be believed. A correct gateway stays silent for ever, so this is
+/// no race: it only bounds how late a wrong one may be and still be caught.
+pub const GRACE: Duration = Duration::from_millis(100);
+
+/// Awaits `future`, and panics with `what` when it does not come within [`DEADLINE`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_elapsed) => panic!("waited {DEADLINE:?} for {what}"),
+    }
+}
+
+/// Waits until `condition` holds, and panics with `what` when it does not within [`DEADLINE`].
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "waited {DEADLINE:?} until {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -1,0 +1,68 @@
+//! The clients and servers that we did not write, run as child processes.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The script `name` of `tests/tools`.
+#[must_use]
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tools")
+        .join(name)
+}
+
+/// The folder whose `node_modules` holds `ws`; `None`, said aloud, when it is not there.
+#[must_use]
+pub fn node_tools(test: &str) -> Option<PathBuf> {
+    let folder = variable(test, "TIDEGATE_NODE_TOOLS")?;
+    let is_there = PathBuf::from(&folder).join("node_modules/ws").is_dir();
+    found(test, "Node's ws", is_there.then_some(folder.into()))
+}
+
+/// A Python that has `websockets`; `None`, said aloud, when there is none.
+#[must_use]
+pub fn python(test: &str) -> Option<PathBuf> {
+    let python = PathBuf::from(variable(test, "TIDEGATE_PYTHON")?);
+    let is_there = python.is_file();
+    found(test, "Python's websockets", is_there.then_some(python))
+}
+
+/// The built binary `tidegate`; `None`, said aloud, when it is not there.
+#[must_use]
+pub fn tidegate(test: &str) -> Option<PathBuf> {
+    let binary = PathBuf::from(variable(test, "TIDEGATE_BIN")?);
+    let is_there = binary.is_file();
+    found(test, "the binary tidegate", is_there.then_some(binary))
+}
+
+/// The program `name` of the system; `None`, said aloud, when it is not there.
+#[must_use]
+pub fn program(test: &str, name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.push("/usr/sbin".into());
+    let place = folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
+    found(test, name, place)
+}
+
+fn variable(test: &str, name: &str) -> Option<OsString> {
+    found(test, name, std::env::var_os(name))
+}
+
+/// Standard error is written directly: the test harness shows the words even of a case that
+/// passes.
+fn found<T>(test: &str, what: &str, thing: Option<T>) -> Option<T> {
+    if thing.is_none() {
+        let words = format!("SKIPPED {test}: {what} is missing (run cargo xtask services)");
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "{words}"
+        );
+        writeln!(std::io::stderr(), "{words}").ok();
+    }
+    thing
+}
