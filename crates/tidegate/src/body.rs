@@ -2,18 +2,21 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::headers::Headers;
 
 /// What any body may fail with; the kind decides who is told what (`error.rs`).
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body: nothing, bytes that are at hand, or a stream from a connection.
 ///
-/// It is pulled frame by frame (`http_body::Body`), so nothing is read from its source before the
-/// other side has taken what came before.
+/// It is pulled part by part, so nothing is read from its source before the other side has taken
+/// what came before. To the outside it is an `http_body::Body`.
 #[derive(Default)]
 pub struct Body(Kind);
 
@@ -22,15 +25,33 @@ enum Kind {
     #[default]
     Empty,
     Full(Bytes),
-    Stream(Pin<Box<dyn Stream>>),
+    Stream(Box<dyn Stream>),
 }
 
+/// What comes next of a body.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// Data.
+    Data(Bytes),
+    /// The trailers, behind all data; their names keep their case.
+    Trailers(Headers),
+}
+
+/// What pulling a body brings: `None` is its end.
+pub(crate) type Pulled = Option<Result<Part, BodyError>>;
+
 /// A body that comes from a connection.
-pub(crate) trait Stream: HttpBody<Data = Bytes, Error = BodyError> + Send + Sync {
-    /// Goes on with work that must not wait until the next frame is asked for: the upload that
+pub(crate) trait Stream: Send + Sync {
+    /// Brings the next part.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled>;
+
+    /// Goes on with work that must not wait until the next part is asked for: the upload that
     /// still runs while its answer is already coming back. Called whenever the writer of the body
     /// cannot take more.
-    fn poll_aside(self: Pin<&mut Self>, _cx: &mut Context<'_>) {}
+    fn poll_aside(&mut self, _cx: &mut Context<'_>) {}
+
+    /// How many bytes are still to come, where that is known.
+    fn length(&self) -> Option<u64>;
 }
 
 impl Body {
@@ -52,18 +73,34 @@ impl Body {
     }
 
     pub(crate) fn stream(stream: impl Stream + 'static) -> Self {
-        Self(Kind::Stream(Box::pin(stream)))
+        Self(Kind::Stream(Box::new(stream)))
     }
 
-    /// How many bytes it has, where that is known before they are read.
+    /// How many bytes are still to come, where that is known before they are read.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
-        self.size_hint().exact()
+        match &self.0 {
+            Kind::Empty => Some(0),
+            Kind::Full(bytes) => Some(bytes.len() as u64),
+            Kind::Stream(stream) => stream.length(),
+        }
+    }
+
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        match &mut self.0 {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Kind::Empty;
+                Poll::Ready(Some(Ok(Part::Data(bytes))))
+            }
+            Kind::Stream(stream) => stream.poll_part(cx),
+        }
     }
 
     pub(crate) fn poll_aside(&mut self, cx: &mut Context<'_>) {
         if let Kind::Stream(stream) = &mut self.0 {
-            stream.as_mut().poll_aside(cx);
+            stream.poll_aside(cx);
         }
     }
 }
@@ -76,32 +113,33 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.0 = Kind::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Kind::Stream(stream) => stream.as_mut().poll_frame(cx),
-        }
+        let part = ready!(self.poll_part(cx));
+        Poll::Ready(part.map(|part| {
+            part.map(|part| match part {
+                Part::Data(data) => Frame::data(data),
+                Part::Trailers(trailers) => Frame::trailers(header_map(&trailers)),
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Empty => true,
-            Kind::Full(_) => false,
-            Kind::Stream(stream) => stream.is_end_stream(),
-        }
+        matches!(self.0, Kind::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Kind::Empty => SizeHint::with_exact(0),
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(stream) => stream.size_hint(),
+        self.length().map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+fn header_map(headers: &Headers) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for field in headers.iter() {
+        // Each of our names is one of theirs.
+        if let Ok(name) = HeaderName::from_bytes(field.name.as_str().as_bytes()) {
+            map.append(name, field.value.clone());
         }
     }
+    map
 }
 
 impl fmt::Debug for Body {
@@ -111,9 +149,10 @@ impl fmt::Debug for Body {
             Kind::Full(_) => "full",
             Kind::Stream(_) => "stream",
         };
+        let length = self.length();
         f.debug_struct("Body")
             .field("kind", &kind)
-            .field("length", &self.length())
+            .field("length", &length)
             .finish()
     }
 }

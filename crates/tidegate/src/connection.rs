@@ -149,6 +149,7 @@ async fn reply(io: &ServerIo, mut answer: Answer, wire: &Wire, worker: &Worker) 
     let keep = wire.keep_alive
         && framing != Framing::UntilClose
         && !worker.stopping.is_cancelled()
+        && !answer.headers.list_has("connection", "close")
         && io.request_is_over()
         // What follows a refused upgrade may be frames, which are no request.
         && !(wire.upgrade && io.has_bytes_ahead());
@@ -194,6 +195,7 @@ fn answer_head(
         write::framing_field(&mut head, framing);
     }
     match (keep, version) {
+        (false, _) if answer.headers.list_has("connection", "close") => {}
         (false, _) => write::field(&mut head, b"Connection", b"close"),
         (true, Version::Http10) => write::field(&mut head, b"Connection", b"keep-alive"),
         (true, Version::Http11) => {}

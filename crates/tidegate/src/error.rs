@@ -198,10 +198,13 @@ impl GatewayError {
     /// Whether the connection that it came on cannot be trusted any further.
     #[must_use]
     pub const fn ends_connection(&self) -> bool {
-        matches!(
-            self,
-            Self::Head(_) | Self::SlowHead | Self::SlowBody | Self::Body(_) | Self::UpgradeBody
-        )
+        match self {
+            Self::Handshake(error) => !matches!(error, RequestError::Version),
+            Self::Body(_) | Self::Head(_) | Self::SlowBody | Self::SlowHead | Self::UpgradeBody => {
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The answer that the client gets: problem+json (RFC 9457), without an address or a name of
@@ -241,6 +244,12 @@ impl GatewayError {
                 add("Retry-After", HeaderValue::from_static("1"));
             }
             _ => {}
+        }
+        if self.ends_connection() {
+            headers.append(
+                FieldName::from_static("Connection"),
+                HeaderValue::from_static("close"),
+            );
         }
         answer.body = Body::full(Bytes::from(problem.to_string()));
         answer

@@ -302,23 +302,39 @@ impl Worker {
     }
 
     async fn run(self: Arc<Self>, mut accepted: mpsc::Receiver<Accepted>) {
-        task::spawn(Arc::clone(&self).tick());
+        let started = Instant::now();
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            let next = tokio::select! {
+            tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break,
-                next = accepted.recv() => next,
-            };
-            let Some(next) = next else { break };
-            task::spawn(Arc::clone(&self).connection(next));
+                _ = second.tick() => self.tick(started.elapsed()).await,
+                next = accepted.recv() => match next {
+                    Some(next) => task::spawn(Arc::clone(&self).connection(next)),
+                    None => break,
+                },
+            }
         }
         accepted.close();
         self.sessions.end_all(Cause::Drain);
         let deadline = Instant::now() + GRACE;
         let mut look = interval(Duration::from_millis(20));
         while self.load() > accepted.len() && Instant::now() < deadline {
-            look.tick().await;
+            tokio::select! {
+                _ = second.tick() => self.tick(started.elapsed()).await,
+                _ = look.tick() => {}
+            }
         }
+    }
+
+    /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
+    /// connections that are too old or that the upstream has ended.
+    async fn tick(&self, age: Duration) {
+        self.clock
+            .set(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
+        self.sessions.sweep(&self.clock);
+        self.pool.sweep().await;
     }
 
     async fn connection(self: Arc<Self>, accepted: Accepted) {
@@ -338,20 +354,6 @@ impl Worker {
         };
         connection::serve(transport, Arc::new(downstream), Arc::clone(&self)).await;
         drop(accepted.present);
-    }
-
-    /// Once a second: moves the clock and drops what is too old.
-    async fn tick(self: Arc<Self>) {
-        let started = Instant::now();
-        let mut second = interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            second.tick().await;
-            self.clock
-                .set(u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX));
-            self.sessions.sweep(&self.clock);
-            self.pool.sweep();
-        }
     }
 }
 

@@ -5,9 +5,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::Method;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::io::poll_read_buf;
 
 use super::body::{BodyDecoder, BodyFailure};
@@ -15,7 +14,7 @@ use super::chunk::Decoded;
 use super::head::{self, Framing, HeadError, Limits, ResponseHead};
 use super::write::{Filled, MessageWriter};
 use super::{READ_SIZE, poll_fill, server};
-use crate::body::{Body, BodyError, Stream};
+use crate::body::{Body, BodyError, Pulled, Stream};
 use crate::transport::Transport;
 
 /// Heads of 1xx answers that are passed over before the final one.
@@ -284,25 +283,8 @@ impl Drop for ResponseBody {
 }
 
 impl Stream for ResponseBody {
-    fn poll_aside(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        if let Some(call) = &mut self.call
-            && call.poll_upload(cx).is_err()
-        {
-            // The client broke off its request; that shows where its answer is written.
-            call.broken = true;
-        }
-    }
-}
-
-impl HttpBody for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.as_mut().poll_aside(cx);
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        self.poll_aside(cx);
         if self.body.is_done() {
             self.finish();
             return Poll::Ready(None);
@@ -311,18 +293,20 @@ impl HttpBody for ResponseBody {
         if self.body.is_done() && decoded.is_ok() && self.call.as_ref().is_none_or(Call::is_sent) {
             self.finish();
         }
-        Poll::Ready(server::frame(decoded))
+        Poll::Ready(server::part(decoded))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_done()
+    fn poll_aside(&mut self, cx: &mut Context<'_>) {
+        if let Some(call) = &mut self.call
+            && call.poll_upload(cx).is_err()
+        {
+            // The client broke off its request; that shows where its answer is written.
+            call.broken = true;
+        }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body
-            .remaining()
-            .map(SizeHint::with_exact)
-            .unwrap_or_default()
+    fn length(&self) -> Option<u64> {
+        self.body.remaining()
     }
 }
 

@@ -112,6 +112,8 @@ pub(crate) struct RequestHead {
 /// The head of a response.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
+    /// The version.
+    pub(crate) version: Version,
     /// The status.
     pub status: StatusCode,
     /// The reason phrase, where it is not the usual one.
@@ -199,8 +201,11 @@ pub(crate) fn parse_request(bytes: BytesMut, limits: &Limits) -> Result<RequestH
     let host = host(&headers, version)?;
     let keep_alive = keeps_alive(&headers, version);
     let expects_continue = version == Version::Http11 && headers.list_has("expect", "100-continue");
-    headers
-        .retain(|field| !(field.name.is("content-length") || field.name.is("transfer-encoding")));
+    // A length of 0 stays as it came: whether one is sent is the client's to say.
+    headers.retain(|field| {
+        let is_length = field.name.is("content-length") && framing != Framing::Length(0);
+        !(is_length || field.name.is("transfer-encoding"))
+    });
     let authority = absolute.or(host);
     Ok(RequestHead {
         method,
@@ -239,10 +244,8 @@ pub(crate) fn parse_response(
     let version = version(parsed.version)?;
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(HeadError::Malformed("status"))?;
-    let reason = parsed
-        .reason
-        .filter(|&reason| Some(reason) != status.canonical_reason());
-    let reason = reason.map(|reason| bytes.slice_ref(reason.as_bytes()));
+    let reason = reason(&bytes)
+        .filter(|reason| Some(&reason[..]) != status.canonical_reason().map(str::as_bytes));
     let mut headers = take_fields(&bytes, parsed.headers)?;
     let body = body_fields(&headers, version)?;
     let bodiless = *method == Method::HEAD
@@ -260,12 +263,21 @@ pub(crate) fn parse_response(
         !(field.name.is("transfer-encoding") || !describes && field.name.is("content-length"))
     });
     Ok(ResponseHead {
+        version,
         status,
         reason,
         headers,
         framing,
         keep_alive,
     })
+}
+
+/// The reason phrase of a status line that was parsed: what follows the second space. Taken from the
+/// bytes because it need not be ASCII (RFC 9112 section 4).
+fn reason(head: &Bytes) -> Option<Bytes> {
+    let line = &head[..memchr::memchr(b'\r', head)?];
+    let from = memchr::memchr_iter(b' ', line).nth(1)? + 1;
+    Some(head.slice(from..line.len()))
 }
 
 /// Parses the trailers that `bytes` are, empty line included.

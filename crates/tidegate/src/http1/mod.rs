@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 
-pub(crate) use head::Limits;
+pub(crate) use head::{HeadError, Limits};
 
 /// How many bytes one read may bring while a body streams.
 const READ_SIZE: usize = 32 * 1024;

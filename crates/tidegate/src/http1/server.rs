@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::AsyncWrite as _;
 use tokio::time::{sleep, timeout};
 use tokio_util::io::poll_read_buf;
@@ -17,8 +16,7 @@ use super::chunk::Decoded;
 use super::head::{self, Framing, HeadError, Limits, RequestHead};
 use super::write::{Filled, MessageWriter, Outbound};
 use super::{READ_SIZE, poll_fill};
-use crate::body::{Body, BodyError, Stream};
-use crate::headers::Headers;
+use crate::body::{Body, BodyError, Part, Pulled, Stream};
 use crate::transport::Transport;
 
 /// How many bytes behind a request are read before its answer is out.
@@ -344,54 +342,36 @@ fn start_line_first(input: &[u8], limits: &Limits, refused: HeadError) -> HeadEr
 #[derive(Debug)]
 struct RequestBody(ServerIo);
 
-impl Stream for RequestBody {}
-
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl Stream for RequestBody {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
         let mut inner = self.0.lock();
         if inner.body.is_done() {
             return Poll::Ready(None);
         }
-        Poll::Ready(frame(ready!(inner.poll_body(cx))))
+        Poll::Ready(part(ready!(inner.poll_body(cx))))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.0.lock().body.is_done()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0
-            .lock()
-            .body
-            .remaining()
-            .map(SizeHint::with_exact)
-            .unwrap_or_default()
+    fn length(&self) -> Option<u64> {
+        self.0.lock().body.remaining()
     }
 }
 
-/// What was decoded, as a frame of a body.
-pub(super) fn frame(
-    decoded: Result<Decoded, BodyFailure>,
-) -> Option<Result<Frame<Bytes>, BodyError>> {
+/// What was decoded, as a part of a body.
+pub(super) fn part(decoded: Result<Decoded, BodyFailure>) -> Pulled {
     match decoded {
         Err(failure) => Some(Err(failure.into())),
-        Ok(Decoded::Data(data)) => Some(Ok(Frame::data(data))),
-        Ok(Decoded::End(trailers)) => {
-            trailer_map(&trailers).map(|trailers| Ok(Frame::trailers(trailers)))
+        Ok(Decoded::Data(data)) => Some(Ok(Part::Data(data))),
+        Ok(Decoded::End(mut trailers)) => {
+            trailers.retain(|field| !is_forbidden_trailer(field.name.as_str()));
+            (!trailers.is_empty()).then_some(Ok(Part::Trailers(trailers)))
         }
         Ok(Decoded::NeedMore) => None,
     }
 }
 
-/// Trailers as the body trait has them, without those that would speak of framing, routing or
-/// credentials behind the reader's back (RFC 9110 section 6.5.1).
-fn trailer_map(trailers: &Headers) -> Option<http::HeaderMap> {
+/// Whether a trailer would speak of framing, routing or credentials behind the reader's back (RFC
+/// 9110 section 6.5.1).
+fn is_forbidden_trailer(name: &str) -> bool {
     const FORBIDDEN: [&str; 14] = [
         "authorization",
         "connection",
@@ -408,14 +388,7 @@ fn trailer_map(trailers: &Headers) -> Option<http::HeaderMap> {
         "upgrade",
         "www-authenticate",
     ];
-    let mut map = http::HeaderMap::new();
-    for line in trailers.iter() {
-        let forbidden = FORBIDDEN.iter().any(|name| line.name.is(name));
-        if let Ok(name) = http::HeaderName::from_bytes(line.name.as_str().as_bytes())
-            && !forbidden
-        {
-            map.append(name, line.value.clone());
-        }
-    }
-    (!map.is_empty()).then_some(map)
+    FORBIDDEN
+        .iter()
+        .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
 }

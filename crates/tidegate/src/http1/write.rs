@@ -6,11 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http_body::{Body as HttpBody, Frame};
 use tokio::io::AsyncWrite;
 
 use super::head::Framing;
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, Part};
 use crate::headers::Headers;
 
 /// How many bytes are queued before a write is tried.
@@ -121,23 +120,16 @@ impl MessageWriter {
             if self.outbound.size >= WRITE_SIZE {
                 return Ok(Filled::Enough);
             }
-            match Pin::new(&mut *body).poll_frame(cx) {
+            match body.poll_part(cx) {
                 Poll::Pending => return Ok(Filled::Waiting),
-                Poll::Ready(None) => self.end(None)?,
-                Poll::Ready(Some(frame)) => self.frame(frame?)?,
+                Poll::Ready(None) => self.end(&Headers::new())?,
+                Poll::Ready(Some(part)) => match part? {
+                    Part::Data(data) => self.data(data)?,
+                    Part::Trailers(trailers) => self.end(&trailers)?,
+                },
             }
         }
         Ok(Filled::Done)
-    }
-
-    fn frame(&mut self, frame: Frame<Bytes>) -> Result<(), BodyError> {
-        match frame.into_data() {
-            Ok(data) => self.data(data),
-            Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => self.end(Some(&trailers)),
-                Err(_unknown) => Ok(()),
-            },
-        }
     }
 
     fn data(&mut self, data: Bytes) -> Result<(), BodyError> {
@@ -163,15 +155,13 @@ impl MessageWriter {
         Ok(())
     }
 
-    fn end(&mut self, trailers: Option<&http::HeaderMap>) -> Result<(), BodyError> {
+    fn end(&mut self, trailers: &Headers) -> Result<(), BodyError> {
         match self.framing {
             Framing::Length(0) | Framing::UntilClose => {}
             Framing::Length(_) => return Err(WrongLength.into()),
             Framing::Chunked => {
                 let mut end = BytesMut::from(&b"0\r\n"[..]);
-                for (name, value) in trailers.into_iter().flatten() {
-                    field(&mut end, name.as_str().as_bytes(), value.as_bytes());
-                }
+                fields(&mut end, trailers);
                 end.extend_from_slice(b"\r\n");
                 self.outbound.push(end.freeze());
             }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::Method;
 use tokio::time::{Sleep, sleep};
 
 use super::{Proxy, headers, request_head};
@@ -18,6 +17,7 @@ use crate::gateway::Worker;
 use crate::http1::Limits;
 use crate::http1::client::{Call, CallFailure, ClientIo};
 use crate::http1::head::{Framing, ResponseHead};
+use crate::http1::write;
 use crate::upstream::{Lease, Purpose, dial};
 
 /// How long an upstream may keep silent about a 100 before the body is sent all the same.
@@ -92,10 +92,14 @@ fn head_for(proxy: &Proxy, exchange: &Exchange, lease: &Lease) -> (BytesMut, Fra
         .body
         .length()
         .map_or(Framing::Chunked, Framing::Length);
-    // A request that has no body and whose method expects none carries no length (RFC 9110 section 8.6).
-    let silent = framing == Framing::Length(0)
-        && !matches!(exchange.method, Method::POST | Method::PUT | Method::PATCH);
-    let mut head = request_head(exchange, endpoint, &headers, (!silent).then_some(framing));
+    let mut head = request_head(exchange, endpoint, &headers);
+    if framing != Framing::Length(0) {
+        write::framing_field(&mut head, framing);
+    }
+    if headers.contains("te") {
+        // It is of one connection only, and says so (RFC 9110 section 10.1.4).
+        write::field(&mut head, b"Connection", b"TE");
+    }
     head.extend_from_slice(b"\r\n");
     (head, framing)
 }

@@ -15,7 +15,6 @@ use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
 use crate::gateway::Worker;
 use crate::headers::Headers;
-use crate::http1::head::Framing;
 use crate::http1::write;
 use crate::upgrade::{Decision, Wish};
 use crate::upstream::Service;
@@ -50,12 +49,7 @@ impl Proxy {
 
 /// Writes the head of a request to `endpoint`: the endpoint's path before the routed one, the query
 /// byte for byte.
-fn request_head(
-    exchange: &Exchange,
-    endpoint: &EndpointPlan,
-    headers: &Headers,
-    framing: Option<Framing>,
-) -> BytesMut {
+fn request_head(exchange: &Exchange, endpoint: &EndpointPlan, headers: &Headers) -> BytesMut {
     let mut head = BytesMut::with_capacity(1024);
     head.extend_from_slice(exchange.method.as_str().as_bytes());
     head.extend_from_slice(b" ");
@@ -67,8 +61,5 @@ fn request_head(
     }
     head.extend_from_slice(b" HTTP/1.1\r\n");
     write::fields(&mut head, headers);
-    if let Some(framing) = framing {
-        write::framing_field(&mut head, framing);
-    }
     head
 }

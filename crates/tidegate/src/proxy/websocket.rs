@@ -3,23 +3,24 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderValue, Method};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use tidegate_ws::handshake::{self, Key, ResponseError};
 use tokio::time::timeout;
 
 use super::{Proxy, headers, http::failure, request_head};
-use crate::body::{Body, BodyError, Stream};
+use crate::body::{Body, Part, Pulled, Stream};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::gateway::Worker;
 use crate::headers::{FieldName, Headers};
+use crate::http1::HeadError;
 use crate::http1::Limits;
 use crate::http1::body::BodyFailure;
 use crate::http1::client::{Call, ClientIo};
-use crate::http1::head::{Framing, ResponseHead};
+use crate::http1::head::{Framing, ResponseHead, Version};
 use crate::upgrade::{Acceptance, Decision, Wish};
 use crate::upstream::{Lease, Purpose, dial};
 
@@ -73,6 +74,10 @@ async fn ask(
     if head.status.as_u16() != 101 {
         return Ok(Decision::Refuse(refusal(call, head, worker, proxy, lease)));
     }
+    // HTTP/1.0 knows no switch (RFC 9110 section 15.2).
+    if head.version != Version::Http11 {
+        return Err(UpstreamError::Malformed(HeadError::Version).into());
+    }
     let accepted = check(&head.headers, &key, wish).map_err(UpstreamError::Switch)?;
     let mut headers = head.headers;
     headers::remove_hop_by_hop(&mut headers);
@@ -100,10 +105,12 @@ fn handshake_head(
     let mut headers = headers::for_upstream(exchange, &proxy.plan, endpoint);
     headers.retain(|field| {
         ![
-            "sec-websocket-key",
+            "content-length",
+            "expect",
             "sec-websocket-accept",
             "sec-websocket-extensions",
-            "expect",
+            "sec-websocket-key",
+            "te",
         ]
         .iter()
         .any(|name| field.name.is(name))
@@ -123,7 +130,7 @@ fn handshake_head(
             wish.extensions.join(", ").as_bytes(),
         );
     }
-    let mut head = request_head(exchange, endpoint, &headers, None);
+    let mut head = request_head(exchange, endpoint, &headers);
     head.extend_from_slice(b"\r\n");
     head
 }
@@ -186,39 +193,26 @@ struct Bounded {
 }
 
 impl Stream for Bounded {
-    fn poll_aside(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        let part = ready!(self.body.poll_part(cx));
+        if let Some(Ok(Part::Data(data))) = &part {
+            match self.left.checked_sub(data.len() as u64) {
+                Some(left) => self.left = left,
+                None => {
+                    return Poll::Ready(Some(Err(
+                        BodyFailure::TooLarge { limit: MAX_REFUSAL }.into()
+                    )));
+                }
+            }
+        }
+        Poll::Ready(part)
+    }
+
+    fn poll_aside(&mut self, cx: &mut Context<'_>) {
         self.body.poll_aside(cx);
     }
-}
 
-impl HttpBody for Bounded {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
-        let size = frame
-            .as_ref()
-            .and_then(|frame| frame.as_ref().ok())
-            .and_then(Frame::data_ref)
-            .map_or(0, Bytes::len);
-        std::task::Poll::Ready(match self.left.checked_sub(size as u64) {
-            Some(left) => {
-                self.left = left;
-                frame
-            }
-            None => Some(Err(BodyFailure::TooLarge { limit: MAX_REFUSAL }.into())),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    fn length(&self) -> Option<u64> {
+        self.body.length()
     }
 }

@@ -147,7 +147,8 @@ impl Registry {
             if now >= handle.deadline.load(Ordering::Relaxed) {
                 handle.clear_deadline();
                 handle.order(OVERDUE);
-            } else if now.saturating_sub(handle.active.load(Ordering::Relaxed)) >= handle.idle {
+            } else if now.saturating_sub(handle.active.load(Ordering::Relaxed)) > handle.idle {
+                // `>`, because the clock may tick just behind a frame.
                 handle.active.store(now, Ordering::Relaxed);
                 handle.order(Cause::IdleTimeout as u8);
             }

@@ -60,20 +60,19 @@ impl Pool {
         }
     }
 
-    /// Drops what is too old.
-    pub(crate) fn sweep(&self) {
+    /// Drops what is too old, and what the upstream has ended.
+    pub(crate) async fn sweep(&self) {
         let now = Instant::now();
-        for index in 0..self.endpoints.len() {
-            let mut idle = self.lock(index);
-            let expired = idle
-                .connections
-                .iter()
-                .take_while(|(_, expires)| *expires <= now)
-                .count();
-            let gone: Vec<_> = idle.connections.drain(..expired).collect();
-            drop(idle);
-            drop(gone);
-        }
+        poll_fn(|cx| {
+            for index in 0..self.endpoints.len() {
+                let is_fresh = |(io, expires): &mut (ClientIo, Instant)| {
+                    *expires > now && io.poll_is_fresh(cx)
+                };
+                self.lock(index).connections.retain_mut(is_fresh);
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// How many connections are idle.

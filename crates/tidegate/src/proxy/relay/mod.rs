@@ -14,10 +14,12 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tidegate_ws::frame::ControlFrame;
 use tidegate_ws::scan::{Rules, Sender};
+use tokio::time::{Sleep, sleep};
 
 use self::leg::Leg;
 use self::pump::{HEADROOM, Pump, PumpEnd, Tally};
@@ -34,8 +36,8 @@ const SCRATCH: usize = 128 * 1024;
 const BUDGET: usize = 512 * 1024;
 /// How long a close handshake, and the boundary that it waits for, may take.
 const CLOSE_SECONDS: u32 = 5;
-/// How long an offender is still sent the answers to what it did before: one second at least.
-const PART_SECONDS: u32 = 2;
+/// How long an offender is still sent the answers to what it did before.
+const PARTING: Duration = Duration::from_millis(300);
 /// How long a receiver may take nothing.
 const STALL_SECONDS: u32 = 30;
 
@@ -80,6 +82,8 @@ pub(crate) struct Relay {
     /// The end does not wait for the peers' close frames any more.
     forced: bool,
     timer: Timer,
+    /// Runs while an offender is still sent answers.
+    parting: Option<Pin<Box<Sleep>>>,
     registered: Registered,
     worker: Arc<Worker>,
     /// Held for their drop.
@@ -110,6 +114,7 @@ impl Relay {
             ended: None,
             forced: false,
             timer: Timer::None,
+            parting: None,
             registered: opening.registered,
             worker: opening.worker,
             _held: (opening.lease, opening.present),
@@ -286,6 +291,7 @@ impl Relay {
     ) {
         self.ended.get_or_insert((cause, initiator));
         self.forced = true;
+        self.parting = Some(Box::pin(sleep(PARTING)));
         let (to_client, to_upstream) = close_frames(codes, reason);
         let (client, upstream) = match offender {
             Side::Client => (
@@ -303,6 +309,7 @@ impl Relay {
 
     /// Waits for answers no longer.
     fn stop_parting(&mut self) {
+        self.parting = None;
         let (client, upstream) = (self.down.finish(), self.up.finish());
         self.client.queue_frame(client);
         self.upstream.queue_frame(upstream);
@@ -328,7 +335,6 @@ impl Relay {
                     Cause::SlowConsumer.close_codes(),
                 );
             }
-            Order::Overdue if self.timer == Timer::Part => self.stop_parting(),
             Order::Overdue => {
                 self.client.give_up(self.down.at_boundary());
                 self.upstream.give_up(self.up.at_boundary());
@@ -341,9 +347,7 @@ impl Relay {
     fn arm(&mut self) {
         let waiting = self.client.is_waiting() || self.upstream.is_waiting();
         let progressed = self.client.progressed() | self.upstream.progressed();
-        let parting = self.up.is_parting() || self.down.is_parting();
         let timer = match (self.forced, waiting, self.ended) {
-            (true, _, _) if parting => Timer::Part,
             (true, _, _) | (false, false, Some(_)) => Timer::Close,
             (false, true, _) => Timer::Stall,
             (false, false, None) => Timer::None,
@@ -356,7 +360,6 @@ impl Relay {
         match timer {
             Timer::None => handle.clear_deadline(),
             Timer::Stall => handle.set_deadline(&self.worker.clock, STALL_SECONDS),
-            Timer::Part => handle.set_deadline(&self.worker.clock, PART_SECONDS),
             Timer::Close => handle.set_deadline(&self.worker.clock, CLOSE_SECONDS),
         }
     }
@@ -366,8 +369,6 @@ impl Relay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
     None,
-    /// An offender is still sent the answers to what it did before.
-    Part,
     /// A receiver takes nothing.
     Stall,
     /// The session is ending.
@@ -411,6 +412,13 @@ impl Future for Relay {
             this.poll_direction(Side::Client, buffer, cx);
             this.poll_direction(Side::Upstream, buffer, cx);
         });
+        if this
+            .parting
+            .as_mut()
+            .is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+        {
+            this.stop_parting();
+        }
         this.arm();
         let Some(ended) = this.ended else {
             return Poll::Pending;

@@ -92,11 +92,6 @@ impl Pump {
         matches!(self.mode, Mode::Discard)
     }
 
-    /// Whether the sender's close frame is awaited, to put ours in its place.
-    pub(super) const fn is_parting(&self) -> bool {
-        matches!(self.mode, Mode::Part(_))
-    }
-
     /// Puts what was held back in front of what was read behind [`HEADROOM`]; tells where it begins.
     pub(super) fn put_held(&mut self, buffer: &mut [u8]) -> usize {
         if self.held.is_empty() {
