@@ -42,13 +42,15 @@ const HANDOVER: usize = 1024;
 /// How long a stopping gateway waits for what is under way.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A running gateway. Dropped, it stops as [`Gateway::stop`] does.
+/// A running gateway. Dropped without [`Gateway::stop`], it cuts whatever is under way.
 #[derive(Debug)]
 pub struct Gateway {
     addresses: Vec<(Arc<str>, SocketAddr)>,
     workers: Vec<(Arc<Worker>, Handle)>,
     threads: Vec<JoinHandle<()>>,
     stopping: CancellationToken,
+    /// Set when what is under way is cut.
+    cut: CancellationToken,
     /// Wakes the acceptor, so that it sees `stopping`.
     acceptor: Option<mio::Waker>,
 }
@@ -109,6 +111,7 @@ impl Gateway {
             workers: Vec::new(),
             threads: Vec::new(),
             stopping: CancellationToken::new(),
+            cut: CancellationToken::new(),
             acceptor: None,
         };
         // A failure half-way drops the gateway, which stops what has started.
@@ -130,8 +133,9 @@ impl Gateway {
                 worker: Arc::clone(&worker),
                 accepted: sender,
             });
+            let cut = self.cut.clone();
             let run = move || {
-                runtime.block_on(worker.run(accepted));
+                runtime.block_on(worker.run(accepted, cut));
                 // A name look-up cannot be cancelled, and nobody waits for it any more.
                 runtime.shutdown_background();
             };
@@ -188,6 +192,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        self.cut.cancel();
         self.end();
     }
 }
@@ -301,7 +306,7 @@ impl Worker {
         self.load.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn run(self: Arc<Self>, mut accepted: mpsc::Receiver<Accepted>) {
+    async fn run(self: Arc<Self>, mut accepted: mpsc::Receiver<Accepted>, cut: CancellationToken) {
         let started = Instant::now();
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -322,6 +327,7 @@ impl Worker {
         let mut look = interval(Duration::from_millis(20));
         while self.load() > accepted.len() && Instant::now() < deadline {
             tokio::select! {
+                () = cut.cancelled() => return,
                 _ = second.tick() => self.tick(started.elapsed()).await,
                 _ = look.tick() => {}
             }

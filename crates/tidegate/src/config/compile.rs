@@ -71,9 +71,16 @@ pub(super) fn filter(
         Filter::SetHeader(side, lines) => header_lines(lines, problems)?
             .map(|line| side.set(line))
             .collect(),
-        Filter::AddHeader(side, lines) => header_lines(lines, problems)?
-            .map(|line| side.add(line))
-            .collect(),
+        Filter::AddHeader(side, lines) => {
+            let mut plans: Vec<_> = header_lines(lines, problems)?
+                .map(|line| side.add(line))
+                .collect();
+            if matches!(side, Side::Response) {
+                // Answers run through the filters backwards; the lines keep their order.
+                plans.reverse();
+            }
+            plans
+        }
         Filter::RemoveHeader(side, names) => {
             let names = parse_each(names, problems, |name| {
                 EditableName::parse(name).map_err(|error| header_fault(name, &error))
