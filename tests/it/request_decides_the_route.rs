@@ -189,7 +189,7 @@ async fn one_route_serves_both() {
     for request in [get(), handshake(), get(), handshake()] {
         assert_eq!(case.goes_to(&request).await, "a");
     }
-    assert_eq!(case.gateway.sessions(), 0);
+    case.gateway.is_empty().await;
     let mut client = case.gateway.connect().await;
     client.ask(&get()).await.seen();
     client.upgrade("/x/y").await;

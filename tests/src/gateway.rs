@@ -2,18 +2,19 @@
 
 use std::net::SocketAddr;
 
-use tidegate::Gateway;
 use tidegate::config::Config;
+use tidegate::{Census, Gateway};
 
 use crate::request::Request;
-use crate::time::eventually;
+use crate::time::{eventually, within};
 use crate::upstream::ScriptedUpstream;
 use crate::wire::{Answer, Wire};
 
 /// A running gateway with one listener; it stops when dropped.
 #[derive(Debug)]
 pub struct TestGateway {
-    gateway: Gateway,
+    /// `None` once it is being stopped.
+    gateway: Option<Gateway>,
     address: SocketAddr,
 }
 
@@ -42,7 +43,10 @@ impl TestGateway {
         let plan = plan.unwrap_or_else(|errors| panic!("{errors}\nin\n{yaml}"));
         let gateway = Gateway::start(plan).unwrap_or_else(|error| panic!("{error}"));
         let (_, address) = gateway.addresses()[0];
-        Self { gateway, address }
+        Self {
+            gateway: Some(gateway),
+            address,
+        }
     }
 
     /// A gateway that sends everything to `upstream`, by one route of the defaults.
@@ -54,7 +58,7 @@ impl TestGateway {
     /// route's `proxy` (`host: rewrite`), each in YAML's flow style.
     pub fn before_with(upstream: &ScriptedUpstream, service: &str, proxy: &str) -> Self {
         let yaml = format!(
-            "services:\n  up: {{ endpoints: [http://UP], {service} }}\n\
+            "services:\n  up: {{ endpoints: ['http://UP'], {service} }}\n\
              routes:\n  - name: all\n    match: {{ path: /** }}\n    \
              proxy: {{ service: up, {proxy} }}\n"
         );
@@ -67,7 +71,7 @@ impl TestGateway {
         let mut yaml = "services:\n".to_owned();
         for service in ["a", "b", "c", "d"] {
             yaml.push_str(&format!(
-                "  {service}: {{ endpoints: [http://UP/{service}] }}\n"
+                "  {service}: {{ endpoints: ['http://UP/{service}'] }}\n"
             ));
         }
         yaml.push_str("routes:\n");
@@ -81,10 +85,15 @@ impl TestGateway {
         self.address
     }
 
-    /// The library's own handle.
-    #[must_use]
-    pub const fn inner(&self) -> &Gateway {
-        &self.gateway
+    /// Stops it, while the case goes on; returns when all of it has ended.
+    pub async fn stop(mut self) {
+        let gateway = self.gateway.take();
+        let stopping = tokio::task::spawn_blocking(|| gateway.map(Gateway::stop));
+        within("the gateway to stop", stopping).await.unwrap();
+    }
+
+    fn census(&self) -> Census {
+        self.gateway.as_ref().map(Gateway::census).unwrap()
     }
 
     /// A new connection to it.
@@ -111,27 +120,37 @@ impl TestGateway {
     /// How many sessions it has.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.gateway.census().sessions
+        self.census().sessions
     }
 
     /// How many idle connections to upstreams it keeps.
     #[must_use]
     pub fn upstream_idle(&self) -> usize {
-        self.gateway.census().upstream_idle
+        self.census().upstream_idle
     }
 
     /// How many tasks it runs.
     #[must_use]
     pub fn tasks(&self) -> usize {
-        self.gateway.census().tasks
+        self.census().tasks
     }
 
     /// Waits until nothing of clients is left in it.
     pub async fn is_empty(&self) {
         eventually("the gateway holds no connection and no session", || {
-            let census = self.gateway.census();
+            let census = self.census();
             census.connections == 0 && census.sessions == 0
         })
         .await;
+    }
+}
+
+impl Drop for TestGateway {
+    /// It says goodbye to its sessions, whose peers run in the very thread that drops it: so it is
+    /// left to end by itself.
+    fn drop(&mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            std::thread::spawn(|| gateway.stop());
+        }
     }
 }
