@@ -130,7 +130,7 @@ async fn but_never_for_a_post_that_may_have_been_seen() {
         ];
         for request in posts {
             drop((bad.take_heads(), good.take_heads()));
-            let mut statuses = vec![
+            let mut statuses = [
                 status(&gateway, &request).await,
                 status(&gateway, &request).await,
             ];
@@ -149,7 +149,7 @@ async fn but_not_after_an_answer() {
     let good = ScriptedUpstream::mirror().await;
     let gateway = two(&bad, &good, "");
     for request in [Request::get("/"), Request::handshake("/")] {
-        let mut statuses = vec![
+        let mut statuses = [
             status(&gateway, &request).await,
             status(&gateway, &request).await,
         ];
@@ -179,20 +179,18 @@ async fn requests_are_not_multiplied() {
         wire.read_head().await;
     })
     .await;
-    let endpoints = vec!["http://UP"; 6].join(", ");
+    let endpoints = ["http://UP"; 6].join(", ");
     let yaml = format!(
         "services: {{ up: {{ endpoints: [{endpoints}] }} }}\n\
          routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up }} }}]\n"
     );
     // The endpoints differ by their paths alone.
-    let mut number = 0;
     let mut distinct = String::new();
-    for part in yaml.split("http://UP") {
+    for (number, part) in yaml.split("http://UP").enumerate() {
         distinct.push_str(part);
         if number < 6 {
             distinct.push_str(&format!("http://UP/{number}"));
         }
-        number += 1;
     }
     let gateway = TestGateway::start(&fickle, &distinct);
     gateway.ask(&Request::get("/")).await.expect_problem(502);

@@ -11,7 +11,6 @@ use crate::body::Body;
 use crate::dispatch::{self, Outcome};
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Downstream, Exchange};
-use crate::gateway::Worker;
 use crate::http1::Limits;
 use crate::http1::head::{Framing, RequestHead, Version};
 use crate::http1::server::{AnswerFailure, NoHead, ServerIo};
@@ -20,6 +19,7 @@ use crate::proxy::headers::client_address;
 use crate::router::Path;
 use crate::transport::Transport;
 use crate::upgrade;
+use crate::worker::Worker;
 
 /// How long a head may take from its first byte to its last.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,10 +6,10 @@ use tidegate_ws::handshake::Key;
 
 use crate::error::{Fault, GatewayError};
 use crate::exchange::{Answer, Exchange};
-use crate::gateway::Worker;
 use crate::pipeline::{ExchangeFacts, FrameFilters, ResponseHead, SessionOpening, Step};
 use crate::router::Route;
 use crate::upgrade::{Acceptance, Wish};
+use crate::worker::Worker;
 
 /// What became of a request.
 #[derive(Debug)]

@@ -7,40 +7,21 @@
 //! The data plane is one thread per core with a runtime of its own. One acceptor feeds them, and a
 //! connection, its upstream connections and its session stay on the thread that they began on.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use std::{io, thread};
 
-use ipnet::IpNet;
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::plan::{Plan, RoutePlan, TargetPlan};
-use crate::connection;
-use crate::exchange::Downstream;
-use crate::listener::{self, Accepted, Acceptor, Listener, Seat};
-use crate::pipeline::Pipeline;
-use crate::proxy::Proxy;
-use crate::router::{Route, Router};
-use crate::session::Cause;
-use crate::session::registry::{Clock, Registry};
-use crate::target::Target;
-use crate::task;
-use crate::transport::Transport;
-use crate::upstream::Service;
-use crate::upstream::pool::Pool;
+use crate::config::plan::Plan;
+use crate::listener::{self, Acceptor, Listener, Seat};
+use crate::worker::{Core, Worker};
 
 /// Accepted sockets that may wait for one worker.
 const HANDOVER: usize = 1024;
-/// How long a stopping gateway waits for what is under way.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// A running gateway. Dropped without [`Gateway::stop`], it cuts whatever is under way.
 #[derive(Debug)]
@@ -199,184 +180,4 @@ impl Drop for Gateway {
 
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
-}
-
-/// What all workers share: the plan, built.
-#[derive(Debug)]
-struct Core {
-    router: Router,
-    trusted_proxies: Arc<[IpNet]>,
-    /// Endpoints of all services.
-    endpoints: usize,
-}
-
-impl Core {
-    fn build(plan: Plan) -> Self {
-        let mut endpoints = 0;
-        let mut services = HashMap::new();
-        for service in plan.services {
-            let built = Arc::new(Service::new(Arc::clone(&service), endpoints));
-            endpoints += built.size();
-            services.insert(Arc::as_ptr(&service), built);
-        }
-        let routes = plan
-            .routes
-            .into_iter()
-            .filter_map(|route| build_route(route, &services))
-            .collect();
-        Self {
-            router: Router::new(routes),
-            trusted_proxies: plan.trusted_proxies,
-            endpoints,
-        }
-    }
-}
-
-fn build_route(
-    plan: RoutePlan,
-    services: &HashMap<*const crate::config::plan::ServicePlan, Arc<Service>>,
-) -> Option<Arc<Route>> {
-    let target = match plan.target {
-        TargetPlan::Proxy(proxy) => {
-            let service = Arc::clone(services.get(&Arc::as_ptr(&proxy.service))?);
-            Target::Proxy(Proxy {
-                plan: proxy,
-                service,
-            })
-        }
-    };
-    let pipeline = Arc::new(Pipeline::build(&plan.filters));
-    Some(Arc::new(Route {
-        name: plan.name,
-        matcher: plan.matcher,
-        pipeline,
-        target,
-    }))
-}
-
-/// One thread of the data plane, as those who run on it know it.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    core: Arc<Core>,
-    /// Idle upstream connections.
-    pub(crate) pool: Pool,
-    /// Open WebSockets.
-    pub(crate) sessions: Arc<Registry>,
-    /// Coarse time.
-    pub(crate) clock: Clock,
-    /// Set once, when the gateway stops.
-    pub(crate) stopping: CancellationToken,
-    /// Connections and sessions.
-    load: AtomicUsize,
-}
-
-impl Worker {
-    fn new(core: Arc<Core>, stopping: CancellationToken) -> Self {
-        Self {
-            pool: Pool::new(core.endpoints),
-            sessions: Arc::new(Registry::default()),
-            clock: Clock::default(),
-            load: AtomicUsize::new(0),
-            stopping,
-            core,
-        }
-    }
-
-    /// The routes.
-    pub(crate) fn router(&self) -> &Router {
-        &self.core.router
-    }
-
-    /// Whether an address is one of the trusted proxies.
-    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.core
-            .trusted_proxies
-            .iter()
-            .any(|net| net.contains(&address))
-    }
-
-    /// Connections and sessions.
-    pub(crate) fn load(&self) -> usize {
-        self.load.load(Ordering::Relaxed)
-    }
-
-    /// A connection was given to this worker.
-    pub(crate) fn arrives(&self) {
-        self.load.fetch_add(1, Ordering::Relaxed);
-    }
-
-    async fn run(self: Arc<Self>, mut accepted: mpsc::Receiver<Accepted>, cut: CancellationToken) {
-        let started = Instant::now();
-        let mut second = interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stopping.cancelled() => break,
-                _ = second.tick() => self.tick(started.elapsed()).await,
-                next = accepted.recv() => match next {
-                    Some(next) => task::spawn(Arc::clone(&self).connection(next)),
-                    None => break,
-                },
-            }
-        }
-        accepted.close();
-        self.sessions.end_all(Cause::Drain);
-        let deadline = Instant::now() + GRACE;
-        let mut look = interval(Duration::from_millis(20));
-        while self.load() > accepted.len() && Instant::now() < deadline {
-            tokio::select! {
-                () = cut.cancelled() => return,
-                _ = second.tick() => self.tick(started.elapsed()).await,
-                _ = look.tick() => {}
-            }
-        }
-    }
-
-    /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
-    /// connections that are too old or that the upstream has ended.
-    async fn tick(&self, age: Duration) {
-        self.clock
-            .set(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
-        self.sessions.sweep(&self.clock);
-        self.pool.sweep().await;
-    }
-
-    async fn connection(self: Arc<Self>, accepted: Accepted) {
-        let Ok(stream) = TcpStream::from_std(accepted.stream) else {
-            return;
-        };
-        let transport = Transport::new(stream);
-        let Ok(local) = transport.local_address() else {
-            return;
-        };
-        let downstream = Downstream {
-            listener: accepted.listener,
-            peer: accepted.peer,
-            local,
-            secure: false,
-            trusted: self.trusts(accepted.peer.ip()),
-        };
-        connection::serve(transport, Arc::new(downstream), Arc::clone(&self)).await;
-        drop(accepted.present);
-    }
-}
-
-/// Counts a connection or a session of a worker as long as it lives.
-#[derive(Debug)]
-pub(crate) struct Present(Arc<Worker>);
-
-impl Present {
-    /// Counts one more.
-    pub(crate) fn new(worker: &Arc<Worker>) -> Self {
-        worker.arrives();
-        Self(Arc::clone(worker))
-    }
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.0.load.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -22,6 +22,7 @@ mod task;
 mod transport;
 mod upgrade;
 mod upstream;
+mod worker;
 
 pub use gateway::{Census, Gateway, StartError};
 pub use http1::head::HeadError;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::plan::ListenerPlan;
-use crate::gateway::{Present, Worker};
+use crate::worker::{Present, Worker};
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 4096;

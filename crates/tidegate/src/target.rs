@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::dispatch::{Outcome, Switch};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;
-use crate::gateway::Worker;
 use crate::pipeline::FrameFilters;
 use crate::proxy::Proxy;
 use crate::upgrade::{Decision, Wish};
+use crate::worker::Worker;
 
 /// What happens to a request that its route's filters let through.
 #[derive(Debug)]

@@ -16,7 +16,6 @@ use crate::connection::WRITE_STALL;
 use crate::dispatch::Switch;
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
-use crate::gateway::{Present, Worker};
 use crate::headers::Headers;
 use crate::http1::head::Framing;
 use crate::http1::server::ServerIo;
@@ -26,6 +25,7 @@ use crate::session;
 use crate::task;
 use crate::transport::Transport;
 use crate::upstream::Lease;
+use crate::worker::{Present, Worker};
 
 /// A client's wish to become a WebSocket, checked (RFC 6455 section 4.2.1).
 #[derive(Debug)]

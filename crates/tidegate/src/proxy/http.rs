@@ -13,12 +13,12 @@ use super::{Proxy, headers, request_head};
 use crate::body::Body;
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
-use crate::gateway::Worker;
 use crate::http1::Limits;
 use crate::http1::client::{Call, CallFailure, ClientIo};
 use crate::http1::head::{Framing, ResponseHead};
 use crate::http1::write;
 use crate::upstream::{Lease, Purpose, dial};
+use crate::worker::Worker;
 
 /// How long an upstream may keep silent about a 100 before the body is sent all the same.
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);

@@ -13,11 +13,11 @@ use bytes::BytesMut;
 use crate::config::plan::{EndpointPlan, ProxyPlan};
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
-use crate::gateway::Worker;
 use crate::headers::Headers;
 use crate::http1::write;
 use crate::upgrade::{Decision, Wish};
 use crate::upstream::Service;
+use crate::worker::Worker;
 
 /// A route's proxy: its plan, and the service that runs.
 #[derive(Debug)]

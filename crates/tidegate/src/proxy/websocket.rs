@@ -14,7 +14,6 @@ use super::{Proxy, headers, http::failure, request_head};
 use crate::body::{Body, Part, Pulled, Stream};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
-use crate::gateway::Worker;
 use crate::headers::{FieldName, Headers};
 use crate::http1::HeadError;
 use crate::http1::Limits;
@@ -23,6 +22,7 @@ use crate::http1::client::{Call, ClientIo};
 use crate::http1::head::{Framing, ResponseHead, Version};
 use crate::upgrade::{Acceptance, Decision, Wish};
 use crate::upstream::{Lease, Purpose, dial};
+use crate::worker::Worker;
 
 /// The most bytes of a refusal's body that are passed on.
 const MAX_REFUSAL: u64 = 1024 * 1024;

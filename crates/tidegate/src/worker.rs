@@ -1,0 +1,220 @@
+//! One thread of the data plane, and what all of them share.
+//!
+//! A worker gets accepted sockets from `listener` and runs each as a task (`connection`). Whatever a
+//! request needs besides itself (the routes, idle upstream connections, the open sessions, the
+//! time) hangs on it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::plan::{Plan, RoutePlan, ServicePlan, TargetPlan};
+use crate::connection;
+use crate::exchange::Downstream;
+use crate::listener::Accepted;
+use crate::pipeline::Pipeline;
+use crate::proxy::Proxy;
+use crate::router::{Route, Router};
+use crate::session::Cause;
+use crate::session::registry::{Clock, Registry};
+use crate::target::Target;
+use crate::task;
+use crate::transport::Transport;
+use crate::upstream::Service;
+use crate::upstream::pool::Pool;
+
+/// How long a stopping gateway waits for what is under way.
+const GRACE: Duration = Duration::from_secs(10);
+/// What all workers share: the plan, built.
+#[derive(Debug)]
+pub(crate) struct Core {
+    router: Router,
+    trusted_proxies: Arc<[IpNet]>,
+    /// Endpoints of all services.
+    endpoints: usize,
+}
+
+impl Core {
+    /// Builds the plan.
+    pub(crate) fn build(plan: Plan) -> Self {
+        let mut endpoints = 0;
+        let mut services = HashMap::new();
+        for service in plan.services {
+            let built = Arc::new(Service::new(Arc::clone(&service), endpoints));
+            endpoints += built.size();
+            services.insert(Arc::as_ptr(&service), built);
+        }
+        let routes = plan
+            .routes
+            .into_iter()
+            .filter_map(|route| build_route(route, &services))
+            .collect();
+        Self {
+            router: Router::new(routes),
+            trusted_proxies: plan.trusted_proxies,
+            endpoints,
+        }
+    }
+}
+
+fn build_route(
+    plan: RoutePlan,
+    services: &HashMap<*const ServicePlan, Arc<Service>>,
+) -> Option<Arc<Route>> {
+    let target = match plan.target {
+        TargetPlan::Proxy(proxy) => {
+            let service = Arc::clone(services.get(&Arc::as_ptr(&proxy.service))?);
+            Target::Proxy(Proxy {
+                plan: proxy,
+                service,
+            })
+        }
+    };
+    let pipeline = Arc::new(Pipeline::build(&plan.filters));
+    Some(Arc::new(Route {
+        name: plan.name,
+        matcher: plan.matcher,
+        pipeline,
+        target,
+    }))
+}
+
+/// One thread of the data plane, as those who run on it know it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    core: Arc<Core>,
+    /// Idle upstream connections.
+    pub(crate) pool: Pool,
+    /// Open WebSockets.
+    pub(crate) sessions: Arc<Registry>,
+    /// Coarse time.
+    pub(crate) clock: Clock,
+    /// Set once, when the gateway stops.
+    pub(crate) stopping: CancellationToken,
+    /// Connections and sessions.
+    load: AtomicUsize,
+}
+
+impl Worker {
+    pub(crate) fn new(core: Arc<Core>, stopping: CancellationToken) -> Self {
+        Self {
+            pool: Pool::new(core.endpoints),
+            sessions: Arc::new(Registry::default()),
+            clock: Clock::default(),
+            load: AtomicUsize::new(0),
+            stopping,
+            core,
+        }
+    }
+
+    /// The routes.
+    pub(crate) fn router(&self) -> &Router {
+        &self.core.router
+    }
+
+    /// Whether an address is one of the trusted proxies.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.core
+            .trusted_proxies
+            .iter()
+            .any(|net| net.contains(&address))
+    }
+
+    /// Connections and sessions.
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// A connection was given to this worker.
+    pub(crate) fn arrives(&self) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Serves until the gateway stops, then until what is under way has ended, at most ten seconds.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut accepted: mpsc::Receiver<Accepted>,
+        cut: CancellationToken,
+    ) {
+        let started = Instant::now();
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => break,
+                _ = second.tick() => self.tick(started.elapsed()).await,
+                next = accepted.recv() => match next {
+                    Some(next) => task::spawn(Arc::clone(&self).connection(next)),
+                    None => break,
+                },
+            }
+        }
+        accepted.close();
+        self.sessions.end_all(Cause::Drain);
+        let deadline = Instant::now() + GRACE;
+        let mut look = interval(Duration::from_millis(20));
+        while self.load() > accepted.len() && Instant::now() < deadline {
+            tokio::select! {
+                () = cut.cancelled() => return,
+                _ = second.tick() => self.tick(started.elapsed()).await,
+                _ = look.tick() => {}
+            }
+        }
+    }
+
+    /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
+    /// connections that are too old or that the upstream has ended.
+    async fn tick(&self, age: Duration) {
+        self.clock
+            .set(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
+        self.sessions.sweep(&self.clock);
+        self.pool.sweep().await;
+    }
+
+    async fn connection(self: Arc<Self>, accepted: Accepted) {
+        let Ok(stream) = TcpStream::from_std(accepted.stream) else {
+            return;
+        };
+        let transport = Transport::new(stream);
+        let Ok(local) = transport.local_address() else {
+            return;
+        };
+        let downstream = Downstream {
+            listener: accepted.listener,
+            peer: accepted.peer,
+            local,
+            secure: false,
+            trusted: self.trusts(accepted.peer.ip()),
+        };
+        connection::serve(transport, Arc::new(downstream), Arc::clone(&self)).await;
+        drop(accepted.present);
+    }
+}
+
+/// Counts a connection or a session of a worker as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Present(Arc<Worker>);
+
+impl Present {
+    /// Counts one more.
+    pub(crate) fn new(worker: &Arc<Worker>) -> Self {
+        worker.arrives();
+        Self(Arc::clone(worker))
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
