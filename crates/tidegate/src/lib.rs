@@ -9,6 +9,9 @@ mod connection;
 mod dispatch;
 pub mod error;
 pub mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 pub mod headers;
 mod http1;
