@@ -59,9 +59,10 @@ impl Observer for Told {
         !swallow
     }
 
-    fn on_close(&mut self, close: CloseFrame<'_>) {
+    fn on_close(&mut self, close: CloseFrame<'_>) -> bool {
         assert!(self.close.is_none(), "nothing goes on behind a close");
         self.close = Some((close.code, close.reason.to_owned()));
+        true
     }
 }
 

@@ -1,0 +1,105 @@
+//! What the fuzz targets call: doors into rooms that are closed otherwise. Built by cargo-fuzz alone.
+#![expect(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a panic is the finding"
+)]
+
+use bytes::BytesMut;
+use http::Method;
+
+use crate::http1::Limits;
+use crate::http1::chunk::{ChunkDecoder, Decoded};
+use crate::http1::head::{find_end, parse_request, parse_response};
+
+/// The end of a head, found when the bytes come in pieces of `step`.
+fn end_in_pieces(bytes: &[u8], step: usize) -> Result<Option<usize>, crate::HeadError> {
+    let mut scanned = 0;
+    for upto in (1..=bytes.len()).step_by(step.max(1)).chain([bytes.len()]) {
+        if let Some(end) = find_end(&bytes[..upto], &mut scanned, &Limits::default())? {
+            return Ok(Some(end));
+        }
+    }
+    Ok(None)
+}
+
+/// A request head: the same end under any cut, and what we accept `httparse` alone reads the same.
+pub fn request_head(bytes: &[u8]) {
+    let limits = Limits::default();
+    let whole = end_in_pieces(bytes, bytes.len().max(1));
+    assert_eq!(whole, end_in_pieces(bytes, 1));
+    assert_eq!(whole, end_in_pieces(bytes, 7));
+    let Ok(Some(end)) = whole else { return };
+    let Ok(head) = parse_request(BytesMut::from(&bytes[..end]), &limits) else {
+        return;
+    };
+    let mut fields = [httparse::EMPTY_HEADER; 128];
+    let mut other = httparse::Request::new(&mut fields);
+    assert!(other.parse(bytes).unwrap().is_complete());
+    assert_eq!(other.method, Some(head.method.as_str()));
+    let lines = other
+        .headers
+        .iter()
+        .map(|field| field.name.to_ascii_lowercase());
+    let framing = |name: &String| name == "content-length" || name == "transfer-encoding";
+    assert!(lines.clone().filter(framing).count() <= 1);
+    assert!(lines.filter(|name| name == "host").count() <= 1);
+    for field in head.headers.iter() {
+        assert!(
+            !field
+                .value
+                .as_bytes()
+                .iter()
+                .any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+        );
+    }
+}
+
+/// A response head, likewise.
+pub fn response_head(bytes: &[u8]) {
+    let (limits, method) = if bytes.first() == Some(&b'!') {
+        (Limits::default(), Method::HEAD)
+    } else {
+        (Limits::default(), Method::GET)
+    };
+    let bytes = bytes.strip_prefix(b"!").unwrap_or(bytes);
+    let whole = end_in_pieces(bytes, bytes.len().max(1));
+    assert_eq!(whole, end_in_pieces(bytes, 1));
+    let Ok(Some(end)) = whole else { return };
+    let Ok(head) = parse_response(BytesMut::from(&bytes[..end]), &method, &limits) else {
+        return;
+    };
+    let reason = head.reason.unwrap_or_default();
+    assert!(!reason.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+}
+
+/// A chunked body: the same data, trailers and rest under any cut.
+pub fn chunked(bytes: &[u8]) {
+    let whole = decode(bytes, bytes.len().max(1));
+    for step in [1, 3, 16] {
+        assert_eq!(whole, decode(bytes, step));
+    }
+}
+
+type Body = Option<(Vec<u8>, usize, usize)>;
+
+/// Data, the number of trailers and how many bytes were left; `None` when refused or unfinished.
+fn decode(bytes: &[u8], step: usize) -> Body {
+    let (mut decoder, mut input, mut data) = (ChunkDecoder::Size, BytesMut::new(), Vec::new());
+    let mut fed = 0;
+    for piece in bytes.chunks(step) {
+        input.extend_from_slice(piece);
+        fed += piece.len();
+        loop {
+            match decoder.decode(&mut input).ok()? {
+                Decoded::Data(part) => data.extend_from_slice(&part),
+                Decoded::End(trailers) => {
+                    return Some((data, trailers.len(), input.len() + bytes.len() - fed));
+                }
+                Decoded::NeedMore => break,
+            }
+        }
+    }
+    None
+}
