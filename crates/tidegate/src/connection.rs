@@ -10,7 +10,7 @@ use http::Method;
 use crate::dispatch::{self, Outcome};
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Downstream, Exchange};
-use crate::forwarded::client_address;
+use crate::forwarded;
 use crate::http1::Limits;
 use crate::http1::head::{Framing, RequestHead, Version};
 use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead, WRITE_STALL};
@@ -102,7 +102,7 @@ fn asks_for_websocket(head: &RequestHead) -> bool {
 }
 
 fn exchange(
-    head: RequestHead,
+    mut head: RequestHead,
     upgrade: bool,
     io: &DownstreamIo,
     downstream: &Arc<Downstream>,
@@ -111,9 +111,10 @@ fn exchange(
     // Before the path is judged, so that a refused request's body is passed over.
     let body = io.body(head.framing, head.expects_continue);
     let path = Path::normalise(&head.path)?;
-    let client = client_address(downstream.peer.ip(), &head.headers, |address| {
+    let client = forwarded::client_address(downstream.peer.ip(), &head.headers, |address| {
         worker.trusts(address)
     });
+    forwarded::distrust(&mut head.headers, downstream.trusted);
     Ok(Exchange {
         method: head.method,
         path,

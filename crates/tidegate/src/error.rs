@@ -238,6 +238,7 @@ impl GatewayError {
         let mut answer = Answer::new(status);
         let headers = &mut answer.headers;
         let mut add = |name, value| headers.append(FieldName::from_static(name), value);
+        add("Date", date());
         add(
             "Content-Type",
             HeaderValue::from_static("application/problem+json"),
@@ -288,6 +289,13 @@ impl GatewayError {
             other => other.to_string(),
         }
     }
+}
+
+/// Now, as `Date` has it (RFC 9110 section 6.6.1).
+fn date() -> HeaderValue {
+    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+    // Letters, digits and punctuation.
+    HeaderValue::from_str(&now).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Whether the system is out of descriptors or memory: EMFILE, ENFILE, ENOBUFS, ENOMEM.

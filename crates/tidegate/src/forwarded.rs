@@ -44,22 +44,21 @@ pub(crate) fn client_address(
     client
 }
 
-/// Tells the upstream who the client is.
-pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
-    let downstream = &exchange.downstream;
-    let told = if downstream.trusted {
-        told(headers)
-    } else {
-        Told::default()
-    };
-    let before = headers
-        .get("forwarded")
-        .filter(|_| downstream.trusted)
-        .is_some();
+/// Removes what a peer may not say: all of it from one that is not trusted, from a trusted one the
+/// names with underscores. Before any filter runs, so that what a filter sets stays.
+pub(crate) fn distrust(headers: &mut Headers, trusted: bool) {
     headers.retain(|field| {
         let name = field.name.as_str();
-        !tells_of_client(name) || downstream.trusted && !name.contains('_')
+        // The address that we find ourselves is the one that counts.
+        !tells_of_client(name) || trusted && !name.contains('_') && !field.name.is("x-real-ip")
     });
+}
+
+/// Tells the upstream who the client is, adding to what trusted proxies and filters say.
+pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
+    let downstream = &exchange.downstream;
+    let told = told(headers);
+    let before = headers.contains("forwarded");
     let peer = downstream.peer.ip().to_canonical();
     let own_proto = if downstream.secure { "https" } else { "http" };
     let own_host = exchange.authority.as_ref().map(ToString::to_string);
@@ -85,7 +84,7 @@ pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
         set_if_absent(headers, "X-Forwarded-Host", host);
     }
     set_if_absent(headers, "X-Forwarded-Port", &port.to_string());
-    set(headers, "X-Real-IP", &exchange.client.to_string());
+    set_if_absent(headers, "X-Real-IP", &exchange.client.to_string());
 
     let mut forwarded = String::new();
     if before {

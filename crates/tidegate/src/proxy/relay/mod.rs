@@ -191,7 +191,7 @@ impl Relay {
             None => {}
             Some(PumpEnd::Closed) => self.closed(from),
             Some(PumpEnd::Refused(refusal)) => {
-                self.part(from, Ending::of(Cause::Policy), refusal.reason())
+                self.part(from, Ending::of(Cause::Policy), refusal.reason());
             }
             Some(PumpEnd::Violation(violation)) => {
                 let ending = Ending::violation(violation, initiator(from));
