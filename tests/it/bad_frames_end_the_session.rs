@@ -2,7 +2,7 @@
 //! side what `conventions.md` section 9 says.
 
 use tidegate_tests::frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
-use tidegate_tests::{Frame, ScriptedUpstream, TestGateway};
+use tidegate_tests::{Frame, ScriptedUpstream, TestGateway, Wire};
 
 /// What is forbidden whoever sends it: bytes of frames, of which the last is bad. `key` masks them,
 /// as a client must.
@@ -63,15 +63,29 @@ fn forbidden(key: Option<[u8; 4]>) -> Vec<(String, Vec<u8>, Vec<u8>)> {
     cases
 }
 
+/// Runs `check` for every case at once: each takes the time that an offender is still given.
+async fn all<F>(
+    cases: Vec<(String, Vec<u8>, Vec<u8>)>,
+    check: impl Fn(String, Vec<u8>, Vec<u8>, Wire, Wire) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = TestGateway::before(&upstream);
+    let mut checks = tokio::task::JoinSet::new();
+    for (what, good, bad) in cases {
+        let (client, peer) = gateway.open(&mut upstream).await;
+        checks.spawn(check(what, good, bad, client, peer));
+    }
+    checks.join_all().await;
+}
+
 #[tokio::test]
 async fn of_the_client() {
     let mut cases = forbidden(Some([0x11, 0x22, 0x33, 0x44]));
     let unmasked = Frame::text("x").bytes();
     cases.push(("an unmasked frame".to_owned(), vec![], unmasked));
-    let mut upstream = ScriptedUpstream::bind().await;
-    let gateway = TestGateway::before(&upstream);
-    for (what, good, bad) in cases {
-        let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    all(cases, |what, good, bad, mut client, mut peer| async move {
         client.send(&[good.clone(), bad].concat()).await;
         assert_eq!(
             client.read_close().await,
@@ -82,7 +96,8 @@ async fn of_the_client() {
         let told = peer.read_frame().await;
         assert_eq!(told.close_code(), Some(1001), "{what}, to the upstream");
         assert!(told.mask.is_some());
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -90,10 +105,7 @@ async fn of_the_upstream() {
     let mut cases = forbidden(None);
     let masked = Frame::text("x").masked([1, 2, 3, 4]).bytes();
     cases.push(("a masked frame".to_owned(), vec![], masked));
-    let mut upstream = ScriptedUpstream::bind().await;
-    let gateway = TestGateway::before(&upstream);
-    for (what, good, bad) in cases {
-        let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    all(cases, |what, good, bad, mut client, mut peer| async move {
         peer.send(&[good.clone(), bad].concat()).await;
         let told = peer.read_frame().await;
         assert_eq!(told.close_code(), Some(1002), "{what}, to the upstream");
@@ -104,7 +116,8 @@ async fn of_the_upstream() {
             Some(1011),
             "{what}, to the client"
         );
-    }
+    })
+    .await;
 }
 
 /// RSV1 is deflate's, and only on the first frame of a message (RFC 7692 section 6).

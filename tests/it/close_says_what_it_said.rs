@@ -99,7 +99,11 @@ async fn words_before_a_close_arrive_whole() {
     peer.finish().await;
     client.expect(&words).await;
     client.send_frame(&close.clone().from_client()).await;
+    let begun = Instant::now();
     assert_eq!(client.expect_end().await, End::Fin);
+    assert!(begun.elapsed() < SLACK, "it took {:?}", begun.elapsed());
+
+    drop((client, peer));
 
     let (mut client, mut peer) = gateway.open(&mut upstream).await;
     let words = [
@@ -112,8 +116,22 @@ async fn words_before_a_close_arrive_whole() {
     peer.expect(&words).await;
     peer.send_frame(&close).await;
     peer.finish().await;
+    let begun = Instant::now();
+    client.expect(close.bytes()).await;
+    assert_eq!(client.expect_end().await, End::Fin);
+    assert!(
+        begun.elapsed() < SLACK,
+        "the client's took {:?}",
+        begun.elapsed()
+    );
     peer.read_to_end().await;
+    assert!(
+        begun.elapsed() < SLACK,
+        "the upstream's took {:?}",
+        begun.elapsed()
+    );
     gateway.is_empty().await;
+    assert!(begun.elapsed() < SLACK, "it took {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -143,9 +161,12 @@ async fn closes_that_cross_arrive_both() {
     peer.send_frame(&down).await;
     client.expect(down.bytes()).await;
     peer.expect(up.bytes()).await;
+    let begun = Instant::now();
     assert_eq!(client.expect_end().await, End::Fin);
+    assert!(begun.elapsed() < SLACK, "it took {:?}", begun.elapsed());
     peer.finish().await;
     peer.expect_end().await;
+    drop(client);
     gateway.is_empty().await;
 }
 

@@ -54,6 +54,8 @@ async fn lost_upstream_is_1011() {
             .send_frame(&Frame::close(1011, "").from_client())
             .await;
         assert_eq!(client.expect_end().await, End::Fin);
+        assert!(begun.elapsed() < SLACK, "ended after {:?}", begun.elapsed());
+        drop(client);
         gateway.is_empty().await;
     }
 }
@@ -163,7 +165,7 @@ async fn sockets_and_sessions_return_to_the_baseline() {
     for _ in 0..100 {
         sessions.push(gateway.open(&mut upstream).await);
     }
-    assert_eq!(gateway.sessions(), 100);
+    eventually("all are known", || gateway.sessions() == 100).await;
     for (number, (client, peer)) in sessions.into_iter().enumerate() {
         match number % 4 {
             0 => client.reset(),

@@ -39,14 +39,19 @@ impl TestGateway {
 
     /// Starts a gateway from a whole file.
     pub fn from_file(yaml: &str) -> Self {
+        Self::try_from_file(yaml).unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
+    }
+
+    /// Starts a gateway from a whole file, or says why not.
+    pub fn try_from_file(yaml: &str) -> Result<Self, String> {
         let plan = Config::from_yaml("test.yaml", yaml).and_then(|config| config.resolve());
-        let plan = plan.unwrap_or_else(|errors| panic!("{errors}\nin\n{yaml}"));
-        let gateway = Gateway::start(plan).unwrap_or_else(|error| panic!("{error}"));
+        let plan = plan.map_err(|errors| errors.to_string())?;
+        let gateway = Gateway::start(plan).map_err(|error| error.to_string())?;
         let (_, address) = gateway.addresses()[0];
-        Self {
+        Ok(Self {
             gateway: Some(gateway),
             address,
-        }
+        })
     }
 
     /// A gateway that sends everything to `upstream`, by one route of the defaults.

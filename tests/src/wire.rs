@@ -142,6 +142,12 @@ impl Wire {
         self.stream
     }
 
+    /// Gives the socket away, and what was read and not yet taken.
+    #[must_use]
+    pub fn into_stream_with_rest(self) -> (Vec<u8>, TcpStream) {
+        (self.buffer, self.stream)
+    }
+
     /// Makes the kernel hold no more than a few KiB of what is sent here.
     pub fn narrow(&self) {
         SockRef::from(&self.stream)

@@ -11,11 +11,11 @@ use crate::body::Body;
 use crate::dispatch::{self, Outcome};
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Downstream, Exchange};
+use crate::forwarded::client_address;
 use crate::http1::Limits;
 use crate::http1::head::{Framing, RequestHead, Version};
-use crate::http1::server::{AnswerFailure, NoHead, ServerIo};
+use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead, WRITE_STALL};
 use crate::http1::write::{self, Text};
-use crate::proxy::headers::client_address;
 use crate::router::Path;
 use crate::transport::Transport;
 use crate::upgrade;
@@ -25,8 +25,6 @@ use crate::worker::Worker;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may wait for its next request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a client may take nothing of its answer.
-pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// What the answer depends on besides itself.
 struct Wire {
@@ -38,7 +36,7 @@ struct Wire {
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, worker: Arc<Worker>) {
-    let io = ServerIo::new(transport);
+    let io = DownstreamIo::new(transport);
     let limits = Limits::default();
     let mut idle = HEAD_TIMEOUT;
     loop {
@@ -67,7 +65,9 @@ pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, wor
         };
         match outcome {
             None => return,
-            Some(Outcome::Switch(switch)) => return upgrade::settle(*switch, io, &worker).await,
+            Some(Outcome::Switch(acceptance)) => {
+                return upgrade::settle(*acceptance, io, &worker).await;
+            }
             Some(Outcome::Answer(answer)) => {
                 let stays = Box::pin(settled(&io, reply(&io, answer, &wire, &worker))).await;
                 match stays {
@@ -82,7 +82,7 @@ pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, wor
 }
 
 /// The work's result, or `None` when the client leaves before.
-async fn settled<T>(io: &ServerIo, work: impl Future<Output = T>) -> Option<T> {
+async fn settled<T>(io: &DownstreamIo, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
         result = work => Some(result),
@@ -105,7 +105,7 @@ fn asks_for_websocket(head: &RequestHead) -> bool {
 fn exchange(
     head: RequestHead,
     upgrade: bool,
-    io: &ServerIo,
+    io: &DownstreamIo,
     downstream: &Arc<Downstream>,
     worker: &Worker,
 ) -> Result<Exchange, GatewayError> {
@@ -123,7 +123,7 @@ fn exchange(
         headers: head.headers,
         body,
         upgrade,
-        origin: Arc::clone(downstream),
+        downstream: Arc::clone(downstream),
         client,
         captures: crate::router::Captures::default(),
         extensions: http::Extensions::new(),
@@ -138,7 +138,7 @@ enum After {
     Abort,
 }
 
-async fn reply(io: &ServerIo, mut answer: Answer, wire: &Wire, worker: &Worker) -> After {
+async fn reply(io: &DownstreamIo, mut answer: Answer, wire: &Wire, worker: &Worker) -> After {
     let bodiless = wire.head_only || matches!(answer.status.as_u16(), 204 | 304);
     let framing = match answer.body.length() {
         _ if bodiless => Framing::Length(0),
@@ -159,8 +159,7 @@ async fn reply(io: &ServerIo, mut answer: Answer, wire: &Wire, worker: &Worker) 
         std::mem::take(&mut answer.body)
     };
     let head = answer_head(&answer, (!bodiless).then_some(framing), keep, wire.version);
-    let stall = WRITE_STALL;
-    match io.write(head, framing, body, stall).await {
+    match io.write(head, framing, body, WRITE_STALL).await {
         Ok(()) if keep && io.request_is_over() => After::Stay,
         Ok(()) => After::Close,
         Err(AnswerFailure::Body(error)) => {
@@ -206,7 +205,7 @@ fn answer_head(
 
 /// Answers what was no request, and ends the connection: where its next request would begin cannot
 /// be known.
-async fn refuse(io: ServerIo, error: &GatewayError) {
+async fn refuse(io: DownstreamIo, error: &GatewayError) {
     let mut answer = dispatch::rescue(error, None);
     let body = std::mem::take(&mut answer.body);
     let framing = Framing::Length(body.length().unwrap_or(0));

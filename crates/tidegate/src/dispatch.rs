@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use tidegate_ws::handshake::Key;
-
 use crate::error::{Fault, GatewayError};
 use crate::exchange::{Answer, Exchange};
-use crate::pipeline::{ExchangeFacts, FrameFilters, ResponseHead, SessionOpening, Step};
-use crate::router::Route;
-use crate::upgrade::{Acceptance, Wish};
+use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
+use crate::proxy;
+use crate::route::{Route, Target};
+use crate::upgrade::{Acceptance, Decision, Wish};
 use crate::worker::Worker;
 
 /// What became of a request.
@@ -17,46 +16,51 @@ pub(crate) enum Outcome {
     /// It has an answer.
     Answer(Answer),
     /// It becomes a WebSocket.
-    Switch(Box<Switch>),
-}
-
-/// An upgrade that everybody has agreed to.
-#[derive(Debug)]
-pub(crate) struct Switch {
-    pub(crate) acceptance: Acceptance,
-    pub(crate) key: Key,
-    pub(crate) filters: FrameFilters,
+    Switch(Box<Acceptance>),
 }
 
 /// Answers one request: finds its route, runs the route's filters, calls its target. Whatever fails
 /// on the way becomes an answer here and nowhere else.
 pub(crate) async fn answer(worker: &Arc<Worker>, mut exchange: Exchange) -> Outcome {
-    let mut route = None;
-    let walked = walk(worker, &mut exchange, &mut route).await;
-    let mut outcome =
-        walked.unwrap_or_else(|error| Outcome::Answer(rescue(&error, route.as_deref())));
-    if let Some(route) = &route {
+    let mut entered = None;
+    let walked = walk(worker, &mut exchange, &mut entered).await;
+    let mut outcome = walked.unwrap_or_else(|error| Outcome::Answer(rescue(&error, entered)));
+    if let Some(route) = entered {
         return_through(route, &exchange, &mut outcome);
     }
     outcome
 }
 
-async fn walk(
-    worker: &Arc<Worker>,
+async fn walk<'w>(
+    worker: &'w Arc<Worker>,
     exchange: &mut Exchange,
-    entered: &mut Option<Arc<Route>>,
+    entered: &mut Option<&'w Route>,
 ) -> Result<Outcome, GatewayError> {
-    let (route, captures) = worker.router().route(&exchange.view())?;
+    let (place, captures) = worker.router().route(&exchange.view())?;
     exchange.captures = captures;
-    let route = entered.insert(route);
+    let route = entered.insert(worker.route(place));
     let wish = if exchange.upgrade {
         Some(Wish::parse(exchange)?)
     } else {
         None
     };
-    match route.pipeline.request(exchange).await? {
-        Step::Answer(answer) => Ok(Outcome::Answer(answer)),
-        Step::Continue => route.target.call(worker, exchange, wish).await,
+    if let Step::Answer(answer) = route.pipeline.request(exchange).await? {
+        return Ok(Outcome::Answer(answer));
+    }
+    match (&route.target, wish) {
+        (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange)
+            .await
+            .map(Outcome::Answer),
+        (Target::Proxy(proxy), Some(wish)) => {
+            match proxy::websocket::decide(proxy, worker, exchange, wish).await? {
+                Decision::Refuse(answer) => Ok(Outcome::Answer(answer)),
+                // A session that began now would be ended at once.
+                Decision::Accept(_) if worker.stopping.is_cancelled() => {
+                    Err(GatewayError::Draining)
+                }
+                Decision::Accept(acceptance) => Ok(Outcome::Switch(acceptance)),
+            }
+        }
     }
 }
 
@@ -70,17 +74,16 @@ fn return_through(route: &Route, exchange: &Exchange, outcome: &mut Outcome) {
         Outcome::Answer(answer) => route
             .pipeline
             .response(&facts, &mut ResponseHead::plain(answer)),
-        Outcome::Switch(switch) => {
-            let headers = &mut switch.acceptance.headers;
-            let subprotocol = headers.get("sec-websocket-protocol").cloned();
-            route
-                .pipeline
-                .response(&facts, &mut ResponseHead::switching(headers));
+        Outcome::Switch(acceptance) => {
+            route.pipeline.response(
+                &facts,
+                &mut ResponseHead::switching(&mut acceptance.headers),
+            );
             let opening = SessionOpening {
                 exchange: facts,
-                subprotocol: subprotocol.as_ref(),
+                subprotocol: acceptance.subprotocol.as_ref(),
             };
-            switch.filters = route.pipeline.session(&opening);
+            acceptance.filters = route.pipeline.session(&opening);
         }
     }
 }
@@ -92,7 +95,8 @@ pub(crate) fn rescue(error: &GatewayError, route: Option<&Route>) -> Answer {
     match error.fault() {
         Fault::Downstream => tracing::debug!(label, route, %error, "request refused"),
         Fault::Gateway => tracing::error!(label, route, %error, "request failed"),
-        Fault::Upstream => tracing::warn!(label, route, %error, "service failed"),
+        // Each endpoint that failed was logged where it was tried.
+        Fault::Upstream => tracing::debug!(label, route, %error, "service failed"),
     }
     error.answer(name)
 }

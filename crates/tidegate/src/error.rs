@@ -33,10 +33,10 @@ pub enum UpstreamError {
     AddressesExhausted,
     /// The connection ended inside the head of an answer.
     #[error("the connection ended inside the head of the answer: {0}")]
-    Broken(#[source] io::Error),
+    Broken(io::Error),
     /// The connection was not accepted.
     #[error("cannot connect: {0}")]
-    Connect(#[source] io::Error),
+    Connect(io::Error),
     /// The connection was not accepted in time.
     #[error("not connected in time")]
     ConnectTimeout,
@@ -45,10 +45,10 @@ pub enum UpstreamError {
     HandshakeTimeout,
     /// The connection ended before an answer came.
     #[error("the connection ended before an answer: {0}")]
-    Lost(#[source] io::Error),
+    Lost(io::Error),
     /// The answer is not HTTP/1 as RFC 9112 has it.
     #[error("the answer is malformed: {0}")]
-    Malformed(#[source] HeadError),
+    Malformed(HeadError),
     /// No endpoint can be tried.
     #[error("the service has no endpoint to try")]
     NoEndpoint,
@@ -57,13 +57,13 @@ pub enum UpstreamError {
     ResponseTimeout,
     /// A 101 that breaks the handshake.
     #[error("the handshake's answer is wrong: {0}")]
-    Switch(#[source] ResponseError),
+    Switch(ResponseError),
     /// A 101 that nobody asked for.
     #[error("the upstream switched protocols unasked")]
     SwitchUnasked,
     /// The endpoint's name has no address.
     #[error("the name cannot be resolved: {0}")]
-    Unresolvable(#[source] io::Error),
+    Unresolvable(io::Error),
 }
 
 /// Why an exchange ends with an answer of ours.
@@ -72,7 +72,7 @@ pub enum UpstreamError {
 pub enum GatewayError {
     /// The client's request body failed or broke the rules.
     #[error("the request body failed: {0}")]
-    Body(#[source] BodyError),
+    Body(BodyError),
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     Draining,
@@ -117,6 +117,12 @@ impl UpstreamError {
                 | Self::ConnectTimeout
                 | Self::Unresolvable(_)
         )
+    }
+
+    /// One word for it, the same in log, metric and answer.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        self.status_and_label().1
     }
 
     const fn status_and_label(&self) -> (StatusCode, &'static str) {

@@ -30,7 +30,7 @@ pub struct Exchange {
     /// `Upgrade: websocket`. The router refuses those that are not a GET.
     pub upgrade: bool,
     /// From where it came.
-    pub origin: Arc<Downstream>,
+    pub downstream: Arc<Downstream>,
     /// The client's address: the peer's, or the right-most untrusted one that trusted proxies name.
     pub client: IpAddr,
     /// What the route's patterns captured.
@@ -53,7 +53,7 @@ impl Exchange {
             authority: self.authority.as_ref(),
             headers: &self.headers,
             upgrade: self.upgrade,
-            secure: self.origin.secure,
+            secure: self.downstream.secure,
         }
     }
 

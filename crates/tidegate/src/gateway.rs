@@ -41,7 +41,7 @@ pub struct Gateway {
 #[non_exhaustive]
 pub enum StartError {
     /// A listener cannot bind its address.
-    #[error("listener `{name}` cannot bind {address}: {source}")]
+    #[error("listener `{name}` cannot bind {address}")]
     Bind {
         /// The listener.
         name: Arc<str>,
@@ -51,7 +51,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A thread or a runtime cannot be made.
-    #[error("cannot start a worker: {0}")]
+    #[error("cannot start a worker")]
     Worker(#[source] io::Error),
 }
 

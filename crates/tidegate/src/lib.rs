@@ -9,6 +9,7 @@ mod connection;
 mod dispatch;
 pub mod error;
 pub mod exchange;
+mod forwarded;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -18,9 +19,9 @@ mod http1;
 mod listener;
 pub mod pipeline;
 mod proxy;
+mod route;
 pub mod router;
 pub mod session;
-mod target;
 mod task;
 mod transport;
 mod upgrade;

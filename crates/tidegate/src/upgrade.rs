@@ -12,14 +12,13 @@ use tidegate_ws::handshake::{self, Key, RequestError};
 
 use crate::body::Body;
 use crate::config::plan::WebSocketPlan;
-use crate::connection::WRITE_STALL;
-use crate::dispatch::Switch;
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
 use crate::headers::Headers;
 use crate::http1::head::Framing;
-use crate::http1::server::ServerIo;
+use crate::http1::server::{DownstreamIo, WRITE_STALL};
 use crate::http1::write;
+use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
 use crate::session;
 use crate::task;
@@ -43,7 +42,7 @@ pub(crate) struct Wish {
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// It becomes a WebSocket.
-    Accept(Acceptance),
+    Accept(Box<Acceptance>),
     /// It does not; the client gets this.
     Refuse(Answer),
 }
@@ -51,9 +50,15 @@ pub(crate) enum Decision {
 /// What a session needs to start, once somebody has agreed to it.
 #[derive(Debug)]
 pub(crate) struct Acceptance {
-    /// The fields of the 101, without those of the handshake.
+    /// The client's key, which the 101 answers.
+    pub(crate) key: Key,
+    /// The fields of the 101 that are not of the handshake; filters may change them.
     pub(crate) headers: Headers,
-    /// Reserved bits that negotiated extensions use.
+    /// The subprotocol that the upstream chose.
+    pub(crate) subprotocol: Option<HeaderValue>,
+    /// The extensions that it accepted, line by line.
+    pub(crate) extensions: Vec<HeaderValue>,
+    /// Reserved bits that those use.
     pub(crate) reserved: u8,
     /// The route's limits.
     pub(crate) limits: WebSocketPlan,
@@ -61,6 +66,8 @@ pub(crate) struct Acceptance {
     pub(crate) upstream: (Transport, BytesMut),
     /// The right to use the endpoint.
     pub(crate) lease: Lease,
+    /// Who watches the session's frames.
+    pub(crate) filters: FrameFilters,
 }
 
 impl Wish {
@@ -88,13 +95,8 @@ impl Wish {
 }
 
 /// Writes the 101 and starts the session.
-pub(crate) async fn settle(switch: Switch, io: ServerIo, worker: &Arc<Worker>) {
-    let Switch {
-        acceptance,
-        key,
-        filters,
-    } = switch;
-    let head = switching_head(&acceptance.headers, &key);
+pub(crate) async fn settle(acceptance: Acceptance, io: DownstreamIo, worker: &Arc<Worker>) {
+    let head = switching_head(&acceptance);
     if io
         .write(head, Framing::Length(0), Body::empty(), WRITE_STALL)
         .await
@@ -114,7 +116,7 @@ pub(crate) async fn settle(switch: Switch, io: ServerIo, worker: &Arc<Worker>) {
         reserved: acceptance.reserved,
         max_frame: limits.max_frame.unwrap_or(u64::MAX),
         max_message: limits.max_message.unwrap_or(u64::MAX),
-        filters,
+        filters: acceptance.filters,
         lease: acceptance.lease,
         present: Present::new(worker),
         registered: worker.sessions.register(&worker.clock, idle),
@@ -133,13 +135,44 @@ async fn run_session(relay: Relay) {
     );
 }
 
-fn switching_head(headers: &Headers, key: &Key) -> BytesMut {
+fn switching_head(acceptance: &Acceptance) -> BytesMut {
     let mut head = BytesMut::with_capacity(512);
     head.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
-    write::field(&mut head, b"Sec-WebSocket-Accept", &key.accept());
-    write::fields(&mut head, headers);
+    write::field(&mut head, b"Sec-WebSocket-Accept", &acceptance.key.accept());
+    if let Some(subprotocol) = &acceptance.subprotocol {
+        write::field(&mut head, b"Sec-WebSocket-Protocol", subprotocol.as_bytes());
+    }
+    for extensions in &acceptance.extensions {
+        write::field(
+            &mut head,
+            b"Sec-WebSocket-Extensions",
+            extensions.as_bytes(),
+        );
+    }
+    for field in acceptance
+        .headers
+        .iter()
+        .filter(|field| !is_of_handshake(field.name.as_str()))
+    {
+        write::field(
+            &mut head,
+            field.name.as_str().as_bytes(),
+            field.value.as_bytes(),
+        );
+    }
     head.extend_from_slice(b"\r\n");
     head
+}
+
+/// Whether a field of a 101 is ours to write, whatever a filter says.
+pub(crate) fn is_of_handshake(name: &str) -> bool {
+    const PREFIX: &str = "sec-websocket-";
+    ["connection", "content-length", "upgrade"]
+        .iter()
+        .any(|own| name.eq_ignore_ascii_case(own))
+        || name
+            .get(..PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }

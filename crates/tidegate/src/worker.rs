@@ -16,16 +16,16 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::plan::{Plan, RoutePlan, ServicePlan, TargetPlan};
+use crate::config::plan::{Plan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::exchange::Downstream;
 use crate::listener::Accepted;
 use crate::pipeline::Pipeline;
 use crate::proxy::Proxy;
-use crate::router::{Route, Router};
+use crate::route::{Route, Target};
+use crate::router::Router;
 use crate::session::Cause;
 use crate::session::registry::{Clock, Registry};
-use crate::target::Target;
 use crate::task;
 use crate::transport::Transport;
 use crate::upstream::Service;
@@ -37,6 +37,8 @@ const GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Core {
     router: Router,
+    /// In the order of the router's matchers.
+    routes: Vec<Route>,
     trusted_proxies: Arc<[IpNet]>,
     /// Endpoints of all services.
     endpoints: usize,
@@ -46,45 +48,40 @@ impl Core {
     /// Builds the plan.
     pub(crate) fn build(plan: Plan) -> Self {
         let mut endpoints = 0;
-        let mut services = HashMap::new();
-        for service in plan.services {
-            let built = Arc::new(Service::new(Arc::clone(&service), endpoints));
-            endpoints += built.size();
-            services.insert(Arc::as_ptr(&service), built);
+        let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
+        let mut service = |plan: &Arc<ServicePlan>| {
+            let entry = services.entry(Arc::clone(&plan.name));
+            let service = entry.or_insert_with(|| {
+                let service = Service::new(Arc::clone(plan), endpoints);
+                endpoints += service.size();
+                Arc::new(service)
+            });
+            Arc::clone(service)
+        };
+        let (mut matchers, mut routes) = (Vec::new(), Vec::new());
+        for route in plan.routes {
+            let target = match route.target {
+                TargetPlan::Proxy(plan) => {
+                    let service = service(&plan.service);
+                    Target::Proxy(Proxy { plan, service })
+                }
+            };
+            matchers.push(route.matcher);
+            let pipeline = Pipeline::build(&route.filters);
+            routes.push(Route {
+                name: route.name,
+                pipeline,
+                target,
+            });
         }
-        let routes = plan
-            .routes
-            .into_iter()
-            .filter_map(|route| build_route(route, &services))
-            .collect();
+        let router = Router::new(matchers);
         Self {
-            router: Router::new(routes),
+            router,
+            routes,
             trusted_proxies: plan.trusted_proxies,
             endpoints,
         }
     }
-}
-
-fn build_route(
-    plan: RoutePlan,
-    services: &HashMap<*const ServicePlan, Arc<Service>>,
-) -> Option<Arc<Route>> {
-    let target = match plan.target {
-        TargetPlan::Proxy(proxy) => {
-            let service = Arc::clone(services.get(&Arc::as_ptr(&proxy.service))?);
-            Target::Proxy(Proxy {
-                plan: proxy,
-                service,
-            })
-        }
-    };
-    let pipeline = Arc::new(Pipeline::build(&plan.filters));
-    Some(Arc::new(Route {
-        name: plan.name,
-        matcher: plan.matcher,
-        pipeline,
-        target,
-    }))
 }
 
 /// One thread of the data plane, as those who run on it know it.
@@ -115,9 +112,14 @@ impl Worker {
         }
     }
 
-    /// The routes.
+    /// The routes' matchers.
     pub(crate) fn router(&self) -> &Router {
         &self.core.router
+    }
+
+    /// What stands behind the matcher at `place`.
+    pub(crate) fn route(&self, place: usize) -> &Route {
+        &self.core.routes[place]
     }
 
     /// Whether an address is one of the trusted proxies.

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::chunk::{ChunkDecoder, ChunkError, Decoded};
 use super::head::Framing;
+use crate::body::{Part, Pulled};
 use crate::headers::Headers;
 
 /// Why a body did not come to its end.
@@ -18,6 +19,9 @@ pub(crate) enum BodyFailure {
     /// The connection failed.
     #[error("the connection failed inside the body: {0}")]
     Io(#[from] std::io::Error),
+    /// A body that took longer than it may.
+    #[error("the body did not come in time")]
+    Slow,
     /// A body that may not be passed on any further.
     #[error("the body is larger than the {limit} bytes allowed")]
     TooLarge {
@@ -103,4 +107,41 @@ fn take(input: &mut BytesMut, at_most: u64) -> Bytes {
         .unwrap_or(usize::MAX)
         .min(input.len());
     input.split_to(size).freeze()
+}
+
+/// What was decoded, as a part of a body.
+pub(super) fn part(decoded: Result<Decoded, BodyFailure>) -> Pulled {
+    match decoded {
+        Err(failure) => Some(Err(failure.into())),
+        Ok(Decoded::Data(data)) => Some(Ok(Part::Data(data))),
+        Ok(Decoded::End(mut trailers)) => {
+            trailers.retain(|field| !is_forbidden_trailer(field.name.as_str()));
+            (!trailers.is_empty()).then_some(Ok(Part::Trailers(trailers)))
+        }
+        Ok(Decoded::NeedMore) => None,
+    }
+}
+
+/// Whether a trailer would speak of framing, routing or credentials behind the reader's back (RFC
+/// 9110 section 6.5.1).
+fn is_forbidden_trailer(name: &str) -> bool {
+    const FORBIDDEN: [&str; 14] = [
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "cookie",
+        "host",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "www-authenticate",
+    ];
+    FORBIDDEN
+        .iter()
+        .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
 }

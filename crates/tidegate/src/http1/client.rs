@@ -9,11 +9,11 @@ use bytes::BytesMut;
 use http::Method;
 use tokio_util::io::poll_read_buf;
 
-use super::body::{BodyDecoder, BodyFailure};
+use super::body::{self, BodyDecoder, BodyFailure};
 use super::chunk::Decoded;
 use super::head::{self, Framing, HeadError, Limits, ResponseHead};
 use super::write::{Filled, MessageWriter};
-use super::{READ_SIZE, poll_fill, server};
+use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
 use crate::transport::Transport;
 
@@ -22,7 +22,7 @@ const MAX_INTERIM: usize = 16;
 
 /// An upstream connection between calls.
 #[derive(Debug)]
-pub(crate) struct ClientIo {
+pub(crate) struct UpstreamIo {
     transport: Transport,
     input: BytesMut,
 }
@@ -45,7 +45,7 @@ pub(crate) enum CallFailure {
 
 /// A call under way: the request is sent while the answer is awaited and read.
 pub(crate) struct Call {
-    io: ClientIo,
+    io: UpstreamIo,
     method: Method,
     upload: MessageWriter,
     body: Body,
@@ -69,7 +69,7 @@ impl fmt::Debug for Call {
     }
 }
 
-impl ClientIo {
+impl UpstreamIo {
     pub(crate) fn new(transport: Transport) -> Self {
         Self {
             transport,
@@ -203,7 +203,7 @@ impl Call {
     }
 
     /// Takes the connection out after a 101.
-    pub(crate) fn into_io(self) -> ClientIo {
+    pub(crate) fn into_io(self) -> UpstreamIo {
         self.io
     }
 
@@ -212,7 +212,7 @@ impl Call {
     pub(crate) fn into_body(
         self,
         head: &ResponseHead,
-        done: impl FnOnce(Option<ClientIo>) + Send + Sync + 'static,
+        done: impl FnOnce(Option<UpstreamIo>) + Send + Sync + 'static,
     ) -> Body {
         let body = BodyDecoder::new(head.framing);
         let reusable = head.keep_alive;
@@ -230,7 +230,7 @@ impl Call {
     }
 }
 
-type Done = Box<dyn FnOnce(Option<ClientIo>) + Send + Sync>;
+type Done = Box<dyn FnOnce(Option<UpstreamIo>) + Send + Sync>;
 
 /// An answer's body, read from the upstream connection, which it holds until its end.
 struct ResponseBody {
@@ -293,7 +293,7 @@ impl Stream for ResponseBody {
         if self.body.is_done() && decoded.is_ok() && self.call.as_ref().is_none_or(Call::is_sent) {
             self.finish();
         }
-        Poll::Ready(server::part(decoded))
+        Poll::Ready(body::part(decoded))
     }
 
     fn poll_aside(&mut self, cx: &mut Context<'_>) {

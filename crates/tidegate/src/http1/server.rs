@@ -11,14 +11,16 @@ use tokio::io::AsyncWrite as _;
 use tokio::time::{sleep, timeout};
 use tokio_util::io::poll_read_buf;
 
-use super::body::{BodyDecoder, BodyFailure};
+use super::body::{self, BodyDecoder, BodyFailure};
 use super::chunk::Decoded;
 use super::head::{self, Framing, HeadError, Limits, RequestHead};
 use super::write::{Filled, MessageWriter, Outbound};
 use super::{READ_SIZE, poll_fill};
-use crate::body::{Body, BodyError, Part, Pulled, Stream};
+use crate::body::{Body, BodyError, Pulled, Stream};
 use crate::transport::Transport;
 
+/// How long a client may take nothing of its answer.
+pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How many bytes behind a request are read before its answer is out.
 const MAX_AHEAD: usize = 64 * 1024;
 /// Empty lines in front of a request that are skipped (RFC 9112 section 2.2).
@@ -31,7 +33,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// A downstream connection. Clones share it: the body of a request reads from it while the answer
 /// is written to it.
 #[derive(Debug, Clone)]
-pub(crate) struct ServerIo(Arc<Mutex<Inner>>);
+pub(crate) struct DownstreamIo(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -64,7 +66,7 @@ pub(crate) enum AnswerFailure {
     Body(BodyError),
 }
 
-impl ServerIo {
+impl DownstreamIo {
     pub(crate) fn new(transport: Transport) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             transport,
@@ -340,7 +342,7 @@ fn start_line_first(input: &[u8], limits: &Limits, refused: HeadError) -> HeadEr
 
 /// A request's body, read from the connection that it came on.
 #[derive(Debug)]
-struct RequestBody(ServerIo);
+struct RequestBody(DownstreamIo);
 
 impl Stream for RequestBody {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
@@ -348,47 +350,10 @@ impl Stream for RequestBody {
         if inner.body.is_done() {
             return Poll::Ready(None);
         }
-        Poll::Ready(part(ready!(inner.poll_body(cx))))
+        Poll::Ready(body::part(ready!(inner.poll_body(cx))))
     }
 
     fn length(&self) -> Option<u64> {
         self.0.lock().body.remaining()
     }
-}
-
-/// What was decoded, as a part of a body.
-pub(super) fn part(decoded: Result<Decoded, BodyFailure>) -> Pulled {
-    match decoded {
-        Err(failure) => Some(Err(failure.into())),
-        Ok(Decoded::Data(data)) => Some(Ok(Part::Data(data))),
-        Ok(Decoded::End(mut trailers)) => {
-            trailers.retain(|field| !is_forbidden_trailer(field.name.as_str()));
-            (!trailers.is_empty()).then_some(Ok(Part::Trailers(trailers)))
-        }
-        Ok(Decoded::NeedMore) => None,
-    }
-}
-
-/// Whether a trailer would speak of framing, routing or credentials behind the reader's back (RFC
-/// 9110 section 6.5.1).
-fn is_forbidden_trailer(name: &str) -> bool {
-    const FORBIDDEN: [&str; 14] = [
-        "authorization",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-range",
-        "content-type",
-        "cookie",
-        "host",
-        "set-cookie",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "www-authenticate",
-    ];
-    FORBIDDEN
-        .iter()
-        .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
 }

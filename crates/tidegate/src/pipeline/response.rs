@@ -29,7 +29,7 @@ pub struct ExchangeFacts<'a> {
     /// The client's address.
     pub client: IpAddr,
     /// The connection on which the request came.
-    pub origin: &'a Downstream,
+    pub downstream: &'a Downstream,
     /// What filters left for each other.
     pub extensions: &'a Extensions,
 }
@@ -46,7 +46,7 @@ impl<'a> ExchangeFacts<'a> {
             captures: &exchange.captures,
             upgrade: exchange.upgrade,
             client: exchange.client,
-            origin: &exchange.origin,
+            downstream: &exchange.downstream,
             extensions: &exchange.extensions,
         }
     }

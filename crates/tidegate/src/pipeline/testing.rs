@@ -21,7 +21,7 @@ pub(super) fn exchange(path: &str) -> Exchange {
         headers: Headers::new(),
         body: Body::empty(),
         upgrade: false,
-        origin: Arc::new(Downstream {
+        downstream: Arc::new(Downstream {
             listener: "test".into(),
             peer: address,
             local: address,

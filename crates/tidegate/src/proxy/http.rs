@@ -9,12 +9,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::{Sleep, sleep};
 
-use super::{Proxy, headers, request_head};
-use crate::body::Body;
+use super::{Attempts, Proxy, answer, failure, headers, request_head};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::http1::Limits;
-use crate::http1::client::{Call, CallFailure, ClientIo};
+use crate::http1::client::{Call, UpstreamIo};
 use crate::http1::head::{Framing, ResponseHead};
 use crate::http1::write;
 use crate::upstream::{Lease, Purpose, dial};
@@ -23,38 +22,24 @@ use crate::worker::Worker;
 /// How long an upstream may keep silent about a 100 before the body is sent all the same.
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Calls the service, going on to the next endpoint where nothing can have been acted on.
-pub(super) async fn call(
+/// Calls the service, going on to the next endpoint where nothing can have been acted on. Dropped, it
+/// leaves nothing behind: the upstream connection goes with it.
+pub(crate) async fn call(
     proxy: &Proxy,
     worker: &Arc<Worker>,
     exchange: &mut Exchange,
 ) -> Result<Answer, GatewayError> {
-    let service = &proxy.service;
-    let mut tried = Vec::with_capacity(service.size());
-    let mut repeated = false;
-    let mut last = UpstreamError::NoEndpoint;
-    while let Some(lease) = service.lease(Purpose::Call, &mut tried) {
+    // A body that was sent once is not there for a second time.
+    let repeatable = exchange.method.is_idempotent() && exchange.body.length() == Some(0);
+    let mut attempts = Attempts::new(&proxy.service, Purpose::Call, repeatable);
+    loop {
+        let lease = attempts.lease()?;
+        let endpoint = lease.endpoint();
         match attempt(proxy, worker, exchange, lease).await {
             Ok(answer) => return Ok(answer),
-            Err(GatewayError::Upstream(error)) if error.is_before_request() => last = error,
-            Err(GatewayError::Upstream(error @ UpstreamError::Lost(_)))
-                if !repeated && is_repeatable(exchange) =>
-            {
-                repeated = true;
-                last = error;
-                // An idle connection may have ended just then, which says nothing of its endpoint.
-                tried.pop();
-            }
-            Err(error) => return Err(error),
+            Err(error) => attempts.failed(&endpoint, error)?,
         }
     }
-    Err(last.into())
-}
-
-/// Whether the request may be sent a second time when the connection was lost before a byte of an
-/// answer (RFC 9110 section 9.2.2).
-fn is_repeatable(exchange: &Exchange) -> bool {
-    exchange.method.is_idempotent() && exchange.body.length() == Some(0)
 }
 
 async fn attempt(
@@ -63,9 +48,9 @@ async fn attempt(
     exchange: &mut Exchange,
     lease: Lease,
 ) -> Result<Answer, GatewayError> {
-    let io = match worker.pool.take(lease.endpoint()).await {
+    let io = match worker.pool.take(&lease.endpoint()).await {
         Some(io) => io,
-        None => ClientIo::new(dial::dial(&proxy.service, lease.endpoint()).await?),
+        None => UpstreamIo::new(dial::dial(&proxy.service, &lease.endpoint()).await?),
     };
     let (head, framing) = head_for(proxy, exchange, &lease);
     let expects_continue =
@@ -137,44 +122,4 @@ async fn answer_head(call: &mut Call, patience: Duration) -> Result<ResponseHead
         }
     });
     waited.await
-}
-
-/// What a call's failure means.
-pub(super) fn failure(failure: CallFailure) -> GatewayError {
-    match failure {
-        CallFailure::Request(error) => GatewayError::Body(error),
-        CallFailure::Connection {
-            error,
-            answered: false,
-        } => UpstreamError::Lost(error).into(),
-        CallFailure::Connection {
-            error,
-            answered: true,
-        } => UpstreamError::Broken(error).into(),
-        CallFailure::Malformed(error) => UpstreamError::Malformed(error).into(),
-    }
-}
-
-/// The answer, its body still on the connection, which goes back to the pool when it is over.
-pub(super) fn answer(
-    call: Call,
-    head: ResponseHead,
-    worker: &Arc<Worker>,
-    proxy: &Proxy,
-    lease: Lease,
-) -> Answer {
-    let (worker, service) = (Arc::clone(worker), Arc::clone(&proxy.plan.service));
-    let body: Body = call.into_body(&head, move |io| {
-        if let Some(io) = io {
-            worker.pool.put(&service, lease.endpoint().index, io);
-        }
-    });
-    let mut headers = head.headers;
-    headers::for_downstream(&mut headers, body.length().is_none());
-    Answer {
-        status: head.status,
-        reason: head.reason,
-        headers,
-        body,
-    }
 }

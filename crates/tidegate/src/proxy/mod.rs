@@ -11,12 +11,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::config::plan::{EndpointPlan, ProxyPlan};
-use crate::error::GatewayError;
+use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::headers::Headers;
+use crate::http1::client::{Call, CallFailure};
+use crate::http1::head::ResponseHead;
 use crate::http1::write;
-use crate::upgrade::{Decision, Wish};
-use crate::upstream::Service;
+use crate::upstream::{Endpoint, Lease, Purpose, Service};
 use crate::worker::Worker;
 
 /// A route's proxy: its plan, and the service that runs.
@@ -26,24 +27,53 @@ pub(crate) struct Proxy {
     pub(crate) service: Arc<Service>,
 }
 
-impl Proxy {
-    /// Carries a plain request to the service.
-    pub(crate) async fn call(
-        &self,
-        worker: &Arc<Worker>,
-        exchange: &mut Exchange,
-    ) -> Result<Answer, GatewayError> {
-        http::call(self, worker, exchange).await
+/// The endpoints that one request was tried on.
+struct Attempts<'a> {
+    service: &'a Service,
+    purpose: Purpose,
+    /// Whether the request may be sent a second time when the connection was lost before a byte of
+    /// an answer (RFC 9110 section 9.2.2).
+    repeatable: bool,
+    tried: Vec<usize>,
+    last: Option<UpstreamError>,
+}
+
+impl<'a> Attempts<'a> {
+    fn new(service: &'a Service, purpose: Purpose, repeatable: bool) -> Self {
+        Self {
+            service,
+            purpose,
+            repeatable,
+            tried: Vec::with_capacity(service.size()),
+            last: None,
+        }
     }
 
-    /// Asks the service whether it takes a WebSocket.
-    pub(crate) async fn decide(
-        &self,
-        worker: &Arc<Worker>,
-        exchange: &Exchange,
-        wish: &Wish,
-    ) -> Result<Decision, GatewayError> {
-        websocket::decide(self, worker, exchange, wish).await
+    /// The next endpoint to try; the last failure when there is none.
+    fn lease(&mut self) -> Result<Lease, UpstreamError> {
+        let lease = self.service.lease(self.purpose, &mut self.tried);
+        lease.ok_or_else(|| self.last.take().unwrap_or(UpstreamError::NoEndpoint))
+    }
+
+    /// Logs a failure, and hands it back unless another endpoint may be tried: because nothing of
+    /// the request can have been acted on, or once because it may be repeated.
+    fn failed(&mut self, endpoint: &Endpoint, error: GatewayError) -> Result<(), GatewayError> {
+        let GatewayError::Upstream(error) = error else {
+            return Err(error);
+        };
+        let (service, endpoint) = (&*self.service.plan.name, &endpoint.plan.authority);
+        tracing::warn!(service, %endpoint, label = error.label(), %error, "endpoint failed");
+        match error {
+            error if error.is_before_request() => self.last = Some(error),
+            UpstreamError::Lost(_) if self.repeatable => {
+                self.repeatable = false;
+                // An idle connection may have ended just then, which says nothing of its endpoint.
+                self.tried.pop();
+                self.last = Some(error);
+            }
+            error => return Err(error.into()),
+        }
+        Ok(())
     }
 }
 
@@ -62,4 +92,45 @@ fn request_head(exchange: &Exchange, endpoint: &EndpointPlan, headers: &Headers)
     head.extend_from_slice(b" HTTP/1.1\r\n");
     write::fields(&mut head, headers);
     head
+}
+
+/// What a call's failure means.
+fn failure(failure: CallFailure) -> GatewayError {
+    match failure {
+        CallFailure::Request(error) => GatewayError::Body(error),
+        CallFailure::Connection {
+            error,
+            answered: false,
+        } => UpstreamError::Lost(error).into(),
+        CallFailure::Connection {
+            error,
+            answered: true,
+        } => UpstreamError::Broken(error).into(),
+        CallFailure::Malformed(error) => UpstreamError::Malformed(error).into(),
+    }
+}
+
+/// The upstream's answer, its body still on the connection, which goes back to the pool when it is
+/// over.
+fn answer(
+    call: Call,
+    head: ResponseHead,
+    worker: &Arc<Worker>,
+    proxy: &Proxy,
+    lease: Lease,
+) -> Answer {
+    let (worker, service) = (Arc::clone(worker), Arc::clone(&proxy.plan.service));
+    let body = call.into_body(&head, move |io| {
+        if let Some(io) = io {
+            worker.pool.put(&service, lease.endpoint().index, io);
+        }
+    });
+    let mut headers = head.headers;
+    headers::for_downstream(&mut headers, body.length().is_none());
+    Answer {
+        status: head.status,
+        reason: head.reason,
+        headers,
+        body,
+    }
 }

@@ -2,15 +2,16 @@
 //! client gets.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use http::{HeaderValue, Method};
 use tidegate_ws::handshake::{self, Key, ResponseError};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
-use super::{Proxy, headers, http::failure, request_head};
+use super::{Attempts, Proxy, failure, headers, request_head};
 use crate::body::{Body, Part, Pulled, Stream};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
@@ -18,9 +19,10 @@ use crate::headers::{FieldName, Headers};
 use crate::http1::HeadError;
 use crate::http1::Limits;
 use crate::http1::body::BodyFailure;
-use crate::http1::client::{Call, ClientIo};
+use crate::http1::client::{Call, UpstreamIo};
 use crate::http1::head::{Framing, ResponseHead, Version};
-use crate::upgrade::{Acceptance, Decision, Wish};
+use crate::pipeline::FrameFilters;
+use crate::upgrade::{Acceptance, Decision, Wish, is_of_handshake};
 use crate::upstream::{Lease, Purpose, dial};
 use crate::worker::Worker;
 
@@ -31,24 +33,21 @@ const DEFLATE: u8 = 0b100;
 
 /// Asks the service whether it takes the WebSocket, going on to the next endpoint while none has
 /// said anything. Dropped, it leaves nothing behind: the upstream connection goes with it.
-pub(super) async fn decide(
+pub(crate) async fn decide(
     proxy: &Proxy,
     worker: &Arc<Worker>,
     exchange: &Exchange,
-    wish: &Wish,
+    wish: Wish,
 ) -> Result<Decision, GatewayError> {
-    let service = &proxy.service;
-    let mut tried = Vec::with_capacity(service.size());
-    let mut last = UpstreamError::NoEndpoint;
-    while let Some(lease) = service.lease(Purpose::Session, &mut tried) {
-        match ask(proxy, worker, exchange, wish, lease).await {
+    let mut attempts = Attempts::new(&proxy.service, Purpose::Session, true);
+    loop {
+        let lease = attempts.lease()?;
+        let endpoint = lease.endpoint();
+        match ask(proxy, worker, exchange, &wish, lease).await {
             Ok(decision) => return Ok(decision),
-            Err(GatewayError::Upstream(error)) if error.is_before_request() => last = error,
-            Err(GatewayError::Upstream(error @ UpstreamError::Lost(_))) => last = error,
-            Err(error) => return Err(error),
+            Err(error) => attempts.failed(&endpoint, error)?,
         }
     }
-    Err(last.into())
 }
 
 async fn ask(
@@ -59,7 +58,7 @@ async fn ask(
     lease: Lease,
 ) -> Result<Decision, GatewayError> {
     // Sessions have connections of their own: a long one would empty the pool for the calls.
-    let io = ClientIo::new(dial::dial(&proxy.service, lease.endpoint()).await?);
+    let io = UpstreamIo::new(dial::dial(&proxy.service, &lease.endpoint()).await?);
     let key = Key::new(fastrand::u128(..).to_ne_bytes());
     let head = handshake_head(proxy, exchange, wish, &key, &lease);
     let mut call = io.call(Method::GET, head, Framing::Length(0), Body::empty(), false);
@@ -80,17 +79,24 @@ async fn ask(
     }
     let accepted = check(&head.headers, &key, wish).map_err(UpstreamError::Switch)?;
     let mut headers = head.headers;
+    let subprotocol = headers.get("sec-websocket-protocol").cloned();
+    let extensions = headers
+        .get_all("sec-websocket-extensions")
+        .cloned()
+        .collect();
     headers::remove_hop_by_hop(&mut headers);
-    headers.retain(|field| {
-        !(field.name.is("sec-websocket-accept") || field.name.is("content-length"))
-    });
-    Ok(Decision::Accept(Acceptance {
+    headers.retain(|field| !is_of_handshake(field.name.as_str()));
+    Ok(Decision::Accept(Box::new(Acceptance {
+        key: wish.key,
         headers,
+        subprotocol,
+        extensions,
         reserved: if accepted.deflate { DEFLATE } else { 0 },
         limits: proxy.plan.websocket.clone(),
         upstream: call.into_io().into_parts(),
         lease,
-    }))
+        filters: FrameFilters::default(),
+    })))
 }
 
 /// Our handshake with the upstream: the client's request with a key of our own.
@@ -168,7 +174,7 @@ fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, Response
     Ok(Accepted { deflate })
 }
 
-/// The upstream's own answer, with a bound on its body.
+/// The upstream's own answer, with bounds on the size of its body and on the time that it takes.
 fn refusal(
     call: Call,
     head: ResponseHead,
@@ -176,25 +182,32 @@ fn refusal(
     proxy: &Proxy,
     lease: Lease,
 ) -> Answer {
-    let mut answer = super::http::answer(call, head, worker, proxy, lease);
+    let mut answer = super::answer(call, head, worker, proxy, lease);
     if answer.body.length() != Some(0) {
+        let body = std::mem::take(&mut answer.body);
+        let deadline = Box::pin(sleep(proxy.plan.service.handshake_timeout));
         answer.body = Body::stream(Bounded {
-            body: std::mem::take(&mut answer.body),
+            body,
             left: MAX_REFUSAL,
+            deadline,
         });
     }
     answer
 }
 
-/// A body that is cut when it is longer than allowed.
+/// A body that is cut when it is longer, or takes longer, than allowed.
 struct Bounded {
     body: Body,
     left: u64,
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl Stream for Bounded {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
-        let part = ready!(self.body.poll_part(cx));
+        let Poll::Ready(part) = self.body.poll_part(cx) else {
+            ready!(self.deadline.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(BodyFailure::Slow.into())));
+        };
         if let Some(Ok(Part::Data(data))) = &part {
             match self.left.checked_sub(data.len() as u64) {
                 Some(left) => self.left = left,

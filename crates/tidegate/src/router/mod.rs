@@ -1,7 +1,7 @@
 //! The router: which route a request takes.
 //!
 //! A [`RequestView`] of each exchange enters, before anything else has looked at the request; the
-//! first [`Route`] whose [`Matcher`] holds leaves, with what the path gave to its pattern
+//! place of the first [`Matcher`] that holds leaves, with what the path gave to its pattern
 //! ([`Captures`]), or a [`RouteError`] that knows how near the request came. No I/O, no clock and
 //! no state: the same request always takes the same route, and the command line can ask for the
 //! reasons ([`explain`]).
@@ -17,8 +17,6 @@ mod regex;
 #[cfg(test)]
 mod testing;
 
-use std::sync::Arc;
-
 use http::Method;
 
 pub use captures::Captures;
@@ -31,27 +29,12 @@ pub use regex::WholeRegex;
 
 use crate::authority::Authority;
 use crate::headers::Headers;
-use crate::pipeline::Pipeline;
-use crate::target::Target;
 use matcher::NearMiss;
 
-/// The routes, in the order in which they are tried.
+/// The matchers of all routes, in the order in which they are tried.
 #[derive(Debug, Default)]
 pub struct Router {
-    routes: Vec<Arc<Route>>,
-}
-
-/// The rule which picks a pipeline and a target.
-#[derive(Debug)]
-pub struct Route {
-    /// Its name, unique among the routes.
-    pub name: Arc<str>,
-    /// What a request must be like.
-    pub matcher: Matcher,
-    /// What is done to it.
-    pub pipeline: Arc<Pipeline>,
-    /// Where it ends.
-    pub(crate) target: Target,
+    matchers: Vec<Matcher>,
 }
 
 /// What the router looks at, borrowed from an exchange.
@@ -90,33 +73,28 @@ pub enum RouteError {
 }
 
 impl Router {
-    /// A router that tries `routes` in this order.
+    /// A router that tries `matchers` in this order.
     #[must_use]
-    pub fn new(routes: Vec<Arc<Route>>) -> Self {
-        Self { routes }
+    pub fn new(matchers: Vec<Matcher>) -> Self {
+        Self { matchers }
     }
 
-    /// The routes, in order.
-    #[must_use]
-    pub fn routes(&self) -> &[Arc<Route>] {
-        &self.routes
-    }
-
-    /// The first route whose conditions all hold, and what it captured.
+    /// The place of the first matcher whose conditions all hold, and what it captured.
     ///
-    /// An upgrade that is not a GET takes none, wherever it is for: it is a 405 with `Allow: GET`.
-    pub fn route(&self, request: &RequestView<'_>) -> Result<(Arc<Route>, Captures), RouteError> {
+    /// # Errors
+    /// When none holds. An upgrade that is not a GET takes none, wherever it is for: it is a 405
+    /// with `Allow: GET`.
+    pub fn route(&self, request: &RequestView<'_>) -> Result<(usize, Captures), RouteError> {
         if !request.is_impossible_upgrade() {
             let mut captures = Captures::default();
-            for route in &self.routes {
-                if route.matcher.matches(request, &mut captures) {
-                    return Ok((Arc::clone(route), captures));
+            for (place, matcher) in self.matchers.iter().enumerate() {
+                if matcher.matches(request, &mut captures) {
+                    return Ok((place, captures));
                 }
             }
         }
         // Only now: the way of a request that is served pays nothing for those that are not.
-        let matchers = self.routes.iter().map(|route| &route.matcher);
-        Err(RouteError::of(matchers, request))
+        Err(RouteError::of(self.matchers.iter(), request))
     }
 }
 
@@ -177,16 +155,17 @@ mod tests {
     use super::testing::{Request, matcher};
     use super::*;
 
-    fn router<const N: usize>(matchers: [(&str, Matcher); N]) -> Router {
-        let route = |(name, matcher): (&str, Matcher)| {
-            Arc::new(Route {
-                name: name.into(),
-                matcher,
-                pipeline: Arc::new(Pipeline::default()),
-                target: Target::Nowhere,
-            })
-        };
-        Router::new(matchers.into_iter().map(route).collect())
+    struct Named {
+        names: Vec<&'static str>,
+        router: Router,
+    }
+
+    fn router<const N: usize>(matchers: [(&'static str, Matcher); N]) -> Named {
+        let (names, matchers) = matchers.into_iter().unzip();
+        Named {
+            names,
+            router: Router::new(matchers),
+        }
     }
 
     fn websocket(pattern: &str) -> Matcher {
@@ -203,9 +182,9 @@ mod tests {
         }
     }
 
-    fn taken(router: &Router, request: &Request) -> Result<String, RouteError> {
-        let (route, _captures) = router.route(&request.view())?;
-        Ok(route.name.to_string())
+    fn taken(named: &Named, request: &Request) -> Result<String, RouteError> {
+        let (place, _captures) = named.router.route(&request.view())?;
+        Ok(named.names[place].to_owned())
     }
 
     fn not_allowed(allow: &[Method]) -> RouteError {
@@ -217,8 +196,8 @@ mod tests {
     fn the_first_full_match_is_taken_with_its_captures() {
         let router = router([("one", matcher("/a/{x}")), ("two", matcher("/a/**"))]);
         let request = Request::get("/a/7");
-        let (route, captures) = router.route(&request.view()).unwrap();
-        assert_eq!(&*route.name, "one");
+        let (place, captures) = router.router.route(&request.view()).unwrap();
+        assert_eq!(place, 0);
         assert_eq!(captures.get("x"), Some("7"));
         assert_eq!(taken(&router, &Request::get("/a/7/8")).unwrap(), "two");
         assert_eq!(

@@ -2,7 +2,7 @@
 //! it is dropped, whatever the way. Once a second a sweep looks for those whose time has come; an
 //! idle session holds no timer.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -94,7 +94,8 @@ impl Handle {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     sessions: Mutex<Slab<Arc<Handle>>>,
-    opened: AtomicU64,
+    /// The order that all were given, and that whoever registers later gets too.
+    standing: AtomicU8,
 }
 
 /// A session's place in the registry.
@@ -116,10 +117,9 @@ impl Registry {
             active: AtomicU32::new(clock.now()),
             idle,
             deadline: AtomicU32::new(u32::MAX),
-            order: AtomicU8::new(0),
+            order: AtomicU8::new(self.standing.load(Ordering::Acquire)),
             waker: AtomicWaker::new(),
         });
-        self.opened.fetch_add(1, Ordering::Relaxed);
         let key = self.lock().insert(Arc::clone(&handle));
         Registered {
             registry: Arc::clone(self),
@@ -133,8 +133,9 @@ impl Registry {
         self.lock().len()
     }
 
-    /// Tells every session to end.
+    /// Tells every session to end, those that register later too.
     pub(crate) fn end_all(&self, cause: Cause) {
+        self.standing.store(cause as u8, Ordering::Release);
         for (_key, handle) in self.lock().iter() {
             handle.order(cause as u8);
         }

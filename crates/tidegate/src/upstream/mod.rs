@@ -101,8 +101,8 @@ impl Service {
 
 impl Lease {
     /// The endpoint it is for.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    pub(crate) fn endpoint(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.endpoint)
     }
 }
 

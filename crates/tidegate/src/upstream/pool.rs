@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Endpoint;
 use crate::config::plan::ServicePlan;
-use crate::http1::client::ClientIo;
+use crate::http1::client::UpstreamIo;
 
 /// Idle connections, by endpoint.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Idle {
     /// The one that was used last stands last, with when it is too old.
-    connections: Vec<(ClientIo, Instant)>,
+    connections: Vec<(UpstreamIo, Instant)>,
 }
 
 impl Pool {
@@ -42,7 +42,7 @@ impl Pool {
     }
 
     /// Takes a connection that can still be used, the youngest first.
-    pub(crate) async fn take(&self, endpoint: &Endpoint) -> Option<ClientIo> {
+    pub(crate) async fn take(&self, endpoint: &Endpoint) -> Option<UpstreamIo> {
         loop {
             let (mut io, expires) = self.lock(endpoint.index).connections.pop()?;
             if expires > Instant::now() && poll_fn(|cx| Poll::Ready(io.poll_is_fresh(cx))).await {
@@ -52,7 +52,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next call, unless there are enough.
-    pub(crate) fn put(&self, service: &ServicePlan, index: usize, io: ClientIo) {
+    pub(crate) fn put(&self, service: &ServicePlan, index: usize, io: UpstreamIo) {
         let mut idle = self.lock(index);
         if idle.connections.len() < service.max_idle {
             idle.connections
@@ -65,7 +65,7 @@ impl Pool {
         let now = Instant::now();
         poll_fn(|cx| {
             for index in 0..self.endpoints.len() {
-                let is_fresh = |(io, expires): &mut (ClientIo, Instant)| {
+                let is_fresh = |(io, expires): &mut (UpstreamIo, Instant)| {
                     *expires > now && io.poll_is_fresh(cx)
                 };
                 self.lock(index).connections.retain_mut(is_fresh);
