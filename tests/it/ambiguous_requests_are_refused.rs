@@ -274,3 +274,54 @@ async fn heads_are_bounded() {
         target
     );
 }
+
+#[tokio::test]
+async fn hosts() {
+    let cases = [
+        "",
+        "Host: a\r\nHost: a",
+        "Host: a\r\nHost: b",
+        "Host: a b",
+        "Host: u@a",
+        "Host: a,b",
+    ];
+    for case in cases {
+        let bytes =
+            format!("GET / HTTP/1.1\r\n{case}\r\n\r\n").replace("1.1\r\n\r\n\r\n", "1.1\r\n\r\n");
+        refused(case, bytes.as_bytes(), 400).await;
+    }
+}
+
+/// A gateway is no forward proxy: it opens no tunnels, and asks nobody whom a client names.
+#[tokio::test]
+async fn tunnels() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::before(&upstream);
+    for target in ["test.example:443", &upstream.address().to_string(), "/"] {
+        let mut client = gateway.connect().await;
+        client.request(&Request::new("CONNECT", target)).await;
+        let status = client.read_head().await.status();
+        assert!(
+            matches!(status, 400 | 404 | 405 | 501),
+            "{target}: {status}"
+        );
+    }
+    upstream.was_left_alone().await;
+
+    let elsewhere = ScriptedUpstream::mirror().await;
+    let target = format!("http://{}/", elsewhere.address());
+    gateway.ask(&Request::get(&target)).await.seen(); // by the route, not by the name
+    elsewhere.was_left_alone().await;
+}
+
+#[tokio::test]
+async fn asterisk() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::before(&upstream);
+    let mut client = gateway.connect().await;
+    client.request(&Request::new("OPTIONS", "*")).await;
+    let status = client.read_head().await.status();
+    assert!(matches!(status, 200 | 204 | 400 | 404), "{status}");
+    // The asterisk is for OPTIONS alone (RFC 9112 section 3.2.4).
+    refused("GET *", b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400).await;
+}

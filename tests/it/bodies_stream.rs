@@ -266,3 +266,51 @@ async fn body_is_not_asked_for_when_it_is_refused() {
     gateway.ask(&request).await.expect_problem(404);
     upstream.was_left_alone().await;
 }
+
+#[tokio::test]
+async fn refusal_needs_no_body() {
+    let request = Request::new("POST", "/")
+        .with("Content-Length", "5")
+        .with("Expect", "100-continue");
+    let (_upstream, _gateway, mut client, mut peer) = asked(&request).await;
+    peer.send("HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno")
+        .await;
+    let answer = client.read_answer().await;
+    assert_eq!((answer.status(), answer.text().as_str()), (401, "no"));
+}
+
+/// An upstream that does not know `Expect` waits for the body, and the client for a word.
+#[tokio::test]
+async fn client_is_not_left_waiting_for_a_100() {
+    let request = Request::new("POST", "/")
+        .with("Content-Length", "5")
+        .with("Expect", "100-continue");
+    let (_upstream, _gateway, mut client, mut peer) = asked(&request).await;
+    assert_eq!(client.read_head().await.status(), 100);
+    client.send("hello").await;
+    peer.expect("hello").await;
+    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        .await;
+    assert_eq!(client.read_answer().await.text(), "ok");
+}
+
+/// The upstream is long gone when the client reads the last of its answer.
+#[tokio::test]
+async fn answer_outlives_its_upstream() {
+    let upstream = ScriptedUpstream::serve(|mut wire| async move {
+        wire.read_head().await;
+        let body = "x".repeat(8 << 20);
+        let length = body.len();
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+        .await;
+    })
+    .await;
+    let gateway = TestGateway::before(&upstream);
+    let mut client = Wire::connect_narrow(gateway.address()).await;
+    client.request(&Request::get("/")).await;
+    client.something_came().await;
+    let answer = client.read_answer().await;
+    assert_eq!(answer.body.len(), 8 << 20);
+}

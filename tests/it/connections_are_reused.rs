@@ -95,6 +95,53 @@ async fn connection_that_the_upstream_ended_is_not_used() {
     }
 }
 
+/// An idle connection on which the upstream speaks unasked (a 408 before it hangs up, say) is not
+/// used again: its words are no answer to the next request.
+#[tokio::test]
+async fn words_on_an_idle_connection_answer_nobody() {
+    let unasked = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nevil";
+    for then_ends in [false, true] {
+        let mut upstream = ScriptedUpstream::bind().await;
+        let gateway = TestGateway::before(&upstream);
+        let mut client = gateway.connect().await;
+        let mut idle = Vec::new();
+        for request in [
+            Request::get("/1"),
+            Request::get("/2"),
+            Request::handshake("/3"),
+        ] {
+            client.request(&request).await;
+            let mut peer = upstream.accept().await;
+            let asked = peer.read_head().await;
+            assert!(request.bytes().starts_with(asked.start.as_bytes()));
+            peer.send(OK).await;
+            assert_eq!(client.read_answer().await.text(), "ok");
+            peer.send(unasked).await;
+            if then_ends {
+                peer.finish().await;
+            }
+            idle.push(peer); // it stays open
+        }
+    }
+}
+
+#[tokio::test]
+async fn handshake_on_a_dead_idle_connection_opens() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = TestGateway::before(&upstream);
+    let mut client = gateway.connect().await;
+    client.request(&Request::get("/")).await;
+    let mut peer = upstream.accept().await;
+    peer.read_head().await;
+    peer.send(OK).await;
+    client.read_answer().await;
+    drop(peer);
+    client.request(&Request::handshake("/")).await;
+    let mut peer = upstream.accept().await;
+    peer.accept_handshake().await;
+    assert_eq!(client.read_head().await.status(), 101);
+}
+
 #[tokio::test]
 async fn close_is_honoured() {
     let upstream = ScriptedUpstream::answering(

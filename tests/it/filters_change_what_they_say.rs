@@ -188,8 +188,9 @@ async fn handshake_cannot_be_filtered_apart() {
         { remove_request_header: [Sec-WebSocket-Key, Sec-WebSocket-Version] }]\n    \
         proxy: { service: up }\n";
     // Such a file may be refused as well; if it is not, the handshake stands.
-    let started = std::panic::catch_unwind(|| TestGateway::start(&upstream, yaml));
-    let Ok(gateway) = started else { return };
+    let Ok(gateway) = TestGateway::try_start(&upstream, yaml) else {
+        return;
+    };
     let mut client = gateway.connect().await;
     client.request(&Request::handshake("/")).await;
     let answer = client.read_head().await;
@@ -198,6 +199,45 @@ async fn handshake_cannot_be_filtered_apart() {
         answer.is_upgrade() && answer.has("Sec-WebSocket-Accept"),
         "{answer:?}"
     );
+}
+
+/// What a file may say works: it is refused, or the upstream sees it.
+#[tokio::test]
+async fn accepted_header_is_seen() {
+    for name in [
+        "X-Forwarded-Proto",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Real-IP",
+        "Forwarded",
+        "Origin",
+        "Host",
+        "TE",
+        "Content-Length",
+        "Connection",
+        "Sec-WebSocket-Protocol",
+        "Accept-Encoding",
+    ] {
+        let upstream = ScriptedUpstream::mirror().await;
+        let yaml = format!(
+            "services: {{ up: {{ endpoints: [http://UP] }} }}\n\
+             routes:\n  - name: r\n    match: {{ path: /** }}\n    \
+             filters: [{{ set_request_header: {{ {name}: theirs }} }}]\n    \
+             proxy: {{ service: up }}\n"
+        );
+        let Ok(gateway) = TestGateway::try_start(&upstream, &yaml) else {
+            continue;
+        };
+        let mut client = gateway.connect().await;
+        client.request(&Request::get("/")).await;
+        client.read_head().await;
+        let seen = upstream.only_head().await;
+        let values = seen.fields(name).join(", ");
+        assert!(
+            values.contains("theirs"),
+            "{name} is accepted and lost: {seen:?}"
+        );
+    }
 }
 
 #[tokio::test]

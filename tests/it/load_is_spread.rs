@@ -120,6 +120,27 @@ async fn least_sessions_honours_weights() {
     assert_eq!((sessions[&'0'].len(), sessions[&'1'].len()), (12, 4));
 }
 
+/// However a session ends, its endpoint is free again.
+#[tokio::test]
+async fn lost_sessions_are_not_counted_on() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::start(&upstream, &service("balance: least_sessions", &[1, 1]));
+    let mut sessions: HashMap<char, Vec<Wire>> = HashMap::new();
+    for _ in 0..8 {
+        let (endpoint, client) = open(&gateway, &upstream).await;
+        sessions.entry(endpoint).or_default().push(client);
+    }
+    for client in sessions.remove(&'0').unwrap() {
+        client.reset();
+    }
+    tidegate_tests::eventually("4 sessions are left", || gateway.sessions() == 4).await;
+    for _ in 0..4 {
+        let (endpoint, client) = open(&gateway, &upstream).await;
+        assert_eq!(endpoint, '0');
+        sessions.entry(endpoint).or_default().push(client);
+    }
+}
+
 /// A handshake that was refused is no session.
 #[tokio::test]
 async fn refused_handshakes_do_not_count() {

@@ -98,6 +98,38 @@ async fn when_one_hangs_up_on_the_request() {
     }
 }
 
+/// The endpoint that fails is also the one without sessions: a policy must not choose it again.
+#[tokio::test]
+async fn whatever_the_policy() {
+    let refusing = ScriptedUpstream::bind().await;
+    refusing.refuse().await;
+    let dropping = ScriptedUpstream::serve(|mut wire| async move {
+        wire.read_head().await;
+    })
+    .await;
+    for bad in [&refusing, &dropping] {
+        for balance in ["least_sessions", "random", "round_robin"] {
+            let good = ScriptedUpstream::mirror().await;
+            let yaml = format!(
+                "services: {{ up: {{ endpoints: [http://BAD, http://GOOD], balance: {balance} }} }}\n\
+                 routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up }} }}]\n"
+            );
+            let addresses = [("BAD", bad.address()), ("GOOD", good.address())];
+            let gateway = TestGateway::start_among(&addresses, &yaml);
+            let mut sessions = Vec::new();
+            for number in 0..20 {
+                let mut client = gateway.connect().await;
+                client.request(&Request::handshake("/")).await;
+                let answer = client.read_head().await;
+                assert_eq!(answer.status(), 101, "{balance}, handshake {number}");
+                sessions.push(client);
+                let plain = status(&gateway, &Request::get("/")).await;
+                assert_eq!(plain, 200, "{balance}, request {number}");
+            }
+        }
+    }
+}
+
 /// `security.md` section 3, promise 3.
 #[tokio::test]
 async fn but_never_for_a_post_that_may_have_been_seen() {

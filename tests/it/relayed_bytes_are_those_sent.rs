@@ -241,6 +241,87 @@ async fn deflated_bytes_pass_as_they_are() {
     }
 }
 
+/// A random conversation: messages in parts, control frames between them.
+fn conversation(random: &mut fastrand::Rng, is_client: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut say = |random: &mut fastrand::Rng, frame: Frame| {
+        let key = random.u32(..).to_be_bytes();
+        let mask = is_client.then_some(key);
+        bytes.extend_from_slice(&Frame { mask, ..frame }.bytes());
+    };
+    for _ in 0..200 {
+        let parts = random.usize(1..5);
+        for part in 0..parts {
+            let opcode = if part == 0 { BINARY } else { CONTINUATION };
+            let length = match random.u8(..10) {
+                0 => 0,
+                1 => random.usize(65_500..65_600),
+                2 => random.usize(..20_000),
+                _ => random.usize(..300),
+            };
+            let mut frame = Frame::new(opcode, vec![random.u8(..); length]);
+            frame.fin = part + 1 == parts;
+            say(random, frame);
+            if random.u8(..4) == 0 {
+                let opcode = if random.bool() { PING } else { PONG };
+                let payload = vec![b'c'; random.usize(..=125)];
+                say(random, Frame::new(opcode, payload));
+            }
+        }
+    }
+    bytes
+}
+
+/// Writes all of `bytes` in pieces of any size.
+async fn dribble(writes: &mut (impl tokio::io::AsyncWrite + Unpin), bytes: &[u8], seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut left = bytes;
+    while !left.is_empty() {
+        let most = if random.bool() { 20 } else { 70_000 };
+        let (now, later) = left.split_at(random.usize(1..=most).min(left.len()));
+        writes.write_all(now).await.unwrap();
+        left = later;
+        if random.u8(..8) == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_conversation_cut_anyhow() {
+    let (mut upstream, gateway) = {
+        let upstream = ScriptedUpstream::bind().await;
+        let yaml = format!(
+            "version: 1\nworkers: 2\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
+             services: {{ up: {{ endpoints: [http://{}] }} }}\n\
+             routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up }} }}]\n",
+            upstream.address()
+        );
+        (upstream, TestGateway::from_file(&yaml))
+    };
+    let mut conversations = tokio::task::JoinSet::new();
+    for seed in 0..16 {
+        let (client, peer) = gateway.open(&mut upstream).await;
+        conversations.spawn(async move {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let up = conversation(&mut random, true);
+            let down = conversation(&mut random, false);
+            let (mut client_reads, mut client_writes) = client.into_stream().into_split();
+            let (mut peer_reads, mut peer_writes) = peer.into_stream().into_split();
+            let (mut got_up, mut got_down) = (vec![0; up.len()], vec![0; down.len()]);
+            let (_, _, read_up, read_down) = tokio::join!(
+                dribble(&mut client_writes, &up, seed),
+                dribble(&mut peer_writes, &down, seed + 1),
+                peer_reads.read_exact(&mut got_up),
+                client_reads.read_exact(&mut got_down),
+            );
+            read_up.and(read_down).unwrap();
+            assert!(got_up == up && got_down == down, "garbled with seed {seed}");
+        });
+    }
+    tidegate_tests::within("all conversations", conversations.join_all()).await;
+}
+
 #[tokio::test]
 async fn sessions_do_not_mix() {
     let mut upstream = ScriptedUpstream::bind().await;

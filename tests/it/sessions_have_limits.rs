@@ -144,6 +144,29 @@ async fn frames_of_either_side_break_the_silence() {
     }
 }
 
+/// A frame that takes its time is no silence.
+#[tokio::test]
+async fn long_frame_under_way_is_no_silence() {
+    let (mut upstream, gateway) = limited("idle_timeout: 1s").await;
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    let up = Frame::new(BINARY, vec![7; 1000]).from_client().bytes();
+    client.send(&up[..500]).await;
+    peer.expect(&up[..500]).await;
+    let begun = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    for byte in &up[500..515] {
+        ticks.tick().await;
+        client.send([*byte]).await;
+        peer.expect([*byte]).await;
+    }
+    assert!(begun.elapsed() > Duration::from_millis(2500));
+    client.send(&up[515..]).await;
+    peer.expect(&up[515..]).await;
+    let down = Frame::text("still here").bytes();
+    peer.send(&down).await;
+    client.expect(&down).await;
+}
+
 #[tokio::test]
 async fn response_and_handshake_timeouts_end_with_the_101() {
     let mut upstream = ScriptedUpstream::bind().await;

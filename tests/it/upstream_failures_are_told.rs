@@ -149,6 +149,22 @@ async fn problem_is_json() {
     }
 }
 
+/// RFC 9110 section 6.6.1: who makes an answer and has a clock dates it.
+#[tokio::test]
+async fn problem_is_dated() {
+    let upstream = ScriptedUpstream::bind().await;
+    upstream.refuse().await;
+    let gateway = TestGateway::before(&upstream);
+    for request in [Request::get("/"), Request::get("/..")] {
+        let answer = gateway.ask(&request).await;
+        let date = answer
+            .head
+            .field("Date")
+            .unwrap_or_else(|| panic!("{:?}", answer.head));
+        assert!(date.ends_with(" GMT") && date.len() == 29, "{date}");
+    }
+}
+
 /// The upstream's own errors are its own.
 #[tokio::test]
 async fn upstreams_own_502_is_passed_on() {

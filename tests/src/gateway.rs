@@ -27,14 +27,12 @@ impl TestGateway {
 
     /// As [`Self::start`], with several names for addresses. A name must not be part of another.
     pub fn start_among(addresses: &[(&str, SocketAddr)], yaml: &str) -> Self {
-        let mut text = "version: 1\nworkers: 1\n\
-            listeners: [{ name: public, bind: 127.0.0.1:0 }]\n"
-            .to_owned();
-        text.push_str(yaml);
-        for (name, address) in addresses {
-            text = text.replace(name, &address.to_string());
-        }
-        Self::from_file(&text)
+        Self::from_file(&whole_file(addresses, yaml))
+    }
+
+    /// As [`Self::start`], or says why not.
+    pub fn try_start(upstream: &ScriptedUpstream, yaml: &str) -> Result<Self, String> {
+        Self::try_from_file(&whole_file(&[("UP", upstream.address())], yaml))
     }
 
     /// Starts a gateway from a whole file.
@@ -158,4 +156,15 @@ impl Drop for TestGateway {
             std::thread::spawn(|| gateway.stop());
         }
     }
+}
+
+fn whole_file(addresses: &[(&str, SocketAddr)], yaml: &str) -> String {
+    let mut text = "version: 1\nworkers: 1\n\
+        listeners: [{ name: public, bind: 127.0.0.1:0 }]\n"
+        .to_owned();
+    text.push_str(yaml);
+    for (name, address) in addresses {
+        text = text.replace(name, &address.to_string());
+    }
+    text
 }

@@ -18,6 +18,15 @@ pub fn open_on(port: u16) -> usize {
         .count()
 }
 
+/// How many connections to `port` are being made and are not answered (SYN-SENT).
+#[must_use]
+pub fn dialling(port: u16) -> usize {
+    table()
+        .iter()
+        .filter(|row| row.is_dialling && row.remote == port)
+        .count()
+}
+
 /// The ports on which the process `pid` listens.
 #[must_use]
 pub fn listening(pid: u32) -> Vec<u16> {
@@ -74,6 +83,7 @@ impl FullListener {
 struct Row {
     local: u16,
     remote: u16,
+    is_dialling: bool,
     is_listening: bool,
     is_waiting: bool,
     inode: String,
@@ -93,6 +103,7 @@ fn row(line: &str) -> Option<Row> {
     Some(Row {
         local: port(words.get(1)?)?,
         remote: port(words.get(2)?)?,
+        is_dialling: *words.get(3)? == "02",
         is_listening: *words.get(3)? == "0A",
         is_waiting: *words.get(3)? == "06",
         inode: (*words.get(9)?).to_owned(),

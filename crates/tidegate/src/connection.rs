@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::Method;
 
-use crate::body::Body;
 use crate::dispatch::{self, Outcome};
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Downstream, Exchange};
@@ -153,11 +152,7 @@ async fn reply(io: &DownstreamIo, mut answer: Answer, wire: &Wire, worker: &Work
         && io.request_is_over()
         // What follows a refused upgrade may be frames, which are no request.
         && !(wire.upgrade && io.has_bytes_ahead());
-    let body = if bodiless {
-        Body::empty()
-    } else {
-        std::mem::take(&mut answer.body)
-    };
+    let body = std::mem::take(&mut answer.body);
     let head = answer_head(&answer, (!bodiless).then_some(framing), keep, wire.version);
     match io.write(head, framing, body, WRITE_STALL).await {
         Ok(()) if keep && io.request_is_over() => After::Stay,

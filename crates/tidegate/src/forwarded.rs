@@ -61,16 +61,18 @@ pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
         !tells_of_client(name) || downstream.trusted && !name.contains('_')
     });
     let peer = downstream.peer.ip().to_canonical();
-    let (own_proto, default_port) = if downstream.secure {
-        ("https", 443)
-    } else {
-        ("http", 80)
-    };
+    let own_proto = if downstream.secure { "https" } else { "http" };
     let own_host = exchange.authority.as_ref().map(ToString::to_string);
     let proto = told.proto.as_deref().unwrap_or(own_proto);
     let host = told.host.as_deref().or(own_host.as_deref());
-    let port = exchange
-        .authority
+    // The port goes with the host and the scheme: whoever told those decides on it.
+    let named = host.and_then(|host| Authority::parse(host.as_bytes()).ok());
+    let default_port = if proto.eq_ignore_ascii_case("https") {
+        443
+    } else {
+        80
+    };
+    let port = named
         .as_ref()
         .and_then(Authority::port)
         .unwrap_or(default_port);
@@ -83,7 +85,7 @@ pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
         set_if_absent(headers, "X-Forwarded-Host", host);
     }
     set_if_absent(headers, "X-Forwarded-Port", &port.to_string());
-    set_if_absent(headers, "X-Real-IP", &exchange.client.to_string());
+    set(headers, "X-Real-IP", &exchange.client.to_string());
 
     let mut forwarded = String::new();
     if before {

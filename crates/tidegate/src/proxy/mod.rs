@@ -49,6 +49,11 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// Whether the request was sent once already.
+    const fn repeats(&self) -> bool {
+        matches!(self.last, Some(UpstreamError::Lost(_)))
+    }
+
     /// The next endpoint to try; the last failure when there is none.
     fn lease(&mut self) -> Result<Lease, UpstreamError> {
         let lease = self.service.lease(self.purpose, &mut self.tried);
