@@ -169,13 +169,13 @@ fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, Response
     let extensions = handshake::extensions(values("sec-websocket-extensions"))
         .map_err(|_malformed| ResponseError::Extensions)?;
     // Only permessage-deflate is ever offered, and one extension cannot be accepted twice.
-    let deflate = extensions
-        .first()
-        .is_some_and(handshake::Extension::is_deflate);
-    if extensions.len() > usize::from(deflate && !wish.extensions.is_empty()) {
-        return Err(ResponseError::Extensions);
+    match extensions[..] {
+        [] => Ok(Accepted { deflate: false }),
+        [one] if one.is_deflate() && handshake::deflate_answers(one.text, &wish.extensions) => {
+            Ok(Accepted { deflate: true })
+        }
+        _ => Err(ResponseError::Extensions),
     }
-    Ok(Accepted { deflate })
 }
 
 /// The upstream's own answer, with bounds on the size of its body and on the time that it takes. A
