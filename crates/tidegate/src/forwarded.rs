@@ -252,17 +252,6 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> Headers {
-        let mut headers = Headers::new();
-        for (name, value) in lines {
-            headers.append(
-                FieldName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
-        headers
-    }
-
     #[test]
     fn aliases_with_underscores_are_known() {
         for name in [
@@ -281,7 +270,12 @@ mod tests {
     fn the_client_is_the_right_most_untrusted_address() {
         let trusted = |address: IpAddr| address.to_string().starts_with("10.");
         let of = |peer: &str, name: &'static str, list: &'static str| {
-            client_address(peer.parse().unwrap(), &headers(&[(name, list)]), trusted).to_string()
+            client_address(
+                peer.parse().unwrap(),
+                &Headers::of(&[(name, list)]),
+                trusted,
+            )
+            .to_string()
         };
         assert_eq!(
             of("10.0.0.1", "X-Forwarded-For", "6.6.6.6, 7.7.7.7, 10.0.0.2"),
