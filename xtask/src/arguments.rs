@@ -4,10 +4,10 @@ use anyhow::{Context as _, bail};
 
 use crate::steps;
 
-pub(crate) const USAGE: &str = "\
+const USAGE: &str = "\
 cargo xtask test [OPTIONS] [-- TEST-ARGUMENTS]   every step in order
 cargo xtask fmt                                  format the code
-cargo xtask lint | doc | deny                    one step alone
+cargo xtask lint | doc | features | deny         one step alone
 cargo xtask services                             install what the tests need
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
@@ -17,7 +17,18 @@ Options:
   --only STEP,STEP    only these steps, in the order of the table
   --fuzz-seconds N    seconds for each fuzz target (default 60, with --full 600)
   --direct            Autobahn straight against the echo server, to check the harness itself
+
+Steps:
 ";
+
+/// What `help` prints; the steps are those of the table.
+pub(crate) fn usage() -> String {
+    let mut usage = USAGE.to_owned();
+    for (name, what) in steps::table() {
+        usage.push_str(&format!("  {name:<10} {what}\n"));
+    }
+    usage
+}
 
 /// Which of the things xtask can do is meant.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,11 +73,15 @@ impl Arguments {
         let mut options = Options::default();
         while let Some(word) = words.next() {
             match word.as_str() {
+                "--help" | "-h" => entry = Entry::Help,
                 "--full" => options.full = true,
                 "--direct" => options.direct = true,
                 "--only" => {
                     let list = words.next().context("--only: names of steps are missing")?;
-                    entry = Entry::Steps(steps_named(&list)?);
+                    let steps = Entry::Steps(steps_named(&list)?);
+                    if entry != Entry::Help {
+                        entry = steps;
+                    }
                 }
                 "--fuzz-seconds" => {
                     let number = words
@@ -122,6 +137,25 @@ mod tests {
         assert!(parse("test --ful").is_err());
         assert!(parse("tset").is_err());
         assert!(parse("fuzz --fuzz-seconds ten").is_err());
+    }
+
+    #[test]
+    fn help_is_given_to_whoever_asks_and_names_every_step() {
+        for line in [
+            "",
+            "--help",
+            "test --help",
+            "test --only fmt -h",
+            "fuzz --help",
+        ] {
+            assert_eq!(parse(line).unwrap().entry, Entry::Help, "{line}");
+        }
+        let filtered = parse("test -- --help").unwrap();
+        assert_ne!(filtered.entry, Entry::Help);
+        let usage = usage();
+        for name in steps::names() {
+            assert!(usage.contains(&format!("\n  {name} ")), "{name}");
+        }
     }
 
     #[test]

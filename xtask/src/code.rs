@@ -20,6 +20,7 @@ pub(crate) fn formatted(run: &Run) -> anyhow::Result<Done> {
 pub(crate) fn lint(run: &Run) -> anyhow::Result<Done> {
     shell::run(&mut run.cargo(&[
         "clippy",
+        "--locked",
         "--workspace",
         "--all-targets",
         "--all-features",
@@ -27,13 +28,30 @@ pub(crate) fn lint(run: &Run) -> anyhow::Result<Done> {
         "-D",
         "warnings",
     ]))?;
+    lint_fuzz(run)?;
     Ok(Done::Passed)
 }
 
+/// The fuzz targets are a workspace of their own, with a lock file that goes stale unseen.
+fn lint_fuzz(run: &Run) -> anyhow::Result<()> {
+    let mut command = run.cargo(&["clippy", "--locked", "--manifest-path", "fuzz/Cargo.toml"]);
+    command
+        .arg("--target-dir")
+        .arg(run.target.join("fuzz-lint"));
+    command.args(["--", "-D", "warnings"]);
+    command.env("RUSTFLAGS", "--cfg fuzzing");
+    // Nothing is linked here, so libFuzzer need not be built, which takes a C++ compiler.
+    command.env("CUSTOM_LIBFUZZER_PATH", "fuzz/libfuzzer.a");
+    shell::run(&mut command)
+}
+
 pub(crate) fn build(run: &Run) -> anyhow::Result<Done> {
-    shell::run(&mut run.cargo(&["build", "--package", "tidegate-server"]))?;
+    shell::run(&mut run.cargo(&["build", "--locked", "--package", "tidegate-server"]))?;
     Ok(Done::Passed)
 }
+
+/// Tests at one time: they wait for sockets more than they compute, so more than there are cores.
+const TEST_THREADS: &str = "8";
 
 /// Tests and doctests, with default features and, where there are others, with all of them.
 pub(crate) fn tests(run: &Run) -> anyhow::Result<Done> {
@@ -45,7 +63,10 @@ pub(crate) fn tests(run: &Run) -> anyhow::Result<Done> {
 }
 
 fn test(run: &Run, features: &[&str]) -> anyhow::Result<()> {
-    let mut command = run.cargo(&["test", "--workspace"]);
+    let mut command = run.cargo(&["test", "--locked", "--workspace"]);
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        command.env("RUST_TEST_THREADS", TEST_THREADS);
+    }
     command.args(features);
     command.args(&run.options.test_arguments);
     for (name, value) in services::environment(run) {
@@ -56,7 +77,7 @@ fn test(run: &Run, features: &[&str]) -> anyhow::Result<()> {
 
 /// Only the libraries: the binary bears the library's name, and its pages would overwrite them.
 pub(crate) fn doc(run: &Run) -> anyhow::Result<Done> {
-    let mut command = run.cargo(&["doc", "--workspace", "--lib", "--no-deps"]);
+    let mut command = run.cargo(&["doc", "--locked", "--workspace", "--lib", "--no-deps"]);
     shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Done::Passed)
 }
@@ -69,6 +90,7 @@ pub(crate) fn features(run: &Run) -> anyhow::Result<Done> {
     for (package, feature) in &features {
         shell::run(&mut run.cargo(&[
             "check",
+            "--locked",
             "--package",
             package,
             "--no-default-features",

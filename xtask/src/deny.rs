@@ -12,6 +12,7 @@ const CARGO_DENY: Tool = Tool {
 pub(crate) fn check(run: &Run) -> anyhow::Result<Done> {
     // A crate with fewer dependents than it may have is no fault: hence no word on unused wrappers.
     let check = [
+        "--locked",
         "check",
         "--allow",
         "unused-wrapper",
@@ -26,6 +27,8 @@ pub(crate) fn check(run: &Run) -> anyhow::Result<Done> {
         run.skip_even_in_ci("advisories", "their database cannot be fetched from here");
         return Ok(Done::Passed);
     }
-    shell::run(&mut CARGO_DENY.cargo(run, &["check", "--disable-fetch", "advisories"])?)?;
+    shell::run(
+        &mut CARGO_DENY.cargo(run, &["--locked", "check", "--disable-fetch", "advisories"])?,
+    )?;
     Ok(Done::Passed)
 }

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 fn try_main() -> anyhow::Result<bool> {
     let Arguments { entry, options } = Arguments::parse(std::env::args().skip(1))?;
     if entry == Entry::Help {
-        print!("{}", arguments::USAGE);
+        print!("{}", arguments::usage());
         return Ok(true);
     }
     let run = Run::new(options)?;

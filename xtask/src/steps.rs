@@ -53,6 +53,11 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     STEPS.iter().map(|step| step.name)
 }
 
+/// Every step's name and what it looks at, in order.
+pub(crate) fn table() -> impl Iterator<Item = (&'static str, &'static str)> {
+    STEPS.iter().map(|step| (step.name, step.what))
+}
+
 /// Performs the steps of these names and prints a table of them; says whether none failed.
 ///
 /// A step that fails does not keep the next ones from running: whoever reads the log wants to

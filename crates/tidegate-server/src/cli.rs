@@ -50,6 +50,9 @@ pub(crate) struct ConfigArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
+    /// How the log is written to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub(crate) log_format: LogFormat,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -64,7 +67,8 @@ pub(crate) struct CheckArgs {
 pub(crate) struct RoutesTestArgs {
     /// The method, such as GET
     pub(crate) method: Method,
-    /// The target: /path?query or http://host/path
+    /// The target: /path?query, http://host/path, or ws://host/path, which asks for a WebSocket:
+    /// the fields of the handshake that no -H names are added
     pub(crate) url: String,
     /// A header field; may be repeated
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
@@ -81,15 +85,15 @@ pub(crate) struct DevArgs {
     /// Print the demo's configuration and exit
     #[arg(long)]
     pub(crate) print_config: bool,
+    /// How the log is written to standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// How the log is written to standard output; json, and text for `dev`
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
     /// What is logged, as in RUST_LOG: a level, or `warn,tidegate=debug`
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
     pub(crate) log_level: String,
@@ -136,6 +140,17 @@ mod tests {
         let cli = Cli::try_parse_from(["tidegate", "--config", "a.yaml"]).unwrap();
         assert!(cli.command.is_none());
         assert_eq!(cli.run.config.config.unwrap().to_str(), Some("a.yaml"));
+    }
+
+    #[test]
+    fn each_command_has_its_own_format_of_the_log() {
+        let cli = Cli::try_parse_from(["tidegate", "--log-level", "debug"]).unwrap();
+        assert_eq!(cli.run.log_format, LogFormat::Json);
+        let cli = Cli::try_parse_from(["tidegate", "dev"]).unwrap();
+        let Some(Command::Dev(dev)) = cli.command else {
+            unreachable!("it is `dev`");
+        };
+        assert_eq!(dev.log_format, LogFormat::Text);
     }
 
     #[test]

@@ -14,11 +14,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{LogArgs, LogFormat};
 
-/// Starts the log; `default` is its format where the arguments name none.
-pub(crate) fn start(args: &LogArgs, default: LogFormat) -> anyhow::Result<()> {
+/// Starts the log.
+pub(crate) fn start(args: &LogArgs, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log_level)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter);
-    let started = match args.log_format.unwrap_or(default) {
+    let started = match format {
         LogFormat::Json => log.event_format(JsonLine).try_init(),
         LogFormat::Text => log.with_ansi(io::stdout().is_terminal()).try_init(),
     };

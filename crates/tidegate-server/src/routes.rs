@@ -44,7 +44,10 @@ impl Request {
         for (name, value) in lines {
             headers.append(name.clone(), value.clone());
         }
-        let (authority, target) = split_url(url)?;
+        let (scheme, authority, target) = split_url(url)?;
+        if matches!(scheme, Some("ws" | "wss")) {
+            add_handshake(&mut headers);
+        }
         let authority = authority
             .map(str::as_bytes)
             .or_else(|| headers.get("Host").map(HeaderValue::as_bytes))
@@ -100,12 +103,30 @@ impl Request {
     }
 }
 
-/// The host of an absolute URL, and the path with its query.
-fn split_url(url: &str) -> anyhow::Result<(Option<&str>, &str)> {
-    if url.starts_with('/') {
-        return Ok((None, url));
+/// Adds the fields by which a client asks for a WebSocket, those that are not there yet. The key
+/// is that of RFC 6455, for whoever matches on it.
+fn add_handshake(headers: &mut Headers) {
+    for (name, value) in [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ] {
+        if !headers.contains(name) {
+            headers.append(
+                FieldName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
     }
-    let Some(("http" | "https" | "ws" | "wss", rest)) = url.split_once("://") else {
+}
+
+/// The scheme and the host of an absolute URL, and the path with its query.
+fn split_url(url: &str) -> anyhow::Result<(Option<&str>, Option<&str>, &str)> {
+    if url.starts_with('/') {
+        return Ok((None, None, url));
+    }
+    let Some((scheme @ ("http" | "https" | "ws" | "wss"), rest)) = url.split_once("://") else {
         bail!("`{url}` is neither a path that begins with `/` nor a URL such as http://host/path");
     };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -114,7 +135,7 @@ fn split_url(url: &str) -> anyhow::Result<(Option<&str>, &str)> {
         true => target,
         false => "/",
     };
-    Ok((Some(host), target))
+    Ok((Some(scheme), Some(host), target))
 }
 
 fn refusal(error: &RouteError) -> String {
@@ -183,6 +204,15 @@ routes:
             said.starts_with("no route: ") && said.contains("426"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_url_for_websockets_asks_for_one() {
+        assert!(answer("GET", "ws://a/chat/1", &[]).starts_with("route: chat\n"));
+        assert!(answer("POST", "ws://a/chat/1", &[]).contains("405, Allow: GET"));
+        // Whoever writes a field of the handshake means it.
+        let plain = answer("GET", "ws://a/chat/1", &[("Upgrade", "h2c")]);
+        assert!(plain.contains("426"), "{plain}");
     }
 
     #[test]

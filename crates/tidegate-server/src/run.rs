@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use tidegate::config::Plan;
 use tokio::runtime::Builder;
 
-use crate::cli::{LogFormat, RunArgs};
+use crate::cli::RunArgs;
 use crate::signals::{Received, Signals};
 use crate::{config, log};
 use tidegate::Gateway;
@@ -18,7 +18,7 @@ use tidegate::Gateway;
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config)?;
     let plan = config.resolve()?;
-    log::start(&args.log, LogFormat::Json)?;
+    log::start(&args.log, args.log_format)?;
     tracing::info!(file = config.file(), "configuration read");
     for warning in config.warnings() {
         tracing::warn!("{warning}");

@@ -62,6 +62,8 @@ fn a_listener_that_cannot_bind_is_named_and_nothing_runs() {
         said.contains("`public`") && said.contains(&address),
         "{said}"
     );
+    let why = said.matches("Address already in use").count();
+    assert_eq!(why, 1, "why is said once: {said}");
     let (code, said) = ended(&mut tidegate(&["dev", "--bind", &address]));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&address) && said.contains("--bind"), "{said}");

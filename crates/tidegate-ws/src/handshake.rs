@@ -177,6 +177,74 @@ impl Extension<'_> {
     }
 }
 
+/// Whether `answer` accepts one of the permessage-deflate `offers` as RFC 7692 section 7.1 has it:
+/// known parameters alone, each once, window bits from 8 to 15 and no larger than was asked for, and
+/// a bound on the client's window only where the client said that it can have one.
+#[must_use]
+pub fn deflate_answers(answer: &str, offers: &[String]) -> bool {
+    offers
+        .iter()
+        .any(|offer| deflate_answers_one(answer, offer))
+}
+
+fn deflate_answers_one(answer: &str, offer: &str) -> bool {
+    let offered: Vec<_> = parameters(offer).collect();
+    let find = |name: &str| {
+        offered
+            .iter()
+            .find(|(offered, _)| offered.eq_ignore_ascii_case(name))
+    };
+    let bits = |value: Option<&str>| {
+        value
+            .and_then(|value| value.parse::<u8>().ok())
+            .filter(|bits| (8..=15).contains(bits))
+    };
+    let accepted: Vec<_> = parameters(answer).collect();
+    let fits = accepted.iter().enumerate().all(|(place, (name, value))| {
+        let twice = accepted[..place]
+            .iter()
+            .any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
+        !twice
+            && match name.to_ascii_lowercase().as_str() {
+                "server_no_context_takeover" | "client_no_context_takeover" => value.is_none(),
+                "client_max_window_bits" => {
+                    let asked = find(name);
+                    let most = asked.and_then(|(_, most)| bits(*most)).unwrap_or(15);
+                    asked.is_some() && bits(*value).is_some_and(|bits| bits <= most)
+                }
+                "server_max_window_bits" => {
+                    let most = find(name).and_then(|(_, most)| bits(*most)).unwrap_or(15);
+                    bits(*value).is_some_and(|bits| bits <= most)
+                }
+                _ => false,
+            }
+    });
+    // What the client demanded of the server cannot be left out (RFC 7692 sections 7.1.1.1, 7.1.2.1).
+    let has = |name: &str| {
+        accepted
+            .iter()
+            .any(|(accepted, _)| accepted.eq_ignore_ascii_case(name))
+    };
+    let demands = ["server_no_context_takeover", "server_max_window_bits"];
+    fits && demands
+        .iter()
+        .all(|demand| find(demand).is_none() || has(demand))
+}
+
+/// The parameters of one element, values without their quotes.
+fn parameters(element: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    element
+        .split(';')
+        .skip(1)
+        .map(|parameter| match parameter.split_once('=') {
+            Some((name, value)) => (
+                name.trim_ascii(),
+                Some(value.trim_ascii().trim_matches('"')),
+            ),
+            None => (parameter.trim_ascii(), None),
+        })
+}
+
 /// A value of `Sec-WebSocket-Extensions` that does not follow its grammar (RFC 6455 section 9.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MalformedExtensions;
@@ -312,6 +380,38 @@ mod tests {
             Err(ResponseError::Protocol)
         );
         assert_eq!(chosen_protocol(lines(&[]), &["a"]), Ok(None));
+    }
+
+    #[test]
+    fn a_deflate_answer_must_fit_an_offer() {
+        let fits = |answer: &str, offer: &str| deflate_answers(answer, &[offer.to_owned()]);
+        let plain = "permessage-deflate";
+        let bits = "permessage-deflate; client_max_window_bits; server_max_window_bits=12";
+        assert!(fits(plain, plain));
+        assert!(fits(
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            plain
+        ));
+        assert!(fits("permessage-deflate; server_max_window_bits=10", plain));
+        assert!(fits(
+            "permessage-deflate; server_max_window_bits=\"12\"; client_max_window_bits=9",
+            bits
+        ));
+        for (answer, offer) in [
+            ("permessage-deflate; client_max_window_bits=9", plain),
+            ("permessage-deflate; zz=1", plain),
+            ("permessage-deflate; server_max_window_bits=16", plain),
+            ("permessage-deflate; server_no_context_takeover=1", plain),
+            (
+                "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+                plain,
+            ),
+            ("permessage-deflate; server_max_window_bits=13", bits),
+            (plain, bits),
+            (plain, "permessage-deflate; server_no_context_takeover"),
+        ] {
+            assert!(!fits(answer, offer), "{answer} for {offer}");
+        }
     }
 
     #[test]

@@ -50,6 +50,11 @@ pub(crate) trait Stream: Send + Sync {
     /// cannot take more.
     fn poll_aside(&mut self, _cx: &mut Context<'_>) {}
 
+    /// Waits, behind the last part, for work that the body's end does not wait for.
+    fn poll_settle(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
     /// How many bytes are still to come, where that is known.
     fn length(&self) -> Option<u64>;
 }
@@ -101,6 +106,13 @@ impl Body {
     pub(crate) fn poll_aside(&mut self, cx: &mut Context<'_>) {
         if let Kind::Stream(stream) = &mut self.0 {
             stream.poll_aside(cx);
+        }
+    }
+
+    pub(crate) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Kind::Stream(stream) => stream.poll_settle(cx),
+            Kind::Empty | Kind::Full(_) => Poll::Ready(()),
         }
     }
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::Method;
 
-use crate::body::Body;
 use crate::dispatch::{self, Outcome};
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Downstream, Exchange};
-use crate::forwarded::client_address;
+use crate::forwarded;
 use crate::http1::Limits;
 use crate::http1::head::{Framing, RequestHead, Version};
 use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead, WRITE_STALL};
@@ -103,7 +102,7 @@ fn asks_for_websocket(head: &RequestHead) -> bool {
 }
 
 fn exchange(
-    head: RequestHead,
+    mut head: RequestHead,
     upgrade: bool,
     io: &DownstreamIo,
     downstream: &Arc<Downstream>,
@@ -112,9 +111,10 @@ fn exchange(
     // Before the path is judged, so that a refused request's body is passed over.
     let body = io.body(head.framing, head.expects_continue);
     let path = Path::normalise(&head.path)?;
-    let client = client_address(downstream.peer.ip(), &head.headers, |address| {
+    let client = forwarded::client_address(downstream.peer.ip(), &head.headers, |address| {
         worker.trusts(address)
     });
+    forwarded::distrust(&mut head.headers, downstream.trusted);
     Ok(Exchange {
         method: head.method,
         path,
@@ -153,11 +153,7 @@ async fn reply(io: &DownstreamIo, mut answer: Answer, wire: &Wire, worker: &Work
         && io.request_is_over()
         // What follows a refused upgrade may be frames, which are no request.
         && !(wire.upgrade && io.has_bytes_ahead());
-    let body = if bodiless {
-        Body::empty()
-    } else {
-        std::mem::take(&mut answer.body)
-    };
+    let body = std::mem::take(&mut answer.body);
     let head = answer_head(&answer, (!bodiless).then_some(framing), keep, wire.version);
     match io.write(head, framing, body, WRITE_STALL).await {
         Ok(()) if keep && io.request_is_over() => After::Stay,

@@ -61,6 +61,9 @@ pub enum UpstreamError {
     /// A 101 that nobody asked for.
     #[error("the upstream switched protocols unasked")]
     SwitchUnasked,
+    /// This process has no descriptor or memory left for a connection.
+    #[error("no descriptor or memory is left for a connection: {0}")]
+    Shortage(io::Error),
     /// The endpoint's name has no address.
     #[error("the name cannot be resolved: {0}")]
     Unresolvable(io::Error),
@@ -129,6 +132,7 @@ impl UpstreamError {
         match self {
             Self::AddressesExhausted => (StatusCode::SERVICE_UNAVAILABLE, "addresses_exhausted"),
             Self::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "no_endpoint"),
+            Self::Shortage(_) => (StatusCode::SERVICE_UNAVAILABLE, "descriptors_short"),
             Self::ConnectTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_connect_timeout"),
             Self::HandshakeTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_handshake_timeout"),
             Self::ResponseTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_response_timeout"),
@@ -148,7 +152,8 @@ impl GatewayError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Upstream(UpstreamError::AddressesExhausted) | Self::Draining => Fault::Gateway,
+            Self::Upstream(UpstreamError::AddressesExhausted | UpstreamError::Shortage(_))
+            | Self::Draining => Fault::Gateway,
             Self::Upstream(_) => Fault::Upstream,
             Self::Filter(error) if !error.blames_downstream() => Fault::Gateway,
             _ => Fault::Downstream,
@@ -233,6 +238,7 @@ impl GatewayError {
         let mut answer = Answer::new(status);
         let headers = &mut answer.headers;
         let mut add = |name, value| headers.append(FieldName::from_static(name), value);
+        add("Date", date());
         add(
             "Content-Type",
             HeaderValue::from_static("application/problem+json"),
@@ -270,6 +276,9 @@ impl GatewayError {
                 "the service ended the connection before it answered".into()
             }
             Self::Upstream(UpstreamError::Unresolvable(_)) => "the service has no address".into(),
+            Self::Upstream(UpstreamError::Shortage(_)) => {
+                "no descriptor is left for a connection".into()
+            }
             Self::Upstream(UpstreamError::AddressesExhausted) => {
                 "no local address is left to dial from".into()
             }
@@ -280,6 +289,18 @@ impl GatewayError {
             other => other.to_string(),
         }
     }
+}
+
+/// Now, as `Date` has it (RFC 9110 section 6.6.1).
+fn date() -> HeaderValue {
+    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+    // Letters, digits and punctuation.
+    HeaderValue::from_str(&now).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Whether the system is out of descriptors or memory: EMFILE, ENFILE, ENOBUFS, ENOMEM.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
 }
 
 fn filter_status(error: &FilterError) -> (StatusCode, &'static str) {

@@ -44,33 +44,34 @@ pub(crate) fn client_address(
     client
 }
 
-/// Tells the upstream who the client is.
-pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
-    let downstream = &exchange.downstream;
-    let told = if downstream.trusted {
-        told(headers)
-    } else {
-        Told::default()
-    };
-    let before = headers
-        .get("forwarded")
-        .filter(|_| downstream.trusted)
-        .is_some();
+/// Removes what a peer may not say: all of it from one that is not trusted, from a trusted one the
+/// names with underscores. Before any filter runs, so that what a filter sets stays.
+pub(crate) fn distrust(headers: &mut Headers, trusted: bool) {
     headers.retain(|field| {
         let name = field.name.as_str();
-        !tells_of_client(name) || downstream.trusted && !name.contains('_')
+        // The address that we find ourselves is the one that counts.
+        !tells_of_client(name) || trusted && !name.contains('_') && !field.name.is("x-real-ip")
     });
+}
+
+/// Tells the upstream who the client is, adding to what trusted proxies and filters say.
+pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
+    let downstream = &exchange.downstream;
+    let told = told(headers);
+    let before = headers.contains("forwarded");
     let peer = downstream.peer.ip().to_canonical();
-    let (own_proto, default_port) = if downstream.secure {
-        ("https", 443)
-    } else {
-        ("http", 80)
-    };
+    let own_proto = if downstream.secure { "https" } else { "http" };
     let own_host = exchange.authority.as_ref().map(ToString::to_string);
     let proto = told.proto.as_deref().unwrap_or(own_proto);
     let host = told.host.as_deref().or(own_host.as_deref());
-    let port = exchange
-        .authority
+    // The port goes with the host and the scheme: whoever told those decides on it.
+    let named = host.and_then(|host| Authority::parse(host.as_bytes()).ok());
+    let default_port = if proto.eq_ignore_ascii_case("https") {
+        443
+    } else {
+        80
+    };
+    let port = named
         .as_ref()
         .and_then(Authority::port)
         .unwrap_or(default_port);
@@ -251,17 +252,6 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> Headers {
-        let mut headers = Headers::new();
-        for (name, value) in lines {
-            headers.append(
-                FieldName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
-        headers
-    }
-
     #[test]
     fn aliases_with_underscores_are_known() {
         for name in [
@@ -280,7 +270,12 @@ mod tests {
     fn the_client_is_the_right_most_untrusted_address() {
         let trusted = |address: IpAddr| address.to_string().starts_with("10.");
         let of = |peer: &str, name: &'static str, list: &'static str| {
-            client_address(peer.parse().unwrap(), &headers(&[(name, list)]), trusted).to_string()
+            client_address(
+                peer.parse().unwrap(),
+                &Headers::of(&[(name, list)]),
+                trusted,
+            )
+            .to_string()
         };
         assert_eq!(
             of("10.0.0.1", "X-Forwarded-For", "6.6.6.6, 7.7.7.7, 10.0.0.2"),

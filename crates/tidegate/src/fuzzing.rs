@@ -1,6 +1,5 @@
 //! What the fuzz targets call: doors into rooms that are closed otherwise. Built by cargo-fuzz alone.
 #![expect(
-    missing_docs,
     clippy::unwrap_used,
     clippy::missing_panics_doc,
     reason = "a panic is the finding"

@@ -115,6 +115,19 @@ impl Headers {
         }
     }
 
+    /// These lines, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(lines: &[(&'static str, &'static str)]) -> Self {
+        let mut headers = Self::new();
+        for (name, value) in lines {
+            headers.append(
+                FieldName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        headers
+    }
+
     /// How many field lines there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -211,27 +224,16 @@ impl Headers {
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> Headers {
-        let mut headers = Headers::new();
-        for (name, value) in lines {
-            headers.append(
-                FieldName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
-        headers
-    }
-
     #[test]
     fn names_compare_without_case_and_keep_theirs() {
-        let headers = headers(&[("X-Trace-ID", "1")]);
+        let headers = Headers::of(&[("X-Trace-ID", "1")]);
         assert_eq!(headers.get("x-trace-id").unwrap(), "1");
         assert_eq!(headers.iter().next().unwrap().name.as_str(), "X-Trace-ID");
     }
 
     #[test]
     fn set_replaces_every_line_at_the_place_of_the_first() {
-        let mut headers = headers(&[("A", "1"), ("B", "2"), ("a", "3"), ("C", "4")]);
+        let mut headers = Headers::of(&[("A", "1"), ("B", "2"), ("a", "3"), ("C", "4")]);
         headers.set(FieldName::from_static("a"), HeaderValue::from_static("9"));
         let lines: Vec<_> = headers
             .iter()
@@ -242,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_list_runs_over_all_lines_and_skips_empty_elements() {
-        let headers = headers(&[
+        let headers = Headers::of(&[
             ("Connection", "keep-alive, ,Upgrade"),
             ("connection", " x "),
         ]);

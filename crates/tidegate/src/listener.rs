@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::plan::ListenerPlan;
+use crate::error::is_shortage;
 use crate::worker::{Present, Worker};
 
 /// Connections that the kernel completes before they are accepted.
@@ -163,9 +164,4 @@ impl Acceptor {
 enum Left {
     None,
     Some,
-}
-
-/// Whether the system is out of descriptors or memory: EMFILE, ENFILE, ENOBUFS, ENOMEM.
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
 }

@@ -2,12 +2,12 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// After so long without life the kernel asks whether the peer is still there.
@@ -40,10 +40,26 @@ impl Transport {
         self.0.local_addr()
     }
 
+    /// Whether the peer has ended its side, or the stream has failed, as far as the kernel has told;
+    /// nothing is read.
+    pub(crate) fn has_ended(&self) -> bool {
+        let ready = pin!(self.0.ready(Interest::READABLE));
+        match ready.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(ready)) => ready.is_read_closed() || ready.is_error(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        }
+    }
+
     /// Makes the end of this stream a reset, so that the peer cannot take what it got for the whole.
     pub(crate) fn abort(self) {
+        self.set_abort_on_drop(true);
+    }
+
+    /// Whether dropping this stream resets it.
+    pub(crate) fn set_abort_on_drop(&self, abort: bool) {
         // A socket that refuses the option is gone already.
-        let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(&self.0).set_linger(abort.then_some(Duration::ZERO));
     }
 }
 

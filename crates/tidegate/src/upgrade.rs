@@ -20,7 +20,6 @@ use crate::http1::server::{DownstreamIo, WRITE_STALL};
 use crate::http1::write;
 use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
-use crate::session;
 use crate::task;
 use crate::transport::Transport;
 use crate::upstream::Lease;
@@ -127,10 +126,15 @@ pub(crate) async fn settle(acceptance: Acceptance, io: DownstreamIo, worker: &Ar
 
 /// Runs a session to its end, in a task of its own, so that what the request held is given back.
 async fn run_session(relay: Relay) {
-    let (cause, initiator): (session::Cause, session::Initiator) = relay.await;
+    let (ending, [up, down]) = relay.await;
+    let (cause, initiator) = (ending.cause.label(), ending.initiator.label());
     tracing::debug!(
-        cause = cause.label(),
-        initiator = initiator.label(),
+        cause,
+        initiator,
+        msgs_in = up.messages,
+        msgs_out = down.messages,
+        bytes_in = up.bytes,
+        bytes_out = down.bytes,
         "session ended"
     );
 }

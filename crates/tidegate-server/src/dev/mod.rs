@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tidegate::config::{Config, Environment, Plan};
 
-use crate::cli::{DevArgs, LogFormat};
+use crate::cli::DevArgs;
 use crate::run::serve;
 use crate::{log, out};
 
@@ -20,7 +20,7 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
         out::line(CONFIG.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    log::start(&args.log, LogFormat::Text)?;
+    log::start(&args.log, args.log_format)?;
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .context("the built-in upstream cannot bind a port on 127.0.0.1")?;
     upstream.set_nonblocking(true)?;

@@ -6,6 +6,7 @@ use std::fmt::Display;
 
 use super::error::{Fault, Problems};
 use super::schema::{Filter, HeaderTest, Line, Match, Side};
+use super::url;
 use super::yaml::{Located, Quoted};
 use crate::headers::FieldName;
 use crate::pipeline::{
@@ -20,9 +21,7 @@ use crate::router::{
 /// The matcher of a route; `None` where a pattern of it is wrong.
 pub(super) fn matcher(written: &Match, problems: &mut Problems) -> Option<Matcher> {
     let paths = parse_each(&written.paths, problems, path_pattern);
-    let hosts = parse_each(&written.hosts, problems, |text| {
-        HostPattern::parse(text).map_err(|error| fault(text, "host pattern", error))
-    });
+    let hosts = parse_each(&written.hosts, problems, host_pattern);
     let headers = written.headers.iter();
     let headers: Vec<_> = headers
         .map(|(name, test)| header_rule(name, test, problems))
@@ -172,6 +171,18 @@ fn header_fault(shown: &str, error: &HeaderPlanError) -> Fault {
         HeaderPlanError::Protected(_) => Fault::new(error.to_string()),
         HeaderPlanError::Template(_) => fault(shown, "template", error),
     }
+}
+
+fn host_pattern(text: &str) -> Result<HostPattern, Fault> {
+    let pattern = HostPattern::parse(text).map_err(|error| fault(text, "host pattern", error))?;
+    let host = text.strip_prefix("*.").unwrap_or(text);
+    // The colons of an IPv6 address cut it short, but leave no empty part.
+    let host = host.split(':').next().unwrap_or_default();
+    if url::has_empty_label(host) {
+        let error = "a part of its name between dots is empty";
+        return Err(fault(text, "host pattern", error));
+    }
+    Ok(pattern)
 }
 
 fn path_pattern(text: &str) -> Result<PathPattern, Fault> {

@@ -12,7 +12,7 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const POOL_MAX_IDLE: usize = 32;
 /// How long an idle connection to an upstream is kept.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a WebSocket session may pass without a frame.
+/// How long nothing may pass in a WebSocket session.
 pub const WEBSOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// An endpoint's share against its siblings'.
 pub const ENDPOINT_WEIGHT: u32 = 1;

@@ -11,6 +11,8 @@ pub mod plan;
 
 mod compile;
 mod error;
+#[cfg(test)]
+mod examples;
 mod link;
 mod load;
 mod overrides;

@@ -141,7 +141,7 @@ pub enum OriginPolicy {
 /// What holds for WebSockets on a route.
 #[derive(Debug, Clone)]
 pub struct WebSocketPlan {
-    /// A session without a frame in either direction for so long is ended; 1 h.
+    /// A session in which nothing passes, either way, for so long is ended; 1 h.
     pub idle_timeout: Duration,
     /// The largest message (all its frames' payloads together) in either direction, in bytes, on
     /// the declared length; `None` (the default): no limit.

@@ -50,6 +50,9 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointUrl, Fault> {
     let authority = Authority::parse(authority.as_bytes())
         .and_then(|written| with_port(&written))
         .map_err(|error| fault(&format!("{} is {error}", Quoted(authority))))?;
+    if has_empty_label(authority.host()) {
+        return Err(fault("a part of its name between dots is empty"));
+    }
     if authority.port() == Some(0) {
         return Err(fault("port 0 cannot be connected to"));
     }
@@ -78,9 +81,16 @@ fn with_port(authority: &Authority) -> Result<Authority, crate::authority::Inval
     Authority::parse(format!("{}:{port}", authority.host()).as_bytes())
 }
 
+/// Whether a name has nothing between two of its dots, or before its first. The dot at the end
+/// that makes a name absolute is none of these.
+pub(super) fn has_empty_label(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.split('.').any(str::is_empty)
+}
+
 /// Parses `host[:port]`, the value of `Host`.
 pub(super) fn host(text: &str) -> Result<Authority, Fault> {
-    Authority::parse(text.as_bytes()).map_err(|error| {
+    let authority = Authority::parse(text.as_bytes()).map_err(|error| {
         let fault = Fault::new(format!("{} is {error}", Quoted(text)));
         match text.split_once("://") {
             Some((_, rest)) => fault.suggest(format!(
@@ -89,7 +99,12 @@ pub(super) fn host(text: &str) -> Result<Authority, Fault> {
             )),
             None => fault.suggest("write `keep`, `rewrite`, or `app.example:80`"),
         }
-    })
+    })?;
+    if has_empty_label(authority.host()) {
+        let fault = Fault::new(format!("{} is not a host", Quoted(text)));
+        return Err(fault.suggest("a part of its name between dots is empty"));
+    }
+    Ok(authority)
 }
 
 /// Parses an origin as browsers send it: `scheme://host[:port]`, or `null`.
@@ -140,6 +155,8 @@ mod tests {
             ("http://", "not a host"),
             ("http://h:99999", "not a host"),
             ("http://h:0", "port 0"),
+            ("http://a..b", "between dots is empty"),
+            ("http://.a:80", "between dots is empty"),
             ("http://h/a//b", "empty segment"),
             ("http://h//", "empty segment"),
             ("http://h/../b", "a dot segment"),
@@ -168,5 +185,7 @@ mod tests {
         assert!(said.contains("`https://a.example`"));
         let said = host("http://a.example/x").unwrap_err().suggestion.unwrap();
         assert!(said.contains("`a.example`"));
+        assert!(host("a..b").is_err() && host(".a:80").is_err());
+        assert!(host("a.example.").is_ok() && host("[::1]:80").is_ok());
     }
 }

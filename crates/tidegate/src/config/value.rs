@@ -23,6 +23,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
             .suggest("write whole numbers with the units h, m, s, ms, such as `10s` or `1m30s`")
     };
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if text.bytes().all(|byte| byte == b'0') {
+            return Err(no_time(text));
+        }
         let fault = Fault::new(format!("the duration {} has no unit", Quoted(text)));
         return Err(fault.suggest(format!("write a unit, such as `{}s`", shortened(text))));
     }
@@ -56,11 +59,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
             .ok_or_else(too_long)?;
     }
     match Duration::from_millis(total) {
-        Duration::ZERO => Err(Fault::new(format!("{} is no time at all", Quoted(text)))
-            .suggest("a duration is longer than zero; to have the default, leave the key out")),
+        Duration::ZERO => Err(no_time(text)),
         duration if duration > LONGEST => Err(too_long()),
         duration => Ok(duration),
     }
+}
+
+fn no_time(text: &str) -> Fault {
+    Fault::new(format!("{} is no time at all", Quoted(text)))
+        .suggest("a duration is longer than zero; to have the default, leave the key out")
 }
 
 /// Parses `64KiB`, `1MB`, `512B`, `512`: a whole number of bytes. Never zero.
@@ -260,6 +267,7 @@ mod tests {
             ("1d", "is not a duration"),
             ("none", "is not a duration"),
             ("0s", "no time at all"),
+            ("0", "no time at all"),
             ("8761h", "longer than 8760h"),
             ("99999999999999999999h", "longer than 8760h"),
             ("9999999999999999999m", "longer than 8760h"),

@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Method;
+use tokio::time::{Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::body::{self, BodyDecoder, BodyFailure};
@@ -17,6 +19,8 @@ use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
 use crate::transport::Transport;
 
+/// How long an upload may stand still once its answer is over.
+const UPLOAD_STALL: Duration = Duration::from_secs(30);
 /// Heads of 1xx answers that are passed over before the final one.
 const MAX_INTERIM: usize = 16;
 
@@ -221,8 +225,9 @@ impl Call {
             body,
             reusable,
             done: Some(Box::new(done)),
+            stalled: None,
         };
-        if stream.body.is_done() {
+        if stream.body.is_done() && !stream.is_uploading() {
             stream.finish();
             return Body::empty();
         }
@@ -238,9 +243,17 @@ struct ResponseBody {
     body: BodyDecoder,
     reusable: bool,
     done: Option<Done>,
+    /// Runs while the upload behind the answer makes no progress.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl ResponseBody {
+    /// Whether the upstream still takes the request, though its answer may be over.
+    fn is_uploading(&self) -> bool {
+        let unsent = |call: &Call| !call.broken && !call.awaits_continue && !call.is_sent();
+        self.reusable && self.call.as_ref().is_some_and(unsent)
+    }
+
     /// The answer is over: gives the connection back unless something is still open on it.
     fn finish(&mut self) {
         let reusable = self.reusable && self.body.is_done();
@@ -286,11 +299,10 @@ impl Stream for ResponseBody {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
         self.poll_aside(cx);
         if self.body.is_done() {
-            self.finish();
             return Poll::Ready(None);
         }
         let decoded = ready!(self.poll_decoded(cx));
-        if self.body.is_done() && decoded.is_ok() && self.call.as_ref().is_none_or(Call::is_sent) {
+        if self.body.is_done() && decoded.is_ok() && !self.is_uploading() {
             self.finish();
         }
         Poll::Ready(body::part(decoded))
@@ -303,6 +315,22 @@ impl Stream for ResponseBody {
             // The client broke off its request; that shows where its answer is written.
             call.broken = true;
         }
+    }
+
+    /// An answer that is over does not end an upload that the upstream still reads.
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_aside(cx);
+        if self.is_uploading() {
+            if self.call.as_mut().is_some_and(Call::progressed) {
+                self.stalled = None;
+            }
+            let timer = self
+                .stalled
+                .get_or_insert_with(|| Box::pin(sleep(UPLOAD_STALL)));
+            ready!(timer.as_mut().poll(cx));
+        }
+        self.finish();
+        Poll::Ready(())
     }
 
     fn length(&self) -> Option<u64> {

@@ -188,6 +188,10 @@ pub(crate) fn parse_request(bytes: BytesMut, limits: &Limits) -> Result<RequestH
         .method
         .and_then(|name| Method::from_bytes(name.as_bytes()).ok());
     let method = method.ok_or(HeadError::Malformed("method"))?;
+    // A gateway opens no tunnels; behind a 2xx to a CONNECT there would be no framing to follow.
+    if method == Method::CONNECT {
+        return Err(HeadError::Target);
+    }
     let target = parsed.path.unwrap_or_default();
     if target.len() > limits.target {
         return Err(HeadError::TargetTooLong);

@@ -25,10 +25,12 @@ pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
 const MAX_AHEAD: usize = 64 * 1024;
 /// Empty lines in front of a request that are skipped (RFC 9112 section 2.2).
 const MAX_EMPTY_LINES: usize = 4;
-/// How long, and up to how many bytes, a closing connection is still read so that the answer is
-/// not lost to a reset.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1024 * 1024;
+/// How long a closing connection is still read, so that an answer is not lost to a reset by a client
+/// that sends first and reads then: in all, and without a byte of it.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+/// How often a client that is not being read is looked after.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A downstream connection. Clones share it: the body of a request reads from it while the answer
 /// is written to it.
@@ -55,6 +57,16 @@ pub(crate) enum NoHead {
     Slow,
     /// What came is refused.
     Refused(HeadError),
+}
+
+/// How a client is watched while its answer is made.
+enum Watched {
+    /// It is gone.
+    Gone,
+    /// A read will tell.
+    ByReading,
+    /// It may not be read now.
+    NotAtAll,
 }
 
 /// Why an answer did not get out whole.
@@ -118,9 +130,28 @@ impl DownstreamIo {
         Body::stream(RequestBody(self.clone()))
     }
 
-    /// Waits until the client is gone. What it sends ahead meanwhile is kept, up to a bound.
+    /// Waits until the client is gone: its stream has failed, or it has ended its side of it, which a
+    /// client that still wants its answer does not do. What it sends ahead is kept, up to a bound;
+    /// where it is not read (behind the bound, and while a body is under way) its socket is looked
+    /// at now and then.
     pub(crate) async fn gone(&self) {
-        poll_fn(|cx| self.lock().poll_gone(cx)).await;
+        let mut look = None;
+        poll_fn(|cx| {
+            loop {
+                match self.lock().poll_gone(cx) {
+                    Watched::Gone => return Poll::Ready(()),
+                    Watched::ByReading => return Poll::Pending,
+                    Watched::NotAtAll => {}
+                }
+                let timer = look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+                ready!(timer.as_mut().poll(cx));
+                look = None;
+                if self.lock().transport.has_ended() {
+                    return Poll::Ready(());
+                }
+            }
+        })
+        .await;
     }
 
     /// Whether bytes behind the request are at hand.
@@ -148,7 +179,16 @@ impl DownstreamIo {
     ) -> Result<(), AnswerFailure> {
         let mut writer = MessageWriter::new(head, framing);
         let mut stalled = None;
-        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stalled, stall, cx)).await
+        let ends_by_closing = framing == Framing::UntilClose;
+        if ends_by_closing {
+            // Whatever drops the connection meanwhile must not look like the end of the body.
+            self.lock().transport.set_abort_on_drop(true);
+        }
+        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stalled, stall, cx)).await?;
+        if ends_by_closing {
+            self.lock().transport.set_abort_on_drop(false);
+        }
+        Ok(())
     }
 
     fn poll_write(
@@ -172,7 +212,7 @@ impl DownstreamIo {
             match (wrote, filled) {
                 (Poll::Ready(Err(_gone)), _) => return Poll::Ready(Err(AnswerFailure::Client)),
                 (_, Err(error)) => return Poll::Ready(Err(AnswerFailure::Body(error))),
-                (Poll::Ready(Ok(())), Ok(Filled::Done)) => return Poll::Ready(Ok(())),
+                (Poll::Ready(Ok(())), Ok(Filled::Done)) => return body.poll_settle(cx).map(Ok),
                 (Poll::Ready(Ok(())), Ok(Filled::Enough)) => {}
                 (Poll::Ready(Ok(())), Ok(Filled::Waiting)) => return Poll::Pending,
                 (Poll::Pending, Ok(_)) => {
@@ -188,21 +228,20 @@ impl DownstreamIo {
     /// Ends the connection so that the last answer still arrives: sends FIN, then reads on for a
     /// moment (RFC 9112 section 9.6).
     pub(crate) async fn close(self) {
-        let mut left = LINGER_BYTES;
-        let closing = poll_fn(|cx| {
-            let mut inner = self.lock();
-            if ready!(Pin::new(&mut inner.transport).poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
+        let closing = async {
+            let finished = poll_fn(|cx| Pin::new(&mut self.lock().transport).poll_shutdown(cx));
+            if finished.await.is_err() {
+                return;
             }
-            while left > 0 {
-                inner.input.clear();
-                match ready!(inner.poll_input(cx)) {
-                    Ok(read) if read > 0 => left = left.saturating_sub(read),
-                    _ => break,
-                }
-            }
-            Poll::Ready(())
-        });
+            let read = || {
+                poll_fn(|cx| {
+                    let mut inner = self.lock();
+                    inner.input.clear();
+                    inner.poll_input(cx)
+                })
+            };
+            while matches!(timeout(LINGER_SILENCE, read()).await, Ok(Ok(read)) if read > 0) {}
+        };
         // A client that keeps sending is cut off.
         let _ = timeout(LINGER, closing).await;
     }
@@ -277,15 +316,16 @@ impl Inner {
         }
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // While the body is under way whoever reads it sees the end.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Watched {
+        // While the body is under way only whoever pulls it may read.
         while self.body.is_done() && self.input.len() < MAX_AHEAD {
-            match ready!(self.poll_input(cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
+            match self.poll_input(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Watched::Gone,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Watched::ByReading,
             }
         }
-        Poll::Pending
+        Watched::NotAtAll
     }
 
     fn poll_flush(

@@ -1,4 +1,4 @@
-//! The filters that a configuration can name.
+//! The filters that a route can have: those that a configuration can name, and an embedder's own.
 
 use std::sync::Arc;
 
@@ -10,13 +10,15 @@ use super::{
 };
 use crate::router::Matcher;
 
-/// A filter as a configuration names it, with its arguments checked.
+/// A filter with its arguments checked.
 #[derive(Debug, Clone)]
 pub enum FilterPlan {
     /// Adds a line to the request's headers, besides those of the same name.
     AddRequestHeader(HeaderLine),
     /// Adds a line to the response's headers, besides those of the same name.
     AddResponseHeader(HeaderLine),
+    /// A filter of an embedder; no configuration names it.
+    Custom(Arc<dyn Filter>),
     /// Puts a path before the request's.
     PrefixPath(PrefixPath),
     /// Removes all lines of a name from the request's headers.
@@ -41,6 +43,7 @@ impl FilterPlan {
         match self.clone() {
             Self::AddRequestHeader(line) => Arc::new(RequestHeader(Add(line))),
             Self::AddResponseHeader(line) => Arc::new(ResponseHeader(Add(line))),
+            Self::Custom(filter) => filter,
             Self::PrefixPath(filter) => Arc::new(filter),
             Self::RemoveRequestHeader(name) => Arc::new(RequestHeader(Remove(name))),
             Self::RemoveResponseHeader(name) => Arc::new(ResponseHeader(Remove(name))),
@@ -68,7 +71,8 @@ impl FilterPlan {
             | Self::SetRequestHeader(line)
             | Self::SetResponseHeader(line) => line.template(),
             Self::PrefixPath(filter) => filter.template(),
-            Self::RemoveRequestHeader(_)
+            Self::Custom(_)
+            | Self::RemoveRequestHeader(_)
             | Self::RemoveResponseHeader(_)
             | Self::RewritePath(_)
             | Self::StripPrefix(_) => None,

@@ -160,20 +160,9 @@ fn set_origin(headers: &mut Headers, policy: &OriginPolicy, endpoint: &EndpointP
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> Headers {
-        let mut headers = Headers::new();
-        for (name, value) in lines {
-            headers.append(
-                FieldName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
-        headers
-    }
-
     #[test]
     fn what_connection_names_goes_unless_it_protects() {
-        let mut headers = headers(&[
+        let mut headers = Headers::of(&[
             (
                 "Connection",
                 "keep-alive, X-Secret, Cookie, X-Forwarded-For, sec-websocket-key, Host",

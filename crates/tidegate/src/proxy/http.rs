@@ -1,13 +1,13 @@
 //! A call over HTTP: lease, connect, send, and hand the answer back while it is still coming.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, sleep};
 
 use super::{Attempts, Proxy, answer, failure, headers, request_head};
 use crate::error::{GatewayError, UpstreamError};
@@ -19,6 +19,8 @@ use crate::http1::write;
 use crate::upstream::{Lease, Purpose, dial};
 use crate::worker::Worker;
 
+/// How long a client may send nothing of a body that it has announced.
+const BODY_STALL: Duration = Duration::from_secs(30);
 /// How long an upstream may keep silent about a 100 before the body is sent all the same.
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -35,20 +37,27 @@ pub(crate) async fn call(
     loop {
         let lease = attempts.lease()?;
         let endpoint = lease.endpoint();
-        match attempt(proxy, worker, exchange, lease).await {
+        match attempt(proxy, worker, exchange, lease, attempts.repeats()).await {
             Ok(answer) => return Ok(answer),
             Err(error) => attempts.failed(&endpoint, error)?,
         }
     }
 }
 
+/// One attempt; `fresh` asks for a new connection, because an idle one may be as dead as the last.
 async fn attempt(
     proxy: &Proxy,
     worker: &Arc<Worker>,
     exchange: &mut Exchange,
     lease: Lease,
+    fresh: bool,
 ) -> Result<Answer, GatewayError> {
-    let io = match worker.pool.take(&lease.endpoint()).await {
+    let idle = if fresh {
+        None
+    } else {
+        worker.pool.take(&lease.endpoint()).await
+    };
+    let io = match idle {
         Some(io) => io,
         None => UpstreamIo::new(dial::dial(&proxy.service, &lease.endpoint()).await?),
     };
@@ -89,22 +98,24 @@ fn head_for(proxy: &Proxy, exchange: &Exchange, lease: &Lease) -> (BytesMut, Fra
     (head, framing)
 }
 
-/// Waits for the answer's head. The response timeout begins anew with every byte of the request
-/// that the upstream takes.
+/// Waits for the answer's head. The response timeout begins anew with every byte of the request that
+/// the upstream takes, and does not run while it is the client that keeps us waiting.
 async fn answer_head(call: &mut Call, patience: Duration) -> Result<ResponseHead, GatewayError> {
-    let mut silence: Pin<Box<Sleep>> = Box::pin(sleep(patience));
+    let mut silence = pin!(sleep(patience));
+    let mut stall = pin!(sleep(BODY_STALL));
     let mut interim = call
         .awaits_continue()
         .then(|| Box::pin(sleep(CONTINUE_PATIENCE.min(patience))));
-    let waited = poll_fn(|cx: &mut Context<'_>| {
+    let limits = Limits::default();
+    poll_fn(|cx| {
         loop {
-            if let Poll::Ready(head) = call.poll_answer(&Limits::default(), cx) {
+            if let Poll::Ready(head) = call.poll_answer(&limits, cx) {
                 return Poll::Ready(head.map_err(failure));
             }
+            let now = Instant::now();
             if call.progressed() {
-                silence
-                    .as_mut()
-                    .reset(tokio::time::Instant::now() + patience);
+                silence.as_mut().reset(now + patience);
+                stall.as_mut().reset(now + BODY_STALL);
             }
             if interim
                 .as_mut()
@@ -114,12 +125,18 @@ async fn answer_head(call: &mut Call, patience: Duration) -> Result<ResponseHead
                 call.stop_awaiting_continue();
                 continue;
             }
-            return match silence.as_mut().poll(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(()) if call.awaits_body() => Poll::Ready(Err(GatewayError::SlowBody)),
-                Poll::Ready(()) => Poll::Ready(Err(UpstreamError::ResponseTimeout.into())),
-            };
+            if call.awaits_body() {
+                silence.as_mut().reset(now + patience);
+                return stall
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Err(GatewayError::SlowBody));
+            }
+            return silence
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(UpstreamError::ResponseTimeout.into()));
         }
-    });
-    waited.await
+    })
+    .await
 }

@@ -34,6 +34,8 @@ struct Attempts<'a> {
     /// Whether the request may be sent a second time when the connection was lost before a byte of
     /// an answer (RFC 9110 section 9.2.2).
     repeatable: bool,
+    /// It is to be sent a second time, to an endpoint that had it if there is no other.
+    again: bool,
     tried: Vec<usize>,
     last: Option<UpstreamError>,
 }
@@ -44,15 +46,31 @@ impl<'a> Attempts<'a> {
             service,
             purpose,
             repeatable,
+            again: false,
             tried: Vec::with_capacity(service.size()),
             last: None,
         }
     }
 
+    /// Whether the request was sent once already.
+    const fn repeats(&self) -> bool {
+        matches!(self.last, Some(UpstreamError::Lost(_)))
+    }
+
     /// The next endpoint to try; the last failure when there is none.
     fn lease(&mut self) -> Result<Lease, UpstreamError> {
-        let lease = self.service.lease(self.purpose, &mut self.tried);
-        lease.ok_or_else(|| self.last.take().unwrap_or(UpstreamError::NoEndpoint))
+        if let Some(lease) = self.service.lease(self.purpose, &mut self.tried) {
+            return Ok(lease);
+        }
+        if std::mem::take(&mut self.again) {
+            // An idle connection may have ended just then, which says nothing of its endpoint.
+            self.tried.clear();
+            return self
+                .service
+                .lease(self.purpose, &mut self.tried)
+                .ok_or(UpstreamError::NoEndpoint);
+        }
+        Err(self.last.take().unwrap_or(UpstreamError::NoEndpoint))
     }
 
     /// Logs a failure, and hands it back unless another endpoint may be tried: because nothing of
@@ -64,11 +82,12 @@ impl<'a> Attempts<'a> {
         let (service, endpoint) = (&*self.service.plan.name, &endpoint.plan.authority);
         tracing::warn!(service, %endpoint, label = error.label(), %error, "endpoint failed");
         match error {
-            error if error.is_before_request() => self.last = Some(error),
+            error if error.is_before_request() && !self.repeats() => self.last = Some(error),
+            // What was lost after it was sent says more than what could not be sent again.
+            error if error.is_before_request() => tracing::debug!(%error, "not sent again"),
             UpstreamError::Lost(_) if self.repeatable => {
                 self.repeatable = false;
-                // An idle connection may have ended just then, which says nothing of its endpoint.
-                self.tried.pop();
+                self.again = true;
                 self.last = Some(error);
             }
             error => return Err(error.into()),

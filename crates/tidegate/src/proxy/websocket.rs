@@ -12,7 +12,7 @@ use tidegate_ws::handshake::{self, Key, ResponseError};
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::{Attempts, Proxy, failure, headers, request_head};
-use crate::body::{Body, Part, Pulled, Stream};
+use crate::body::{Body, BodyError, Part, Pulled, Stream};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::headers::{FieldName, Headers};
@@ -28,6 +28,8 @@ use crate::worker::Worker;
 
 /// The most bytes of a refusal's body that are passed on.
 const MAX_REFUSAL: u64 = 1024 * 1024;
+/// The most bytes of a refusal's body that are read ahead to learn its length.
+const MAX_GATHERED: usize = 64 * 1024;
 /// RSV1, the reserved bit of permessage-deflate.
 const DEFLATE: u8 = 0b100;
 
@@ -71,7 +73,9 @@ async fn ask(
         .map_err(|_elapsed| UpstreamError::HandshakeTimeout)?
         .map_err(failure)?;
     if head.status.as_u16() != 101 {
-        return Ok(Decision::Refuse(refusal(call, head, worker, proxy, lease)));
+        return Ok(Decision::Refuse(
+            refusal(call, head, worker, proxy, lease).await,
+        ));
     }
     // HTTP/1.0 knows no switch (RFC 9110 section 15.2).
     if head.version != Version::Http11 {
@@ -165,17 +169,18 @@ fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, Response
     let extensions = handshake::extensions(values("sec-websocket-extensions"))
         .map_err(|_malformed| ResponseError::Extensions)?;
     // Only permessage-deflate is ever offered, and one extension cannot be accepted twice.
-    let deflate = extensions
-        .first()
-        .is_some_and(handshake::Extension::is_deflate);
-    if extensions.len() > usize::from(deflate && !wish.extensions.is_empty()) {
-        return Err(ResponseError::Extensions);
+    match extensions[..] {
+        [] => Ok(Accepted { deflate: false }),
+        [one] if one.is_deflate() && handshake::deflate_answers(one.text, &wish.extensions) => {
+            Ok(Accepted { deflate: true })
+        }
+        _ => Err(ResponseError::Extensions),
     }
-    Ok(Accepted { deflate })
 }
 
-/// The upstream's own answer, with bounds on the size of its body and on the time that it takes.
-fn refusal(
+/// The upstream's own answer, with bounds on the size of its body and on the time that it takes. A
+/// short body is given a length, because clients of a handshake seldom read chunks.
+async fn refusal(
     call: Call,
     head: ResponseHead,
     worker: &Arc<Worker>,
@@ -183,27 +188,50 @@ fn refusal(
     lease: Lease,
 ) -> Answer {
     let mut answer = super::answer(call, head, worker, proxy, lease);
-    if answer.body.length() != Some(0) {
-        let body = std::mem::take(&mut answer.body);
-        let deadline = Box::pin(sleep(proxy.plan.service.handshake_timeout));
-        answer.body = Body::stream(Bounded {
-            body,
-            left: MAX_REFUSAL,
-            deadline,
-        });
-    }
+    let mut bounded = Bounded {
+        gathered: BytesMut::new(),
+        body: std::mem::take(&mut answer.body),
+        left: MAX_REFUSAL,
+        deadline: Box::pin(sleep(proxy.plan.service.handshake_timeout)),
+        failed: None,
+    };
+    answer.body = match bounded.body.length() {
+        Some(0) => bounded.body,
+        None if bounded.gather().await => Body::full(bounded.gathered.freeze()),
+        _ => Body::stream(bounded),
+    };
     answer
 }
 
 /// A body that is cut when it is longer, or takes longer, than allowed.
 struct Bounded {
+    /// What was read of it ahead.
+    gathered: BytesMut,
     body: Body,
     left: u64,
     deadline: Pin<Box<Sleep>>,
+    /// What ended the reading ahead.
+    failed: Option<BodyError>,
 }
 
-impl Stream for Bounded {
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+impl Bounded {
+    /// Reads ahead, up to a bound; whether that is the whole body.
+    async fn gather(&mut self) -> bool {
+        while self.gathered.len() < MAX_GATHERED {
+            match poll_fn(|cx| self.poll_bounded(cx)).await {
+                None => return true,
+                Some(Ok(Part::Data(data))) => self.gathered.extend_from_slice(&data),
+                Some(Ok(Part::Trailers(_))) => {}
+                Some(Err(error)) => {
+                    self.failed = Some(error);
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    fn poll_bounded(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
         let Poll::Ready(part) = self.body.poll_part(cx) else {
             ready!(self.deadline.as_mut().poll(cx));
             return Poll::Ready(Some(Err(BodyFailure::Slow.into())));
@@ -212,13 +240,25 @@ impl Stream for Bounded {
             match self.left.checked_sub(data.len() as u64) {
                 Some(left) => self.left = left,
                 None => {
-                    return Poll::Ready(Some(Err(
-                        BodyFailure::TooLarge { limit: MAX_REFUSAL }.into()
-                    )));
+                    let failure = BodyFailure::TooLarge { limit: MAX_REFUSAL };
+                    return Poll::Ready(Some(Err(failure.into())));
                 }
             }
         }
         Poll::Ready(part)
+    }
+}
+
+impl Stream for Bounded {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        if !self.gathered.is_empty() {
+            let gathered = std::mem::take(&mut self.gathered);
+            return Poll::Ready(Some(Ok(Part::Data(gathered.freeze()))));
+        }
+        match self.failed.take() {
+            Some(error) => Poll::Ready(Some(Err(error))),
+            None => self.poll_bounded(cx),
+        }
     }
 
     fn poll_aside(&mut self, cx: &mut Context<'_>) {

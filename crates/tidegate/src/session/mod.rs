@@ -2,6 +2,8 @@
 
 pub(crate) mod registry;
 
+use tidegate_ws::frame::Violation;
+
 /// Why a session ended: a closed set, the same word in log, metric and close reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -61,33 +63,76 @@ impl Cause {
         }
     }
 
-    pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::ClientClose,
-            2 => Self::ClientLost,
-            3 => Self::Drain,
-            4 => Self::IdleTimeout,
-            5 => Self::Internal,
-            6 => Self::MessageTooBig,
-            7 => Self::Policy,
-            8 => Self::ProtocolError,
-            9 => Self::SlowConsumer,
-            10 => Self::UpstreamClose,
-            11 => Self::UpstreamLost,
-            _ => return None,
-        })
+    const ALL: [Self; 11] = [
+        Self::ClientClose,
+        Self::ClientLost,
+        Self::Drain,
+        Self::IdleTimeout,
+        Self::Internal,
+        Self::MessageTooBig,
+        Self::Policy,
+        Self::ProtocolError,
+        Self::SlowConsumer,
+        Self::UpstreamClose,
+        Self::UpstreamLost,
+    ];
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&cause| cause as u8 == byte)
+    }
+}
+
+/// How a proxied session is ended: why, by whom, and what both sides are told (`docs/statuses.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) cause: Cause,
+    pub(crate) initiator: Initiator,
+    /// The close code for the client.
+    pub(crate) to_client: u16,
+    /// The close code for the upstream.
+    pub(crate) to_upstream: u16,
+}
+
+impl Ending {
+    /// What the gateway ends for `cause`, or what ends because a side is lost.
+    pub(crate) const fn of(cause: Cause) -> Self {
+        let (initiator, to_client, to_upstream) = match cause {
+            Cause::ClientClose | Cause::ClientLost => (Initiator::Client, 1001, 1001),
+            Cause::UpstreamClose | Cause::UpstreamLost => (Initiator::Upstream, 1011, 1001),
+            Cause::SlowConsumer => (Initiator::Gateway, 1013, 1001),
+            Cause::Policy => (Initiator::Gateway, 1008, 1001),
+            Cause::Internal => (Initiator::Gateway, 1011, 1011),
+            Cause::Drain | Cause::IdleTimeout | Cause::MessageTooBig | Cause::ProtocolError => {
+                (Initiator::Gateway, 1001, 1001)
+            }
+        };
+        Self {
+            cause,
+            initiator,
+            to_client,
+            to_upstream,
+        }
     }
 
-    /// The close codes of a proxied session that the gateway ends: to the client, to the upstream
-    /// (`conventions`, table of close codes). Faults of a peer have their own, which name the sender.
-    #[must_use]
-    pub const fn close_codes(self) -> (u16, u16) {
-        match self {
-            Self::SlowConsumer => (1013, 1001),
-            Self::Policy => (1008, 1001),
-            Self::Internal => (1011, 1011),
-            Self::UpstreamLost => (1011, 1001),
-            _ => (1001, 1001),
+    /// What ends because `offender` broke a rule: it is told which kind, the other side that it is
+    /// over, and a client that the fault is not its own.
+    pub(crate) const fn violation(violation: Violation, offender: Initiator) -> Self {
+        let code = violation.close_code();
+        let cause = if code == 1009 {
+            Cause::MessageTooBig
+        } else {
+            Cause::ProtocolError
+        };
+        let (to_client, to_upstream) = match (offender, code) {
+            (Initiator::Upstream, 1002) => (1011, code),
+            (Initiator::Upstream, _) => (1001, code),
+            (Initiator::Client | Initiator::Gateway, _) => (code, 1001),
+        };
+        Self {
+            cause,
+            initiator: offender,
+            to_client,
+            to_upstream,
         }
     }
 }

@@ -73,6 +73,11 @@ impl Handle {
         self.waker.register(waker);
     }
 
+    /// After how many seconds without a frame the session ends.
+    pub(crate) const fn idle_seconds(&self) -> u32 {
+        self.idle
+    }
+
     /// Takes the order that was given, if any.
     pub(crate) fn take_order(&self) -> Option<Order> {
         if self.order.load(Ordering::Relaxed) == 0 {
@@ -82,6 +87,14 @@ impl Handle {
             OVERDUE => Some(Order::Overdue),
             cause => Cause::from_byte(cause).map(Order::End),
         }
+    }
+
+    /// What was ordered before and is not taken yet goes first.
+    fn order_unless_ordered(&self, order: u8) {
+        let _ = self
+            .order
+            .compare_exchange(0, order, Ordering::AcqRel, Ordering::Relaxed);
+        self.waker.wake();
     }
 
     fn order(&self, order: u8) {
@@ -147,11 +160,11 @@ impl Registry {
         for (_key, handle) in self.lock().iter() {
             if now >= handle.deadline.load(Ordering::Relaxed) {
                 handle.clear_deadline();
-                handle.order(OVERDUE);
+                handle.order_unless_ordered(OVERDUE);
             } else if now.saturating_sub(handle.active.load(Ordering::Relaxed)) > handle.idle {
                 // `>`, because the clock may tick just behind a frame.
                 handle.active.store(now, Ordering::Relaxed);
-                handle.order(Cause::IdleTimeout as u8);
+                handle.order_unless_ordered(Cause::IdleTimeout as u8);
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Endpoint, Service};
-use crate::error::UpstreamError;
+use crate::error::{UpstreamError, is_shortage};
 use crate::transport::Transport;
 
 /// How long an address has for itself before the next one is tried beside it (RFC 8305 section 8).
@@ -26,10 +26,9 @@ pub(crate) async fn dial(
     endpoint: &Endpoint,
 ) -> Result<Transport, UpstreamError> {
     let dialled = async {
-        let addresses = resolve(endpoint)
-            .await
-            .map_err(UpstreamError::Unresolvable)?;
-        race(service, addresses).await
+        let addresses = endpoint.resolver.addresses().await;
+        let addresses = addresses.map_err(UpstreamError::Unresolvable)?;
+        race(service, &addresses).await
     };
     match timeout(service.plan.connect_timeout, dialled).await {
         Ok(stream) => Ok(Transport::new(stream?)),
@@ -37,53 +36,14 @@ pub(crate) async fn dial(
     }
 }
 
-async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
-    let authority = &endpoint.plan.authority;
-    let port = authority.port().unwrap_or(80);
-    let host = authority.host();
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    if let Ok(address) = literal.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
-    if found.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        ));
-    }
-    Ok(interleave(found))
-}
-
-/// Orders the addresses so that the families take turns, the first one's first (RFC 8305 section 4).
-fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut first, mut second): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
-    (first, second) = (
-        first.into_iter().rev().collect(),
-        second.into_iter().rev().collect(),
-    );
-    let mut ordered = Vec::with_capacity(first.len() + second.len());
-    while !(first.is_empty() && second.is_empty()) {
-        ordered.extend(first.pop());
-        ordered.extend(second.pop());
-    }
-    ordered
-}
-
 /// Tries the addresses one behind the other, each next one beside the last when that takes long.
-async fn race(service: &Service, addresses: Vec<SocketAddr>) -> Result<TcpStream, UpstreamError> {
-    if let [address] = addresses[..] {
+async fn race(service: &Service, addresses: &[SocketAddr]) -> Result<TcpStream, UpstreamError> {
+    if let [address] = *addresses {
         return connect(source_addresses(service, address), address).await;
     }
     let mut attempts = JoinSet::new();
     let mut last = UpstreamError::Connect(io::ErrorKind::AddrNotAvailable.into());
-    let mut addresses = addresses.into_iter();
+    let mut addresses = addresses.iter().copied();
     loop {
         let next = addresses.next();
         if let Some(address) = next {
@@ -139,6 +99,7 @@ async fn connect(sources: Vec<IpAddr>, target: SocketAddr) -> Result<TcpStream, 
             Ok(stream) => return Ok(stream),
             // All ports of this local address are in use towards the target.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) if is_shortage(&error) => return Err(UpstreamError::Shortage(error)),
             Err(error) => return Err(UpstreamError::Connect(error)),
         }
     }
@@ -158,25 +119,4 @@ async fn connect_from(source: IpAddr, target: SocketAddr) -> io::Result<TcpStrea
         socket.bind(SocketAddr::new(source, 0))?;
     }
     socket.connect(target).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_take_turns() {
-        let addresses = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1", "2.2.2.2:1"];
-        let ordered = interleave(
-            addresses
-                .iter()
-                .map(|address| address.parse().unwrap())
-                .collect(),
-        );
-        let ordered: Vec<_> = ordered.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            ordered,
-            ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]
-        );
-    }
 }

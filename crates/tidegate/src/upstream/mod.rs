@@ -7,11 +7,13 @@
 mod balance;
 pub(crate) mod dial;
 pub(crate) mod pool;
+mod resolve;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::balance::Balancer;
+use self::resolve::Resolver;
 use crate::config::plan::{Balance, EndpointPlan, ServicePlan};
 
 /// A named upstream application, shared by all workers.
@@ -29,6 +31,7 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) plan: EndpointPlan,
+    resolver: Resolver,
     /// Its place among all endpoints of the gateway, by which workers find its idle connections.
     pub(crate) index: usize,
     /// Live leases.
@@ -58,6 +61,7 @@ impl Service {
             .map(|(index, plan)| {
                 Arc::new(Endpoint {
                     plan: plan.clone(),
+                    resolver: Resolver::new(&plan.authority),
                     index,
                     live: AtomicUsize::new(0),
                 })

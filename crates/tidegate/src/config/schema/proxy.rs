@@ -29,6 +29,16 @@ pub(in crate::config) struct WebSocket {
 
 impl Proxy {
     pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<Self> {
+        if spot.is_scalar() {
+            let name = spot.text(problems).and_then(|text| value::name(text).ok());
+            let suggestion = format!("write `proxy: {{ service: {} }}`", name.unwrap_or("chat"));
+            problems.suggest(
+                &spot.place(),
+                "expected a map, found a single value",
+                suggestion,
+            );
+            return None;
+        }
         let mut fields = spot.fields(problems)?;
         let service = fields.need("service", "service: chat", problems);
         let service = service.and_then(|spot| located(&spot, problems, |text| Ok(text.to_owned())));

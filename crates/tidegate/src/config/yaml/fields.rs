@@ -47,21 +47,25 @@ impl<'t> Fields<'t> {
 
     /// Reports every key that was not asked for.
     pub(in crate::config) fn finish(self, problems: &mut Problems) {
-        for Key { name, at } in self.entries.iter().map(|entry| &entry.key) {
-            if !self.asked.contains(&name.as_str()) {
-                let fault = self.unknown_key(name);
-                problems.fault(&at.place(key_path(&self.place.path, name)), fault);
+        for key in self.entries.iter().map(|entry| &entry.key) {
+            if !self.asked.contains(&key.name.as_str()) {
+                let place = key.at.place(key_path(&self.place.path, &key.name));
+                problems.fault(&place, self.unknown_key(key));
             }
         }
     }
 
-    fn unknown_key(&self, name: &str) -> Fault {
+    fn unknown_key(&self, key: &Key) -> Fault {
+        let name = key.name.as_str();
+        // A variable may mean a key that the file has already; a second key of one map cannot.
+        let is_override = key.at.file != self.place.file;
         let mut fault = Fault::new("unknown key");
         if name == "<<" {
             return fault.suggest("merge keys are not YAML 1.2; repeat the keys");
         }
         let is_written = |key: &&str| self.entries.iter().any(|entry| entry.key.name == *key);
-        let free = self.asked.iter().copied().filter(|key| !is_written(key));
+        let asked = self.asked.iter().copied();
+        let free = asked.filter(|key| is_override || !is_written(key));
         fault.suggestion = match nearest(name, free) {
             Some(key) => Some(format!("did you mean {}?", Quoted(key))),
             None => did_you_mean("", self.asked.iter().copied()),

@@ -1,5 +1,5 @@
-//! Text to tree, on the event parser that `serde-saphyr` stands on: it alone gives the places of
-//! keys. Nothing here recurses, and what a hostile file could blow up is bounded: nesting by
+//! Text to tree, on a parser of events, because events tell where keys stand and a deserialiser
+//! does not. Nothing here recurses, and what a hostile file could blow up is bounded: nesting by
 //! `DEEPEST`, aliases by what their copies cost.
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use granit_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::super::error::{Fault, Place, Position, Problems};
 use super::syntax::{DEEPEST, syntax_fault, too_deep};
-use super::variables::{Variables, fill};
+use super::variables::{Dollar, Variables, fill};
 use super::{At, Entry, Key, Kind, Node, Quoted, Scalar, item_path, key_path};
 
 /// What the copies that aliases ask for may cost in all, in bytes or so.
@@ -163,7 +163,13 @@ impl Builder<'_> {
     ) -> Result<(), Stop> {
         let at = self.at(marker);
         let is_plain = style == ScalarStyle::Plain;
-        let kind = match fill(&text, self.variables) {
+        let path = self.path();
+        let dollar = if path.ends_with("rewrite_path.to") {
+            Dollar::MayBeGroup
+        } else {
+            Dollar::IsVariable
+        };
+        let kind = match fill(&text, self.variables, dollar) {
             Ok(Some(text)) => Kind::Scalar(Scalar {
                 text,
                 quoted: false,
@@ -176,8 +182,7 @@ impl Builder<'_> {
                 quoted: !is_plain,
             }),
             Err(fault) => {
-                let place = at.place(self.path());
-                self.problems.fault(&place, fault);
+                self.problems.fault(&at.place(path), fault);
                 Kind::Broken
             }
         };

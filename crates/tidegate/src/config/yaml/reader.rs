@@ -4,7 +4,9 @@
 use std::ops::RangeInclusive;
 
 use super::super::error::{Fault, Place, Problems};
-use super::{Choice, Entry, Fields, Kind, Node, Quoted, item_path, key_path};
+use super::{
+    Choice, Entry, Fields, Kind, Node, Quoted, did_you_mean, item_path, key_path, nearest,
+};
 
 /// A value with the place where it was written.
 #[derive(Debug, Clone)]
@@ -202,6 +204,26 @@ impl<'t> Spot<'t> {
         what: &str,
         names: &[(&'static str, T)],
     ) -> Option<T> {
+        if let Kind::List(items) = &self.node.kind {
+            let written = match items.as_slice() {
+                [
+                    Node {
+                        kind: Kind::Scalar(item),
+                        ..
+                    },
+                ] => &item.text,
+                _ => "",
+            };
+            let words = names.iter().map(|(name, _)| *name);
+            let suggestion = match nearest(written, words.clone()) {
+                Some(word) => Some(format!("write {} without the brackets", Quoted(word))),
+                None => did_you_mean("", words),
+            };
+            let mut fault = Fault::new(format!("expected one {what}, found a list"));
+            fault.suggestion = suggestion;
+            problems.fault(&self.place(), fault);
+            return None;
+        }
         let choice = self.choice(problems)?;
         let Some((_, value)) = names.iter().find(|(name, _)| *name == choice.name) else {
             choice.unknown(problems, what, names.iter().map(|(name, _)| *name));
@@ -339,5 +361,13 @@ mod tests {
             ["t:1:9: keep: `keep` takes no argument"]
         );
         assert_eq!(read("{ keep: {}, rewrite: {} }", choice).1.len(), 1);
+        assert_eq!(
+            read("[keep]", choice).1,
+            ["t:1:1: expected one way, found a list (write `keep` without the brackets)"]
+        );
+        assert_eq!(
+            read("[keep, rewrite]", choice).1,
+            ["t:1:1: expected one way, found a list (one of: keep, rewrite)"]
+        );
     }
 }

@@ -16,23 +16,31 @@ pub(super) fn syntax_fault(error: &ScanError, text: &str) -> (Marker, Fault) {
             .suggest("a text that begins with `*` or `&` needs quotes"),
         kind => Fault::new(format!("not valid YAML: {kind}")),
     };
-    let line = marker.line().saturating_sub(1);
-    let is_unquoted_variable = text
-        .lines()
-        .nth(line)
-        .is_some_and(|line| line.contains("${"));
+    let line = text.lines().nth(marker.line().saturating_sub(1));
+    let line = line.unwrap_or_default();
     let is_tab = matches!(
         error.kind(),
         ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation
     );
     let fault = match fault.suggestion {
         None if is_tab => fault.suggest("indent with spaces"),
-        None if is_unquoted_variable => {
+        None if line.contains("${") => {
             fault.suggest("inside `{ }` and `[ ]` a variable needs quotes: \"${NAME}\"")
         }
+        None if holds_capture(line) => fault.suggest(
+            "inside `{ }` and `[ ]` a text with braces needs quotes: `{ path: \"/a/{id}\" }`",
+        ),
         _ => fault,
     };
     (marker, fault)
+}
+
+/// Whether a brace opens right behind a letter, a slash or the like, as in the pattern `/a/{id}`:
+/// in flow style the text ends before that brace.
+fn holds_capture(line: &str) -> bool {
+    let pairs = line.chars().zip(line.chars().skip(1));
+    let mut pairs = pairs.filter(|(_, brace)| *brace == '{');
+    pairs.any(|(before, _)| before.is_alphanumeric() || matches!(before, '/' | '-' | '_' | '.'))
 }
 
 pub(super) fn too_deep() -> Fault {

@@ -9,8 +9,21 @@ pub(in crate::config) trait Variables {
     fn value_of(&self, name: &str) -> Result<Option<&str>, Fault>;
 }
 
+/// What the writer of `${...}` may have meant by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dollar {
+    /// A variable, for nothing else is written so.
+    IsVariable,
+    /// A group of a regex: the text replaces what a regex has found.
+    MayBeGroup,
+}
+
 /// Fills in the variables of `text`. `None`: there are none, and the text stands as it is.
-pub(super) fn fill(text: &str, variables: &dyn Variables) -> Result<Option<String>, Fault> {
+pub(super) fn fill(
+    text: &str,
+    variables: &dyn Variables,
+    dollar: Dollar,
+) -> Result<Option<String>, Fault> {
     if !text.contains("${") {
         return Ok(None);
     }
@@ -28,7 +41,7 @@ pub(super) fn fill(text: &str, variables: &dyn Variables) -> Result<Option<Strin
         let Some((inside, after)) = found[2..].split_once('}') else {
             return Err(Fault::new("`${` has no closing `}`").suggest("`$${` stands for `${`"));
         };
-        filled.push_str(value(inside, variables)?);
+        filled.push_str(value(inside, variables, dollar)?);
         rest = after;
     }
     filled.push_str(rest);
@@ -36,16 +49,25 @@ pub(super) fn fill(text: &str, variables: &dyn Variables) -> Result<Option<Strin
 }
 
 /// What stands for the `NAME` or `NAME:-default` between the braces.
-fn value<'a>(inside: &'a str, variables: &'a dyn Variables) -> Result<&'a str, Fault> {
+fn value<'a>(
+    inside: &'a str,
+    variables: &'a dyn Variables,
+    dollar: Dollar,
+) -> Result<&'a str, Fault> {
+    let is_group = dollar == Dollar::MayBeGroup;
+    let as_group =
+        |name: &str| format!("for a group of the regex write `${name}` or `$${{{name}}}`");
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
     if !is_name(name) {
-        return Err(
-            Fault::new(format!("{} is not the name of a variable", Quoted(name)))
-                .suggest("write `${NAME}` or `${NAME:-default}`; `$${` stands for `${`"),
-        );
+        let fault = Fault::new(format!("{} is not the name of a variable", Quoted(name)));
+        let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        return Err(match is_group && is_number && name.len() < 4 {
+            true => fault.suggest(as_group(name)),
+            false => fault.suggest("write `${NAME}` or `${NAME:-default}`; `$${` stands for `${`"),
+        });
     }
     if default.is_some_and(|default| default.contains("${")) {
         return Err(Fault::new(format!(
@@ -57,11 +79,13 @@ fn value<'a>(inside: &'a str, variables: &'a dyn Variables) -> Result<&'a str, F
         (Some(value), None) => Ok(value),
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default),
-        (None, None) => Err(Fault::new(format!(
-            "the environment variable {} is not set",
-            Quoted(name)
-        ))
-        .suggest(format!("set it, or write `${{{name}:-default}}`"))),
+        (None, None) => {
+            let message = format!("the environment variable {} is not set", Quoted(name));
+            Err(Fault::new(message).suggest(match is_group {
+                true => as_group(name),
+                false => format!("set it, or write `${{{name}:-default}}`"),
+            }))
+        }
     }
 }
 
@@ -92,7 +116,7 @@ mod tests {
 
     #[test]
     fn variables_are_filled_in_once() {
-        let fill = |text| fill(text, &Fixed).unwrap();
+        let fill = |text| fill(text, &Fixed, Dollar::IsVariable).unwrap();
         assert_eq!(fill("no $variable $1 {x}"), None);
         assert_eq!(fill("http://${HOST}:${PORT:-80}/").unwrap(), "http://h:80/");
         assert_eq!(fill("$${HOST}").unwrap(), "${HOST}");
@@ -104,11 +128,22 @@ mod tests {
 
     #[test]
     fn what_cannot_be_filled_in_is_said() {
-        let fault = |text| fill(text, &Fixed).unwrap_err().message;
+        let fault = |text| fill(text, &Fixed, Dollar::IsVariable).unwrap_err().message;
         assert!(fault("${UNSET}").contains("`UNSET` is not set"));
         assert!(fault("${1}").contains("not the name"));
         assert!(fault("${}").contains("not the name"));
         assert!(fault("a ${HOST").contains("no closing"));
         assert!(fault("${A:-${HOST}}").contains("another variable"));
+    }
+
+    #[test]
+    fn where_a_group_may_be_meant_its_notation_is_told() {
+        let remedy = |text| {
+            let fault = fill(text, &Fixed, Dollar::MayBeGroup).unwrap_err();
+            fault.suggestion.unwrap()
+        };
+        assert!(remedy("/${rest}").contains("`$rest` or `$${rest}`"));
+        assert!(remedy("/${12}").contains("`$12` or `$${12}`"));
+        assert!(remedy("/${a b}").contains("`${NAME}`"));
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tidegate_ws::frame::ControlFrame;
 use tokio::time::sleep;
 
-use super::{Relay, Side, initiator, other};
+use super::{Relay, Side, other};
 use crate::session::registry::Order;
-use crate::session::{Cause, Initiator};
+use crate::session::{Cause, Ending};
 
 /// How long a close handshake, and the boundary that it waits for, may take, in seconds.
 const CLOSE_SECONDS: u32 = 5;
@@ -37,13 +37,25 @@ impl Relay {
         } else {
             Cause::UpstreamClose
         };
-        self.ended.get_or_insert((cause, initiator(from)));
-        if self.up.is_closed() && self.down.is_closed() {
+        self.ended.get_or_insert(Ending::of(cause));
+        let (_, _, answering) = self.direction(other(from));
+        if answering.is_closed() || answering.is_over() {
             self.finish();
         }
     }
 
-    /// A side ended its stream, or takes nothing any more.
+    /// A side takes nothing any more. What it sent before is still passed on; its end comes with
+    /// the last of it.
+    pub(super) fn went_deaf(&mut self, side: Side) {
+        let (_, _, toward) = self.direction(other(side));
+        toward.discard();
+        let (_, _, pump) = self.direction(side);
+        if pump.is_closed() {
+            self.finish();
+        }
+    }
+
+    /// A side ended its stream.
     pub(super) fn lost(&mut self, side: Side) {
         let (leg, receiver, pump) = self.direction(side);
         if !pump.at_boundary() {
@@ -51,7 +63,7 @@ impl Relay {
             receiver.abort();
         }
         // Behind its close frame a side may end its stream and still wait for the answer to it.
-        if pump.is_closed() && !leg.is_gone() {
+        if pump.is_closed() && !leg.is_deaf() {
             return;
         }
         let said_goodbye = pump.is_closed();
@@ -69,36 +81,36 @@ impl Relay {
             } else {
                 Cause::UpstreamLost
             };
-            self.end(cause, initiator(side), cause.close_codes());
+            self.end(Ending::of(cause));
         }
     }
 
-    /// Ends a session that its peers did not end themselves: tells both, at a frame boundary, with
-    /// `codes` for the client and the upstream.
-    fn end(&mut self, cause: Cause, initiator: Initiator, codes: (u16, u16)) {
-        self.ended.get_or_insert((cause, initiator));
+    /// Ends a session that its peers did not end themselves: tells both, at a frame boundary.
+    fn end(&mut self, ending: Ending) {
+        self.ended.get_or_insert(ending);
         self.forced = true;
-        let (to_client, to_upstream) = close_frames(codes, cause.label());
-        let ours = self.down.finish_with(to_client);
-        self.client.queue_frame(ours);
-        let ours = self.up.finish_with(to_upstream);
-        self.upstream.queue_frame(ours);
+        let (to_client, to_upstream) = match ending.cause {
+            Cause::IdleTimeout => {
+                let after = self.registered.handle().idle_seconds();
+                close_frames(ending, &format!("idle_timeout;after={after}s"))
+            }
+            cause => close_frames(ending, cause.label()),
+        };
+        let (client, upstream) = (
+            self.down.finish_with(to_client),
+            self.up.finish_with(to_upstream),
+        );
+        self.client.queue_frame(client);
+        self.upstream.queue_frame(upstream);
     }
 
     /// Ends a session for what `offender` did. What it sent before has gone on and may be being
     /// answered, so the other side is told at once and the offender behind the answers.
-    pub(super) fn part(
-        &mut self,
-        offender: Side,
-        cause: Cause,
-        initiator: Initiator,
-        codes: (u16, u16),
-        reason: &str,
-    ) {
-        self.ended.get_or_insert((cause, initiator));
+    pub(super) fn part(&mut self, offender: Side, ending: Ending, reason: &str) {
+        self.ended.get_or_insert(ending);
         self.forced = true;
         self.parting = Some(Box::pin(sleep(PARTING)));
-        let (to_client, to_upstream) = close_frames(codes, reason);
+        let (to_client, to_upstream) = close_frames(ending, reason);
         let (client, upstream) = match offender {
             Side::Client => (
                 self.down.part_with(to_client),
@@ -131,15 +143,11 @@ impl Relay {
     pub(super) fn obey(&mut self, order: Order) {
         match order {
             Order::End(cause) if !self.forced => {
-                self.end(cause, Initiator::Gateway, cause.close_codes());
+                self.end(Ending::of(cause));
             }
             Order::End(_) => {}
             Order::Overdue if self.timer == Timer::Stall => {
-                self.end(
-                    Cause::SlowConsumer,
-                    Initiator::Gateway,
-                    Cause::SlowConsumer.close_codes(),
-                );
+                self.end(Ending::of(Cause::SlowConsumer));
             }
             Order::Overdue => {
                 self.client.give_up(self.down.at_boundary());
@@ -172,11 +180,11 @@ impl Relay {
 }
 
 /// Close frames for the client and the upstream.
-fn close_frames(codes: (u16, u16), reason: &str) -> (ControlFrame, ControlFrame) {
+fn close_frames(ending: Ending, reason: &str) -> (ControlFrame, ControlFrame) {
     // Our words are not the peer's to choose, so a mask need not be hard to guess here.
     let mask = fastrand::u32(..).to_ne_bytes();
     (
-        ControlFrame::close(codes.0, reason, None),
-        ControlFrame::close(codes.1, reason, Some(mask)),
+        ControlFrame::close(ending.to_client, reason, None),
+        ControlFrame::close(ending.to_upstream, reason, Some(mask)),
     )
 }

@@ -20,6 +20,8 @@ pub(super) struct Leg {
     written: usize,
     /// It has ended its side of the stream.
     ended: bool,
+    /// It takes nothing any more; what it sent before is still there to be read.
+    deaf: bool,
     /// We have ended ours.
     finished: bool,
     progressed: bool,
@@ -34,6 +36,7 @@ impl Leg {
             out: Vec::new(),
             written: 0,
             ended: false,
+            deaf: false,
             finished: false,
             progressed: false,
         }
@@ -48,9 +51,9 @@ impl Leg {
         self.ended || self.transport.is_none()
     }
 
-    /// Whether it can neither be read nor written any more.
-    pub(super) const fn is_gone(&self) -> bool {
-        self.transport.is_none()
+    /// Whether it takes nothing any more.
+    pub(super) const fn is_deaf(&self) -> bool {
+        self.deaf || self.transport.is_none()
     }
 
     /// Whether it keeps us waiting with bytes for it.
@@ -93,7 +96,7 @@ impl Leg {
                     self.progressed = true;
                     bytes = &bytes[written..];
                 }
-                Poll::Ready(_) => return self.drop_transport(),
+                Poll::Ready(_) => return self.go_deaf(),
                 Poll::Pending => break,
             }
         }
@@ -102,7 +105,7 @@ impl Leg {
 
     /// Keeps `bytes` for the next write.
     pub(super) fn queue(&mut self, bytes: &[u8]) {
-        if self.transport.is_some() {
+        if !self.is_deaf() {
             self.out.extend_from_slice(bytes);
         }
     }
@@ -114,7 +117,7 @@ impl Leg {
         }
     }
 
-    /// Writes what was kept; `false` when the leg is gone.
+    /// Writes what was kept; `false` when the leg takes nothing any more.
     pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         while self.written < self.out.len() {
             let Some(transport) = &mut self.transport else {
@@ -126,7 +129,7 @@ impl Leg {
                     self.written += written;
                 }
                 _ => {
-                    self.drop_transport();
+                    self.go_deaf();
                     return Poll::Ready(false);
                 }
             }
@@ -134,7 +137,7 @@ impl Leg {
         if !self.out.is_empty() {
             (self.out, self.written) = (Vec::new(), 0);
         }
-        Poll::Ready(self.transport.is_some())
+        Poll::Ready(!self.is_deaf())
     }
 
     /// Ends our side once `over` says that nothing more comes, and waits for the other's end.
@@ -142,14 +145,11 @@ impl Leg {
         if self.transport.is_none() {
             return Poll::Ready(());
         }
-        if !over || !ready!(self.poll_out(cx)) {
-            return if self.transport.is_none() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            };
+        if !over {
+            return Poll::Pending;
         }
-        if !self.finished
+        if ready!(self.poll_out(cx))
+            && !self.finished
             && let Some(transport) = &mut self.transport
         {
             self.ended |= ready!(Pin::new(transport).poll_shutdown(cx)).is_err();
@@ -177,6 +177,11 @@ impl Leg {
         } else {
             self.drop_transport();
         }
+    }
+
+    fn go_deaf(&mut self) {
+        self.deaf = true;
+        (self.out, self.written) = (Vec::new(), 0);
     }
 
     fn drop_transport(&mut self) {

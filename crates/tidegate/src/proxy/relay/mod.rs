@@ -4,8 +4,7 @@
 //! into one scratch buffer per thread, judged by the direction's `pump`, and written on at once;
 //! only what the receiver does not take is kept, and while it is kept its sender is not read.
 //!
-//! A session ends in one place, [`Relay::end`] (or [`Relay::part`], for an offender): both receivers are told at a frame boundary, both
-//! streams are finished, and whoever does not follow within five seconds is dropped.
+//! How it ends is told in `end.rs`.
 
 mod end;
 mod leg;
@@ -22,10 +21,11 @@ use tokio::time::Sleep;
 
 use self::end::Timer;
 use self::leg::Leg;
-use self::pump::{HEADROOM, Pump, PumpEnd, Tally};
+pub(crate) use self::pump::Tally;
+use self::pump::{HEADROOM, Pump, PumpEnd};
 use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::Registered;
-use crate::session::{Cause, Initiator};
+use crate::session::{Cause, Ending, Initiator};
 use crate::transport::Transport;
 use crate::upstream::Lease;
 use crate::worker::{Present, Worker};
@@ -72,7 +72,9 @@ pub(crate) struct Relay {
     /// Upstream to client.
     down: Pump,
     filters: FrameFilters,
-    ended: Option<(Cause, Initiator)>,
+    /// What passed, by the side that sent it.
+    tallies: [Tally; 2],
+    ended: Option<Ending>,
     /// The end does not wait for the peers' close frames any more.
     forced: bool,
     timer: Timer,
@@ -105,6 +107,7 @@ impl Relay {
             up: Pump::new(Direction::ToUpstream, rules(Sender::Client)),
             down: Pump::new(Direction::ToDownstream, rules(Sender::Server)),
             filters: opening.filters,
+            tallies: [Tally::default(), Tally::default()],
             ended: None,
             forced: false,
             timer: Timer::None,
@@ -130,7 +133,7 @@ impl Relay {
             match receiver.poll_out(cx) {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) if pump.is_over() => {}
-                Poll::Ready(false) => self.lost(other(from)),
+                Poll::Ready(false) => self.went_deaf(other(from)),
                 Poll::Pending => return,
             }
             if budget == 0 {
@@ -172,7 +175,7 @@ impl Relay {
     /// Judges what one side sent and gives the other what may go on.
     fn pass(&mut self, from: Side, bytes: &mut [u8], cx: &mut Context<'_>) {
         let mut filters = std::mem::take(&mut self.filters);
-        let mut tally = Tally::default();
+        let mut tally = std::mem::take(&mut self.tallies[from as usize]);
         let (_, receiver, pump) = self.direction(from);
         let passed = pump.absorb(bytes, &mut filters, &mut tally);
         receiver.send(&bytes[..passed.pass], cx);
@@ -180,40 +183,19 @@ impl Relay {
             receiver.send(ours.as_bytes(), cx);
         }
         self.filters = filters;
-        if tally.frames > 0 {
+        self.tallies[from as usize] = tally;
+        if passed.pass > 0 {
             self.registered.handle().touch(&self.worker.clock);
         }
         match passed.end {
             None => {}
             Some(PumpEnd::Closed) => self.closed(from),
             Some(PumpEnd::Refused(refusal)) => {
-                let codes = Cause::Policy.close_codes();
-                self.part(
-                    from,
-                    Cause::Policy,
-                    Initiator::Gateway,
-                    codes,
-                    refusal.reason(),
-                );
+                self.part(from, Ending::of(Cause::Policy), refusal.reason());
             }
             Some(PumpEnd::Violation(violation)) => {
-                let code = violation.close_code();
-                let cause = if code == 1009 {
-                    Cause::MessageTooBig
-                } else {
-                    Cause::ProtocolError
-                };
-                let other = if code == 1002 && from == Side::Upstream {
-                    1011
-                } else {
-                    1001
-                };
-                let codes = if from == Side::Client {
-                    (code, other)
-                } else {
-                    (other, code)
-                };
-                self.part(from, cause, initiator(from), codes, cause.label());
+                let ending = Ending::violation(violation, initiator(from));
+                self.part(from, ending, ending.cause.label());
             }
         }
     }
@@ -233,8 +215,16 @@ const fn initiator(side: Side) -> Initiator {
     }
 }
 
+/// Dropped before its end, it does not leave a peer with half a frame behind a clean end.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.client.give_up(self.down.at_boundary());
+        self.upstream.give_up(self.up.at_boundary());
+    }
+}
+
 impl Future for Relay {
-    type Output = (Cause, Initiator);
+    type Output = (Ending, [Tally; 2]);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -261,7 +251,7 @@ impl Future for Relay {
         let client = this.client.poll_finish(this.down.is_over(), cx);
         let upstream = this.upstream.poll_finish(this.up.is_over(), cx);
         if client.is_ready() && upstream.is_ready() {
-            Poll::Ready(ended)
+            Poll::Ready((ended, std::mem::take(&mut this.tallies)))
         } else {
             Poll::Pending
         }

@@ -58,13 +58,13 @@ pub(super) enum PumpEnd {
 
 /// What the frames that pass leave behind, besides themselves.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Frames in this direction.
-    pub(super) frames: u64,
+    pub(crate) frames: u64,
     /// Messages in this direction.
-    pub(super) messages: u64,
+    pub(crate) messages: u64,
     /// Payload bytes in this direction, declared.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Pump {
