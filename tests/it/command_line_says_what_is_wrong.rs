@@ -1,11 +1,12 @@
 //! `check` names all errors at once, each with its place; `routes test` says which route and why not
 //! the others; a bad file starts nothing.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use tidegate_tests::child::{Process, Scratch, spare_port};
-use tidegate_tests::{TestGateway, tools};
+use tidegate_tests::{TestGateway, eventually, tools};
 
 const GOOD: &str = "version: 1
 listeners: [{ name: public, bind: 127.0.0.1:0 }]
@@ -170,20 +171,32 @@ async fn run_with_a_bad_file_starts_nothing() {
     assert!(!output.contains("listening"), "{output}");
 }
 
+fn two_listeners(one: u16, two: SocketAddr) -> String {
+    format!(
+        "version: 1\nlisteners:\n  - {{ name: one, bind: 127.0.0.1:{one} }}\n  \
+         - {{ name: two, bind: '{two}' }}\nservices: {{ up: {{ endpoints: [http://127.0.0.1:9] }} }}\n\
+         routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up }} }}]\n"
+    )
+}
+
 /// One listener of two cannot be bound: the other is not left open.
 #[tokio::test]
 async fn half_a_gateway_is_none() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let free = spare_port();
-    let yaml = format!(
-        "version: 1\nlisteners:\n  - {{ name: one, bind: 127.0.0.1:{free} }}\n  \
-         - {{ name: two, bind: '{}' }}\nservices: {{ up: {{ endpoints: [http://127.0.0.1:9] }} }}\n\
-         routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up }} }}]\n",
-        taken.local_addr().unwrap()
-    );
-    let error = TestGateway::try_from_file(&yaml).unwrap_err();
-    assert!(error.contains("two"), "{error}");
-    std::net::TcpListener::bind(("127.0.0.1", free)).unwrap();
+    let (free, yaml) = loop {
+        let free = spare_port();
+        let yaml = two_listeners(free, taken.local_addr().unwrap());
+        let error = TestGateway::try_from_file(&yaml).unwrap_err();
+        // Somebody else may have got the spare one.
+        if !error.contains("one") {
+            assert!(error.contains("two"), "{error}");
+            break (free, yaml);
+        }
+    };
+    eventually("the first is free again", || {
+        std::net::TcpListener::bind(("127.0.0.1", free)).is_ok()
+    })
+    .await;
 
     let Some(binary) = tools::tidegate("half_a_gateway_is_none") else {
         return;

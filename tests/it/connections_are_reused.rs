@@ -91,7 +91,7 @@ async fn connection_that_the_upstream_ended_is_not_used() {
         peer.send(OK).await;
         let answer = client.read_answer().await;
         assert_eq!(answer.status(), 200, "{:?} {}", answer.head, answer.text());
-        drop(peer); // ended without a word; on the loopback its FIN is there at once
+        peer.finish().await; // without a word of it; on the loopback its FIN is there at once
     }
 }
 
@@ -135,7 +135,7 @@ async fn handshake_on_a_dead_idle_connection_opens() {
     peer.read_head().await;
     peer.send(OK).await;
     client.read_answer().await;
-    drop(peer);
+    peer.finish().await;
     client.request(&Request::handshake("/")).await;
     let mut peer = upstream.accept().await;
     peer.accept_handshake().await;

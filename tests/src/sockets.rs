@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 /// TIME-WAIT not counted.
 #[must_use]
 pub fn open_on(port: u16) -> usize {
-    table()
+    table(&on_port(port))
         .iter()
         .filter(|row| !row.is_listening && !row.is_waiting)
         .filter(|row| row.local == port || row.remote == port)
@@ -21,7 +21,7 @@ pub fn open_on(port: u16) -> usize {
 /// How many connections to `port` are being made and are not answered (SYN-SENT).
 #[must_use]
 pub fn dialling(port: u16) -> usize {
-    table()
+    table(&on_port(port))
         .iter()
         .filter(|row| row.is_dialling && row.remote == port)
         .count()
@@ -36,7 +36,7 @@ pub fn listening(pid: u32) -> Vec<u16> {
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
         .map(|link| link.to_string_lossy().into_owned())
         .collect();
-    table()
+    table(" 0A ")
         .iter()
         .filter(|row| row.is_listening && held.contains(&format!("socket:[{}]", row.inode)))
         .map(|row| row.local)
@@ -89,12 +89,20 @@ struct Row {
     inode: String,
 }
 
-fn table() -> Vec<Row> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|file| fs::read_to_string(file).ok())
-        .flat_map(|text| text.lines().skip(1).filter_map(row).collect::<Vec<_>>())
-        .collect()
+/// How an address with `port` ends in the table.
+fn on_port(port: u16) -> String {
+    format!(":{port:04X} ")
+}
+
+/// The rows that hold `part`. Only these are looked into: after many cases the table is long.
+fn table(part: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let lines = text.lines().filter(|line| line.contains(part));
+        rows.extend(lines.filter_map(row));
+    }
+    rows
 }
 
 fn row(line: &str) -> Option<Row> {
