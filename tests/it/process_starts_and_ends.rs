@@ -176,20 +176,7 @@ async fn demo_shows_what_it_promises() {
     assert!(events.read_chunk().await.is_some());
 
     if tools::program("demo_shows_what_it_promises", "curl").is_some() {
-        let joined = output.replace("\\\n", " ");
-        for line in joined
-            .lines()
-            .filter(|line| line.trim_start().starts_with("curl "))
-        {
-            let pasted = line
-                .trim()
-                .replacen("curl ", "curl --silent --max-time 3 ", 1);
-            let mut shell = Command::new("sh");
-            let (status, said) = Process::start(shell.args(["-c", &pasted])).ends().await;
-            // 28: curl ran out of the time that it was given, in a stream without an end.
-            let is_fine = matches!(status.code(), Some(0 | 28));
-            assert!(is_fine && !said.is_empty(), "{pasted}: {status} {said}");
-        }
+        paste(&output).await;
     }
     let begun = Instant::now();
     demo.signal("INT");
@@ -197,4 +184,22 @@ async fn demo_shows_what_it_promises() {
     assert_eq!(status.code(), Some(0), "{output}");
     let limit = Duration::from_secs(5) + SLACK;
     assert!(begun.elapsed() < limit, "it took {:?}", begun.elapsed());
+}
+
+/// Runs the lines with `curl` of what `dev` printed.
+async fn paste(output: &str) {
+    let joined = output.replace("\\\n", " ");
+    for line in joined
+        .lines()
+        .filter(|line| line.trim_start().starts_with("curl "))
+    {
+        let pasted = line
+            .trim()
+            .replacen("curl ", "curl --silent --max-time 3 ", 1);
+        let mut shell = Command::new("sh");
+        let (status, said) = Process::start(shell.args(["-c", &pasted])).ends().await;
+        // 28: curl ran out of the time that it was given, in a stream without an end.
+        let is_fine = matches!(status.code(), Some(0 | 28));
+        assert!(is_fine && !said.is_empty(), "{pasted}: {status} {said}");
+    }
 }
