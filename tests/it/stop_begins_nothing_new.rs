@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_tests::time::SLACK;
 use tidegate_tests::wire::switching;
-use tidegate_tests::{
-    Frame, Head, Request, ScriptedUpstream, TestGateway, Wire, eventually, sockets,
-};
+use tidegate_tests::{Frame, Head, Request, ScriptedUpstream, TestGateway, Wire, eventually};
 
 /// Far below the ten seconds that a stop may take.
 const PROMPT: Duration = Duration::from_secs(4);
@@ -28,12 +26,12 @@ async fn handshake_under_way(
 async fn late_101_is_503_draining() {
     let mut upstream = ScriptedUpstream::bind().await;
     let gateway = TestGateway::before(&upstream);
-    let port = gateway.address().port();
+    let address = gateway.address();
     let (mut client, mut peer, asked) = handshake_under_way(&mut upstream, &gateway).await;
     let begun = Instant::now();
     let stopping = tokio::spawn(gateway.stop());
     eventually("the stop has begun", || {
-        !sockets::listening(std::process::id()).contains(&port)
+        std::net::TcpStream::connect(address).is_err()
     })
     .await;
     peer.send(switching(&asked, &[])).await;
