@@ -68,10 +68,12 @@ async fn ten_thousand_failing_handshakes() {
     closed.refuse().await;
     let gateway = TestGateway::start_among(
         &[("UP", upstream.address()), ("CLOSED", closed.address())],
-        "services:\n  up: { endpoints: [http://UP], pool: { idle_timeout: 1s } }\n  \
+        "services:\n  \
+         up: { endpoints: [http://UP], pool: { idle_timeout: 1s } }\n  \
          silent: { endpoints: [http://UP], handshake_timeout: 100ms }\n  \
          closed: { endpoints: [http://CLOSED] }\n\
-         routes:\n  - { name: closed, match: { path: /closed }, proxy: { service: closed } }\n  \
+         routes:\n  \
+         - { name: closed, match: { path: /closed }, proxy: { service: closed } }\n  \
          - { name: silent, match: { path: /silent }, proxy: { service: silent } }\n  \
          - { name: up, match: { path: /** }, proxy: { service: up } }\n",
     );

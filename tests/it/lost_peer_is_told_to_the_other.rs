@@ -108,6 +108,7 @@ async fn upstream_lost_within_a_frame_resets_the_client() {
             peer.send(&frame[..cut]).await;
             let shown = if cut < 10 { 0 } else { cut };
             client.expect(&frame[..shown]).await;
+            let begun = Instant::now();
             lose(peer, loss);
             let (rest, end) = client.read_to_end().await;
             if cut < 10 && rest.len() > cut {
@@ -116,6 +117,7 @@ async fn upstream_lost_within_a_frame_resets_the_client() {
                 let (told, _) = Frame::parse(&rest).unwrap();
                 assert_eq!(told.close_code(), Some(1011));
             } else {
+                assert!(begun.elapsed() < SLACK, "told after {:?}", begun.elapsed());
                 assert_eq!(end, End::Reset, "{loss:?} after {cut} bytes, {rest:?}");
                 assert!(rest.len() <= cut - shown, "added {rest:?}");
             }

@@ -128,12 +128,12 @@ async fn silence_over_the_limit_is_1001_to_both() {
 
 #[tokio::test]
 async fn frames_of_either_side_break_the_silence() {
-    let (mut upstream, gateway) = limited("idle_timeout: 1s").await;
+    let (mut upstream, gateway) = limited("idle_timeout: 2s").await;
     let (mut client, mut peer) = gateway.open(&mut upstream).await;
     let (mut other, mut other_peer) = gateway.open(&mut upstream).await;
     let begun = Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_millis(200));
-    while begun.elapsed() < Duration::from_millis(3500) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(250));
+    while begun.elapsed() < Duration::from_millis(4500) {
         ticks.tick().await;
         let up = Frame::text("up").from_client().bytes();
         client.send(&up).await;
@@ -147,21 +147,21 @@ async fn frames_of_either_side_break_the_silence() {
 /// A frame that takes its time is no silence.
 #[tokio::test]
 async fn long_frame_under_way_is_no_silence() {
-    let (mut upstream, gateway) = limited("idle_timeout: 1s").await;
+    let (mut upstream, gateway) = limited("idle_timeout: 2s").await;
     let (mut client, mut peer) = gateway.open(&mut upstream).await;
     let up = Frame::new(BINARY, vec![7; 1000]).from_client().bytes();
     client.send(&up[..500]).await;
     peer.expect(&up[..500]).await;
     let begun = Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_millis(200));
-    for byte in &up[500..515] {
+    let mut ticks = tokio::time::interval(Duration::from_millis(250));
+    for byte in &up[500..520] {
         ticks.tick().await;
         client.send([*byte]).await;
         peer.expect([*byte]).await;
     }
-    assert!(begun.elapsed() > Duration::from_millis(2500));
-    client.send(&up[515..]).await;
-    peer.expect(&up[515..]).await;
+    assert!(begun.elapsed() > Duration::from_millis(4500));
+    client.send(&up[520..]).await;
+    peer.expect(&up[520..]).await;
     let down = Frame::text("still here").bytes();
     peer.send(&down).await;
     client.expect(&down).await;
@@ -191,10 +191,10 @@ async fn long_frame_on_its_way_to_the_client_is_no_silence() {
 #[tokio::test]
 async fn response_and_handshake_timeouts_end_with_the_101() {
     let mut upstream = ScriptedUpstream::bind().await;
-    let short = "connect_timeout: 100ms, handshake_timeout: 300ms, response_timeout: 100ms";
+    let short = "connect_timeout: 100ms, handshake_timeout: 1s, response_timeout: 100ms";
     let gateway = TestGateway::before_with(&upstream, short, "");
     let (mut client, mut peer) = gateway.open(&mut upstream).await;
-    let quiet = tokio::time::timeout(Duration::from_millis(1200), client.read_frame_or_end());
+    let quiet = tokio::time::timeout(Duration::from_millis(1800), client.read_frame_or_end());
     assert!(
         quiet.await.is_err(),
         "a session was ended by a timeout of the handshake"

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -23,6 +24,9 @@ pub struct ScriptedUpstream {
     seen: Arc<Seen>,
     accepted: mpsc::UnboundedReceiver<Wire>,
     acceptor: tokio::task::JoinHandle<()>,
+    /// Bound to the same address, never listening: an upstream that refuses keeps its port, which
+    /// would otherwise go to the next case that asks for one.
+    _reservation: Socket,
 }
 
 #[derive(Debug, Default)]
@@ -134,8 +138,11 @@ impl ScriptedUpstream {
         seen: Arc<Seen>,
         take: impl Fn(Wire) + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let reservation = reserve(address);
+        let address = reservation.local_addr().unwrap().as_socket().unwrap();
+        let listener = reserve(address);
+        listener.listen(4096).unwrap();
+        let listener = TcpListener::from_std(listener.into()).unwrap();
         let kept = Arc::clone(&seen);
         let acceptor = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -148,6 +155,7 @@ impl ScriptedUpstream {
             seen: kept,
             accepted,
             acceptor,
+            _reservation: reservation,
         }
     }
 
@@ -222,6 +230,14 @@ impl Drop for ScriptedUpstream {
             "the upstream's script failed: {failures:?}"
         );
     }
+}
+
+fn reserve(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket
 }
 
 async fn mirror(mut wire: Wire) {
