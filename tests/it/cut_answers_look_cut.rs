@@ -85,6 +85,44 @@ async fn until_close_by_a_reset() {
     client.read_cut_answer().await;
 }
 
+/// Who cuts a download whose only end is the connection's.
+#[derive(Debug, Clone, Copy)]
+enum Cutter {
+    Gateway,
+    HalfClose,
+}
+
+/// A file that stops half-way must not be taken for the whole, whoever stopped it.
+#[tokio::test]
+async fn until_close_by_a_reset_when_the_gateway_goes_or_the_client_half_closes() {
+    let answers = [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
+        "HTTP/1.0 200 OK\r\n\r\nhello",
+    ];
+    for answer in answers {
+        for cutter in [Cutter::Gateway, Cutter::HalfClose] {
+            let mut upstream = ScriptedUpstream::bind().await;
+            let gateway = TestGateway::before(&upstream);
+            let mut client = gateway.connect().await;
+            client.request(&Request::get("/").version("HTTP/1.0")).await;
+            let mut peer = upstream.accept().await;
+            peer.read_head().await;
+            peer.send(answer).await;
+            let head = client.read_head().await;
+            assert!(!head.has("Transfer-Encoding"), "{head:?}");
+            client.expect("hello").await;
+            match cutter {
+                Cutter::Gateway => gateway.cut().await,
+                Cutter::HalfClose => client.finish().await,
+            }
+            let end = client.expect_end().await;
+            assert_eq!(end, End::Reset, "{cutter:?}: half looks whole: {answer:?}");
+            peer.read_to_end().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn broken_chunks_look_cut() {
     let bodies = [

@@ -130,6 +130,40 @@ async fn whatever_the_policy() {
     }
 }
 
+/// The one that hangs up is met first, in the middle or last.
+#[tokio::test]
+async fn among_three_whatever_the_policy() {
+    let bad = ScriptedUpstream::serve(|mut wire| async move {
+        wire.read_head().await;
+    })
+    .await;
+    for balance in ["least_sessions", "random", "round_robin"] {
+        let good = ScriptedUpstream::mirror().await;
+        let fine = ScriptedUpstream::mirror().await;
+        for order in [
+            "http://BAD, http://GOOD, http://FINE",
+            "http://GOOD, http://BAD, http://FINE",
+            "http://GOOD, http://FINE, http://BAD",
+        ] {
+            let yaml = format!(
+                "services: {{ up: {{ endpoints: [{order}], balance: {balance} }} }}\n\
+                 routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up }} }}]\n"
+            );
+            let addresses = [
+                ("BAD", bad.address()),
+                ("GOOD", good.address()),
+                ("FINE", fine.address()),
+            ];
+            let gateway = TestGateway::start_among(&addresses, &yaml);
+            for number in 0..20 {
+                let plain = status(&gateway, &Request::get("/")).await;
+                assert_eq!(plain, 200, "{balance}, {order}, request {number}");
+            }
+        }
+    }
+    assert!(!bad.heads().is_empty(), "nobody met the bad one");
+}
+
 /// `security.md` section 3, promise 3.
 #[tokio::test]
 async fn but_never_for_a_post_that_may_have_been_seen() {
@@ -159,6 +193,9 @@ async fn but_never_for_a_post_that_may_have_been_seen() {
             Request::new("PATCH", "/").body("hello"),
             Request::new("POST", "/").chunks(&["hello"]),
             Request::new("POST", "/").body(""),
+            // Idempotent, but its body is gone.
+            Request::new("PUT", "/").body("hello"),
+            Request::new("PUT", "/").chunks(&["hello"]),
         ];
         for request in posts {
             drop((bad.take_heads(), good.take_heads()));

@@ -167,6 +167,27 @@ async fn long_frame_under_way_is_no_silence() {
     client.expect(&down).await;
 }
 
+/// Likewise on the way down, in bytes that hold no frame's beginning for 3.5 s.
+#[tokio::test]
+async fn long_frame_on_its_way_to_the_client_is_no_silence() {
+    let (mut upstream, gateway) = limited("idle_timeout: 1s").await;
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    let down = Frame::new(BINARY, vec![7; 100_000]).bytes();
+    let (start, rest) = down.split_at(1000);
+    peer.send(start).await;
+    client.expect(start).await;
+    let begun = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(250));
+    for part in rest[..15_000].chunks(1000) {
+        ticks.tick().await;
+        peer.send(part).await;
+        client.expect(part).await;
+    }
+    assert!(begun.elapsed() > Duration::from_millis(3400));
+    peer.send(&rest[15_000..]).await;
+    client.expect(&rest[15_000..]).await;
+}
+
 #[tokio::test]
 async fn response_and_handshake_timeouts_end_with_the_101() {
     let mut upstream = ScriptedUpstream::bind().await;

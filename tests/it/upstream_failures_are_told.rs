@@ -155,7 +155,14 @@ async fn problem_is_dated() {
     let upstream = ScriptedUpstream::bind().await;
     upstream.refuse().await;
     let gateway = TestGateway::before(&upstream);
-    for request in [Request::get("/"), Request::get("/..")] {
+    let requests = [
+        Request::get("/"),
+        Request::get("/.."),
+        Request::handshake("/"),
+        Request::new("CONNECT", "test.example:443"),
+        Request::get("/").host("a b"),
+    ];
+    for request in requests {
         let answer = gateway.ask(&request).await;
         let date = answer
             .head

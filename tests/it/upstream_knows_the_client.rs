@@ -16,12 +16,17 @@ struct Case {
 
 impl Case {
     async fn start() -> Self {
+        Self::with_filters("").await
+    }
+
+    async fn with_filters(filters: &str) -> Self {
         let upstream = ScriptedUpstream::mirror().await;
-        let gateway = TestGateway::start(
-            &upstream,
-            "trusted_proxies: [127.0.0.0/24]\nservices: { up: { endpoints: [http://UP] } }\n\
-             routes: [{ name: r, match: { path: /** }, proxy: { service: up } }]\n",
+        let yaml = format!(
+            "trusted_proxies: [127.0.0.0/24]\nservices: {{ up: {{ endpoints: [http://UP] }} }}\n\
+             routes: [{{ name: r, match: {{ path: /** }}, filters: [{filters}], \
+             proxy: {{ service: up }} }}]\n"
         );
+        let gateway = TestGateway::start(&upstream, &yaml);
         Self { upstream, gateway }
     }
 
@@ -221,4 +226,126 @@ async fn ipv6_clients_are_quoted_in_forwarded() {
     // RFC 7239 section 6: in brackets and quotes.
     assert!(forwarded.contains("for=\"[::1]\""), "{forwarded}");
     assert!(forwarded.contains("host=\"[::1]:80\""), "{forwarded}");
+}
+
+/// Links that an application builds of scheme, host and port lead back to where the client is.
+#[tokio::test]
+async fn port_goes_with_the_scheme_and_host_that_a_trusted_proxy_tells() {
+    let told = [
+        (Some("https"), Some("pub.example"), "443"),
+        (Some("http"), Some("pub.example"), "80"),
+        (Some("https"), Some("pub.example:9443"), "9443"),
+        (Some("http"), Some("pub.example:443"), "443"),
+        (None, Some("pub.example"), "80"),
+        (Some("https"), None, "8443"),
+    ];
+    let case = Case::start().await;
+    for (proto, host, port) in told {
+        for mut request in both() {
+            if let Some(proto) = proto {
+                request = request.with("X-Forwarded-Proto", proto);
+            }
+            if let Some(host) = host {
+                request = request.with("X-Forwarded-Host", host);
+            }
+            let seen = case.seen(PROXY, &request).await;
+            assert_eq!(seen.field("X-Forwarded-Port"), Some(port), "{seen:?}");
+            let proto = proto.unwrap_or("http");
+            assert_eq!(seen.field("X-Forwarded-Proto"), Some(proto), "{seen:?}");
+            let host = host.unwrap_or("api.example:8443");
+            assert_eq!(seen.field("X-Forwarded-Host"), Some(host), "{seen:?}");
+        }
+    }
+}
+
+/// Applications that ban or allow by X-Real-IP get the address that the chain bears out.
+#[tokio::test]
+async fn real_ip_is_the_computed_one() {
+    let case = Case::start().await;
+    for request in both() {
+        let request = request.with("X-Real-IP", "10.6.6.6");
+        let alone = case.seen(PROXY, &request).await;
+        assert_eq!(alone.field("X-Real-IP"), Some("127.0.0.7"), "{alone:?}");
+        let request = request.with("X-Forwarded-For", "10.6.6.6, 203.0.113.9, 127.0.0.3");
+        let chained = case.seen(PROXY, &request).await;
+        assert_eq!(
+            chained.field("X-Real-IP"),
+            Some("203.0.113.9"),
+            "{chained:?}"
+        );
+        let stranger = case.seen(STRANGER, &request).await;
+        assert_eq!(
+            stranger.field("X-Real-IP"),
+            Some("127.0.9.9"),
+            "{stranger:?}"
+        );
+    }
+}
+
+/// A proxy that speaks RFC 7239 alone, before an application that knows the older fields alone.
+#[tokio::test]
+async fn forwarded_alone_is_told_by_the_older_fields_too() {
+    let case = Case::start().await;
+    for request in both() {
+        let told = "for=203.0.113.9;proto=https;host=pub.example";
+        let seen = case.seen(PROXY, &request.with("Forwarded", told)).await;
+        let chain = seen.fields("X-Forwarded-For").join(",").replace(' ', "");
+        assert_eq!(chain, "203.0.113.9,127.0.0.7");
+        assert_eq!(seen.field("X-Real-IP"), Some("203.0.113.9"));
+        assert_eq!(seen.field("X-Forwarded-Proto"), Some("https"));
+        assert_eq!(seen.field("X-Forwarded-Host"), Some("pub.example"));
+        assert_eq!(seen.field("X-Forwarded-Port"), Some("443"));
+        let elements = forwarded(&seen);
+        assert_eq!(elements.len(), 2, "{seen:?}");
+        assert!(
+            elements[0].contains(&"for=203.0.113.9".to_owned()),
+            "{seen:?}"
+        );
+        assert!(
+            elements[1].contains(&"for=127.0.0.7".to_owned()),
+            "{seen:?}"
+        );
+    }
+}
+
+/// And the other way round: both tell the same story.
+#[tokio::test]
+async fn forwarded_agrees_with_the_older_fields() {
+    let case = Case::start().await;
+    for request in both() {
+        let request = request
+            .with("X-Forwarded-For", "203.0.113.9, 127.0.0.3")
+            .with("X-Forwarded-Proto", "https")
+            .with("X-Forwarded-Host", "pub.example");
+        let seen = case.seen(PROXY, &request).await;
+        let chain = seen.fields("X-Forwarded-For").join(",").replace(' ', "");
+        assert_eq!(chain, "203.0.113.9,127.0.0.3,127.0.0.7");
+        let elements = forwarded(&seen);
+        let nodes: Vec<&String> = elements
+            .iter()
+            .flatten()
+            .filter(|pair| pair.starts_with("for="))
+            .collect();
+        assert_eq!(nodes, ["for=203.0.113.9", "for=127.0.0.3", "for=127.0.0.7"]);
+        assert!(elements[0].contains(&"proto=https".to_owned()), "{seen:?}");
+        assert!(
+            elements[0].contains(&"host=pub.example".to_owned()),
+            "{seen:?}"
+        );
+    }
+}
+
+/// Behind a balancer that ends TLS and says nothing of it, a filter has the last word.
+#[tokio::test]
+async fn what_a_filter_sets_stays() {
+    let filters = "{ set_request_header: { X-Forwarded-Proto: https, X-Real-IP: 192.0.2.1 } }";
+    let case = Case::with_filters(filters).await;
+    for from in [STRANGER, PROXY] {
+        for request in both() {
+            let request = request.with("X-Forwarded-Proto", "http");
+            let seen = case.seen(from, &request).await;
+            assert_eq!(seen.field("X-Forwarded-Proto"), Some("https"), "{seen:?}");
+            assert_eq!(seen.field("X-Real-IP"), Some("192.0.2.1"), "{seen:?}");
+        }
+    }
 }

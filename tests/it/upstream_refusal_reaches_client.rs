@@ -1,6 +1,9 @@
 //! when the upstream refuses a handshake, the client sees its status, headers and body, and
 //! the connection is HTTP as before.
 
+use std::time::{Duration, Instant};
+
+use tidegate_tests::time::SLACK;
 use tidegate_tests::wire::Framing;
 use tidegate_tests::{End, Head, Request, ScriptedUpstream, TestGateway};
 
@@ -195,5 +198,58 @@ async fn answer_without_end_is_bounded() {
             body.len()
         ),
         status => assert_eq!(status, 502),
+    }
+}
+
+/// Clients of a handshake seldom read chunks: a short refusal comes with a length.
+#[tokio::test]
+async fn short_refusal_without_a_length_gets_one() {
+    let refusals = [
+        "HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnot\r\n6\r\n today\r\n0\r\n\r\n",
+        "HTTP/1.1 401 No\r\nConnection: close\r\n\r\nnot today",
+    ];
+    for refusal in refusals {
+        let upstream = ScriptedUpstream::serve(move |mut wire| async move {
+            wire.read_head().await;
+            wire.send(refusal).await;
+        })
+        .await;
+        let gateway = TestGateway::before(&upstream);
+        let answer = gateway.ask(&Request::handshake("/chat")).await;
+        assert_eq!(answer.framing, Framing::Length, "{:?}", answer.head);
+        assert_eq!(answer.head.field("Content-Length"), Some("9"));
+        assert_eq!(answer.text(), "not today");
+    }
+}
+
+/// A refusal that does not end is ended when the handshake's time is up, and does not look whole.
+#[tokio::test]
+async fn stalled_refusal_does_not_hold_the_client() {
+    let limit = Duration::from_millis(500);
+    let refusals = [
+        "HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\nnot",
+        "HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnot\r\n",
+        "HTTP/1.1 401 No\r\nConnection: close\r\n\r\nnot",
+    ];
+    for refusal in refusals {
+        let mut upstream = ScriptedUpstream::bind().await;
+        let gateway = TestGateway::before_with(&upstream, "handshake_timeout: 500ms", "");
+        let mut client = gateway.connect().await;
+        client.request(&Request::handshake("/chat")).await;
+        let mut peer = upstream.accept().await;
+        peer.read_head().await;
+        let begun = Instant::now();
+        peer.send(refusal).await;
+        let head = client.read_head().await;
+        let body = client.read_body(&head).await;
+        match head.status() {
+            401 => assert!(body.is_err(), "a cut refusal looks whole: {refusal}"),
+            status => assert_eq!(status, 504, "{refusal}"),
+        }
+        let took = begun.elapsed();
+        assert!(took >= limit && took < limit + SLACK, "{took:?}: {refusal}");
+        peer.expect_end().await;
+        drop(client);
+        gateway.is_empty().await;
     }
 }

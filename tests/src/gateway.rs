@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use tidegate::config::Config;
+use tidegate::config::plan::Plan;
 use tidegate::{Census, Gateway};
 
 use crate::request::Request;
@@ -42,8 +43,24 @@ impl TestGateway {
 
     /// Starts a gateway from a whole file, or says why not.
     pub fn try_from_file(yaml: &str) -> Result<Self, String> {
-        let plan = Config::from_yaml("test.yaml", yaml).and_then(|config| config.resolve());
-        let plan = plan.map_err(|errors| errors.to_string())?;
+        Self::from_plan(plan(yaml)?)
+    }
+
+    /// As [`Self::start`], with what an embedder changes about the plan before it runs.
+    pub fn embedded(
+        upstream: &ScriptedUpstream,
+        yaml: &str,
+        change: impl FnOnce(&mut Plan),
+    ) -> Self {
+        let yaml = whole_file(&[("UP", upstream.address())], yaml);
+        let started = plan(&yaml).and_then(|mut plan| {
+            change(&mut plan);
+            Self::from_plan(plan)
+        });
+        started.unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
+    }
+
+    fn from_plan(plan: Plan) -> Result<Self, String> {
         let gateway = Gateway::start(plan).map_err(|error| error.to_string())?;
         let (_, address) = gateway.addresses()[0];
         Ok(Self {
@@ -93,6 +110,13 @@ impl TestGateway {
         let gateway = self.gateway.take();
         let stopping = tokio::task::spawn_blocking(|| gateway.map(Gateway::stop));
         within("the gateway to stop", stopping).await.unwrap();
+    }
+
+    /// Drops it, which cuts whatever is under way; returns when all of it has ended.
+    pub async fn cut(mut self) {
+        let gateway = self.gateway.take();
+        let cutting = tokio::task::spawn_blocking(|| drop(gateway));
+        within("the gateway to end", cutting).await.unwrap();
     }
 
     fn census(&self) -> Census {
@@ -156,6 +180,11 @@ impl Drop for TestGateway {
             std::thread::spawn(|| gateway.stop());
         }
     }
+}
+
+fn plan(yaml: &str) -> Result<Plan, String> {
+    let plan = Config::from_yaml("test.yaml", yaml).and_then(|config| config.resolve());
+    plan.map_err(|errors| errors.to_string())
 }
 
 fn whole_file(addresses: &[(&str, SocketAddr)], yaml: &str) -> String {

@@ -27,6 +27,26 @@ pub fn dialling(port: u16) -> usize {
         .count()
 }
 
+/// Whether the socket with the port `local`, connected to the port `remote`, is alive at that end.
+#[must_use]
+pub fn is_open(local: u16, remote: u16) -> bool {
+    table()
+        .iter()
+        .any(|row| !row.is_waiting && row.local == local && row.remote == remote)
+}
+
+/// How many bytes the socket with the port `local` has sent toward the port `remote` that the kernel
+/// there has not taken yet; `None` where the table does not show it, which, while others come and
+/// go, it may fail to do.
+#[must_use]
+pub fn untaken(local: u16, remote: u16) -> Option<u64> {
+    let rows = table();
+    let mut ours = rows
+        .iter()
+        .filter(|row| row.local == local && row.remote == remote);
+    ours.next().map(|row| row.untaken)
+}
+
 /// The ports on which the process `pid` listens.
 #[must_use]
 pub fn listening(pid: u32) -> Vec<u16> {
@@ -86,6 +106,7 @@ struct Row {
     is_dialling: bool,
     is_listening: bool,
     is_waiting: bool,
+    untaken: u64,
     inode: String,
 }
 
@@ -114,6 +135,7 @@ fn row(line: &str) -> Option<Row> {
         is_dialling: *words.get(3)? == "02",
         is_listening: *words.get(3)? == "0A",
         is_waiting: *words.get(3)? == "06",
+        untaken: u64::from_str_radix(words.get(4)?.split(':').next()?, 16).ok()?,
         inode: (*words.get(9)?).to_owned(),
     })
 }
@@ -138,5 +160,25 @@ mod tests {
         let _client = TcpStream::connect(address).unwrap();
         let _peer = listener.accept().unwrap();
         assert_eq!(open_on(address.port()), 2);
+    }
+
+    #[test]
+    fn counts_what_is_not_taken() {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut receiver, from) = listener.accept().unwrap();
+        let (local, remote) = (from.port(), receiver.local_addr().unwrap().port());
+        while untaken(local, remote) != Some(0) {}
+        sender.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(more) = sender.write(&[7; 65_536]) {
+            sent += more;
+        }
+        while untaken(local, remote).is_none_or(|left| left == 0) {}
+        receiver.read_exact(&mut vec![0; sent]).unwrap();
+        while untaken(local, remote) != Some(0) {
+            std::thread::yield_now();
+        }
     }
 }

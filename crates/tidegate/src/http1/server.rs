@@ -159,11 +159,14 @@ impl DownstreamIo {
         !self.lock().input.is_empty()
     }
 
-    /// Whether the request's body has been read to its end; what is at hand of it is passed over.
+    /// Whether the request's body has been read to its end. What is at hand of it is passed over,
+    /// unless somebody still holds the body and may be sending it on.
     pub(crate) fn request_is_over(&self) -> bool {
+        let is_held = Arc::strong_count(&self.0) > 1;
         let mut inner = self.lock();
         let Inner { body, input, .. } = &mut *inner;
-        while !body.is_done()
+        while !is_held
+            && !body.is_done()
             && matches!(body.decode(input), Ok(Decoded::Data(_) | Decoded::End(_)))
         {}
         body.is_done()

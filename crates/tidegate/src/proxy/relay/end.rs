@@ -14,6 +14,8 @@ use crate::session::{Cause, Ending};
 
 /// How long a close handshake, and the boundary that it waits for, may take, in seconds.
 const CLOSE_SECONDS: u32 = 5;
+/// How long that begins anew for a receiver that still takes what was said before, in seconds.
+const LAST_WORDS_SECONDS: u32 = 60;
 /// How long a receiver may take nothing, in seconds.
 const STALL_SECONDS: u32 = 30;
 /// How long an offender is still sent the answers to what it did before.
@@ -166,8 +168,20 @@ impl Relay {
             (false, true, _) => Timer::Stall,
             (false, false, None) => Timer::None,
         };
-        if timer == self.timer && !(timer == Timer::Stall && progressed) {
+        let now = self.worker.clock.now();
+        let renewed = match timer {
+            Timer::Stall => progressed,
+            // What a peer said before the end is not cut while the other one still takes it.
+            Timer::Close => {
+                progressed && waiting && now.saturating_sub(self.closing_since) < LAST_WORDS_SECONDS
+            }
+            Timer::None => false,
+        };
+        if timer == self.timer && !renewed {
             return;
+        }
+        if timer == Timer::Close && self.timer != Timer::Close {
+            self.closing_since = now;
         }
         self.timer = timer;
         let handle = self.registered.handle();

@@ -78,6 +78,8 @@ pub(crate) struct Relay {
     /// The end does not wait for the peers' close frames any more.
     forced: bool,
     timer: Timer,
+    /// When the clock of the end began to run.
+    closing_since: u32,
     /// Runs while an offender is still sent answers.
     parting: Option<Pin<Box<Sleep>>>,
     registered: Registered,
@@ -111,6 +113,7 @@ impl Relay {
             ended: None,
             forced: false,
             timer: Timer::None,
+            closing_since: 0,
             parting: None,
             registered: opening.registered,
             worker: opening.worker,
