@@ -124,3 +124,20 @@ async fn host_is_made_for_who_names_none() {
         assert_eq!(seen.field("Host"), Some(address.as_str()));
     }
 }
+
+/// Kept is kept: its case too, though routes compare without it.
+#[tokio::test]
+async fn kept_host_is_as_it_was_written() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::before(&upstream);
+    for host in [
+        "Client.Example",
+        "CLIENT.example:8443",
+        "a:80",
+        "[::1]:80",
+        "127.0.0.1",
+    ] {
+        let seen = gateway.ask(&Request::get("/").host(host)).await.seen();
+        assert_eq!(seen.field("Host"), Some(host));
+    }
+}

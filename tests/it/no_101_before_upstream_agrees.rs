@@ -237,3 +237,24 @@ async fn words_behind_a_refused_handshake_are_thrown_away() {
     assert_eq!(upstream.heads().len(), 2, "{:?}", upstream.heads());
     eventually("the scripts end", || upstream.running() == 0).await;
 }
+
+/// Requests, a handshake and frames, all in one segment.
+#[tokio::test]
+async fn pipelined_handshake_waits_for_its_turn() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::before(&upstream);
+    let mut client = gateway.connect().await;
+    let hello = Frame::text("hello").from_client();
+    let all = [
+        Request::get("/1").bytes(),
+        Request::new("POST", "/2").chunks(&["a", "b"]).bytes(),
+        Request::handshake("/3").bytes(),
+        hello.bytes(),
+    ];
+    client.send(all.concat()).await;
+    for target in ["/1", "/2"] {
+        assert_eq!(client.read_answer().await.seen().target(), target);
+    }
+    assert_eq!(client.read_head().await.status(), 101);
+    assert_eq!(client.read_frame().await.payload, hello.payload);
+}

@@ -115,6 +115,59 @@ async fn environment_fills_in_and_overrides() {
         .seen();
 }
 
+#[tokio::test]
+async fn without_arguments_it_runs_from_its_folder() {
+    let Some(binary) = tools::tidegate("without_arguments_it_runs_from_its_folder") else {
+        return;
+    };
+    let upstream = ScriptedUpstream::mirror().await;
+    let scratch = Scratch::new();
+    let _ = scratch.write("tidegate.yaml", &yaml(&upstream));
+    let mut gateway = Process::start(Command::new(&binary).current_dir(scratch.path()));
+    let address = gateway.listens().await;
+    Wire::connect(address)
+        .await
+        .ask(&Request::get("/"))
+        .await
+        .seen();
+}
+
+/// A hundred clients at once, on every worker that the machine has.
+#[tokio::test]
+async fn all_cores_serve() {
+    let Some(binary) = tools::tidegate("all_cores_serve") else {
+        return;
+    };
+    let upstream = ScriptedUpstream::mirror().await;
+    let (gateway, address, _files) = Process::gateway(&binary, &yaml(&upstream)).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..100_u32 {
+        clients.spawn(async move {
+            let mut plain = Wire::connect(address).await;
+            let mut session = Wire::connect(address).await;
+            session.upgrade("/").await;
+            for round in 0..10 {
+                let target = format!("/{number}/{round}");
+                assert_eq!(
+                    plain.ask(&Request::get(&target)).await.seen().target(),
+                    target
+                );
+                session
+                    .send_frame(&Frame::text(&target).from_client())
+                    .await;
+                assert_eq!(session.read_frame().await.payload, target.as_bytes());
+            }
+            session.close_session().await;
+        });
+    }
+    clients.join_all().await;
+    assert!(
+        !gateway.output().contains("panicked"),
+        "{}",
+        gateway.output()
+    );
+}
+
 /// The commands that `dev` prints are pasted by a newcomer: each must work.
 #[tokio::test]
 async fn demo_shows_what_it_promises() {

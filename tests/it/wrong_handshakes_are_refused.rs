@@ -19,6 +19,7 @@ async fn odd_but_right_ones_open() {
             .with("Connection", "Upgrade"),
         good().set("Connection", "UPGRADE"),
         good().set("Connection", "upgrade,keep-alive,"),
+        good().set("Connection", "Upgrade, close"),
         good().set("Upgrade", "WebSocket"),
         good()
             .set("Upgrade", "WEBSOCKET")
@@ -235,4 +236,17 @@ async fn h2c_beside_websocket_goes_nowhere() {
             "{seen:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn next_try_on_the_same_connection_may_be_right() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::before(&upstream);
+    let mut client = gateway.connect().await;
+    let old = client.ask(&good().set("Sec-WebSocket-Version", "8")).await;
+    assert_eq!(old.status(), 426);
+    if old.head.tokens("Connection").contains(&"close".to_owned()) {
+        client = gateway.connect().await;
+    }
+    client.upgrade("/chat").await;
 }

@@ -30,7 +30,7 @@ pub fn dialling(port: u16) -> usize {
 /// Whether the socket with the port `local`, connected to the port `remote`, is alive at that end.
 #[must_use]
 pub fn is_open(local: u16, remote: u16) -> bool {
-    table()
+    table(&on_port(local))
         .iter()
         .any(|row| !row.is_waiting && row.local == local && row.remote == remote)
 }
@@ -40,7 +40,7 @@ pub fn is_open(local: u16, remote: u16) -> bool {
 /// go, it may fail to do.
 #[must_use]
 pub fn untaken(local: u16, remote: u16) -> Option<u64> {
-    let rows = table();
+    let rows = table(&on_port(local));
     let mut ours = rows
         .iter()
         .filter(|row| row.local == local && row.remote == remote);
