@@ -62,8 +62,7 @@ impl Request {
             path: Path::normalise(path.as_bytes())
                 .with_context(|| format!("`{path}` is no path (the gateway answers with 400)"))?,
             authority,
-            upgrade: headers.list_has("Connection", "upgrade")
-                && headers.list_has("Upgrade", "websocket"),
+            upgrade: headers.ask_for_websocket(),
             headers,
         })
     }

@@ -42,7 +42,8 @@ pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, wor
         let head = tokio::select! {
             biased;
             head = io.read_head(&limits, idle, HEAD_TIMEOUT) => head,
-            () = worker.stopping.cancelled() => return io.close().await,
+            // Nothing is owed to a connection between two requests.
+            () = worker.stopping.cancelled() => return,
         };
         idle = KEEP_ALIVE;
         let head = match head {
@@ -55,7 +56,7 @@ pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, wor
             version: head.version,
             head_only: head.method == Method::HEAD,
             keep_alive: head.keep_alive,
-            upgrade: asks_for_websocket(&head),
+            upgrade: head.version == Version::Http11 && head.headers.ask_for_websocket(),
         };
         let outcome = match exchange(head, wire.upgrade, &io, &downstream, &worker) {
             // Boxed, so that a connection that waits for its next request does not hold the room.
@@ -87,18 +88,6 @@ async fn settled<T>(io: &DownstreamIo, work: impl Future<Output = T>) -> Option<
         result = work => Some(result),
         () = io.gone() => None,
     }
-}
-
-/// Whether a request asks for a WebSocket. Anything less, or another protocol, is a plain request
-/// (RFC 9110 section 7.8: a server may ignore `Upgrade`).
-fn asks_for_websocket(head: &RequestHead) -> bool {
-    let mut protocols = head.headers.list("upgrade");
-    head.version == Version::Http11
-        && head.headers.list_has("connection", "upgrade")
-        && protocols
-            .next()
-            .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-        && protocols.next().is_none()
 }
 
 fn exchange(

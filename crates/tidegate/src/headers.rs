@@ -184,6 +184,23 @@ impl Headers {
             .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 
+    /// Whether they ask for a WebSocket: `Connection: upgrade`, and `Upgrade: websocket` alone. Anything
+    /// less, or another protocol beside it, is a plain request (RFC 9110 section 7.8: a server may
+    /// ignore `Upgrade`).
+    #[must_use]
+    pub fn ask_for_websocket(&self) -> bool {
+        self.list_has("connection", "upgrade") && self.upgrade_to_websocket()
+    }
+
+    /// Whether `Upgrade` is `websocket` and nothing else.
+    pub(crate) fn upgrade_to_websocket(&self) -> bool {
+        let mut protocols = self.list("upgrade");
+        protocols
+            .next()
+            .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+            && protocols.next().is_none()
+    }
+
     /// Adds a line behind all others.
     pub fn append(&mut self, name: FieldName, value: HeaderValue) {
         self.fields.push(Field { name, value });

@@ -33,6 +33,7 @@ use crate::upstream::pool::Pool;
 
 /// How long a stopping gateway waits for what is under way.
 const GRACE: Duration = Duration::from_secs(10);
+
 /// What all workers share: the plan, built.
 #[derive(Debug)]
 pub(crate) struct Core {

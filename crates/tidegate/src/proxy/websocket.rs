@@ -152,12 +152,7 @@ struct Accepted {
 /// Checks the upstream's 101 (RFC 6455 section 4.1, last list). A wrong one is never repaired.
 fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, ResponseError> {
     let values = |name: &'static str| headers.get_all(name).map(HeaderValue::as_bytes);
-    let mut upgrades = headers.list("upgrade");
-    if !(upgrades
-        .next()
-        .is_some_and(|token| token.eq_ignore_ascii_case(b"websocket"))
-        && upgrades.next().is_none())
-    {
+    if !headers.upgrade_to_websocket() {
         return Err(ResponseError::Upgrade);
     }
     if !headers.list_has("connection", "upgrade") {
