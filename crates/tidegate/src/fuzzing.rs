@@ -10,7 +10,8 @@ use http::Method;
 
 use crate::http1::Limits;
 use crate::http1::chunk::{ChunkDecoder, Decoded};
-use crate::http1::head::{find_end, parse_request, parse_response};
+use crate::http1::end::find_end;
+use crate::http1::head::{parse_request, parse_response};
 
 /// The end of a head, found when the bytes come in pieces of `step`.
 fn end_in_pieces(bytes: &[u8], step: usize) -> Result<Option<usize>, crate::HeadError> {

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::end::find_end;
 use super::head::{self, HeadError, Limits};
 use crate::headers::Headers;
 
@@ -125,7 +126,7 @@ fn take_trailers(input: &mut BytesMut, scanned: &mut usize) -> Result<Decoded, C
         None if input.is_empty() || input[..] == *b"\r" => return Ok(Decoded::NeedMore),
         _ => {}
     }
-    match head::find_end(input, scanned, &limits) {
+    match find_end(input, scanned, &limits) {
         Err(_refused) => Err(ChunkError::Trailers),
         Ok(None) => Ok(Decoded::NeedMore),
         Ok(Some(end)) => {

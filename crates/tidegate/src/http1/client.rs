@@ -13,6 +13,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::body::{self, BodyDecoder, BodyFailure};
 use super::chunk::Decoded;
+use super::end::find_end;
 use super::head::{self, Framing, HeadError, Limits, ResponseHead};
 use super::write::{Filled, MessageWriter};
 use super::{READ_SIZE, poll_fill};
@@ -125,7 +126,7 @@ impl Call {
     ) -> Poll<Result<ResponseHead, CallFailure>> {
         loop {
             self.poll_upload(cx).map_err(CallFailure::Request)?;
-            match head::find_end(&self.io.input, &mut self.scanned, limits) {
+            match find_end(&self.io.input, &mut self.scanned, limits) {
                 Err(refused) => return Poll::Ready(Err(CallFailure::Malformed(refused))),
                 Ok(None) => {}
                 Ok(Some(end)) => {

@@ -7,6 +7,7 @@
 pub(crate) mod body;
 pub(crate) mod chunk;
 pub(crate) mod client;
+pub(crate) mod end;
 mod fields;
 pub(crate) mod head;
 pub(crate) mod server;

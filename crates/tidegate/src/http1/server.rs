@@ -13,6 +13,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::body::{self, BodyDecoder, BodyFailure};
 use super::chunk::Decoded;
+use super::end::find_end;
 use super::head::{self, Framing, HeadError, Limits, RequestHead};
 use super::write::{Filled, MessageWriter, Outbound};
 use super::{READ_SIZE, poll_fill};
@@ -298,7 +299,7 @@ impl Inner {
         cx: &mut Context<'_>,
     ) -> Poll<Result<RequestHead, NoHead>> {
         loop {
-            match head::find_end(&self.input, scanned, limits) {
+            match find_end(&self.input, scanned, limits) {
                 Err(refused) => {
                     return Poll::Ready(Err(NoHead::Refused(start_line_first(
                         &self.input,
