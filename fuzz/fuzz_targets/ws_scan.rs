@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use tidegate_ws::close::CloseFrame;
 use tidegate_ws::frame::{FrameHeader, OpCode, Violation};
-use tidegate_ws::scan::{MAX_HELD, Observer, Rules, Scanner, Sender};
+use tidegate_ws::scan::{Extensions, MAX_HELD, Observer, Rules, Scanner, Sender};
 
 fuzz_target!(|bytes: &[u8]| {
     let [settings, cut, stream @ ..] = bytes else {
@@ -17,7 +17,12 @@ fuzz_target!(|bytes: &[u8]| {
         } else {
             Sender::Server
         },
-        reserved: (settings >> 1) & 0b100,
+        extensions: if settings & 8 == 0 {
+            Extensions::None
+        } else {
+            Extensions::Deflate
+        },
+        text: false,
         max_frame: if settings & 2 == 0 { 1000 } else { u64::MAX },
         max_message: if settings & 4 == 0 { 3000 } else { u64::MAX },
     };

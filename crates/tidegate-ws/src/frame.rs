@@ -102,6 +102,9 @@ pub enum Violation {
     /// A continuation while no message is under way.
     #[error("a continuation without a message")]
     StrayContinuation,
+    /// A text message that is not UTF-8 (RFC 6455 section 8.1).
+    #[error("a text message that is not UTF-8")]
+    Text,
     /// An unmasked frame from a client.
     #[error("an unmasked frame from a client")]
     Unmasked,
@@ -112,7 +115,7 @@ impl Violation {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::CloseReason => 1007,
+            Self::CloseReason | Self::Text => 1007,
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => 1009,
             _ => 1002,
         }
@@ -242,9 +245,16 @@ impl FrameHeader {
 
 /// Masks or unmasks `payload`, whose first byte is byte `offset` of its frame's payload (RFC 6455
 /// section 5.3).
-pub fn apply_mask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
-    for (at, byte) in payload.iter_mut().enumerate() {
-        *byte ^= mask[(offset + at) & 3];
+pub fn apply_mask(payload: &mut [u8], mut mask: [u8; 4], offset: usize) {
+    mask.rotate_left(offset & 3);
+    let [a, b, c, d] = mask;
+    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut();
+    for eight in words {
+        *eight = (u64::from_ne_bytes(*eight) ^ word).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
     }
 }
 
@@ -265,6 +275,25 @@ impl ControlFrame {
         payload[..2].copy_from_slice(&code.to_be_bytes());
         payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
         Self::build(OpCode::Close, &mut payload[..2 + reason.len()], mask)
+    }
+
+    /// A ping. The payload is cut to the 125 bytes that there is room for; `mask` as for a close.
+    #[must_use]
+    pub fn ping(payload: &[u8], mask: Option<[u8; 4]>) -> Self {
+        Self::with_payload(OpCode::Ping, payload, mask)
+    }
+
+    /// A pong, likewise.
+    #[must_use]
+    pub fn pong(payload: &[u8], mask: Option<[u8; 4]>) -> Self {
+        Self::with_payload(OpCode::Pong, payload, mask)
+    }
+
+    fn with_payload(opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) -> Self {
+        let mut copy = [0; MAX_CONTROL_PAYLOAD];
+        let length = payload.len().min(MAX_CONTROL_PAYLOAD);
+        copy[..length].copy_from_slice(&payload[..length]);
+        Self::build(opcode, &mut copy[..length], mask)
     }
 
     fn build(opcode: OpCode, payload: &mut [u8], mask: Option<[u8; 4]>) -> Self {
@@ -346,6 +375,37 @@ mod tests {
             FrameHeader::parse(&[0x82, 127, 128, 0, 0, 0, 0, 0, 0, 0]),
             Err(Violation::LengthEncoding)
         );
+    }
+
+    #[test]
+    fn a_mask_is_applied_byte_by_byte_from_any_offset() {
+        let mask = [0x11, 0x22, 0x33, 0x44];
+        for length in 0..40 {
+            for offset in 0..9 {
+                let mut payload: Vec<u8> = (0..length).collect();
+                apply_mask(&mut payload, mask, offset);
+                let expected: Vec<u8> = (0..length)
+                    .map(|at| at ^ mask[(offset + usize::from(at)) % 4])
+                    .collect();
+                assert_eq!(payload, expected, "offset {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn pings_and_pongs_of_ours_parse_again() {
+        for (frame, opcode) in [
+            (ControlFrame::ping(b"abc", Some([1, 2, 3, 4])), OpCode::Ping),
+            (ControlFrame::pong(b"abc", None), OpCode::Pong),
+        ] {
+            let (header, at) = FrameHeader::parse(frame.as_bytes()).unwrap().unwrap();
+            assert_eq!((header.opcode, header.length), (opcode, 3));
+            let mut payload = frame.as_bytes()[at..].to_vec();
+            apply_mask(&mut payload, header.mask.unwrap_or_default(), 0);
+            assert_eq!(payload, b"abc");
+        }
+        let longest = ControlFrame::pong(&[7; 200], Some([0; 4]));
+        assert_eq!(longest.as_bytes().len(), 2 + 4 + MAX_CONTROL_PAYLOAD);
     }
 
     #[test]

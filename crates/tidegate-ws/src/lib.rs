@@ -2,9 +2,10 @@
 //!
 //! No socket, no clock and no executor is in here; what goes in is bytes, what comes out is what
 //! they mean. A relay stands on [`scan`], which reads frame headers only and leaves payloads as
-//! they are; both ends of a handshake stand on [`handshake`].
+//! they are (and looks whether text is UTF-8, where it is asked to); both ends of a handshake stand on [`handshake`].
 
 pub mod close;
 pub mod frame;
 pub mod handshake;
 pub mod scan;
+mod text;

@@ -3,10 +3,13 @@
 //! A [`Scanner`] is fed what was read from the sender, at any cuts, and says how much of it may go
 //! on to the other side. Of a frame that breaks a rule nothing goes on: a header is held back until
 //! it is whole, and so is a control frame (at most 139 bytes), because a close frame is judged by
-//! its payload.
+//! its payload. The one exception is text that turns out not to be UTF-8 behind bytes that have gone
+//! on in an earlier call: then [`Scanner::at_boundary`] stays false, and the receiver has half a
+//! frame that must never look whole.
 
 use crate::close::CloseFrame;
 use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode, Violation, apply_mask};
+use crate::text::Text;
 
 /// The most bytes that [`Scanner::scan`] leaves over.
 pub const MAX_HELD: usize = MAX_HEADER + MAX_CONTROL_PAYLOAD;
@@ -20,14 +23,29 @@ pub enum Sender {
     Server,
 }
 
+/// The extensions that were negotiated, as far as they matter to a reader of headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Extensions {
+    /// None: no reserved bit has a meaning.
+    #[default]
+    None,
+    /// permessage-deflate: RSV1 stands on the first frame of a compressed message.
+    Deflate,
+    /// One that we do not know: any reserved bit may stand on any frame, and what a payload means
+    /// cannot be told.
+    Foreign,
+}
+
 /// What a direction allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Who sends.
     pub sender: Sender,
-    /// The reserved bits that negotiated extensions use on the first frame of a message, RSV1 being
-    /// 4 (permessage-deflate).
-    pub reserved: u8,
+    /// The extensions that were negotiated.
+    pub extensions: Extensions,
+    /// Whether the payload of text messages must be UTF-8. Those with a reserved bit (compressed
+    /// ones) are not looked at.
+    pub text: bool,
     /// The largest frame payload in bytes, on the declared length.
     pub max_frame: u64,
     /// The largest message in bytes: all its frames' payloads, on the declared lengths.
@@ -36,6 +54,12 @@ pub struct Rules {
 
 /// What is told of the frames that pass, in their order.
 pub trait Observer {
+    /// Whether a whole ping or pong, with its payload unmasked, answers the observer itself: then it
+    /// is swallowed, and nothing else is told of it.
+    fn is_own(&mut self, _opcode: OpCode, _payload: &[u8]) -> bool {
+        false
+    }
+
     /// The header of a frame, before anything of the frame goes on. An error ends the direction
     /// here: nothing of this frame goes on.
     fn on_frame(&mut self, header: &FrameHeader) -> Result<(), Violation>;
@@ -52,6 +76,9 @@ pub trait Observer {
 pub struct Scan {
     /// So many bytes at the beginning of the buffer may go on.
     pub pass: usize,
+    /// Behind so many of those, and at no later place among them, the last whole frame ends: a frame
+    /// of ours may be put there. `None`: all of them are the inside of one frame.
+    pub gap: Option<usize>,
     /// The bytes from here to the end of the buffer are the beginning of a frame: put them in
     /// front of the next read. At most [`MAX_HELD`].
     pub hold_from: usize,
@@ -67,6 +94,8 @@ pub struct Scanner {
     remaining: u64,
     /// Declared bytes of the message that is under way, `None` between messages.
     message: Option<u64>,
+    /// The check of the text message that is under way.
+    text: Option<Text>,
     closed: bool,
 }
 
@@ -78,6 +107,7 @@ impl Scanner {
             rules,
             remaining: 0,
             message: None,
+            text: None,
             closed: false,
         }
     }
@@ -98,55 +128,81 @@ impl Scanner {
     /// Follows the frames in `bytes`: what was held back by the last call, and what was read since.
     /// Swallowed frames are moved out of the part that may go on.
     pub fn scan(&mut self, bytes: &mut [u8], observer: &mut impl Observer) -> Scan {
-        let mut at = self.skip_payload(0, bytes.len());
-        // Bytes before `pass` may go on; they trail `at` once a frame was swallowed.
-        let mut pass = at;
-        while at < bytes.len() && !self.closed {
-            match self.frame(&bytes[at..], observer) {
-                Err(violation) => {
-                    return Scan {
-                        pass,
-                        hold_from: bytes.len(),
-                        violation: Some(violation),
-                    };
-                }
-                Ok(Step::Incomplete) => {
-                    return Scan {
-                        pass,
-                        hold_from: at,
-                        violation: None,
-                    };
-                }
-                Ok(Step::Swallowed(size)) => at += size,
-                Ok(Step::Passed(size)) => {
-                    let end = self.skip_payload(at + size, bytes.len());
-                    if pass != at {
-                        bytes.copy_within(at..end, pass);
-                    }
-                    pass += end - at;
-                    at = end;
-                }
-            }
-        }
-        Scan {
-            pass,
+        let mut scan = Scan {
+            pass: 0,
+            gap: None,
             hold_from: bytes.len(),
             violation: None,
+        };
+        let mut at = match self.skip_payload(bytes) {
+            Ok(size) => size,
+            Err(violation) => {
+                scan.violation = Some(violation);
+                return scan;
+            }
+        };
+        // `pass` trails `at` once a frame was swallowed.
+        scan.pass = at;
+        scan.gap = self.at_boundary().then_some(at);
+        while at < bytes.len() && !self.closed {
+            let (end, passes) = match self.frame(&bytes[at..], observer) {
+                Ok(Step::Incomplete) => {
+                    scan.hold_from = at;
+                    return scan;
+                }
+                Ok(Step::Swallowed(size)) => (at + size, false),
+                Ok(Step::Passed(size)) => match self.skip_payload(&bytes[at + size..]) {
+                    Ok(payload) => (at + size + payload, true),
+                    Err(violation) => {
+                        // Nothing of this frame has gone on, and nothing will.
+                        self.remaining = 0;
+                        scan.violation = Some(violation);
+                        return scan;
+                    }
+                },
+                Err(violation) => {
+                    scan.violation = Some(violation);
+                    return scan;
+                }
+            };
+            if passes {
+                if scan.pass != at {
+                    bytes.copy_within(at..end, scan.pass);
+                }
+                scan.pass += end - at;
+                if self.at_boundary() {
+                    scan.gap = Some(scan.pass);
+                }
+            }
+            at = end;
         }
+        scan
     }
 
-    /// Lets only the rest of the current frame go on: so many of the next `size` bytes.
-    pub fn finish_frame(&mut self, size: usize) -> usize {
-        self.skip_payload(0, size)
+    /// Lets only the rest of the current frame go on: so many of the first of `bytes`.
+    ///
+    /// # Errors
+    /// When it is text that is checked, and is none.
+    pub fn finish_frame(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+        self.skip_payload(bytes)
     }
 
-    /// Moves over payload bytes of the current frame, from `at` up to `end`.
-    fn skip_payload(&mut self, at: usize, end: usize) -> usize {
-        let there = (end - at) as u64;
-        let skipped = self.remaining.min(there);
-        self.remaining -= skipped;
-        // `skipped` is at most `end - at`.
-        at + usize::try_from(skipped).unwrap_or(end - at)
+    /// Moves over payload bytes of the current frame; so many of `bytes` are that. After an error
+    /// it stands where it stood.
+    fn skip_payload(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+        // `bytes.len()` where the rest of the frame is longer than any buffer.
+        let size = usize::try_from(self.remaining).map_or(bytes.len(), |all| all.min(bytes.len()));
+        let remaining = self.remaining - size as u64;
+        if let Some(text) = &mut self.text {
+            text.check(&bytes[..size])?;
+            // The last frame of its message has been begun when no message is under way.
+            if remaining == 0 && self.message.is_none() {
+                text.finish()?;
+                self.text = None;
+            }
+        }
+        self.remaining = remaining;
+        Ok(size)
     }
 
     /// Takes the frame that begins at the beginning of `bytes`.
@@ -174,10 +230,12 @@ impl Scanner {
         if let Some(mask) = header.mask {
             apply_mask(payload, mask, 0);
         }
-        let close = if header.opcode == OpCode::Close {
-            Some(CloseFrame::parse(payload)?)
-        } else {
-            None
+        let close = match header.opcode {
+            OpCode::Close if header.reserved == 0 => Some(CloseFrame::parse(payload)?),
+            // What it says is the extension's secret.
+            OpCode::Close => Some(CloseFrame::default()),
+            _ if observer.is_own(header.opcode, payload) => return Ok(Step::Swallowed(end)),
+            _ => None,
         };
         observer.on_frame(&header)?;
         let passes = match close {
@@ -222,16 +280,22 @@ impl Scanner {
         observer.on_frame(header)?;
         self.message = if header.fin { None } else { Some(message) };
         self.remaining = length;
+        if self.rules.text && header.opcode == OpCode::Text && header.reserved == 0 {
+            self.text = Some(Text::default());
+        }
+        if let Some(text) = &mut self.text {
+            text.begin_frame(header.mask);
+        }
         Ok(())
     }
 
     /// RSV1 of permessage-deflate stands on the first frame of a message alone (RFC 7692 section 6.1).
-    fn check_reserved(&self, first: u8) -> Result<(), Violation> {
+    const fn check_reserved(&self, first: u8) -> Result<(), Violation> {
         let reserved = first >> 4 & 0b111;
-        let allowed = if matches!(first & 0x0f, 1 | 2) {
-            self.rules.reserved
-        } else {
-            0
+        let allowed = match (self.rules.extensions, first & 0x0f) {
+            (Extensions::Foreign, _) => 0b111,
+            (Extensions::Deflate, 1 | 2) => 0b100,
+            _ => 0,
         };
         if reserved & !allowed == 0 {
             Ok(())
@@ -287,7 +351,8 @@ mod tests {
 
     const OPEN: Rules = Rules {
         sender: Sender::Server,
-        reserved: 0,
+        extensions: Extensions::None,
+        text: false,
         max_frame: u64::MAX,
         max_message: u64::MAX,
     };
