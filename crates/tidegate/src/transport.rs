@@ -51,6 +51,22 @@ impl Transport {
         }
     }
 
+    /// Whether the peer has reset the stream without having ended it before, as far as the kernel
+    /// has told. It is told once; nothing is read.
+    pub(crate) fn was_reset(&self) -> bool {
+        let ready = pin!(self.0.ready(Interest::READABLE | Interest::WRITABLE));
+        let is_over = match ready.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(ready)) => ready.is_write_closed(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        // A reset behind an end is EPIPE: the answer to words of ours that nobody was left for.
+        is_over
+            && SockRef::from(&self.0)
+                .take_error()
+                .is_ok_and(|error| error.is_some_and(|error| is_reset(&error)))
+    }
+
     /// Makes the end of this stream a reset, so that the peer cannot take what it got for the whole.
     pub(crate) fn abort(self) {
         self.set_abort_on_drop(true);
@@ -61,6 +77,12 @@ impl Transport {
         // A socket that refuses the option is gone already.
         let _ = SockRef::from(&self.0).set_linger(abort.then_some(Duration::ZERO));
     }
+}
+
+/// Whether a stream failed because its peer, or the way to it, is gone, and not because the peer
+/// had said before that it would end.
+pub(crate) fn is_reset(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::BrokenPipe
 }
 
 impl AsyncRead for Transport {

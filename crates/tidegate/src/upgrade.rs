@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use http::HeaderValue;
 use tidegate_ws::handshake::{self, Key, RequestError};
+use tidegate_ws::scan::Extensions;
 
 use crate::body::Body;
 use crate::config::plan::WebSocketPlan;
@@ -32,8 +33,8 @@ pub(crate) struct Wish {
     pub(crate) key: Key,
     /// The subprotocols that it offers.
     pub(crate) protocols: Vec<String>,
-    /// The extensions that it offers and that may pass: under one that we do not know we could
-    /// neither count messages nor put a frame of ours between.
+    /// The extensions that it offers, each with its parameters; which of them may pass is the
+    /// route's to say.
     pub(crate) extensions: Vec<String>,
 }
 
@@ -57,10 +58,10 @@ pub(crate) struct Acceptance {
     pub(crate) subprotocol: Option<HeaderValue>,
     /// The extensions that it accepted, line by line.
     pub(crate) extensions: Vec<HeaderValue>,
-    /// Reserved bits that those use.
-    pub(crate) reserved: u8,
-    /// The route's limits.
-    pub(crate) limits: WebSocketPlan,
+    /// What those are to the relay.
+    pub(crate) relayed: Extensions,
+    /// What holds on the route.
+    pub(crate) plan: Arc<WebSocketPlan>,
     /// The upstream connection, with what came behind its 101.
     pub(crate) upstream: (Transport, BytesMut),
     /// The right to use the endpoint.
@@ -84,11 +85,7 @@ impl Wish {
         Ok(Self {
             key,
             protocols: protocols.into_iter().map(str::to_owned).collect(),
-            extensions: extensions
-                .iter()
-                .filter(|one| one.is_deflate())
-                .map(|one| one.text.to_owned())
-                .collect(),
+            extensions: extensions.iter().map(|one| one.text.to_owned()).collect(),
         })
     }
 }
@@ -107,18 +104,15 @@ pub(crate) async fn settle(acceptance: Acceptance, io: DownstreamIo, worker: &Ar
     let Some(downstream) = io.into_parts() else {
         return;
     };
-    let limits = &acceptance.limits;
-    let idle = u32::try_from(limits.idle_timeout.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
     let relay = Relay::new(Opening {
         downstream,
         upstream: acceptance.upstream,
-        reserved: acceptance.reserved,
-        max_frame: limits.max_frame.unwrap_or(u64::MAX),
-        max_message: limits.max_message.unwrap_or(u64::MAX),
+        extensions: acceptance.relayed,
+        plan: acceptance.plan,
         filters: acceptance.filters,
         lease: acceptance.lease,
         present: Present::new(worker),
-        registered: worker.sessions.register(&worker.clock, idle),
+        registered: worker.sessions.register(),
         worker: Arc::clone(worker),
     });
     task::spawn(run_session(relay));

@@ -14,6 +14,15 @@ pub const POOL_MAX_IDLE: usize = 32;
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long nothing may pass in a WebSocket session.
 pub const WEBSOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// How long a side may take nothing of its WebSocket session.
+pub const WEBSOCKET_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a closing handshake may take.
+pub const WEBSOCKET_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After how long a silence a side of a WebSocket session is pinged, and how long it then has.
+pub const WEBSOCKET_KEEP_ALIVE: (Duration, Duration) =
+    (Duration::from_secs(25), Duration::from_secs(10));
+/// Pings and pongs that a side of a WebSocket session may send in a second.
+pub const WEBSOCKET_MAX_CONTROL_FRAMES: u32 = 100;
 /// An endpoint's share against its siblings'.
 pub const ENDPOINT_WEIGHT: u32 = 1;
 /// The port of an endpoint whose URL names none.

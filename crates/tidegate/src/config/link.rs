@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::compile;
 use super::error::{Fault, Problems};
 use super::plan::{
-    EndpointPlan, ListenerPlan, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan, WebSocketPlan,
+    EndpointPlan, ListenerPlan, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan,
 };
 use super::schema::{Listener, Proxy, Root, Route, Service, report_duplicates};
 use super::yaml::{Located, Quoted, did_you_mean};
@@ -119,11 +119,7 @@ fn link_proxy(proxy: &Proxy, services: &Services, problems: &mut Problems) -> Op
         service: Arc::clone(service),
         host: proxy.host.clone(),
         origin: proxy.origin.clone(),
-        websocket: WebSocketPlan {
-            idle_timeout: proxy.websocket.idle_timeout,
-            max_message: proxy.websocket.max_message,
-            max_frame: proxy.websocket.max_frame,
-        },
+        websocket: Arc::clone(&proxy.websocket),
     })
 }
 

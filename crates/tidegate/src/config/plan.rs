@@ -110,7 +110,7 @@ pub struct ProxyPlan {
     /// The `Origin` that the upstream sees.
     pub origin: OriginPolicy,
     /// What holds for WebSockets on this route.
-    pub websocket: WebSocketPlan,
+    pub websocket: Arc<WebSocketPlan>,
 }
 
 /// The `Host` that the upstream sees.
@@ -138,15 +138,67 @@ pub enum OriginPolicy {
     Default(http::HeaderValue),
 }
 
-/// What holds for WebSockets on a route.
+/// What holds for WebSockets on a route. Sizes are in bytes, on the lengths that frames declare;
+/// timers are looked at once a second, so each may come up to a second late.
 #[derive(Debug, Clone)]
 pub struct WebSocketPlan {
-    /// A session in which nothing passes, either way, for so long is ended; 1 h.
-    pub idle_timeout: Duration,
-    /// The largest message (all its frames' payloads together) in either direction, in bytes, on
-    /// the declared length; `None` (the default): no limit.
-    pub max_message: Option<u64>,
-    /// The largest frame payload in either direction, in bytes, on the declared length; `None`
-    /// (the default): no limit.
-    pub max_frame: Option<u64>,
+    /// The largest message (all its frames' payloads together), by who sends it; `None` (the
+    /// default): no limit.
+    pub max_message: Sides<Option<u64>>,
+    /// The largest frame payload, by who sends it; `None` (the default): no limit.
+    pub max_frame: Sides<Option<u64>>,
+    /// Whether the payload of text messages is looked at; by default it is not.
+    pub text: TextCheck,
+    /// What becomes of pings; by default they are forwarded.
+    pub ping: PingMode,
+    /// How the gateway finds out that a side is gone; 25 s and 10 s. `None`: it does not.
+    pub keep_alive: Sides<Option<KeepAlive>>,
+    /// A session in which nothing passes, either way, for so long is ended; 1 h. `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// A session is ended at an age between 90 and 100 % of this; `None` (the default): never.
+    pub max_age: Option<Duration>,
+    /// How long a side may take nothing of what is sent to it; 30 s.
+    pub write_timeout: Duration,
+    /// How long a closing handshake may take, and the boundary that it waits for; 5 s.
+    pub close_timeout: Duration,
+    /// Pings and pongs that each side may send in a second, 100; `None`: any number.
+    pub max_control_frames: Option<u32>,
+    /// Names of extensions whose offers are passed on besides those of permessage-deflate; none.
+    pub extensions: Vec<Box<str>>,
+}
+
+/// A value for each side of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sides<T> {
+    /// For the client's.
+    pub client: T,
+    /// For the upstream's.
+    pub upstream: T,
+}
+
+/// Whether the payload of text messages is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextCheck {
+    /// It is not.
+    Any,
+    /// It must be UTF-8, unless it is compressed.
+    Utf8,
+}
+
+/// What becomes of the pings of either side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PingMode {
+    /// The gateway answers them, and they do not pass.
+    Answer,
+    /// They pass like any other frame.
+    Forward,
+}
+
+/// How the gateway finds out that a side is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// A side that says nothing for so long is pinged.
+    pub interval: Duration,
+    /// A side that says nothing for so long after that is gone.
+    pub timeout: Duration,
 }

@@ -116,6 +116,34 @@ pub(super) fn limit(text: &str) -> Result<Option<u64>, Fault> {
     size(text).map(Some)
 }
 
+/// Parses a duration, or `none` for no end of time.
+pub(super) fn timeout(text: &str) -> Result<Option<Duration>, Fault> {
+    if text == "none" {
+        return Ok(None);
+    }
+    duration(text).map(Some)
+}
+
+/// Parses the one word that may stand for a keep-alive.
+pub(super) fn no_keep_alive(text: &str) -> Result<(), Fault> {
+    if text == "none" {
+        return Ok(());
+    }
+    Err(Fault::new(format!("{} is not a keep-alive", Quoted(text)))
+        .suggest("write `none` or `{ interval: 25s, timeout: 10s }`"))
+}
+
+/// Parses the name of a WebSocket extension, which is a token (RFC 6455 section 9.1).
+pub(super) fn extension(text: &str) -> Result<Box<str>, Fault> {
+    FieldName::parse(text.to_owned())
+        .map(|_token| text.into())
+        .map_err(|_no_token| {
+            Fault::new(format!("{} is not the name of an extension", Quoted(text))).suggest(
+                "write the name alone, without parameters, such as `x-webkit-deflate-frame`",
+            )
+        })
+}
+
 /// Parses a name of ours: letters, digits, `-`, `_` and `.`, as it stands in logs and metrics.
 pub(super) fn name(text: &str) -> Result<&str, Fault> {
     const LONGEST: usize = 64;

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use http::{HeaderValue, Method};
-use tidegate_ws::handshake::{self, Key, ResponseError};
+use tidegate_ws::handshake::{self, Extension, Key, ResponseError};
+use tidegate_ws::scan::Extensions;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::{Attempts, Proxy, failure, headers, request_head};
@@ -30,8 +31,6 @@ use crate::worker::Worker;
 const MAX_REFUSAL: u64 = 1024 * 1024;
 /// The most bytes of a refusal's body that are read ahead to learn its length.
 const MAX_GATHERED: usize = 64 * 1024;
-/// RSV1, the reserved bit of permessage-deflate.
-const DEFLATE: u8 = 0b100;
 
 /// Asks the service whether it takes the WebSocket, going on to the next endpoint while none has
 /// said anything. Dropped, it leaves nothing behind: the upstream connection goes with it.
@@ -39,8 +38,11 @@ pub(crate) async fn decide(
     proxy: &Proxy,
     worker: &Arc<Worker>,
     exchange: &Exchange,
-    wish: Wish,
+    mut wish: Wish,
 ) -> Result<Decision, GatewayError> {
+    let passing = &proxy.plan.websocket.extensions;
+    wish.extensions
+        .retain(|offer| is_deflate(offer) || foreign_name(offer, passing).is_some());
     let mut attempts = Attempts::new(&proxy.service, Purpose::Session, true);
     loop {
         let lease = attempts.lease()?;
@@ -81,7 +83,7 @@ async fn ask(
     if head.version != Version::Http11 {
         return Err(UpstreamError::Malformed(HeadError::Version).into());
     }
-    let accepted = check(&head.headers, &key, wish).map_err(UpstreamError::Switch)?;
+    let relayed = check(&head.headers, &key, wish).map_err(UpstreamError::Switch)?;
     let mut headers = head.headers;
     let subprotocol = headers.get("sec-websocket-protocol").cloned();
     let extensions = headers
@@ -95,8 +97,8 @@ async fn ask(
         headers,
         subprotocol,
         extensions,
-        reserved: if accepted.deflate { DEFLATE } else { 0 },
-        limits: proxy.plan.websocket.clone(),
+        relayed,
+        plan: Arc::clone(&proxy.plan.websocket),
         upstream: call.into_io().into_parts(),
         lease,
         filters: FrameFilters::default(),
@@ -145,12 +147,27 @@ fn handshake_head(
     head
 }
 
-struct Accepted {
-    deflate: bool,
+/// Whether an offer is one of permessage-deflate.
+fn is_deflate(offer: &str) -> bool {
+    name_of(offer).eq_ignore_ascii_case("permessage-deflate")
+}
+
+/// The name of an offer that is among `names`.
+fn foreign_name<'o>(offer: &'o str, names: &[Box<str>]) -> Option<&'o str> {
+    let name = name_of(offer);
+    let is_listed = names.iter().any(|listed| name.eq_ignore_ascii_case(listed));
+    is_listed.then_some(name)
+}
+
+fn name_of(offer: &str) -> &str {
+    offer
+        .split_once(';')
+        .map_or(offer, |(name, _)| name)
+        .trim_ascii()
 }
 
 /// Checks the upstream's 101 (RFC 6455 section 4.1, last list). A wrong one is never repaired.
-fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, ResponseError> {
+fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Extensions, ResponseError> {
     let values = |name: &'static str| headers.get_all(name).map(HeaderValue::as_bytes);
     if !headers.upgrade_to_websocket() {
         return Err(ResponseError::Upgrade);
@@ -163,14 +180,34 @@ fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Accepted, Response
     handshake::chosen_protocol(values("sec-websocket-protocol"), &offered)?;
     let extensions = handshake::extensions(values("sec-websocket-extensions"))
         .map_err(|_malformed| ResponseError::Extensions)?;
-    // Only permessage-deflate is ever offered, and one extension cannot be accepted twice.
-    match extensions[..] {
-        [] => Ok(Accepted { deflate: false }),
-        [one] if one.is_deflate() && handshake::deflate_answers(one.text, &wish.extensions) => {
-            Ok(Accepted { deflate: true })
+    accepted_extensions(&extensions, &wish.extensions)
+}
+
+/// What the extensions that an upstream accepted are to the relay. Each must have been offered, and
+/// none can be accepted twice.
+fn accepted_extensions(
+    accepted: &[Extension<'_>],
+    offers: &[String],
+) -> Result<Extensions, ResponseError> {
+    let mut relayed = Extensions::None;
+    for (place, one) in accepted.iter().enumerate() {
+        let is_same = |name: &str| name.eq_ignore_ascii_case(one.name);
+        let is_offered = if one.is_deflate() {
+            handshake::deflate_answers(one.text, offers)
+        } else {
+            offers.iter().any(|offer| is_same(name_of(offer)))
+        };
+        let is_twice = accepted[..place].iter().any(|other| is_same(other.name));
+        if !is_offered || is_twice {
+            return Err(ResponseError::Extensions);
         }
-        _ => Err(ResponseError::Extensions),
+        if !one.is_deflate() {
+            relayed = Extensions::Foreign;
+        } else if relayed == Extensions::None {
+            relayed = Extensions::Deflate;
+        }
     }
+    Ok(relayed)
 }
 
 /// The upstream's own answer, with bounds on the size of its body and on the time that it takes. A

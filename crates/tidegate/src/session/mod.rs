@@ -19,12 +19,18 @@ pub enum Cause {
     IdleTimeout,
     /// A fault of ours.
     Internal,
+    /// The session was as old as its route lets one become.
+    MaxAge,
     /// A message or frame over its limit.
     MessageTooBig,
+    /// A peer was asked for a sign of life and gave none.
+    PingTimeout,
     /// A filter refused a frame.
     Policy,
     /// A peer broke RFC 6455.
     ProtocolError,
+    /// A peer sent more in a second than it may.
+    RateLimited,
     /// A peer did not take what was sent to it.
     SlowConsumer,
     /// The upstream sent a close frame.
@@ -54,24 +60,30 @@ impl Cause {
             Self::Drain => "drain",
             Self::IdleTimeout => "idle_timeout",
             Self::Internal => "internal",
+            Self::MaxAge => "max_age",
             Self::MessageTooBig => "message_too_big",
+            Self::PingTimeout => "ping_timeout",
             Self::Policy => "policy",
             Self::ProtocolError => "protocol_error",
+            Self::RateLimited => "rate_limited",
             Self::SlowConsumer => "slow_consumer",
             Self::UpstreamClose => "upstream_close",
             Self::UpstreamLost => "upstream_lost",
         }
     }
 
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::ClientClose,
         Self::ClientLost,
         Self::Drain,
         Self::IdleTimeout,
         Self::Internal,
+        Self::MaxAge,
         Self::MessageTooBig,
+        Self::PingTimeout,
         Self::Policy,
         Self::ProtocolError,
+        Self::RateLimited,
         Self::SlowConsumer,
         Self::UpstreamClose,
         Self::UpstreamLost,
@@ -102,9 +114,13 @@ impl Ending {
             Cause::SlowConsumer => (Initiator::Gateway, 1013, 1001),
             Cause::Policy => (Initiator::Gateway, 1008, 1001),
             Cause::Internal => (Initiator::Gateway, 1011, 1011),
-            Cause::Drain | Cause::IdleTimeout | Cause::MessageTooBig | Cause::ProtocolError => {
-                (Initiator::Gateway, 1001, 1001)
-            }
+            Cause::Drain
+            | Cause::IdleTimeout
+            | Cause::MaxAge
+            | Cause::MessageTooBig
+            | Cause::PingTimeout
+            | Cause::ProtocolError
+            | Cause::RateLimited => (Initiator::Gateway, 1001, 1001),
         };
         Self {
             cause,
@@ -130,6 +146,20 @@ impl Ending {
         };
         Self {
             cause,
+            initiator: offender,
+            to_client,
+            to_upstream,
+        }
+    }
+
+    /// What ends because `offender` sends too much.
+    pub(crate) const fn flood(offender: Initiator) -> Self {
+        let (to_client, to_upstream) = match offender {
+            Initiator::Upstream => (1001, 1008),
+            Initiator::Client | Initiator::Gateway => (1008, 1001),
+        };
+        Self {
+            cause: Cause::RateLimited,
             initiator: offender,
             to_client,
             to_upstream,

@@ -1,6 +1,7 @@
 //! The sessions of one worker. A session registers when it starts and its guard unregisters it when
-//! it is dropped, whatever the way. Once a second a sweep looks for those whose time has come; an
-//! idle session holds no timer.
+//! it is dropped, whatever the way. Each has one deadline, in seconds, and once a second a sweep
+//! wakes those whose deadline has passed; what was due is theirs to know. An idle session holds no
+//! timer and is not woken before its deadline.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,14 +27,13 @@ impl Clock {
     }
 }
 
+/// A deadline that never comes.
+pub(crate) const NEVER: u32 = u32::MAX;
+
 /// What a session shares with those who watch it.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    /// When the last frame passed.
-    active: AtomicU32,
-    /// After so many seconds without a frame the session ends.
-    idle: u32,
-    /// When the session must be over, `u32::MAX` while nothing limits it.
+    /// When the session wants to be woken.
     deadline: AtomicU32,
     /// What the session is told: a `Cause`, `OVERDUE`, or nothing (0).
     order: AtomicU8,
@@ -47,35 +47,20 @@ const OVERDUE: u8 = u8::MAX;
 pub(crate) enum Order {
     /// Close both legs for this cause.
     End(Cause),
-    /// The deadline that the session set itself has passed.
+    /// The session's own deadline has passed.
     Overdue,
 }
 
 impl Handle {
-    /// A frame passed.
-    pub(crate) fn touch(&self, clock: &Clock) {
-        self.active.store(clock.now(), Ordering::Relaxed);
-    }
-
-    /// Asks for an [`Order::Overdue`] after `seconds`, rounded up to the clock's tick.
-    pub(crate) fn set_deadline(&self, clock: &Clock, seconds: u32) {
-        self.deadline
-            .store(clock.now().saturating_add(seconds), Ordering::Relaxed);
-    }
-
-    /// Takes the deadline back.
-    pub(crate) fn clear_deadline(&self) {
-        self.deadline.store(u32::MAX, Ordering::Relaxed);
+    /// Asks for an [`Order::Overdue`] at the first tick of the clock at or after `time`, in place of
+    /// what was asked for before. Once it is given the deadline is [`NEVER`].
+    pub(crate) fn set_deadline(&self, time: u32) {
+        self.deadline.store(time, Ordering::Relaxed);
     }
 
     /// Who is woken by an order.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
-    }
-
-    /// After how many seconds without a frame the session ends.
-    pub(crate) const fn idle_seconds(&self) -> u32 {
-        self.idle
     }
 
     /// Takes the order that was given, if any.
@@ -89,11 +74,15 @@ impl Handle {
         }
     }
 
-    /// What was ordered before and is not taken yet goes first.
-    fn order_unless_ordered(&self, order: u8) {
-        let _ = self
+    /// The deadline has passed. An order that is not taken yet goes first, and the deadline stays
+    /// for the next sweep.
+    fn overdue(&self) {
+        let nothing = self
             .order
-            .compare_exchange(0, order, Ordering::AcqRel, Ordering::Relaxed);
+            .compare_exchange(0, OVERDUE, Ordering::AcqRel, Ordering::Relaxed);
+        if nothing.is_ok() {
+            self.set_deadline(NEVER);
+        }
         self.waker.wake();
     }
 
@@ -124,12 +113,10 @@ impl Registry {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a session that ends after `idle` seconds without a frame.
-    pub(crate) fn register(self: &Arc<Self>, clock: &Clock, idle: u32) -> Registered {
+    /// Adds a session, without a deadline.
+    pub(crate) fn register(self: &Arc<Self>) -> Registered {
         let handle = Arc::new(Handle {
-            active: AtomicU32::new(clock.now()),
-            idle,
-            deadline: AtomicU32::new(u32::MAX),
+            deadline: AtomicU32::new(NEVER),
             order: AtomicU8::new(self.standing.load(Ordering::Acquire)),
             waker: AtomicWaker::new(),
         });
@@ -154,17 +141,12 @@ impl Registry {
         }
     }
 
-    /// Tells those whose time has come.
+    /// Wakes those whose deadline has passed.
     pub(crate) fn sweep(&self, clock: &Clock) {
         let now = clock.now();
         for (_key, handle) in self.lock().iter() {
             if now >= handle.deadline.load(Ordering::Relaxed) {
-                handle.clear_deadline();
-                handle.order_unless_ordered(OVERDUE);
-            } else if now.saturating_sub(handle.active.load(Ordering::Relaxed)) > handle.idle {
-                // `>`, because the clock may tick just behind a frame.
-                handle.active.store(now, Ordering::Relaxed);
-                handle.order_unless_ordered(Cause::IdleTimeout as u8);
+                handle.overdue();
             }
         }
     }
@@ -179,5 +161,49 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.registry.lock().try_remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_told_once_and_only_when_it_has_come() {
+        let (registry, clock) = (Arc::new(Registry::default()), Clock::default());
+        let session = registry.register();
+        let told = |now: u32| {
+            clock.set(now);
+            registry.sweep(&clock);
+            session.handle().take_order()
+        };
+        assert_eq!(told(1_000_000), None, "no deadline was set");
+        session.handle().set_deadline(1_000_010);
+        assert_eq!(told(1_000_009), None);
+        assert_eq!(told(1_000_010), Some(Order::Overdue));
+        assert_eq!(told(1_000_011), None);
+    }
+
+    #[test]
+    fn an_order_that_is_not_taken_yet_does_not_swallow_a_deadline() {
+        let (registry, clock) = (Arc::new(Registry::default()), Clock::default());
+        let session = registry.register();
+        session.handle().set_deadline(5);
+        registry.end_all(Cause::Drain);
+        clock.set(5);
+        registry.sweep(&clock);
+        let order = session.handle().take_order();
+        assert_eq!(order, Some(Order::End(Cause::Drain)));
+        registry.sweep(&clock);
+        assert_eq!(session.handle().take_order(), Some(Order::Overdue));
+    }
+
+    #[test]
+    fn who_comes_after_the_end_of_all_is_told_too() {
+        let registry = Arc::new(Registry::default());
+        registry.end_all(Cause::Drain);
+        let order = registry.register().handle().take_order();
+        assert_eq!(order, Some(Order::End(Cause::Drain)));
+        assert_eq!(registry.len(), 0);
     }
 }

@@ -7,6 +7,7 @@ mod matcher;
 mod proxy;
 mod route;
 mod service;
+mod websocket;
 
 use std::net::SocketAddr;
 

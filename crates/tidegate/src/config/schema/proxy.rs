@@ -1,14 +1,13 @@
 //! `proxy`: the service at which a route ends, and how requests are handed to it.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::super::defaults;
 use super::super::error::Problems;
-use super::super::plan::{HostPolicy, OriginPolicy};
+use super::super::plan::{HostPolicy, OriginPolicy, WebSocketPlan};
 use super::super::url;
 use super::super::value;
 use super::super::yaml::{Choice, Located, Quoted, Spot, nearest};
-use super::located;
+use super::{located, websocket};
 
 /// The value of `proxy`.
 #[derive(Debug, Clone)]
@@ -16,15 +15,7 @@ pub(in crate::config) struct Proxy {
     pub(in crate::config) service: Option<Located<String>>,
     pub(in crate::config) host: HostPolicy,
     pub(in crate::config) origin: OriginPolicy,
-    pub(in crate::config) websocket: WebSocket,
-}
-
-/// The value of `websocket`.
-#[derive(Debug, Clone)]
-pub(in crate::config) struct WebSocket {
-    pub(in crate::config) idle_timeout: Duration,
-    pub(in crate::config) max_message: Option<u64>,
-    pub(in crate::config) max_frame: Option<u64>,
+    pub(in crate::config) websocket: Arc<WebSocketPlan>,
 }
 
 impl Proxy {
@@ -46,40 +37,15 @@ impl Proxy {
         let host = host.and_then(|spot| read_host(&spot, problems));
         let origin = fields.take("origin");
         let origin = origin.and_then(|spot| read_origin(&spot, problems));
-        let mut websocket = WebSocket {
-            idle_timeout: defaults::WEBSOCKET_IDLE_TIMEOUT,
-            max_message: None,
-            max_frame: None,
-        };
-        if let Some(spot) = fields.take("websocket") {
-            websocket.read(&spot, problems);
-        }
+        let websocket = fields.take("websocket");
+        let websocket = websocket.map(|spot| websocket::read(&spot, problems));
         fields.finish(problems);
         Some(Self {
             service,
             host: host.unwrap_or(HostPolicy::Keep),
             origin: origin.unwrap_or(OriginPolicy::Keep),
-            websocket,
+            websocket: Arc::new(websocket.unwrap_or_default()),
         })
-    }
-}
-
-impl WebSocket {
-    fn read(&mut self, spot: &Spot<'_>, problems: &mut Problems) -> Option<()> {
-        let mut fields = spot.fields(problems)?;
-        let idle_timeout = fields.take("idle_timeout");
-        let idle_timeout = idle_timeout.and_then(|spot| spot.value(problems, value::duration));
-        self.idle_timeout = idle_timeout.unwrap_or(self.idle_timeout);
-        for (key, limit) in [
-            ("max_message", &mut self.max_message),
-            ("max_frame", &mut self.max_frame),
-        ] {
-            let written = fields.take(key);
-            let written = written.and_then(|spot| spot.value(problems, value::limit));
-            *limit = written.unwrap_or(*limit);
-        }
-        fields.finish(problems);
-        Some(())
     }
 }
 

@@ -8,28 +8,13 @@ use std::time::Duration;
 use tidegate_ws::frame::ControlFrame;
 use tokio::time::sleep;
 
+use super::timers::whole_seconds;
+use super::watch::mask;
 use super::{Relay, Side, other};
-use crate::session::registry::Order;
 use crate::session::{Cause, Ending};
 
-/// How long a close handshake, and the boundary that it waits for, may take, in seconds.
-const CLOSE_SECONDS: u32 = 5;
-/// How long that begins anew for a receiver that still takes what was said before, in seconds.
-const LAST_WORDS_SECONDS: u32 = 60;
-/// How long a receiver may take nothing, in seconds.
-const STALL_SECONDS: u32 = 30;
 /// How long an offender is still sent the answers to what it did before.
 const PARTING: Duration = Duration::from_millis(300);
-
-/// Which clock runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Timer {
-    None,
-    /// A receiver takes nothing.
-    Stall,
-    /// The session is ending.
-    Close,
-}
 
 impl Relay {
     /// A side's close frame has gone on.
@@ -88,16 +73,20 @@ impl Relay {
     }
 
     /// Ends a session that its peers did not end themselves: tells both, at a frame boundary.
-    fn end(&mut self, ending: Ending) {
+    pub(super) fn end(&mut self, ending: Ending) {
         self.ended.get_or_insert(ending);
         self.forced = true;
-        let (to_client, to_upstream) = match ending.cause {
-            Cause::IdleTimeout => {
-                let after = self.registered.handle().idle_seconds();
-                close_frames(ending, &format!("idle_timeout;after={after}s"))
-            }
-            cause => close_frames(ending, cause.label()),
+        let limit = match ending.cause {
+            Cause::IdleTimeout => self.plan.idle_timeout,
+            Cause::MaxAge => self.plan.max_age,
+            _ => None,
         };
+        let reason = limit.map(|limit| {
+            let (cause, after) = (ending.cause.label(), whole_seconds(limit));
+            format!("{cause};after={after}s")
+        });
+        let reason = reason.as_deref().unwrap_or(ending.cause.label());
+        let (to_client, to_upstream) = close_frames(ending, reason);
         let (client, upstream) = (
             self.down.finish_with(to_client),
             self.up.finish_with(to_upstream),
@@ -142,63 +131,35 @@ impl Relay {
         self.forced = true;
     }
 
-    pub(super) fn obey(&mut self, order: Order) {
-        match order {
-            Order::End(cause) if !self.forced => {
-                self.end(Ending::of(cause));
-            }
-            Order::End(_) => {}
-            Order::Overdue if self.timer == Timer::Stall => {
-                self.end(Ending::of(Cause::SlowConsumer));
-            }
-            Order::Overdue => {
-                self.client.give_up(self.down.at_boundary());
-                self.upstream.give_up(self.up.at_boundary());
-            }
-        }
+    /// Ends a session for what `offender` did within a frame of which a part has gone on: the other
+    /// side has no use for the rest, and must not take the half for the whole.
+    pub(super) fn tear(&mut self, offender: Side, ending: Ending) {
+        let (_, receiver, pump) = self.direction(offender);
+        receiver.abort();
+        pump.discard();
+        self.part(offender, ending, ending.cause.label());
+        self.stop_parting();
     }
 
-    /// Sets the clock that fits: none, the one for a receiver that takes nothing, or the one for
-    /// the end.
-    pub(super) fn arm(&mut self) {
-        let waiting = self.client.is_waiting() || self.upstream.is_waiting();
-        let progressed = self.client.progressed() | self.upstream.progressed();
-        let timer = match (self.forced, waiting, self.ended) {
-            (true, _, _) | (false, false, Some(_)) => Timer::Close,
-            (false, true, _) => Timer::Stall,
-            (false, false, None) => Timer::None,
-        };
-        let now = self.worker.clock.now();
-        let renewed = match timer {
-            Timer::Stall => progressed,
-            // What a peer said before the end is not cut while the other one still takes it.
-            Timer::Close => {
-                progressed && waiting && now.saturating_sub(self.closing_since) < LAST_WORDS_SECONDS
-            }
-            Timer::None => false,
-        };
-        if timer == self.timer && !renewed {
-            return;
-        }
-        if timer == Timer::Close && self.timer != Timer::Close {
-            self.closing_since = now;
-        }
-        self.timer = timer;
-        let handle = self.registered.handle();
-        match timer {
-            Timer::None => handle.clear_deadline(),
-            Timer::Stall => handle.set_deadline(&self.worker.clock, STALL_SECONDS),
-            Timer::Close => handle.set_deadline(&self.worker.clock, CLOSE_SECONDS),
-        }
+    /// A side was reset that is not read, because the other one takes nothing.
+    pub(super) fn gone(&mut self, side: Side) {
+        let (leg, receiver, _) = self.direction(side);
+        leg.drop_transport();
+        receiver.abort();
+        self.lost(side);
+    }
+
+    /// Drops both, with a reset where something is left over.
+    pub(super) fn give_up(&mut self) {
+        self.client.give_up(self.down.at_boundary());
+        self.upstream.give_up(self.up.at_boundary());
     }
 }
 
 /// Close frames for the client and the upstream.
 fn close_frames(ending: Ending, reason: &str) -> (ControlFrame, ControlFrame) {
-    // Our words are not the peer's to choose, so a mask need not be hard to guess here.
-    let mask = fastrand::u32(..).to_ne_bytes();
     (
         ControlFrame::close(ending.to_client, reason, None),
-        ControlFrame::close(ending.to_upstream, reason, Some(mask)),
+        ControlFrame::close(ending.to_upstream, reason, Some(mask())),
     )
 }

@@ -1,5 +1,6 @@
 //! One leg of a relayed session: its stream, and what it has not taken yet.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -7,7 +8,7 @@ use bytes::BytesMut;
 use tidegate_ws::frame::ControlFrame;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use crate::transport::Transport;
+use crate::transport::{Transport, is_reset};
 
 /// A leg. Unwritten bytes are kept only while it does not take them.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Leg {
     ended: bool,
     /// It takes nothing any more; what it sent before is still there to be read.
     deaf: bool,
+    /// A write told that it is gone, without having said that it would go.
+    reset: bool,
     /// We have ended ours.
     finished: bool,
     progressed: bool,
@@ -37,6 +40,7 @@ impl Leg {
             written: 0,
             ended: false,
             deaf: false,
+            reset: false,
             finished: false,
             progressed: false,
         }
@@ -96,7 +100,7 @@ impl Leg {
                     self.progressed = true;
                     bytes = &bytes[written..];
                 }
-                Poll::Ready(_) => return self.go_deaf(),
+                Poll::Ready(failed) => return self.go_deaf(failed.err().as_ref()),
                 Poll::Pending => break,
             }
         }
@@ -110,7 +114,7 @@ impl Leg {
         }
     }
 
-    /// Keeps a frame of ours for the next write, if it is time for it.
+    /// Keeps a close frame of ours for the next write, if it is time for it.
     pub(super) fn queue_frame(&mut self, ours: Option<Box<ControlFrame>>) {
         if let Some(ours) = ours {
             self.queue(ours.as_bytes());
@@ -128,8 +132,8 @@ impl Leg {
                     self.progressed = true;
                     self.written += written;
                 }
-                _ => {
-                    self.go_deaf();
+                failed => {
+                    self.go_deaf(failed.err().as_ref());
                     return Poll::Ready(false);
                 }
             }
@@ -179,12 +183,23 @@ impl Leg {
         }
     }
 
-    fn go_deaf(&mut self) {
+    fn go_deaf(&mut self, error: Option<&io::Error>) {
         self.deaf = true;
+        self.reset |= error.is_some_and(is_reset);
         (self.out, self.written) = (Vec::new(), 0);
     }
 
-    fn drop_transport(&mut self) {
+    /// Whether it was reset, which a leg that is not read tells no other way. A mere end is none:
+    /// what was said before it is still to be read.
+    pub(super) fn was_reset(&mut self) -> bool {
+        let Some(transport) = &self.transport else {
+            return false;
+        };
+        self.reset |= transport.was_reset();
+        self.reset
+    }
+
+    pub(super) fn drop_transport(&mut self) {
         self.transport = None;
         (self.out, self.written) = (Vec::new(), 0);
     }

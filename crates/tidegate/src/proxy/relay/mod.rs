@@ -4,27 +4,34 @@
 //! into one scratch buffer per thread, judged by the direction's `pump`, and written on at once;
 //! only what the receiver does not take is kept, and while it is kept its sender is not read.
 //!
-//! How it ends is told in `end.rs`.
+//! How it ends is told in `end.rs`, and what it waits for in `timers.rs`.
 
 mod end;
 mod leg;
+mod pulse;
 mod pump;
+mod rate;
+mod timers;
+mod watch;
 
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tidegate_ws::scan::{Rules, Sender};
-use tokio::time::Sleep;
+use tidegate_ws::scan::{Extensions, Rules, Sender};
+use tokio::time::{Instant, Sleep};
 
-use self::end::Timer;
 use self::leg::Leg;
-pub(crate) use self::pump::Tally;
-use self::pump::{HEADROOM, Pump, PumpEnd};
+use self::pulse::Pulse;
+use self::pump::{HEADROOM, Passed, Pump, PumpEnd};
+use self::timers::Timers;
+use self::watch::Surroundings;
+pub(crate) use self::watch::Tally;
+use crate::config::plan::{PingMode, TextCheck, WebSocketPlan};
 use crate::pipeline::{Direction, FrameFilters};
-use crate::session::registry::Registered;
+use crate::session::registry::{Order, Registered};
 use crate::session::{Cause, Ending, Initiator};
 use crate::transport::Transport;
 use crate::upstream::Lease;
@@ -45,12 +52,10 @@ pub(crate) struct Opening {
     pub(crate) downstream: (Transport, BytesMut),
     /// The upstream's leg, with what it sent behind its 101.
     pub(crate) upstream: (Transport, BytesMut),
-    /// Reserved bits that negotiated extensions use.
-    pub(crate) reserved: u8,
-    /// Limits in bytes, on the declared length.
-    pub(crate) max_frame: u64,
-    /// Likewise for whole messages.
-    pub(crate) max_message: u64,
+    /// The extensions that were agreed upon.
+    pub(crate) extensions: Extensions,
+    /// What holds on the route.
+    pub(crate) plan: Arc<WebSocketPlan>,
     /// What filters watch the session.
     pub(crate) filters: FrameFilters,
     /// The right to use the endpoint, held as long as the session lives.
@@ -74,15 +79,18 @@ pub(crate) struct Relay {
     filters: FrameFilters,
     /// What passed, by the side that sent it.
     tallies: [Tally; 2],
+    /// The pings of each leg, by [`Side`].
+    pulses: [Pulse; 2],
+    timers: Timers,
+    /// Under an extension that we do not know: no ping and no pong of ours may stand in it.
+    is_foreign: bool,
     ended: Option<Ending>,
     /// The end does not wait for the peers' close frames any more.
     forced: bool,
-    timer: Timer,
-    /// When the clock of the end began to run.
-    closing_since: u32,
     /// Runs while an offender is still sent answers.
     parting: Option<Pin<Box<Sleep>>>,
     registered: Registered,
+    plan: Arc<WebSocketPlan>,
     worker: Arc<Worker>,
     /// Held for their drop.
     _held: (Lease, Present),
@@ -95,27 +103,37 @@ enum Side {
     Upstream,
 }
 
+const SIDES: [Side; 2] = [Side::Client, Side::Upstream];
+
 impl Relay {
     pub(crate) fn new(opening: Opening) -> Self {
-        let rules = |sender| Rules {
+        let plan = opening.plan;
+        let is_foreign = opening.extensions == Extensions::Foreign;
+        let rules = |sender, max_frame: Option<u64>, max_message: Option<u64>| Rules {
             sender,
-            reserved: opening.reserved,
-            max_frame: opening.max_frame,
-            max_message: opening.max_message,
+            extensions: opening.extensions,
+            text: plan.text == TextCheck::Utf8 && !is_foreign,
+            max_frame: max_frame.unwrap_or(u64::MAX),
+            max_message: max_message.unwrap_or(u64::MAX),
         };
+        let (frame, message) = (&plan.max_frame, &plan.max_message);
+        let up = rules(Sender::Client, frame.client, message.client);
+        let down = rules(Sender::Server, frame.upstream, message.upstream);
         Self {
             client: Leg::new(opening.downstream),
             upstream: Leg::new(opening.upstream),
-            up: Pump::new(Direction::ToUpstream, rules(Sender::Client)),
-            down: Pump::new(Direction::ToDownstream, rules(Sender::Server)),
+            up: Pump::new(Direction::ToUpstream, up),
+            down: Pump::new(Direction::ToDownstream, down),
             filters: opening.filters,
             tallies: [Tally::default(), Tally::default()],
+            pulses: [Pulse::default(), Pulse::default()],
+            timers: Timers::new(&plan, opening.worker.clock.now()),
+            is_foreign,
             ended: None,
             forced: false,
-            timer: Timer::None,
-            closing_since: 0,
             parting: None,
             registered: opening.registered,
+            plan,
             worker: opening.worker,
             _held: (opening.lease, opening.present),
         }
@@ -156,7 +174,7 @@ impl Relay {
         buffer: &mut [u8],
         cx: &mut Context<'_>,
     ) -> Poll<Option<usize>> {
-        let (sender, _, pump) = self.direction(from);
+        let (sender, _, _) = self.direction(from);
         if sender.is_ended() {
             return Poll::Ready(None);
         }
@@ -170,6 +188,9 @@ impl Relay {
             self.lost(from);
             return Poll::Ready(None);
         }
+        self.timers.heard(from, self.worker.clock.now());
+        self.pulses[from as usize].is_heard();
+        let (_, _, pump) = self.direction(from);
         let start = pump.put_held(buffer);
         self.pass(from, &mut buffer[start..HEADROOM + size], cx);
         Poll::Ready(Some(size))
@@ -177,18 +198,22 @@ impl Relay {
 
     /// Judges what one side sent and gives the other what may go on.
     fn pass(&mut self, from: Side, bytes: &mut [u8], cx: &mut Context<'_>) {
-        let mut filters = std::mem::take(&mut self.filters);
-        let mut tally = std::mem::take(&mut self.tallies[from as usize]);
-        let (_, receiver, pump) = self.direction(from);
-        let passed = pump.absorb(bytes, &mut filters, &mut tally);
-        receiver.send(&bytes[..passed.pass], cx);
+        let passed = self.judge(from, bytes);
+        if passed.active {
+            self.timers.moved(self.worker.clock.now());
+        }
+        let to = other(from);
+        let mut sent = 0;
+        if let Some(gap) = passed.gap.filter(|_| self.pulses[to as usize].has_beat()) {
+            // Where frames come without a pause there may be no other boundary to be seen.
+            self.direction(from).1.send(&bytes[..gap], cx);
+            self.send_beats(to, cx);
+            sent = gap;
+        }
+        let (_, receiver, _) = self.direction(from);
+        receiver.send(&bytes[sent..passed.pass], cx);
         if let Some(ours) = passed.ours {
             receiver.send(ours.as_bytes(), cx);
-        }
-        self.filters = filters;
-        self.tallies[from as usize] = tally;
-        if passed.pass > 0 {
-            self.registered.handle().touch(&self.worker.clock);
         }
         match passed.end {
             None => {}
@@ -196,12 +221,43 @@ impl Relay {
             Some(PumpEnd::Refused(refusal)) => {
                 self.part(from, Ending::of(Cause::Policy), refusal.reason());
             }
+            Some(PumpEnd::Flooded) => {
+                let ending = Ending::flood(initiator(from));
+                self.part(from, ending, ending.cause.label());
+            }
             Some(PumpEnd::Violation(violation)) => {
                 let ending = Ending::violation(violation, initiator(from));
                 self.part(from, ending, ending.cause.label());
             }
+            Some(PumpEnd::Torn(violation)) => {
+                self.tear(from, Ending::violation(violation, initiator(from)));
+            }
         }
     }
+
+    fn judge(&mut self, from: Side, bytes: &mut [u8]) -> Passed {
+        let [client, upstream] = &mut self.pulses;
+        let (pump, sender, receiver) = match from {
+            Side::Client => (&mut self.up, client, upstream),
+            Side::Upstream => (&mut self.down, upstream, client),
+        };
+        let mut around = Surroundings {
+            filters: &mut self.filters,
+            tally: &mut self.tallies[from as usize],
+            sender,
+            receiver,
+            answers: self.plan.ping == PingMode::Answer && !self.is_foreign,
+            max_control_frames: self.plan.max_control_frames,
+            now: microseconds,
+        };
+        pump.absorb(bytes, &mut around)
+    }
+}
+
+/// Microseconds of the monotonic clock.
+fn microseconds() -> u64 {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 const fn other(side: Side) -> Side {
@@ -232,8 +288,13 @@ impl Future for Relay {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         this.registered.handle().register(cx.waker());
+        let mut is_overdue = false;
         while let Some(order) = this.registered.handle().take_order() {
-            this.obey(order);
+            match order {
+                Order::End(cause) if !this.forced => this.end(Ending::of(cause)),
+                Order::End(_) => {}
+                Order::Overdue => is_overdue = true,
+            }
         }
         BUFFER.with_borrow_mut(|buffer| {
             this.poll_direction(Side::Client, buffer, cx);
@@ -246,6 +307,10 @@ impl Future for Relay {
         {
             this.stop_parting();
         }
+        if is_overdue {
+            this.overdue();
+        }
+        this.beat(cx);
         this.arm();
         let Some(ended) = this.ended else {
             return Poll::Pending;
@@ -258,5 +323,20 @@ impl Future for Relay {
         } else {
             Poll::Pending
         }
+    }
+}
+#[cfg(test)]
+mod size_probe {
+    #[test]
+    fn relay_size() {
+        println!(
+            "SIZES relay={} pump={} leg={} scanner={} timers={} pulse={}",
+            size_of::<super::Relay>(),
+            size_of::<super::Pump>(),
+            size_of::<super::Leg>(),
+            size_of::<tidegate_ws::scan::Scanner>(),
+            size_of::<super::Timers>(),
+            size_of::<super::Pulse>()
+        );
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! No type of tokio is in here, so that another engine than `relay/mod.rs` stays possible.
 
-use tidegate_ws::close::CloseFrame;
-use tidegate_ws::frame::{ControlFrame, FrameHeader, OpCode, Violation};
-use tidegate_ws::scan::{MAX_HELD, Observer, Rules, Scanner};
+use tidegate_ws::frame::{ControlFrame, Violation};
+use tidegate_ws::scan::{MAX_HELD, Rules, Scanner};
 
-use crate::pipeline::{Direction, FrameFacts, FrameFilters, FrameRefusal};
+use super::rate::Bucket;
+use super::watch::{Surroundings, Watch};
+use crate::pipeline::{Direction, FrameRefusal};
 
 /// Room in front of what is read, for what was held back by the read before.
 pub(super) const HEADROOM: usize = MAX_HELD;
@@ -20,6 +21,8 @@ pub(super) struct Pump {
     /// The beginning of a frame that cannot be judged yet; empty while idle.
     held: Vec<u8>,
     mode: Mode,
+    /// What the sender may still send of pings and pongs.
+    controls: Bucket,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,10 @@ enum Mode {
 pub(super) struct Passed {
     /// So many bytes at the beginning go on.
     pub(super) pass: usize,
+    /// Behind so many of those a ping or pong of ours may be put.
+    pub(super) gap: Option<usize>,
+    /// Bytes go on, or a frame came that is not the answer to one of ours.
+    pub(super) active: bool,
     /// Behind them goes this frame of ours.
     pub(super) ours: Option<Box<ControlFrame>>,
     /// What ended the direction.
@@ -54,17 +61,11 @@ pub(super) enum PumpEnd {
     Violation(Violation),
     /// A filter refused a frame; nothing of it goes on.
     Refused(FrameRefusal),
-}
-
-/// What the frames that pass leave behind, besides themselves.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Frames in this direction.
-    pub(crate) frames: u64,
-    /// Messages in this direction.
-    pub(crate) messages: u64,
-    /// Payload bytes in this direction, declared.
-    pub(crate) bytes: u64,
+    /// The sender sends more control frames than it may; nothing of the last one goes on.
+    Flooded,
+    /// The sender broke a rule within a frame of which a part has gone on: the receiver has half a
+    /// frame, and gets no more of it.
+    Torn(Violation),
 }
 
 impl Pump {
@@ -74,7 +75,13 @@ impl Pump {
             scanner: Scanner::new(rules),
             held: Vec::new(),
             mode: Mode::Flow,
+            controls: Bucket::new(),
         }
+    }
+
+    /// Whether a ping or pong of ours may go to the receiver now.
+    pub(super) const fn takes_beat(&self) -> bool {
+        matches!(self.mode, Mode::Flow) && self.at_boundary() && !self.is_closed()
     }
 
     /// Whether the receiver has got whole frames only.
@@ -104,58 +111,64 @@ impl Pump {
     }
 
     /// Judges `bytes`: what was held back, and what was read.
-    pub(super) fn absorb(
-        &mut self,
-        bytes: &mut [u8],
-        filters: &mut FrameFilters,
-        tally: &mut Tally,
-    ) -> Passed {
+    pub(super) fn absorb(&mut self, bytes: &mut [u8], around: &mut Surroundings<'_>) -> Passed {
         match &self.mode {
             Mode::Discard => Passed::default(),
-            Mode::Finish(_) => {
-                let pass = self.scanner.finish_frame(bytes.len());
-                Passed {
+            Mode::Finish(_) => match self.scanner.finish_frame(bytes) {
+                Ok(pass) => Passed {
                     pass,
+                    active: pass > 0,
                     ours: self.take_ours(),
-                    end: None,
-                }
-            }
+                    ..Passed::default()
+                },
+                Err(violation) => Passed {
+                    end: Some(PumpEnd::Torn(violation)),
+                    ..Passed::default()
+                },
+            },
             // What comes behind a close frame means nothing.
             Mode::Flow if self.is_closed() => Passed::default(),
-            Mode::Flow | Mode::Part(_) => self.judge(bytes, filters, tally),
+            Mode::Flow | Mode::Part(_) => self.judge(bytes, around),
         }
     }
 
-    fn judge(&mut self, bytes: &mut [u8], filters: &mut FrameFilters, tally: &mut Tally) -> Passed {
+    fn judge(&mut self, bytes: &mut [u8], around: &mut Surroundings<'_>) -> Passed {
         let parting = matches!(self.mode, Mode::Part(_));
         let mut watch = Watch {
             direction: self.direction,
-            filters,
-            tally,
-            refused: None,
+            around,
+            controls: &mut self.controls,
             parting,
+            active: false,
+            stop: None,
         };
         let scan = self.scanner.scan(bytes, &mut watch);
-        let end = match (watch.refused, scan.violation) {
-            (Some(refusal), _) => Some(PumpEnd::Refused(refusal)),
+        let active = watch.active || scan.pass > 0;
+        let end = match (watch.stop, scan.violation) {
+            (Some(stop), _) => Some(stop),
+            (None, Some(violation)) if !self.at_boundary() => Some(PumpEnd::Torn(violation)),
             (None, Some(violation)) => Some(PumpEnd::Violation(violation)),
-            (None, None) => self.scanner.is_closed().then_some(PumpEnd::Closed),
+            (None, None) => self.is_closed().then_some(PumpEnd::Closed),
         };
         if end.is_none() && scan.hold_from < bytes.len() {
             self.held = bytes[scan.hold_from..].to_vec();
         }
-        let pass = scan.pass;
+        let passed = Passed {
+            pass: scan.pass,
+            gap: scan.gap.filter(|_| !parting && end.is_none()),
+            active,
+            ..Passed::default()
+        };
         match end {
-            Some(_) if parting => Passed {
-                pass,
+            Some(end) if !parting || matches!(end, PumpEnd::Torn(_)) => Passed {
+                end: Some(end),
+                ..passed
+            },
+            Some(_) => Passed {
                 ours: self.finish(),
-                end: None,
+                ..passed
             },
-            end => Passed {
-                pass,
-                ours: None,
-                end,
-            },
+            None => passed,
         }
     }
 
@@ -206,42 +219,5 @@ impl Pump {
             Mode::Finish(ours) => Some(ours),
             Mode::Flow | Mode::Part(_) | Mode::Discard => None,
         }
-    }
-}
-
-/// Shows each frame to the filters and counts it.
-struct Watch<'a> {
-    direction: Direction,
-    filters: &'a mut FrameFilters,
-    tally: &'a mut Tally,
-    refused: Option<FrameRefusal>,
-    parting: bool,
-}
-
-impl Observer for Watch<'_> {
-    fn on_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
-        if !self.filters.is_empty() {
-            let facts = FrameFacts {
-                opcode: header.opcode as u8,
-                fin: header.fin,
-                length: header.length,
-            };
-            if let Err(refusal) = self.filters.on_frame(self.direction, &facts) {
-                self.refused = Some(refusal);
-                return Err(Violation::Refused);
-            }
-        }
-        self.tally.frames += 1;
-        self.tally.messages += u64::from(header.fin && !header.opcode.is_control());
-        self.tally.bytes += header.length;
-        Ok(())
-    }
-
-    fn on_control(&mut self, _opcode: OpCode, _payload: &[u8]) -> bool {
-        true
-    }
-
-    fn on_close(&mut self, _close: CloseFrame<'_>) -> bool {
-        !self.parting
     }
 }

@@ -1,0 +1,187 @@
+//! The pings of one leg: what it was asked and has not answered, and what it is owed itself.
+//!
+//! A ping of ours carries eight random bytes, and the pong with those bytes is swallowed. A peer may
+//! answer the latest ping alone (RFC 6455 section 5.5.3), so none of ours goes to a leg that has a
+//! forwarded one to answer: that one then counts as ours.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use tidegate_ws::frame::{ControlFrame, OpCode};
+
+/// The pings of one leg.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// Our ping to it that is unanswered: its payload.
+    ours: Option<NonZeroU64>,
+    /// The pong that it is owed: the one for its latest ping.
+    owed: Option<Box<ControlFrame>>,
+    /// The latest ping that was forwarded to it and is unanswered: a sum of its payload.
+    forwarded: Option<NonZeroU32>,
+    /// It is time to ping it.
+    due: bool,
+}
+
+/// What goes to the leg at the next boundary.
+#[derive(Debug)]
+pub(super) enum Beat {
+    Ping(ControlFrame),
+    Pong(Box<ControlFrame>),
+}
+
+impl Pulse {
+    /// Whether a control frame of its is the answer to our ping.
+    pub(super) fn takes(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+        let is_ours = opcode == OpCode::Pong
+            && self
+                .ours
+                .is_some_and(|ours| payload == ours.get().to_ne_bytes());
+        if is_ours {
+            self.ours = None;
+        }
+        is_ours
+    }
+
+    /// A pong of its passes to the other leg.
+    pub(super) fn answers(&mut self, payload: &[u8]) {
+        if self.forwarded == Some(sum(payload)) {
+            self.forwarded = None;
+            // Pongs come in the order of the pings, and ours was before this one.
+            self.ours = None;
+        }
+    }
+
+    /// A ping of the other leg's passes to it.
+    pub(super) fn is_asked(&mut self, payload: &[u8]) {
+        self.forwarded = Some(sum(payload));
+    }
+
+    /// It has pinged us. What it is owed for an earlier ping is forgotten.
+    pub(super) fn asks(&mut self, payload: &[u8], mask: Option<[u8; 4]>) {
+        self.owed = Some(Box::new(ControlFrame::pong(payload, mask)));
+    }
+
+    /// Whether it has a ping to answer.
+    pub(super) const fn is_unanswered(&self) -> bool {
+        self.ours.is_some() || self.forwarded.is_some()
+    }
+
+    /// It is to be pinged.
+    pub(super) const fn is_silent(&mut self) {
+        self.due = true;
+    }
+
+    /// It said something: there is no need to ping it.
+    pub(super) const fn is_heard(&mut self) {
+        self.due = false;
+    }
+
+    /// Whether it waits for a boundary to be pinged.
+    pub(super) const fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// Whether anything of ours waits for a boundary.
+    pub(super) const fn has_beat(&self) -> bool {
+        self.due || self.owed.is_some()
+    }
+
+    /// Takes what goes to it at a boundary, one after the other. A ping that has become needless,
+    /// because another one was forwarded meanwhile, is dropped.
+    pub(super) fn take_beat(&mut self, mask: Option<[u8; 4]>) -> Option<Beat> {
+        if let Some(pong) = self.owed.take() {
+            return Some(Beat::Pong(pong));
+        }
+        if !std::mem::take(&mut self.due) || self.is_unanswered() {
+            return None;
+        }
+        let ours = NonZeroU64::MIN | fastrand::u64(..);
+        self.ours = Some(ours);
+        Some(Beat::Ping(ControlFrame::ping(
+            &ours.get().to_ne_bytes(),
+            mask,
+        )))
+    }
+
+    /// Forgets what waits for a boundary.
+    pub(super) fn rest(&mut self) {
+        self.due = false;
+        self.owed = None;
+    }
+}
+
+impl Beat {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Ping(frame) => frame.as_bytes(),
+            Self::Pong(frame) => frame.as_bytes(),
+        }
+    }
+}
+
+/// FNV-1a: tells the latest ping's answer from other pongs without keeping 125 bytes.
+fn sum(payload: &[u8]) -> NonZeroU32 {
+    let sum = payload.iter().fold(0x811c_9dc5_u32, |sum, &byte| {
+        (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    NonZeroU32::MIN | sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ping(pulse: &mut Pulse) -> Vec<u8> {
+        pulse.is_silent();
+        match pulse.take_beat(None) {
+            Some(Beat::Ping(frame)) => frame.as_bytes()[2..].to_vec(),
+            beat => panic!("a ping was due, not {beat:?}"),
+        }
+    }
+
+    #[test]
+    fn only_our_own_pong_is_taken_and_only_once() {
+        let mut pulse = Pulse::default();
+        let ours = ping(&mut pulse);
+        assert_eq!(ours.len(), 8);
+        assert!(!pulse.takes(OpCode::Pong, b"other"));
+        assert!(!pulse.takes(OpCode::Ping, &ours));
+        assert!(pulse.takes(OpCode::Pong, &ours));
+        assert!(!pulse.takes(OpCode::Pong, &ours));
+        assert_ne!(ping(&mut pulse), ours);
+    }
+
+    #[test]
+    fn none_of_ours_goes_where_a_forwarded_one_is_unanswered() {
+        let mut pulse = Pulse::default();
+        pulse.is_asked(b"first");
+        pulse.is_asked(b"latest");
+        pulse.answers(b"first");
+        pulse.is_silent();
+        assert!(pulse.take_beat(None).is_none());
+        assert!(pulse.is_unanswered());
+        pulse.answers(b"latest");
+        assert!(!pulse.is_unanswered());
+        ping(&mut pulse);
+    }
+
+    #[test]
+    fn ours_is_answered_by_the_pong_to_a_later_one() {
+        let mut pulse = Pulse::default();
+        ping(&mut pulse);
+        pulse.is_asked(b"later");
+        pulse.answers(b"later");
+        assert!(!pulse.is_unanswered());
+    }
+
+    #[test]
+    fn it_is_owed_the_latest_pong_alone_and_before_a_ping() {
+        let mut pulse = Pulse::default();
+        pulse.asks(b"one", None);
+        pulse.asks(b"two", None);
+        pulse.is_silent();
+        let pong = pulse.take_beat(None).unwrap();
+        assert_eq!(&pong.as_bytes()[2..], b"two");
+        assert!(matches!(pulse.take_beat(None), Some(Beat::Ping(_))));
+        assert!(!pulse.has_beat());
+    }
+}

@@ -1,0 +1,123 @@
+//! What happens besides, while the frames of one direction pass: filters see them, tallies count
+//! them, pings are kept in mind or answered.
+
+use tidegate_ws::close::CloseFrame;
+use tidegate_ws::frame::{FrameHeader, OpCode, Violation};
+use tidegate_ws::scan::Observer;
+
+use super::pulse::Pulse;
+use super::pump::PumpEnd;
+use super::rate::Bucket;
+use crate::pipeline::{Direction, FrameFacts, FrameFilters};
+
+/// What the frames that pass leave behind, besides themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Frames in this direction.
+    pub(crate) frames: u64,
+    /// Messages in this direction.
+    pub(crate) messages: u64,
+    /// Payload bytes in this direction, declared.
+    pub(crate) bytes: u64,
+}
+
+/// Who looks on while frames pass, and what holds for them.
+pub(super) struct Surroundings<'a> {
+    pub(super) filters: &'a mut FrameFilters,
+    pub(super) tally: &'a mut Tally,
+    /// The pings of the leg that sends.
+    pub(super) sender: &'a mut Pulse,
+    /// The pings of the leg that receives.
+    pub(super) receiver: &'a mut Pulse,
+    /// Whether pings are answered here, and do not pass.
+    pub(super) answers: bool,
+    /// How many pings and pongs may come in a second.
+    pub(super) max_control_frames: Option<u32>,
+    /// Microseconds of a clock that never goes back.
+    pub(super) now: fn() -> u64,
+}
+
+/// Looks on for one read.
+pub(super) struct Watch<'a, 'b> {
+    pub(super) direction: Direction,
+    pub(super) around: &'a mut Surroundings<'b>,
+    pub(super) controls: &'a mut Bucket,
+    /// The sender's close frame is taken out.
+    pub(super) parting: bool,
+    /// A frame came that is not the answer to one of ours.
+    pub(super) active: bool,
+    /// Why a frame that is right in itself is not let through.
+    pub(super) stop: Option<PumpEnd>,
+}
+
+impl Watch<'_, '_> {
+    /// Pings and pongs come no faster than they may.
+    fn is_flooded(&mut self, opcode: OpCode) -> bool {
+        matches!(opcode, OpCode::Ping | OpCode::Pong)
+            && self
+                .around
+                .max_control_frames
+                .is_some_and(|rate| !self.controls.take(rate, (self.around.now)()))
+    }
+}
+
+impl Observer for Watch<'_, '_> {
+    fn is_own(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+        self.around.sender.takes(opcode, payload)
+    }
+
+    fn on_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
+        if self.is_flooded(header.opcode) {
+            self.stop = Some(PumpEnd::Flooded);
+            return Err(Violation::Refused);
+        }
+        if !self.around.filters.is_empty() {
+            let facts = FrameFacts {
+                opcode: header.opcode as u8,
+                fin: header.fin,
+                length: header.length,
+            };
+            if let Err(refusal) = self.around.filters.on_frame(self.direction, &facts) {
+                self.stop = Some(PumpEnd::Refused(refusal));
+                return Err(Violation::Refused);
+            }
+        }
+        self.active = true;
+        let tally = &mut *self.around.tally;
+        tally.frames += 1;
+        tally.messages += u64::from(header.fin && !header.opcode.is_control());
+        tally.bytes += header.length;
+        Ok(())
+    }
+
+    fn on_control(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+        match opcode {
+            OpCode::Ping if self.around.answers => {
+                let mask = mask_against(self.direction);
+                self.around.sender.asks(payload, mask);
+                return false;
+            }
+            OpCode::Ping => self.around.receiver.is_asked(payload),
+            _ => self.around.sender.answers(payload),
+        }
+        true
+    }
+
+    fn on_close(&mut self, _close: CloseFrame<'_>) -> bool {
+        !self.parting
+    }
+}
+
+/// The mask of a frame of ours that goes against `direction`.
+fn mask_against(direction: Direction) -> Option<[u8; 4]> {
+    match direction {
+        Direction::ToUpstream => None,
+        Direction::ToDownstream => Some(mask()),
+    }
+}
+
+/// A mask for what we say as a client. Our words are not the peer's to choose, and a pong's were an
+/// upstream's own, so it need not be hard to guess.
+pub(super) fn mask() -> [u8; 4] {
+    fastrand::u32(..).to_ne_bytes()
+}
