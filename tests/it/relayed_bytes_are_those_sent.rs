@@ -6,6 +6,9 @@ use tidegate_tests::wire::switching;
 use tidegate_tests::{Frame, Request, ScriptedUpstream, TestGateway, Wire};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+/// More pings and pongs in a second than a session may have by default.
+const UNBOUND: &str = "websocket: { max_control_frames: none }";
+
 async fn session() -> (ScriptedUpstream, TestGateway, Wire, Wire) {
     let mut upstream = ScriptedUpstream::bind().await;
     let gateway = TestGateway::before(&upstream);
@@ -75,7 +78,9 @@ async fn payload_streams() {
 
 #[tokio::test]
 async fn cut_anywhere() {
-    let (_upstream, _gateway, mut client, mut peer) = session().await;
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = TestGateway::before_with(&upstream, "", UNBOUND);
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
     let frames = [
         Frame::text("hel").unfinished().masked([1, 2, 3, 4]).bytes(),
         Frame::new(PING, "ping").masked([1, 0, 3, 0]).bytes(),
@@ -294,7 +299,7 @@ async fn any_conversation_cut_anyhow() {
         let yaml = format!(
             "version: 1\nworkers: 2\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
              services: {{ up: {{ endpoints: [http://{}] }} }}\n\
-             routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up }} }}]\n",
+             routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up, {UNBOUND} }} }}]\n",
             upstream.address()
         );
         (upstream, TestGateway::from_file(&yaml))

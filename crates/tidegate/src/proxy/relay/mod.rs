@@ -188,8 +188,8 @@ impl Relay {
             self.lost(from);
             return Poll::Ready(None);
         }
-        self.timers.heard(from, self.worker.clock.now());
-        self.pulses[from as usize].is_heard();
+        let was_due = self.pulses[from as usize].is_heard();
+        self.timers.heard(from, self.worker.clock.now(), was_due);
         let (_, _, pump) = self.direction(from);
         let start = pump.put_held(buffer);
         self.pass(from, &mut buffer[start..HEADROOM + size], cx);

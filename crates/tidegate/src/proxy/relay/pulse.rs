@@ -70,9 +70,9 @@ impl Pulse {
         self.due = true;
     }
 
-    /// It said something: there is no need to ping it.
-    pub(super) const fn is_heard(&mut self) {
-        self.due = false;
+    /// It said something, so there is no need to ping it; whether it was to be pinged.
+    pub(super) const fn is_heard(&mut self) -> bool {
+        std::mem::replace(&mut self.due, false)
     }
 
     /// Whether it waits for a boundary to be pinged.

@@ -40,7 +40,7 @@ pub(super) struct Timers {
     close_by: u32,
     /// The deadline that the registry knows.
     armed: u32,
-    /// A time has become shorter than the deadline knows.
+    /// The deadline is not the one that fits any more.
     is_stale: bool,
 }
 
@@ -69,10 +69,12 @@ impl Timers {
         self.moved = now;
     }
 
-    /// Bytes came from a leg.
-    pub(super) const fn heard(&mut self, side: Side, now: u32) {
-        self.heard[side as usize] = now;
-        self.asked[side as usize] = NEVER;
+    /// Bytes came from a leg, which need not be asked any more, whether it was or was to be.
+    pub(super) const fn heard(&mut self, side: Side, now: u32, was_due: bool) {
+        let side = side as usize;
+        self.is_stale |= was_due || self.asked[side] != NEVER;
+        self.heard[side] = now;
+        self.asked[side] = NEVER;
     }
 
     /// A leg has been asked for a sign of life.
@@ -133,7 +135,7 @@ impl Relay {
         let (_, receiver, _) = self.direction(side);
         if receiver.is_waiting() {
             // It is not read, so it cannot be heard.
-            return self.timers.heard(side, now);
+            return self.timers.heard(side, now, false);
         }
         let asked = self.timers.asked[side as usize];
         if asked != NEVER {
@@ -221,14 +223,14 @@ impl Relay {
         self.run_close_clock(now, waiting, progressed);
         // The clock moves by a second, so nothing is missed when the deadline is the next one.
         let timers = &self.timers;
-        if timers.armed <= now.saturating_add(1)
-            || !(timers.is_stale || waiting || timers.close_by != NEVER)
-        {
+        let is_near = timers.armed <= now.saturating_add(1);
+        let may_be_nearer = waiting || timers.close_by != NEVER;
+        if !timers.is_stale && (is_near || !may_be_nearer) {
             return;
         }
         let deadline = self.next_deadline(now, waiting);
-        self.timers.is_stale = false;
-        if deadline < self.timers.armed {
+        if timers.is_stale || deadline < timers.armed {
+            self.timers.is_stale = false;
             self.timers.armed = deadline;
             self.registered.handle().set_deadline(deadline);
         }
