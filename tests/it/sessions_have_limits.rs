@@ -97,6 +97,56 @@ async fn frame_over_the_limit_is_1009_to_its_sender() {
     assert_eq!(client.read_close().await, Some(1001));
 }
 
+/// A limit for one direction is none for the other.
+#[tokio::test]
+async fn each_direction_has_limits_of_its_own() {
+    for (keys, is_client) in [
+        ("max_message: { from_client: 1000 }", true),
+        ("max_message: { from_upstream: 1000 }", false),
+        (
+            "max_frame: { from_client: 1000, from_upstream: none }",
+            true,
+        ),
+        (
+            "max_frame: { from_client: none, from_upstream: 1000 }",
+            false,
+        ),
+        (
+            "max_message: { from_client: 1000, from_upstream: 2000 }",
+            true,
+        ),
+        (
+            "max_frame: { from_client: 2000, from_upstream: 1000 }",
+            false,
+        ),
+    ] {
+        let (mut upstream, gateway) = limited(keys).await;
+        let (mut client, mut peer) = gateway.open(&mut upstream).await;
+        let frame = |length: usize, is_client: bool| {
+            let frame = Frame::new(BINARY, vec![7; length]);
+            if is_client {
+                frame.from_client()
+            } else {
+                frame
+            }
+        };
+        let (from, to) = if is_client {
+            (&mut client, &mut peer)
+        } else {
+            (&mut peer, &mut client)
+        };
+        let fits = frame(1000, is_client);
+        from.send_frame(&fits).await;
+        to.expect(fits.bytes()).await;
+        let other = frame(1001, !is_client);
+        to.send_frame(&other).await;
+        from.expect(other.bytes()).await;
+        from.send(frame(1001, is_client).header()).await;
+        assert_eq!(from.read_close().await, Some(1009), "{keys}");
+        assert_eq!(to.read_close().await, Some(1001), "{keys}");
+    }
+}
+
 #[tokio::test]
 async fn silence_over_the_limit_is_1001_to_both() {
     let limit = Duration::from_secs(1);

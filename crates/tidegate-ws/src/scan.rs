@@ -92,8 +92,9 @@ pub struct Scanner {
     rules: Rules,
     /// Payload bytes of the current frame that are still to come.
     remaining: u64,
-    /// Declared bytes of the message that is under way, `None` between messages.
-    message: Option<u64>,
+    /// Declared bytes of the message that is under way, if one is.
+    message: u64,
+    in_message: bool,
     /// The check of the text message that is under way.
     text: Option<Text>,
     closed: bool,
@@ -106,7 +107,8 @@ impl Scanner {
         Self {
             rules,
             remaining: 0,
-            message: None,
+            message: 0,
+            in_message: false,
             text: None,
             closed: false,
         }
@@ -196,7 +198,7 @@ impl Scanner {
         if let Some(text) = &mut self.text {
             text.check(&bytes[..size])?;
             // The last frame of its message has been begun when no message is under way.
-            if remaining == 0 && self.message.is_none() {
+            if remaining == 0 && !self.in_message {
                 text.finish()?;
                 self.text = None;
             }
@@ -257,11 +259,11 @@ impl Scanner {
         header: &FrameHeader,
         observer: &mut impl Observer,
     ) -> Result<(), Violation> {
-        let before = match (header.opcode, self.message) {
-            (OpCode::Continuation, Some(before)) => before,
-            (OpCode::Continuation, None) => return Err(Violation::StrayContinuation),
-            (_, Some(_)) => return Err(Violation::MessageInside),
-            (_, None) => 0,
+        let before = match (header.opcode, self.in_message) {
+            (OpCode::Continuation, true) => self.message,
+            (OpCode::Continuation, false) => return Err(Violation::StrayContinuation),
+            (_, true) => return Err(Violation::MessageInside),
+            (_, false) => 0,
         };
         let length = header.length;
         if length > self.rules.max_frame {
@@ -278,7 +280,8 @@ impl Scanner {
             });
         }
         observer.on_frame(header)?;
-        self.message = if header.fin { None } else { Some(message) };
+        self.message = message;
+        self.in_message = !header.fin;
         self.remaining = length;
         if self.rules.text && header.opcode == OpCode::Text && header.reserved == 0 {
             self.text = Some(Text::default());

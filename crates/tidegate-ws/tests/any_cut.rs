@@ -27,7 +27,7 @@ impl Observer for Told {
     }
     fn on_control(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
         self.controls.push((opcode, payload.to_vec()));
-        opcode != OpCode::Ping || payload.len() % 2 == 0
+        opcode != OpCode::Ping || payload.len().is_multiple_of(2)
     }
     fn on_close(&mut self, close: CloseFrame<'_>) -> bool {
         self.close = Some((close.code, close.reason.to_owned()));

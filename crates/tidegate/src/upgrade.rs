@@ -115,22 +115,8 @@ pub(crate) async fn settle(acceptance: Acceptance, io: DownstreamIo, worker: &Ar
         registered: worker.sessions.register(),
         worker: Arc::clone(worker),
     });
-    task::spawn(run_session(relay));
-}
-
-/// Runs a session to its end, in a task of its own, so that what the request held is given back.
-async fn run_session(relay: Relay) {
-    let (ending, [up, down]) = relay.await;
-    let (cause, initiator) = (ending.cause.label(), ending.initiator.label());
-    tracing::debug!(
-        cause,
-        initiator,
-        msgs_in = up.messages,
-        msgs_out = down.messages,
-        bytes_in = up.bytes,
-        bytes_out = down.bytes,
-        "session ended"
-    );
+    // In a task of its own, so that what the request held is given back.
+    task::spawn(relay);
 }
 
 fn switching_head(acceptance: &Acceptance) -> BytesMut {

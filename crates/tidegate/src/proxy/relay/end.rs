@@ -9,7 +9,7 @@ use tidegate_ws::frame::ControlFrame;
 use tokio::time::sleep;
 
 use super::timers::whole_seconds;
-use super::watch::mask;
+use super::watch::{Tally, mask};
 use super::{Relay, Side, other};
 use crate::session::{Cause, Ending};
 
@@ -154,6 +154,20 @@ impl Relay {
         self.client.give_up(self.down.at_boundary());
         self.upstream.give_up(self.up.at_boundary());
     }
+}
+
+/// Tells the log how a session ended.
+pub(super) fn report(ending: Ending, [up, down]: &[Tally; 2]) {
+    let (cause, initiator) = (ending.cause.label(), ending.initiator.label());
+    tracing::debug!(
+        cause,
+        initiator,
+        msgs_in = up.messages,
+        msgs_out = down.messages,
+        bytes_in = up.bytes,
+        bytes_out = down.bytes,
+        "session ended"
+    );
 }
 
 /// Close frames for the client and the upstream.

@@ -12,13 +12,11 @@ use crate::pipeline::{Direction, FrameFacts, FrameFilters};
 
 /// What the frames that pass leave behind, besides themselves.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Frames in this direction.
-    pub(crate) frames: u64,
+pub(super) struct Tally {
     /// Messages in this direction.
-    pub(crate) messages: u64,
+    pub(super) messages: u64,
     /// Payload bytes in this direction, declared.
-    pub(crate) bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// Who looks on while frames pass, and what holds for them.
@@ -84,7 +82,6 @@ impl Observer for Watch<'_, '_> {
         }
         self.active = true;
         let tally = &mut *self.around.tally;
-        tally.frames += 1;
         tally.messages += u64::from(header.fin && !header.opcode.is_control());
         tally.bytes += header.length;
         Ok(())
