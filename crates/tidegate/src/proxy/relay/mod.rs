@@ -204,7 +204,8 @@ impl Relay {
         }
         let to = other(from);
         let mut sent = 0;
-        if let Some(gap) = passed.gap.filter(|_| self.pulses[to as usize].has_beat()) {
+        let has_beat = self.ended.is_none() && self.pulses[to as usize].has_beat();
+        if let Some(gap) = passed.gap.filter(|_| has_beat) {
             // Where frames come without a pause there may be no other boundary to be seen.
             self.direction(from).1.send(&bytes[..gap], cx);
             self.send_beats(to, cx);
