@@ -63,6 +63,15 @@ impl Transport {
     }
 }
 
+/// Whoever is dropped by a panic has not finished what it said.
+impl Drop for Transport {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.set_abort_on_drop(true);
+        }
+    }
+}
+
 impl AsyncRead for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -20,8 +20,6 @@ use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
 use crate::transport::Transport;
 
-/// How long a client may take nothing of its answer.
-pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How many bytes behind a request are read before its answer is out.
 const MAX_AHEAD: usize = 64 * 1024;
 /// Empty lines in front of a request that are skipped (RFC 9112 section 2.2).
@@ -47,6 +45,8 @@ struct Inner {
     owes_continue: bool,
     /// A 100 that is on its way out.
     interim: Outbound,
+    /// How long the client may take nothing of its answer.
+    stall: Duration,
 }
 
 /// Why no request head came.
@@ -80,13 +80,15 @@ pub(crate) enum AnswerFailure {
 }
 
 impl DownstreamIo {
-    pub(crate) fn new(transport: Transport) -> Self {
+    /// A connection whose client may take nothing of its answer for `stall`.
+    pub(crate) fn new(transport: Transport, stall: Duration) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             transport,
             input: BytesMut::new(),
             body: BodyDecoder::Done,
             owes_continue: false,
             interim: Outbound::default(),
+            stall,
         })))
     }
 
@@ -173,16 +175,16 @@ impl DownstreamIo {
         body.is_done()
     }
 
-    /// Writes a whole message. Gives up when the client takes nothing for `stall`.
+    /// Writes a whole message. Gives up when the client takes nothing of it.
     pub(crate) async fn write(
         &self,
         head: BytesMut,
         framing: Framing,
         mut body: Body,
-        stall: Duration,
     ) -> Result<(), AnswerFailure> {
         let mut writer = MessageWriter::new(head, framing);
         let mut stalled = None;
+        let stall = self.lock().stall;
         let ends_by_closing = framing == Framing::UntilClose;
         if ends_by_closing {
             // Whatever drops the connection meanwhile must not look like the end of the body.

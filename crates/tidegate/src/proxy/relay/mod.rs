@@ -23,6 +23,7 @@ use self::end::Timer;
 use self::leg::Leg;
 pub(crate) use self::pump::Tally;
 use self::pump::{HEADROOM, Pump, PumpEnd};
+use crate::limits::Permits;
 use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::Registered;
 use crate::session::{Cause, Ending, Initiator};
@@ -57,6 +58,8 @@ pub(crate) struct Opening {
     pub(crate) lease: Lease,
     /// The session's place in the registry.
     pub(crate) registered: Registered,
+    /// What else the session uses of what is capped.
+    pub(crate) permits: Permits,
     /// The session in its worker's load.
     pub(crate) present: Present,
     /// Where it runs.
@@ -85,7 +88,7 @@ pub(crate) struct Relay {
     registered: Registered,
     worker: Arc<Worker>,
     /// Held for their drop.
-    _held: (Lease, Present),
+    _held: (Lease, Permits, Present),
 }
 
 /// Which leg.
@@ -117,7 +120,7 @@ impl Relay {
             parting: None,
             registered: opening.registered,
             worker: opening.worker,
-            _held: (opening.lease, opening.present),
+            _held: (opening.lease, opening.permits, opening.present),
         }
     }
 
