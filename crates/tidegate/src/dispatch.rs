@@ -52,7 +52,9 @@ async fn walk<'w>(
     let (place, captures) = worker.router().route(&exchange.view())?;
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));
-    worker.caps().admit_request(&route.caps, exchange, permits)?;
+    worker
+        .caps()
+        .admit_request(&route.caps, exchange, permits)?;
     let wish = if exchange.upgrade {
         Some(Wish::parse(exchange)?)
     } else {

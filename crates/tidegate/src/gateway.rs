@@ -150,7 +150,9 @@ impl Gateway {
     /// The most connections of clients that it accepts.
     #[must_use]
     pub fn max_connections(&self) -> usize {
-        self.core.as_ref().map_or(0, |core| core.caps().max_connections())
+        self.core
+            .as_ref()
+            .map_or(0, |core| core.caps().max_connections())
     }
 
     /// Counts what is alive now.

@@ -318,7 +318,16 @@ mod tests {
         }
         assert_eq!(rate("10/s"), Ok((10, Duration::from_secs(1))));
         assert_eq!(rate("600/m"), Ok((600, Duration::from_secs(60))));
-        for bad in ["10", "/s", "0/s", "10/h", "10 /s", "1000001/s", "10/s/s", "none"] {
+        for bad in [
+            "10",
+            "/s",
+            "0/s",
+            "10/h",
+            "10 /s",
+            "1000001/s",
+            "10/s/s",
+            "none",
+        ] {
             assert!(rate(bad).is_err(), "{bad}");
         }
     }

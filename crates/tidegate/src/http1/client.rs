@@ -17,8 +17,8 @@ use super::end::find_end;
 use super::head::{self, Framing, HeadError, Limits, ResponseHead};
 use super::write::{Filled, MessageWriter};
 use super::{READ_SIZE, poll_fill};
-use crate::config::defaults;
 use crate::body::{Body, BodyError, Pulled, Stream};
+use crate::config::defaults;
 use crate::transport::Transport;
 
 /// Heads of 1xx answers that are passed over before the final one.
@@ -340,7 +340,10 @@ impl Stream for ResponseBody {
             if self.call.as_mut().is_some_and(Call::progressed) {
                 self.stalled = None;
             }
-            let stall = self.call.as_ref().map_or(Duration::ZERO, |call| call.upload_stall);
+            let stall = self
+                .call
+                .as_ref()
+                .map_or(Duration::ZERO, |call| call.upload_stall);
             let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
             ready!(timer.as_mut().poll(cx));
         }

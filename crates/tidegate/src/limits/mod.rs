@@ -228,8 +228,7 @@ impl Caps {
         let share = most / CONTESTED;
         let is_contested = share > 0 && most.saturating_sub(used) <= share;
         let held = self.addresses.count(client, |has| {
-            self.per_address.is_none_or(|most| has < most)
-                && !(is_contested && has > used / MANY)
+            self.per_address.is_none_or(|most| has < most) && !(is_contested && has > used / MANY)
         });
         permits.count(held.ok_or(Overload::TooManyConnections)?);
         Ok(())
@@ -299,9 +298,7 @@ mod tests {
     #[test]
     fn a_small_gateway_has_no_share_to_keep() {
         let caps = caps(3, &[]);
-        let held: Vec<_> = (0..3)
-            .map(|_| admitted(&caps, "::1").unwrap())
-            .collect();
+        let held: Vec<_> = (0..3).map(|_| admitted(&caps, "::1").unwrap()).collect();
         assert_eq!(admitted(&caps, "::1").unwrap_err(), Overload::GatewayFull);
         drop(held);
         admitted(&caps, "::1").unwrap();

@@ -141,7 +141,13 @@ mod tests {
         for number in 0..500_000_u32 {
             rates.take(IpAddr::from(number.to_be_bytes()), now).unwrap();
         }
-        let known = || -> usize { rates.shards.iter().map(|one| one.lock().unwrap().len()).sum() };
+        let known = || -> usize {
+            rates
+                .shards
+                .iter()
+                .map(|one| one.lock().unwrap().len())
+                .sum()
+        };
         assert!(known() <= SHARDS * REMEMBERED, "{}", known());
         for _ in 0..SHARDS {
             rates.forget_some(now + Duration::from_secs(2));

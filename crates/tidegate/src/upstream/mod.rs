@@ -61,11 +61,7 @@ pub(crate) enum Purpose {
 
 impl Service {
     /// Builds a service whose endpoints get the places from `first_index` on.
-    pub(crate) fn new(
-        plan: Arc<ServicePlan>,
-        first_index: usize,
-        panics: &Arc<Panics>,
-    ) -> Self {
+    pub(crate) fn new(plan: Arc<ServicePlan>, first_index: usize, panics: &Arc<Panics>) -> Self {
         let endpoints: Vec<_> = (first_index..)
             .zip(&plan.endpoints)
             .map(|(index, plan)| {
