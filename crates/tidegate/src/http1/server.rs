@@ -28,6 +28,8 @@ const MAX_EMPTY_LINES: usize = 4;
 /// that sends first and reads then: in all, and without a byte of it.
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
+/// Room in the kernel for what a client sends ahead beyond that: its end shows only behind it.
+const ROOM_AHEAD: usize = 256 * 1024;
 /// How often a client that is not being read is looked after.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -66,8 +68,10 @@ enum Watched {
     Gone,
     /// A read will tell.
     ByReading,
-    /// It may not be read now.
+    /// It may not be read now, because its body is under way.
     NotAtAll,
+    /// Nor because it has sent more ahead than is held.
+    TooFarAhead,
 }
 
 /// Why an answer did not get out whole.
@@ -139,12 +143,18 @@ impl DownstreamIo {
     /// at now and then.
     pub(crate) async fn gone(&self) {
         let mut look = None;
+        let mut widened = false;
         poll_fn(|cx| {
             loop {
-                match self.lock().poll_gone(cx) {
+                let watched = self.lock().poll_gone(cx);
+                match watched {
                     Watched::Gone => return Poll::Ready(()),
                     Watched::ByReading => return Poll::Pending,
-                    Watched::NotAtAll => {}
+                    Watched::TooFarAhead if !widened => {
+                        widened = true;
+                        self.lock().transport.make_room(ROOM_AHEAD);
+                    }
+                    Watched::NotAtAll | Watched::TooFarAhead => {}
                 }
                 let timer = look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
                 ready!(timer.as_mut().poll(cx));
@@ -331,7 +341,11 @@ impl Inner {
                 Poll::Pending => return Watched::ByReading,
             }
         }
-        Watched::NotAtAll
+        if self.body.is_done() {
+            Watched::TooFarAhead
+        } else {
+            Watched::NotAtAll
+        }
     }
 
     fn poll_flush(
