@@ -27,6 +27,7 @@ mod malformed_101_is_502;
 mod memory_stays_flat;
 mod next_endpoint_is_tried;
 mod no_101_before_upstream_agrees;
+mod one_client_starves_no_other;
 mod own_frames_keep_to_boundaries;
 mod panics_end_one_session;
 mod path_decides_the_route;
