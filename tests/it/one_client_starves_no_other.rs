@@ -12,7 +12,7 @@ use tidegate_tests::{Frame, Request, ScriptedUpstream, TestGateway, Wire};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Far above what a loaded machine needs for a request, and far below for ever.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn others_are_served(gateway: &TestGateway) {
     let mut other = gateway.connect().await;

@@ -51,7 +51,7 @@ fn clumsy(upstream: &ScriptedUpstream) -> TestGateway {
     QUIET.call_once(|| {
         let tell = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if info.payload_as_str() != Some("clumsy on purpose") {
+            if info.payload().downcast_ref() != Some(&"clumsy on purpose") {
                 tell(info);
             }
         }));
