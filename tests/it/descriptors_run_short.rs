@@ -144,6 +144,30 @@ async fn with_too_high_a_cap_it_keeps_a_reserve() {
     );
 }
 
+/// And whoever asks before hears of it.
+#[tokio::test]
+async fn check_warns_of_too_high_a_cap() {
+    let Some(binary) = tools::tidegate("check_warns_of_too_high_a_cap") else {
+        return;
+    };
+    let upstream = ScriptedUpstream::mirror().await;
+    let scratch = Scratch::new();
+    for (most, warns) in [(5000, true), (10, false)] {
+        let text = yaml(&upstream, &format!("max_connections: {most}"));
+        let file = scratch.write("tidegate.yaml", &text);
+        let mut shell = Command::new("sh");
+        let script = "ulimit -n 64 && exec \"$0\" check --config \"$1\"";
+        shell.arg("-c").arg(script).arg(&binary).arg(file);
+        let (status, output) = Process::start(&mut shell).ends().await;
+        assert!(status.success() && output.contains("valid"), "{output}");
+        assert_eq!(
+            output.contains("warning: limits.max_connections is"),
+            warns,
+            "{output}"
+        );
+    }
+}
+
 /// None is left at all: accepting pauses, says so once, and goes on by itself.
 #[tokio::test]
 async fn without_any_it_pauses_and_goes_on() {

@@ -210,7 +210,8 @@ fn answer_head(
 /// be known.
 async fn refuse(io: DownstreamIo, error: &GatewayError) {
     // The whole answer goes as a head would, so that there is no body to wait for.
-    let written = io.write(refusal(error), Framing::Length(0), Body::empty());
+    let bytes = refusal(&dispatch::rescue(error, None));
+    let written = io.write(bytes, Framing::Length(0), Body::empty());
     if written.await.is_ok() {
         io.close().await;
     }
@@ -236,11 +237,10 @@ pub(crate) async fn turn_away(
     }
 }
 
-/// The bytes of an answer that ends its connection.
-pub(crate) fn refusal(error: &GatewayError) -> BytesMut {
-    let answer = dispatch::rescue(error, None);
+/// The bytes of an answer of ours that ends its connection.
+pub(crate) fn refusal(answer: &Answer) -> BytesMut {
     let framing = Framing::Length(answer.body.length().unwrap_or(0));
-    let mut bytes = answer_head(&answer, Some(framing), false, Version::Http11);
+    let mut bytes = answer_head(answer, Some(framing), false, Version::Http11);
     bytes.extend_from_slice(answer.body.at_hand());
     bytes
 }

@@ -32,7 +32,7 @@ pub(crate) async fn answer(
     let mut entered = None;
     let walked = walk(worker, &mut exchange, &mut entered, permits).await;
     let mut outcome = walked.unwrap_or_else(|error| {
-        if matches!(error, GatewayError::Overload(_)) {
+        if error.is_overload() {
             worker.caps().note_refusal();
         }
         Outcome::Answer(rescue(&error, entered))
@@ -109,6 +109,8 @@ pub(crate) fn rescue(error: &GatewayError, route: Option<&Route>) -> Answer {
     let name = route.map(|route| &*route.name);
     let (label, route) = (error.label(), name.unwrap_or("-"));
     match error.fault() {
+        // There may be many of them; `limits` tells how many.
+        _ if error.is_overload() => tracing::debug!(label, route, %error, "request refused"),
         Fault::Downstream => tracing::debug!(label, route, %error, "request refused"),
         Fault::Gateway => tracing::error!(label, route, %error, "request failed"),
         // Each endpoint that failed was logged where it was tried.

@@ -217,6 +217,15 @@ impl GatewayError {
         }
     }
 
+    /// Whether it is only that too much is under way.
+    #[must_use]
+    pub const fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            Self::Overload(_) | Self::Upstream(UpstreamError::Shortage(_))
+        )
+    }
+
     /// Whether the same request may succeed a moment later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -274,7 +274,7 @@ struct Offered<'l> {
 fn refuse_unheard(mut stream: TcpStream, error: &GatewayError) {
     if stream.set_nonblocking(true).is_ok() {
         let _ = stream.read(&mut [0; 4096]);
-        let _ = stream.write(&connection::refusal(error));
+        let _ = stream.write(&connection::refusal(&error.answer(None)));
         let _ = stream.shutdown(Shutdown::Write);
     }
 }
