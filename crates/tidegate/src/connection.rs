@@ -81,6 +81,7 @@ pub(crate) async fn serve(
             }
             Some(Outcome::Answer(answer)) => {
                 let stays = Box::pin(settled(&io, reply(&io, answer, &wire, &worker))).await;
+                drop(used); // a client that is slow to leave holds nothing but its connection
                 match stays {
                     Some(After::Stay) => {}
                     Some(After::Close) => return io.close().await,
