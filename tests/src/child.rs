@@ -102,6 +102,27 @@ impl Process {
         std::fs::read_dir(folder).unwrap().count()
     }
 
+    /// How much CPU time it has used, in hundredths of a second.
+    #[must_use]
+    pub fn cpu_ticks(&self) -> u64 {
+        let file = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(file).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields = fields.split_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
+    /// From now on it may have so many descriptors.
+    pub fn allow_descriptors(&self, count: usize) {
+        let pid = self.child.id().to_string();
+        let mut prlimit = Command::new("prlimit");
+        prlimit
+            .arg("--pid")
+            .arg(pid)
+            .arg(format!("--nofile={count}:"));
+        assert!(prlimit.status().unwrap().success());
+    }
+
     /// The most memory that it ever had, in MiB.
     #[must_use]
     pub fn peak_memory(&self) -> u64 {

@@ -99,6 +99,20 @@ impl TestGateway {
         Self::start(upstream, &yaml)
     }
 
+    /// As [`Self::start`], with these keys of the listener's `limits` (`head_timeout: 1s`).
+    pub fn listening(upstream: &ScriptedUpstream, limits: &str, yaml: &str) -> Self {
+        let yaml = whole_file(&[("UP", upstream.address())], yaml);
+        let bind = "bind: 127.0.0.1:0";
+        Self::from_file(&yaml.replace(bind, &format!("{bind}, limits: {{ {limits} }}")))
+    }
+
+    /// As [`Self::before`], with these keys of the listener's `limits`.
+    pub fn listening_before(upstream: &ScriptedUpstream, limits: &str) -> Self {
+        let yaml = "services: { up: { endpoints: [http://UP] } }\n\
+            routes: [{ name: all, match: { path: /** }, proxy: { service: up } }]\n";
+        Self::listening(upstream, limits, yaml)
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -160,6 +174,12 @@ impl TestGateway {
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.census().tasks
+    }
+
+    /// How many panics it had.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.census().panics
     }
 
     /// Waits until nothing of clients is left in it.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use tidegate::config::Config;
+use tidegate::limits::descriptors;
 
 use crate::cli::CheckArgs;
 use crate::{config, out};
@@ -20,6 +21,11 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         Ok(plan) => {
             for warning in config.warnings() {
                 out::line(format_args!("warning: {warning}"));
+            }
+            // As `run` would; where it fails, there are fewer, which is said next.
+            let _ = descriptors::raise();
+            if let Some(surprise) = config::too_many_connections(&plan) {
+                out::line(format_args!("warning: {surprise}"));
             }
             let (services, routes) = (plan.services.len(), plan.routes.len());
             let file = config.file();

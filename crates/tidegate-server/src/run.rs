@@ -14,6 +14,7 @@ use crate::cli::RunArgs;
 use crate::signals::{Received, Signals};
 use crate::{config, log};
 use tidegate::Gateway;
+use tidegate::limits::descriptors;
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config)?;
@@ -40,7 +41,16 @@ pub(crate) fn serve(
     let entered = runtime.enter();
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     drop(entered); // a gateway has runtimes of its own
+    // As many as there are already must do where it cannot be raised.
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "the limit of descriptors stays as it is");
+    }
+    if let Some(surprise) = config::too_many_connections(&plan) {
+        tracing::warn!("{surprise}");
+    }
     let gateway = Gateway::start(plan)?;
+    let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());
+    tracing::info!(descriptors, max_connections = connections, "limits");
     for (name, address) in gateway.addresses() {
         tracing::info!(listener = &**name, %address, "listening");
     }

@@ -91,6 +91,14 @@ impl Body {
         }
     }
 
+    /// The bytes that are at hand.
+    pub(crate) fn at_hand(&self) -> &[u8] {
+        match &self.0 {
+            Kind::Full(bytes) => bytes,
+            Kind::Empty | Kind::Stream(_) => &[],
+        }
+    }
+
     pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
         match &mut self.0 {
             Kind::Empty => Poll::Ready(None),

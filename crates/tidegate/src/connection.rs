@@ -6,24 +6,27 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Method;
+use tokio::time::timeout;
 
+use crate::body::Body;
+use crate::config::plan::ListenerLimits;
 use crate::dispatch::{self, Outcome};
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Downstream, Exchange};
 use crate::forwarded;
 use crate::http1::Limits;
 use crate::http1::head::{Framing, RequestHead, Version};
-use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead, WRITE_STALL};
+use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead};
 use crate::http1::write::{self, Text};
+use crate::limits::{Overload, Permits};
 use crate::router::Path;
+use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::upgrade;
 use crate::worker::Worker;
 
-/// How long a head may take from its first byte to its last.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may wait for its next request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a connection that is refused has for its request, and then for its answer.
+const REFUSAL: Duration = Duration::from_secs(2);
 
 /// What the answer depends on besides itself.
 struct Wire {
@@ -33,19 +36,25 @@ struct Wire {
     upgrade: bool,
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, worker: Arc<Worker>) {
-    let io = DownstreamIo::new(transport);
-    let limits = Limits::default();
-    let mut idle = HEAD_TIMEOUT;
+/// Serves a connection to its end. It holds `permits` as long as it lives.
+pub(crate) async fn serve(
+    transport: Transport,
+    downstream: Arc<Downstream>,
+    mut permits: Permits,
+    worker: Arc<Worker>,
+) {
+    let limits = &downstream.limits;
+    let io = DownstreamIo::new(transport, limits.write_timeout);
+    let mut idle = limits.head_timeout;
+    let of_heads = Limits::of(limits);
     loop {
         let head = tokio::select! {
             biased;
-            head = io.read_head(&limits, idle, HEAD_TIMEOUT) => head,
+            head = io.read_head(&of_heads, idle, limits.head_timeout) => head,
             // Nothing is owed to a connection between two requests.
             () = worker.stopping.cancelled() => return,
         };
-        idle = KEEP_ALIVE;
+        idle = limits.keep_alive_timeout;
         let head = match head {
             Ok(head) => head,
             Err(NoHead::Over) => return,
@@ -58,18 +67,21 @@ pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, wor
             keep_alive: head.keep_alive,
             upgrade: head.version == Version::Http11 && head.headers.ask_for_websocket(),
         };
+        let mut used = Permits::default();
         let outcome = match exchange(head, wire.upgrade, &io, &downstream, &worker) {
             // Boxed, so that a connection that waits for its next request does not hold the room.
-            Ok(exchange) => Box::pin(settled(&io, dispatch::answer(&worker, exchange))).await,
+            Ok(exchange) => Box::pin(settled(&io, outcome(exchange, &mut used, &worker))).await,
             Err(error) => Some(Outcome::Answer(dispatch::rescue(&error, None))),
         };
         match outcome {
             None => return,
             Some(Outcome::Switch(acceptance)) => {
-                return upgrade::settle(*acceptance, io, &worker).await;
+                permits.join(used);
+                return upgrade::settle(*acceptance, io, permits, &worker).await;
             }
             Some(Outcome::Answer(answer)) => {
                 let stays = Box::pin(settled(&io, reply(&io, answer, &wire, &worker))).await;
+                drop(used); // a client that is slow to leave holds nothing but its connection
                 match stays {
                     Some(After::Stay) => {}
                     Some(After::Close) => return io.close().await,
@@ -79,6 +91,13 @@ pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, wor
             }
         }
     }
+}
+
+/// What becomes of a request; where the work on it panics, an answer that says so.
+async fn outcome(exchange: Exchange, used: &mut Permits, worker: &Arc<Worker>) -> Outcome {
+    let work = dispatch::answer(worker, exchange, used);
+    let survived = task::survive(Kind::Exchange, worker.panics(), work).await;
+    survived.unwrap_or_else(|| Outcome::Answer(dispatch::rescue(&GatewayError::Panicked, None)))
 }
 
 /// The work's result, or `None` when the client leaves before.
@@ -101,7 +120,7 @@ fn exchange(
     let body = io.body(head.framing, head.expects_continue);
     let path = Path::normalise(&head.path)?;
     let client = forwarded::client_address(downstream.peer.ip(), &head.headers, |address| {
-        worker.trusts(address)
+        worker.caps().trusts(address)
     });
     forwarded::distrust(&mut head.headers, downstream.trusted);
     Ok(Exchange {
@@ -144,7 +163,7 @@ async fn reply(io: &DownstreamIo, mut answer: Answer, wire: &Wire, worker: &Work
         && !(wire.upgrade && io.has_bytes_ahead());
     let body = std::mem::take(&mut answer.body);
     let head = answer_head(&answer, (!bodiless).then_some(framing), keep, wire.version);
-    match io.write(head, framing, body, WRITE_STALL).await {
+    match io.write(head, framing, body).await {
         Ok(()) if keep && io.request_is_over() => After::Stay,
         Ok(()) => After::Close,
         Err(AnswerFailure::Body(error)) => {
@@ -191,11 +210,38 @@ fn answer_head(
 /// Answers what was no request, and ends the connection: where its next request would begin cannot
 /// be known.
 async fn refuse(io: DownstreamIo, error: &GatewayError) {
-    let mut answer = dispatch::rescue(error, None);
-    let body = std::mem::take(&mut answer.body);
-    let framing = Framing::Length(body.length().unwrap_or(0));
-    let head = answer_head(&answer, Some(framing), false, Version::Http11);
-    if io.write(head, framing, body, WRITE_STALL).await.is_ok() {
+    // The whole answer goes as a head would, so that there is no body to wait for.
+    let bytes = refusal(&dispatch::rescue(error, None));
+    let written = io.write(bytes, Framing::Length(0), Body::empty());
+    if written.await.is_ok() {
         io.close().await;
     }
+}
+
+/// Answers the first request of a connection that is not served, and ends the connection.
+pub(crate) async fn turn_away(
+    transport: Transport,
+    limits: &ListenerLimits,
+    overload: Overload,
+    worker: &Worker,
+) {
+    let io = DownstreamIo::new(transport, REFUSAL);
+    let limits = Limits::of(limits);
+    let head = tokio::select! {
+        biased;
+        head = timeout(REFUSAL, io.read_head(&limits, REFUSAL, REFUSAL)) => head,
+        () = worker.stopping.cancelled() => return,
+    };
+    if !matches!(head, Ok(Err(NoHead::Over))) {
+        // A client that takes neither its answer nor its end is not waited for.
+        let _ = timeout(REFUSAL, refuse(io, &overload.into())).await;
+    }
+}
+
+/// The bytes of an answer of ours that ends its connection.
+pub(crate) fn refusal(answer: &Answer) -> BytesMut {
+    let framing = Framing::Length(answer.body.length().unwrap_or(0));
+    let mut bytes = answer_head(answer, Some(framing), false, Version::Http11);
+    bytes.extend_from_slice(answer.body.at_hand());
+    bytes
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Fault, GatewayError};
 use crate::exchange::{Answer, Exchange};
+use crate::limits::Permits;
 use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
 use crate::proxy;
 use crate::route::{Route, Target};
@@ -21,10 +22,21 @@ pub(crate) enum Outcome {
 
 /// Answers one request: finds its route, runs the route's filters, calls its target. Whatever fails
 /// on the way becomes an answer here and nowhere else.
-pub(crate) async fn answer(worker: &Arc<Worker>, mut exchange: Exchange) -> Outcome {
+///
+/// What the request uses of what is capped is put into `permits`, which its answer or its session holds.
+pub(crate) async fn answer(
+    worker: &Arc<Worker>,
+    mut exchange: Exchange,
+    permits: &mut Permits,
+) -> Outcome {
     let mut entered = None;
-    let walked = walk(worker, &mut exchange, &mut entered).await;
-    let mut outcome = walked.unwrap_or_else(|error| Outcome::Answer(rescue(&error, entered)));
+    let walked = walk(worker, &mut exchange, &mut entered, permits).await;
+    let mut outcome = walked.unwrap_or_else(|error| {
+        if error.is_overload() {
+            worker.caps().note_refusal();
+        }
+        Outcome::Answer(rescue(&error, entered))
+    });
     if let Some(route) = entered {
         return_through(route, &exchange, &mut outcome);
     }
@@ -35,10 +47,14 @@ async fn walk<'w>(
     worker: &'w Arc<Worker>,
     exchange: &mut Exchange,
     entered: &mut Option<&'w Route>,
+    permits: &mut Permits,
 ) -> Result<Outcome, GatewayError> {
     let (place, captures) = worker.router().route(&exchange.view())?;
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));
+    worker
+        .caps()
+        .admit_request(&route.caps, exchange, permits)?;
     let wish = if exchange.upgrade {
         Some(Wish::parse(exchange)?)
     } else {
@@ -93,6 +109,8 @@ pub(crate) fn rescue(error: &GatewayError, route: Option<&Route>) -> Answer {
     let name = route.map(|route| &*route.name);
     let (label, route) = (error.label(), name.unwrap_or("-"));
     match error.fault() {
+        // There may be many of them; `limits` tells how many.
+        _ if error.is_overload() => tracing::debug!(label, route, %error, "request refused"),
         Fault::Downstream => tracing::debug!(label, route, %error, "request refused"),
         Fault::Gateway => tracing::error!(label, route, %error, "request failed"),
         // Each endpoint that failed was logged where it was tried.

@@ -10,6 +10,7 @@ use crate::body::{Body, BodyError};
 use crate::exchange::Answer;
 use crate::headers::FieldName;
 use crate::http1::head::HeadError;
+use crate::limits::Overload;
 use crate::pipeline::FilterError;
 use crate::router::{PathError, RouteError};
 
@@ -76,6 +77,12 @@ pub enum GatewayError {
     /// The client's request body failed or broke the rules.
     #[error("the request body failed: {0}")]
     Body(BodyError),
+    /// The request body is larger than the route allows.
+    #[error("the request body is larger than the {limit} bytes allowed")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     Draining,
@@ -88,6 +95,12 @@ pub enum GatewayError {
     /// The request head is refused.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// A cap is reached.
+    #[error(transparent)]
+    Overload(#[from] Overload),
+    /// A fault of ours ended the work on the request.
+    #[error("a fault of the gateway ended the request")]
+    Panicked,
     /// The path is refused.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -153,7 +166,8 @@ impl GatewayError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Upstream(UpstreamError::AddressesExhausted | UpstreamError::Shortage(_))
-            | Self::Draining => Fault::Gateway,
+            | Self::Draining
+            | Self::Panicked => Fault::Gateway,
             Self::Upstream(_) => Fault::Upstream,
             Self::Filter(error) if !error.blames_downstream() => Fault::Gateway,
             _ => Fault::Downstream,
@@ -175,6 +189,7 @@ impl GatewayError {
     fn status_and_label(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Filter(error) => filter_status(error),
             Self::Handshake(RequestError::Version) => (StatusCode::UPGRADE_REQUIRED, "bad_version"),
@@ -185,6 +200,8 @@ impl GatewayError {
                 "head_too_large",
             ),
             Self::Head(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Overload(overload) => overload.status_and_label(),
+            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "bad_path"),
             Self::Route(RouteError::NotFound) => (StatusCode::NOT_FOUND, "no_route"),
             Self::Route(RouteError::MethodNotAllowed { .. }) => {
@@ -200,6 +217,15 @@ impl GatewayError {
         }
     }
 
+    /// Whether it is only that too much is under way.
+    #[must_use]
+    pub const fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            Self::Overload(_) | Self::Upstream(UpstreamError::Shortage(_))
+        )
+    }
+
     /// Whether the same request may succeed a moment later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -211,9 +237,13 @@ impl GatewayError {
     pub const fn ends_connection(&self) -> bool {
         match self {
             Self::Handshake(error) => !matches!(error, RequestError::Version),
-            Self::Body(_) | Self::Head(_) | Self::SlowBody | Self::SlowHead | Self::UpgradeBody => {
-                true
-            }
+            Self::Body(_)
+            | Self::BodyTooLarge { .. }
+            | Self::Head(_)
+            | Self::Panicked
+            | Self::SlowBody
+            | Self::SlowHead
+            | Self::UpgradeBody => true,
             _ => false,
         }
     }
@@ -252,6 +282,7 @@ impl GatewayError {
                 add("Connection", HeaderValue::from_static("Upgrade"));
                 add("Sec-WebSocket-Version", HeaderValue::from_static("13"));
             }
+            Self::Overload(overload) => add("Retry-After", overload.retry_after().into()),
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 add("Retry-After", HeaderValue::from_static("1"));
             }

@@ -8,6 +8,7 @@ use http::{Extensions, Method, StatusCode};
 
 use crate::authority::Authority;
 use crate::body::Body;
+use crate::config::plan::ListenerLimits;
 use crate::headers::Headers;
 use crate::router::{Captures, Path, RequestView};
 
@@ -86,6 +87,8 @@ pub struct Downstream {
     pub secure: bool,
     /// Whether the peer is one of `trusted_proxies`.
     pub trusted: bool,
+    /// What the listener grants its clients.
+    pub limits: Arc<ListenerLimits>,
 }
 
 /// An answer on its way up.

@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::plan::Plan;
+use crate::limits::Gauge;
+use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
 use crate::worker::{Core, Worker};
 
@@ -27,6 +29,7 @@ const HANDOVER: usize = 1024;
 #[derive(Debug)]
 pub struct Gateway {
     addresses: Vec<(Arc<str>, SocketAddr)>,
+    core: Option<Arc<Core>>,
     workers: Vec<(Arc<Worker>, Handle)>,
     threads: Vec<JoinHandle<()>>,
     stopping: CancellationToken,
@@ -67,6 +70,8 @@ pub struct Census {
     pub upstream_idle: usize,
     /// Tasks of the data plane.
     pub tasks: usize,
+    /// Panics since the gateway started. Each ended one connection, session or request.
+    pub panics: u64,
 }
 
 impl Gateway {
@@ -87,8 +92,9 @@ impl Gateway {
         let mut gateway = Self {
             addresses: listeners
                 .iter()
-                .map(|one| (Arc::clone(&one.name), one.address))
+                .map(|one| (Arc::clone(&one.plan.name), one.address))
                 .collect(),
+            core: None,
             workers: Vec::new(),
             threads: Vec::new(),
             stopping: CancellationToken::new(),
@@ -103,6 +109,7 @@ impl Gateway {
     fn spawn(&mut self, plan: Plan, listeners: Vec<Listener>) -> io::Result<()> {
         let count = plan.workers.max(1);
         let core = Arc::new(Core::build(plan));
+        self.core = Some(Arc::clone(&core));
         let mut seats = Vec::with_capacity(count);
         for number in 0..count {
             let worker = Arc::new(Worker::new(Arc::clone(&core), self.stopping.clone()));
@@ -113,6 +120,7 @@ impl Gateway {
             seats.push(Seat {
                 worker: Arc::clone(&worker),
                 accepted: sender,
+                refusals: Arc::new(Gauge::new(REFUSALS)),
             });
             let cut = self.cut.clone();
             let run = move || {
@@ -126,7 +134,7 @@ impl Gateway {
                     .spawn(run)?,
             );
         }
-        let (acceptor, waker) = Acceptor::new(listeners, seats, self.stopping.clone())?;
+        let (acceptor, waker) = Acceptor::new(listeners, seats, core, self.stopping.clone())?;
         self.acceptor = Some(waker);
         let accept = thread::Builder::new().name("tidegate-accept".into());
         self.threads.push(accept.spawn(move || acceptor.run())?);
@@ -139,6 +147,14 @@ impl Gateway {
         &self.addresses
     }
 
+    /// The most connections of clients that it accepts.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.core
+            .as_ref()
+            .map_or(0, |core| core.caps().max_connections())
+    }
+
     /// Counts what is alive now.
     #[must_use]
     pub fn census(&self) -> Census {
@@ -149,6 +165,7 @@ impl Gateway {
             census.upstream_idle += worker.pool.len();
             census.tasks += runtime.metrics().num_alive_tasks();
         }
+        census.panics = self.core.as_ref().map_or(0, |core| core.panics());
         census
     }
 

@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod gateway;
 pub mod headers;
 mod http1;
+pub mod limits;
 mod listener;
 pub mod pipeline;
 mod proxy;

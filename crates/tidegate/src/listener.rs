@@ -1,43 +1,65 @@
 //! The bound sockets and the one acceptor: it hands each accepted socket to the worker with the
 //! least to do, where the connection stays for good.
 
-use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
+use nix::libc::EMFILE;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::plan::ListenerPlan;
-use crate::error::is_shortage;
-use crate::worker::{Present, Worker};
+use crate::connection;
+use crate::error::{GatewayError, UpstreamError, is_shortage};
+use crate::limits::descriptors::is_reserved;
+use crate::limits::{Gauge, Overload, Permits, Taken, gauge};
+use crate::worker::{Core, Present, Worker};
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 4096;
 /// How long accepting pauses when the system has no descriptor or memory left.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long it pauses when no worker takes a connection.
+const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
 
 /// An accepted socket on its way to a worker.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
-    pub(crate) listener: Arc<str>,
+    pub(crate) listener: Arc<ListenerPlan>,
+    pub(crate) admission: Admission,
     /// Counts it in the worker's load from now on.
     pub(crate) present: Present,
+}
+
+/// Whether a connection may be served.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// It may, and holds this meanwhile.
+    In(Permits),
+    /// It is told this; one of the few whom its worker tells so at a time.
+    Refused(Overload, Taken),
 }
 
 /// A bound socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pub(crate) name: Arc<str>,
+    pub(crate) plan: Arc<ListenerPlan>,
     pub(crate) address: SocketAddr,
     socket: TcpListener,
+    /// Its connections, where they are capped.
+    gauge: Option<Arc<Gauge>>,
+    /// Accepting pauses for want of descriptors, and that was logged.
+    pauses: bool,
 }
 
 /// A worker as the acceptor knows it.
@@ -45,6 +67,8 @@ pub(crate) struct Listener {
 pub(crate) struct Seat {
     pub(crate) worker: Arc<Worker>,
     pub(crate) accepted: mpsc::Sender<Accepted>,
+    /// How many refused connections it tells so at a time.
+    pub(crate) refusals: Arc<Gauge>,
 }
 
 /// Binds one listener.
@@ -63,11 +87,13 @@ pub(crate) fn bind(plan: &ListenerPlan) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let socket = TcpListener::from_std(socket.into());
-    let (name, address) = (Arc::clone(&plan.name), socket.local_addr()?);
+    let address = socket.local_addr()?;
     Ok(Listener {
-        name,
+        plan: Arc::new(plan.clone()),
         address,
         socket,
+        gauge: gauge(plan.limits.max_connections),
+        pauses: false,
     })
 }
 
@@ -77,6 +103,7 @@ pub(crate) struct Acceptor {
     poll: Poll,
     listeners: Vec<Listener>,
     seats: Vec<Seat>,
+    core: Arc<Core>,
     stopping: CancellationToken,
 }
 
@@ -85,6 +112,7 @@ impl Acceptor {
     pub(crate) fn new(
         mut listeners: Vec<Listener>,
         seats: Vec<Seat>,
+        core: Arc<Core>,
         stopping: CancellationToken,
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
@@ -98,6 +126,7 @@ impl Acceptor {
                 poll,
                 listeners,
                 seats,
+                core,
                 stopping,
             },
             waker,
@@ -122,40 +151,131 @@ impl Acceptor {
                     ready.push(place);
                 }
             }
-            ready.retain(|&place| self.accept_some(&self.listeners[place]) == Left::Some);
+            ready.retain(|&place| self.accept_some(place) == Left::Some);
         }
     }
 
     /// Accepts what waits at one listener.
-    fn accept_some(&self, listener: &Listener) -> Left {
+    fn accept_some(&mut self, place: usize) -> Left {
         while !self.stopping.is_cancelled() {
+            let listener = &mut self.listeners[place];
             match listener.socket.accept() {
-                Ok((stream, peer)) => self.hand_over(listener, stream.into(), peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::None,
+                Ok((stream, peer)) => {
+                    listener.goes_on();
+                    self.admit(place, stream.into(), peer);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listener.goes_on();
+                    return Left::None;
+                }
                 Err(error) if is_shortage(&error) => {
-                    tracing::warn!(listener = &*listener.name, %error, "accepting pauses");
+                    listener.pause(&error);
                     return Left::Some;
                 }
                 // The client was gone before it was accepted.
-                Err(error) => tracing::debug!(listener = &*listener.name, %error, "not accepted"),
+                Err(error) => {
+                    tracing::debug!(listener = &*listener.plan.name, %error, "not accepted");
+                }
             }
         }
         Left::None
     }
 
-    fn hand_over(&self, listener: &Listener, stream: TcpStream, peer: SocketAddr) {
-        let least = self.seats.iter().min_by_key(|seat| seat.worker.load());
-        if let Some(seat) = least {
-            let listener = Arc::clone(&listener.name);
-            let present = Present::new(&seat.worker);
-            // A worker that has stopped takes none; the connection is dropped.
-            let _ = seat.accepted.blocking_send(Accepted {
-                stream,
-                peer,
-                listener,
-                present,
-            });
+    /// Finds a worker for a connection, be it only to be told that it cannot be served. Where even
+    /// that would be too much, it is told at once and not heard.
+    fn admit(&self, place: usize, stream: TcpStream, peer: SocketAddr) {
+        let listener = &self.listeners[place];
+        let caps = self.core.caps();
+        if is_reserved(stream.as_raw_fd()) {
+            caps.note_refusal();
+            let short = UpstreamError::Shortage(io::Error::from_raw_os_error(EMFILE));
+            return refuse_unheard(stream, &short.into());
         }
+        let mut offered = Offered {
+            stream,
+            peer,
+            listener: &listener.plan,
+            admitted: caps.admit_connection(listener.gauge.as_ref(), peer.ip()),
+        };
+        if offered.admitted.is_err() {
+            caps.note_refusal();
+        }
+        while !self.stopping.is_cancelled() {
+            match self.hand_over(offered) {
+                Ok(()) => return,
+                Err(back) => offered = back,
+            }
+            if let Err(overload) = offered.admitted {
+                return refuse_unheard(offered.stream, &overload.into());
+            }
+            // Every worker has a thousand that it has not looked at yet.
+            thread::sleep(HANDOVER_PAUSE);
+        }
+    }
+
+    /// Gives a connection to the worker with the least to do of those that take one.
+    fn hand_over<'l>(&self, mut offered: Offered<'l>) -> Result<(), Offered<'l>> {
+        let mut seats: Vec<_> = self.seats.iter().collect();
+        seats.sort_by_key(|seat| seat.worker.load());
+        for seat in seats {
+            let admission = match offered.admitted {
+                Ok(permits) => Admission::In(permits),
+                Err(overload) => match seat.refusals.take() {
+                    Some(taken) => Admission::Refused(overload, taken),
+                    None => continue,
+                },
+            };
+            let sent = seat.accepted.try_send(Accepted {
+                stream: offered.stream,
+                peer: offered.peer,
+                listener: Arc::clone(offered.listener),
+                admission,
+                present: Present::new(&seat.worker),
+            });
+            let (TrySendError::Full(back) | TrySendError::Closed(back)) = match sent {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            offered.stream = back.stream;
+            offered.admitted = match back.admission {
+                Admission::In(permits) => Ok(permits),
+                Admission::Refused(overload, _taken) => Err(overload),
+            };
+        }
+        Err(offered)
+    }
+}
+
+impl Listener {
+    /// Logs once that it pauses, however often that is tried.
+    fn pause(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.pauses, true) {
+            tracing::warn!(listener = &*self.plan.name, %error, "accepting pauses");
+        }
+    }
+
+    fn goes_on(&mut self) {
+        if std::mem::take(&mut self.pauses) {
+            tracing::info!(listener = &*self.plan.name, "accepting goes on");
+        }
+    }
+}
+
+/// A connection that nobody has taken yet.
+struct Offered<'l> {
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: &'l Arc<ListenerPlan>,
+    admitted: Result<Permits, Overload>,
+}
+
+/// Answers a connection without waiting for its request, and ends it. A fresh socket has room for so
+/// little; where the request has come meanwhile, it is taken, lest the answer be lost to a reset.
+fn refuse_unheard(mut stream: TcpStream, error: &GatewayError) {
+    if stream.set_nonblocking(true).is_ok() {
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write(&connection::refusal(&error.answer(None)));
+        let _ = stream.shutdown(Shutdown::Write);
     }
 }
 

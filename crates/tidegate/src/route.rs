@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::limits::RouteCaps;
 use crate::pipeline::Pipeline;
 use crate::proxy::Proxy;
 
@@ -10,6 +11,8 @@ use crate::proxy::Proxy;
 pub(crate) struct Route {
     /// Its name, unique among the routes.
     pub(crate) name: Arc<str>,
+    /// How many of its requests may be under way.
+    pub(crate) caps: RouteCaps,
     /// What is done to its requests.
     pub(crate) pipeline: Pipeline,
     /// Where they end.

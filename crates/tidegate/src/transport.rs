@@ -16,6 +16,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// After so long with unacknowledged bytes the kernel gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// So many bytes the kernel takes beyond those that are on their way. More would hide how slowly a
+/// peer takes them: a full buffer of a few MiB says for minutes that nothing is taken.
+const UNSENT: u32 = 128 * 1024;
+
 /// A connected byte stream.
 #[derive(Debug)]
 pub(crate) struct Transport(TcpStream);
@@ -31,7 +35,10 @@ impl Transport {
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&keepalive);
         #[cfg(target_os = "linux")]
-        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        {
+            let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+            let _ = socket.set_tcp_notsent_lowat(UNSENT);
+        }
         Self(stream)
     }
 
@@ -67,6 +74,11 @@ impl Transport {
                 .is_ok_and(|error| error.is_some_and(|error| is_reset(&error)))
     }
 
+    /// Lets the kernel hold so much of what the peer sends and nobody reads, where it agrees.
+    pub(crate) fn make_room(&self, bytes: usize) {
+        let _ = SockRef::from(&self.0).set_recv_buffer_size(bytes);
+    }
+
     /// Makes the end of this stream a reset, so that the peer cannot take what it got for the whole.
     pub(crate) fn abort(self) {
         self.set_abort_on_drop(true);
@@ -83,6 +95,15 @@ impl Transport {
 /// had said before that it would end.
 pub(crate) fn is_reset(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::BrokenPipe
+}
+
+/// Whoever is dropped by a panic has not finished what it said.
+impl Drop for Transport {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.set_abort_on_drop(true);
+        }
+    }
 }
 
 impl AsyncRead for Transport {

@@ -17,11 +17,12 @@ use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
 use crate::headers::Headers;
 use crate::http1::head::Framing;
-use crate::http1::server::{DownstreamIo, WRITE_STALL};
+use crate::http1::server::DownstreamIo;
 use crate::http1::write;
+use crate::limits::Permits;
 use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
-use crate::task;
+use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::upstream::Lease;
 use crate::worker::{Present, Worker};
@@ -91,10 +92,15 @@ impl Wish {
 }
 
 /// Writes the 101 and starts the session.
-pub(crate) async fn settle(acceptance: Acceptance, io: DownstreamIo, worker: &Arc<Worker>) {
+pub(crate) async fn settle(
+    acceptance: Acceptance,
+    io: DownstreamIo,
+    permits: Permits,
+    worker: &Arc<Worker>,
+) {
     let head = switching_head(&acceptance);
     if io
-        .write(head, Framing::Length(0), Body::empty(), WRITE_STALL)
+        .write(head, Framing::Length(0), Body::empty())
         .await
         .is_err()
     {
@@ -111,12 +117,13 @@ pub(crate) async fn settle(acceptance: Acceptance, io: DownstreamIo, worker: &Ar
         plan: acceptance.plan,
         filters: acceptance.filters,
         lease: acceptance.lease,
+        permits,
         present: Present::new(worker),
         registered: worker.sessions.register(),
         worker: Arc::clone(worker),
     });
     // In a task of its own, so that what the request held is given back.
-    task::spawn(relay);
+    task::spawn(Kind::Session, worker.panics(), relay);
 }
 
 fn switching_head(acceptance: &Acceptance) -> BytesMut {

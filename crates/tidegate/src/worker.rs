@@ -5,12 +5,10 @@
 //! time) hangs on it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -19,14 +17,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config::plan::{Plan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::exchange::Downstream;
-use crate::listener::Accepted;
+use crate::limits::{Caps, RouteCaps};
+use crate::listener::{Accepted, Admission};
 use crate::pipeline::Pipeline;
 use crate::proxy::Proxy;
 use crate::route::{Route, Target};
 use crate::router::Router;
 use crate::session::Cause;
 use crate::session::registry::{Clock, Registry};
-use crate::task;
+use crate::task::{self, Kind, Panics};
 use crate::transport::Transport;
 use crate::upstream::Service;
 use crate::upstream::pool::Pool;
@@ -40,20 +39,33 @@ pub(crate) struct Core {
     router: Router,
     /// In the order of the router's matchers.
     routes: Vec<Route>,
-    trusted_proxies: Arc<[IpNet]>,
+    caps: Arc<Caps>,
+    panics: Arc<Panics>,
     /// Endpoints of all services.
     endpoints: usize,
 }
 
 impl Core {
+    /// What all workers together may have in use.
+    pub(crate) fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// Panics so far.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.count()
+    }
+
     /// Builds the plan.
     pub(crate) fn build(plan: Plan) -> Self {
+        let caps = Arc::new(Caps::new(&plan));
+        let panics = Arc::new(Panics::default());
         let mut endpoints = 0;
         let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
         let mut service = |plan: &Arc<ServicePlan>| {
             let entry = services.entry(Arc::clone(&plan.name));
             let service = entry.or_insert_with(|| {
-                let service = Service::new(Arc::clone(plan), endpoints);
+                let service = Service::new(Arc::clone(plan), endpoints, &panics);
                 endpoints += service.size();
                 Arc::new(service)
             });
@@ -71,6 +83,7 @@ impl Core {
             let pipeline = Pipeline::build(&route.filters);
             routes.push(Route {
                 name: route.name,
+                caps: RouteCaps::new(&route.limits),
                 pipeline,
                 target,
             });
@@ -79,7 +92,8 @@ impl Core {
         Self {
             router,
             routes,
-            trusted_proxies: plan.trusted_proxies,
+            caps,
+            panics,
             endpoints,
         }
     }
@@ -123,13 +137,14 @@ impl Worker {
         &self.core.routes[place]
     }
 
-    /// Whether an address is one of the trusted proxies.
-    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.core
-            .trusted_proxies
-            .iter()
-            .any(|net| net.contains(&address))
+    /// What all workers together may have in use.
+    pub(crate) fn caps(&self) -> &Caps {
+        &self.core.caps
+    }
+
+    /// Where panics are counted.
+    pub(crate) fn panics(&self) -> &Arc<Panics> {
+        &self.core.panics
     }
 
     /// Connections and sessions.
@@ -157,7 +172,10 @@ impl Worker {
                 () = self.stopping.cancelled() => break,
                 _ = second.tick() => self.tick(started.elapsed()).await,
                 next = accepted.recv() => match next {
-                    Some(next) => task::spawn(Arc::clone(&self).connection(next)),
+                    Some(next) => {
+                        let connection = Arc::clone(&self).connection(next);
+                        task::spawn(Kind::Connection, self.panics(), connection);
+                    }
                     None => break,
                 },
             }
@@ -181,6 +199,7 @@ impl Worker {
         self.clock
             .set(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         self.sessions.sweep(&self.clock);
+        self.core.caps.tick();
         self.pool.sweep().await;
     }
 
@@ -193,13 +212,22 @@ impl Worker {
             return;
         };
         let downstream = Downstream {
-            listener: accepted.listener,
+            listener: Arc::clone(&accepted.listener.name),
             peer: accepted.peer,
             local,
             secure: false,
-            trusted: self.trusts(accepted.peer.ip()),
+            trusted: self.caps().trusts(accepted.peer.ip()),
+            limits: Arc::clone(&accepted.listener.limits),
         };
-        connection::serve(transport, Arc::new(downstream), Arc::clone(&self)).await;
+        match accepted.admission {
+            Admission::In(permits) => {
+                connection::serve(transport, Arc::new(downstream), permits, Arc::clone(&self))
+                    .await;
+            }
+            Admission::Refused(overload, _refusing) => {
+                connection::turn_away(transport, &downstream.limits, overload, &self).await;
+            }
+        }
         drop(accepted.present);
     }
 }

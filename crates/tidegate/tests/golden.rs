@@ -61,6 +61,11 @@ fn the_full_sample_shows_the_defaults() {
     assert_eq!(written.response_timeout, silent.response_timeout);
     assert_eq!(written.max_idle, silent.max_idle);
     assert_eq!(written.idle_timeout, silent.idle_timeout);
+    assert_eq!(written.max_connections, silent.max_connections);
+    let limits = |at: usize| format!("{:?}", plan.listeners[at].limits);
+    assert_eq!(limits(0), limits(1));
+    let limits = |at: usize| format!("{:?}", plan.routes[at].limits);
+    assert_eq!(limits(0), limits(1));
     let [TargetPlan::Proxy(written), TargetPlan::Proxy(silent)] =
         [&plan.routes[0].target, &plan.routes[1].target];
     assert_eq!(written.host, silent.host);

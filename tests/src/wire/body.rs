@@ -53,6 +53,18 @@ impl Answer {
         Head::parse(self.body.clone())
     }
 
+    /// The `code` of an answer of the gateway's own.
+    ///
+    /// # Panics
+    /// When it is no such answer.
+    #[must_use]
+    pub fn code(&self) -> String {
+        self.expect_problem(self.status());
+        let text = self.text();
+        let (_, code) = text.split_once("\"code\":\"").unwrap();
+        code.split('"').next().unwrap_or_default().to_owned()
+    }
+
     /// Expects an answer of the gateway's own: `status`, a problem (RFC 9457) with its five
     /// members, and no word of the inside.
     pub fn expect_problem(&self, status: u16) {

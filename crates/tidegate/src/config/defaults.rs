@@ -27,3 +27,17 @@ pub const WEBSOCKET_MAX_CONTROL_FRAMES: u32 = 100;
 pub const ENDPOINT_WEIGHT: u32 = 1;
 /// The port of an endpoint whose URL names none.
 pub const ENDPOINT_PORT: u16 = 80;
+/// How long a head may take from its first byte to its last.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest head in bytes.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// The most fields of a head.
+pub const MAX_FIELDS: usize = 100;
+/// The longest request target in bytes.
+pub const MAX_TARGET: usize = 8 * 1024;
+/// How long a connection may wait for its next request.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a client may send nothing of a body that it has announced.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of its answer.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -33,6 +33,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
     let trusted = root.trusted_proxies.iter();
     Some(Plan {
         workers: root.workers.map_or_else(cores, |workers| workers as usize),
+        limits: root.limits.clone(),
         listeners,
         trusted_proxies: trusted.map(|network| network.value).collect(),
         services,
@@ -56,6 +57,7 @@ fn link_listeners(listeners: &[Listener], problems: &mut Problems) -> Vec<Listen
             Some(ListenerPlan {
                 name: listener.name.as_ref()?.value.as_str().into(),
                 bind: listener.bind.as_ref()?.value,
+                limits: Arc::new(listener.limits.clone()),
             })
         })
         .collect()
@@ -79,6 +81,7 @@ fn link_service(service: &Service) -> Arc<ServicePlan> {
         source_addresses: service.source_addresses.clone(),
         max_idle: service.max_idle,
         idle_timeout: service.idle_timeout,
+        max_connections: service.max_connections,
     })
 }
 
@@ -100,6 +103,7 @@ fn link_route(route: &Route, services: &Services, problems: &mut Problems) -> Op
         name: route.name.as_ref()?.value.as_str().into(),
         matcher: matcher?,
         filters: filters.into_iter().collect::<Option<Vec<_>>>()?.concat(),
+        limits: route.limits.clone(),
         target: TargetPlan::Proxy(proxy?),
     })
 }

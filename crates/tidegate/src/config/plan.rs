@@ -1,12 +1,15 @@
 //! The plan: a configuration with its names linked and its patterns compiled. Nothing here is
 //! running yet; `Gateway::start` builds what runs.
 
+mod limits;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
 use crate::authority::Authority;
 use crate::pipeline::FilterPlan;
 use crate::router::Matcher;
@@ -16,6 +19,8 @@ use crate::router::Matcher;
 pub struct Plan {
     /// Data-plane threads, one runtime each; by default one per core.
     pub workers: usize,
+    /// What holds for all of it.
+    pub limits: GatewayLimits,
     /// The sockets to bind, at least one.
     pub listeners: Vec<ListenerPlan>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
@@ -33,6 +38,8 @@ pub struct ListenerPlan {
     pub name: Arc<str>,
     /// Its address; port 0 takes a free one.
     pub bind: SocketAddr,
+    /// What holds for its connections.
+    pub limits: Arc<ListenerLimits>,
 }
 
 /// A named upstream application.
@@ -56,6 +63,8 @@ pub struct ServicePlan {
     pub max_idle: usize,
     /// How long an idle connection is kept; 60 s.
     pub idle_timeout: Duration,
+    /// Calls and sessions under way on all endpoints together; `None` (the default): no limit.
+    pub max_connections: Option<usize>,
 }
 
 /// One address of a service.
@@ -89,6 +98,8 @@ pub struct RoutePlan {
     pub matcher: Matcher,
     /// What is done to it, in this order.
     pub filters: Vec<FilterPlan>,
+    /// What holds for them.
+    pub limits: RouteLimits,
     /// Where it ends.
     pub target: TargetPlan,
 }

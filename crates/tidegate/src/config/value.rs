@@ -144,6 +144,37 @@ pub(super) fn extension(text: &str) -> Result<Box<str>, Fault> {
         })
 }
 
+/// Parses how many of something there may be, or `none` for no limit.
+pub(super) fn count(text: &str) -> Result<Option<usize>, Fault> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.parse::<u32>() {
+        Ok(0) => Err(Fault::new("a limit of 0 lets nobody in")
+            .suggest("`none` means that there is no limit")),
+        Ok(number) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(number as usize)),
+        _ => Err(Fault::new(format!("{} is not a limit", Quoted(text)))
+            .suggest("write a whole number from 1 to 4294967295, or `none`")),
+    }
+}
+
+/// Parses `10/s` or `600/m`: how many, and in what time.
+pub(super) fn rate(text: &str) -> Result<(u32, Duration), Fault> {
+    let fault = || {
+        Fault::new(format!("{} is not a rate", Quoted(text)))
+            .suggest("write a whole number from 1 to 1000000 by `/s` or `/m`, such as `10/s`")
+    };
+    let (number, unit) = split_number(text).ok_or_else(fault)?;
+    let number = number.parse().ok();
+    let number = number.filter(|number| (1..=1_000_000).contains(number));
+    let per = match unit {
+        "/s" => Duration::from_secs(1),
+        "/m" => Duration::from_secs(60),
+        _ => return Err(fault()),
+    };
+    number.map(|number| (number, per)).ok_or_else(fault)
+}
+
 /// Parses a name of ours: letters, digits, `-`, `_` and `.`, as it stands in logs and metrics.
 pub(super) fn name(text: &str) -> Result<&str, Fault> {
     const LONGEST: usize = 64;
@@ -303,6 +334,29 @@ mod tests {
             let fault = duration(text).unwrap_err();
             let said = format!("{fault:?}");
             assert!(said.contains(part), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn counts_and_rates() {
+        assert_eq!(count("none"), Ok(None));
+        assert_eq!(count("17"), Ok(Some(17)));
+        for bad in ["0", "", "-1", "+1", "1.5", "4294967296", "many"] {
+            assert!(count(bad).is_err(), "{bad}");
+        }
+        assert_eq!(rate("10/s"), Ok((10, Duration::from_secs(1))));
+        assert_eq!(rate("600/m"), Ok((600, Duration::from_secs(60))));
+        for bad in [
+            "10",
+            "/s",
+            "0/s",
+            "10/h",
+            "10 /s",
+            "1000001/s",
+            "10/s/s",
+            "none",
+        ] {
+            assert!(rate(bad).is_err(), "{bad}");
         }
     }
 

@@ -18,10 +18,9 @@ use super::head::{self, Framing, HeadError, Limits, ResponseHead};
 use super::write::{Filled, MessageWriter};
 use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
+use crate::config::defaults;
 use crate::transport::Transport;
 
-/// How long an upload may stand still once its answer is over.
-const UPLOAD_STALL: Duration = Duration::from_secs(30);
 /// Heads of 1xx answers that are passed over before the final one.
 const MAX_INTERIM: usize = 16;
 
@@ -63,6 +62,8 @@ pub(crate) struct Call {
     scanned: usize,
     interim: usize,
     answered: bool,
+    /// How long the upload may stand still once its answer is over.
+    upload_stall: Duration,
 }
 
 impl fmt::Debug for Call {
@@ -113,6 +114,7 @@ impl UpstreamIo {
             scanned: 0,
             interim: 0,
             answered: false,
+            upload_stall: defaults::BODY_TIMEOUT,
         }
     }
 }
@@ -172,6 +174,11 @@ impl Call {
     /// section 10.1.1).
     pub(crate) const fn stop_awaiting_continue(&mut self) {
         self.awaits_continue = false;
+    }
+
+    /// How long the upload may stand still once its answer is over; 30 s.
+    pub(crate) const fn set_upload_stall(&mut self, stall: Duration) {
+        self.upload_stall = stall;
     }
 
     /// Whether the upload waits for a 100.
@@ -234,6 +241,10 @@ impl Call {
         }
         Body::stream(stream)
     }
+}
+
+fn is_too_large(error: &BodyError) -> bool {
+    matches!(error.downcast_ref(), Some(BodyFailure::TooLarge { .. }))
 }
 
 type Done = Box<dyn FnOnce(Option<UpstreamIo>) + Send + Sync>;
@@ -310,11 +321,15 @@ impl Stream for ResponseBody {
     }
 
     fn poll_aside(&mut self, cx: &mut Context<'_>) {
-        if let Some(call) = &mut self.call
-            && call.poll_upload(cx).is_err()
-        {
+        let Some(call) = &mut self.call else {
+            return;
+        };
+        match call.poll_upload(cx) {
+            Ok(()) => {}
+            // Nobody will send the rest, and the upstream must not wait for it: the answer is cut.
+            Err(error) if is_too_large(&error) => self.call = None,
             // The client broke off its request; that shows where its answer is written.
-            call.broken = true;
+            Err(_broken) => call.broken = true,
         }
     }
 
@@ -325,9 +340,11 @@ impl Stream for ResponseBody {
             if self.call.as_mut().is_some_and(Call::progressed) {
                 self.stalled = None;
             }
-            let timer = self
-                .stalled
-                .get_or_insert_with(|| Box::pin(sleep(UPLOAD_STALL)));
+            let stall = self
+                .call
+                .as_ref()
+                .map_or(Duration::ZERO, |call| call.upload_stall);
+            let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
             ready!(timer.as_mut().poll(cx));
         }
         self.finish();

@@ -5,6 +5,7 @@ use http::{Method, StatusCode};
 
 use super::fields::{BodyFields, body_fields, host, keeps_alive, split_target, take_fields};
 use crate::authority::Authority;
+use crate::config::plan::ListenerLimits;
 use crate::headers::Headers;
 
 /// What a message head may take.
@@ -16,6 +17,17 @@ pub(crate) struct Limits {
     pub target: usize,
     /// Field lines; 100.
     pub fields: usize,
+}
+
+impl Limits {
+    /// Those of a listener's requests.
+    pub(crate) fn of(limits: &ListenerLimits) -> Self {
+        Self {
+            head: limits.max_head,
+            target: limits.max_target,
+            fields: limits.max_fields,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -127,14 +139,27 @@ pub(crate) struct ResponseHead {
     pub keep_alive: bool,
 }
 
+/// Up to so many fields are looked at without an allocation.
+const USUAL_FIELDS: usize = 100;
+
+/// Room for one field more than there may be.
+fn room<'r, 'b>(
+    most: usize,
+    few: &'r mut [httparse::Header<'b>],
+    many: &'r mut Vec<httparse::Header<'b>>,
+) -> &'r mut [httparse::Header<'b>] {
+    if most < few.len() {
+        return few.get_mut(..=most).unwrap_or_default();
+    }
+    many.resize(most + 1, httparse::EMPTY_HEADER);
+    many
+}
+
 /// Parses the request head that `bytes` is, empty line included.
 pub(crate) fn parse_request(bytes: BytesMut, limits: &Limits) -> Result<RequestHead, HeadError> {
     let bytes = bytes.freeze();
-    let mut fields = [httparse::EMPTY_HEADER; 101];
-    let fields = fields
-        .get_mut(..=limits.fields.min(100))
-        .unwrap_or_default();
-    let mut parsed = httparse::Request::new(fields);
+    let (mut few, mut many) = ([httparse::EMPTY_HEADER; USUAL_FIELDS + 1], Vec::new());
+    let mut parsed = httparse::Request::new(room(limits.fields, &mut few, &mut many));
     match parsed.parse(&bytes) {
         Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
         Ok(_) => return Err(HeadError::Malformed("head")),

@@ -20,8 +20,6 @@ use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
 use crate::transport::Transport;
 
-/// How long a client may take nothing of its answer.
-pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How many bytes behind a request are read before its answer is out.
 const MAX_AHEAD: usize = 64 * 1024;
 /// Empty lines in front of a request that are skipped (RFC 9112 section 2.2).
@@ -30,6 +28,8 @@ const MAX_EMPTY_LINES: usize = 4;
 /// that sends first and reads then: in all, and without a byte of it.
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
+/// Room in the kernel for what a client sends ahead beyond that: its end shows only behind it.
+const ROOM_AHEAD: usize = 256 * 1024;
 /// How often a client that is not being read is looked after.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -47,6 +47,8 @@ struct Inner {
     owes_continue: bool,
     /// A 100 that is on its way out.
     interim: Outbound,
+    /// How long the client may take nothing of its answer.
+    stall: Duration,
 }
 
 /// Why no request head came.
@@ -66,8 +68,10 @@ enum Watched {
     Gone,
     /// A read will tell.
     ByReading,
-    /// It may not be read now.
+    /// It may not be read now, because its body is under way.
     NotAtAll,
+    /// Nor because it has sent more ahead than is held.
+    TooFarAhead,
 }
 
 /// Why an answer did not get out whole.
@@ -80,13 +84,15 @@ pub(crate) enum AnswerFailure {
 }
 
 impl DownstreamIo {
-    pub(crate) fn new(transport: Transport) -> Self {
+    /// A connection whose client may take nothing of its answer for `stall`.
+    pub(crate) fn new(transport: Transport, stall: Duration) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             transport,
             input: BytesMut::new(),
             body: BodyDecoder::Done,
             owes_continue: false,
             interim: Outbound::default(),
+            stall,
         })))
     }
 
@@ -137,12 +143,18 @@ impl DownstreamIo {
     /// at now and then.
     pub(crate) async fn gone(&self) {
         let mut look = None;
+        let mut widened = false;
         poll_fn(|cx| {
             loop {
-                match self.lock().poll_gone(cx) {
+                let watched = self.lock().poll_gone(cx);
+                match watched {
                     Watched::Gone => return Poll::Ready(()),
                     Watched::ByReading => return Poll::Pending,
-                    Watched::NotAtAll => {}
+                    Watched::TooFarAhead if !widened => {
+                        widened = true;
+                        self.lock().transport.make_room(ROOM_AHEAD);
+                    }
+                    Watched::NotAtAll | Watched::TooFarAhead => {}
                 }
                 let timer = look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
                 ready!(timer.as_mut().poll(cx));
@@ -173,16 +185,16 @@ impl DownstreamIo {
         body.is_done()
     }
 
-    /// Writes a whole message. Gives up when the client takes nothing for `stall`.
+    /// Writes a whole message. Gives up when the client takes nothing of it.
     pub(crate) async fn write(
         &self,
         head: BytesMut,
         framing: Framing,
         mut body: Body,
-        stall: Duration,
     ) -> Result<(), AnswerFailure> {
         let mut writer = MessageWriter::new(head, framing);
         let mut stalled = None;
+        let stall = self.lock().stall;
         let ends_by_closing = framing == Framing::UntilClose;
         if ends_by_closing {
             // Whatever drops the connection meanwhile must not look like the end of the body.
@@ -329,7 +341,11 @@ impl Inner {
                 Poll::Pending => return Watched::ByReading,
             }
         }
-        Watched::NotAtAll
+        if self.body.is_done() {
+            Watched::TooFarAhead
+        } else {
+            Watched::NotAtAll
+        }
     }
 
     fn poll_flush(

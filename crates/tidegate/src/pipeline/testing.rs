@@ -26,6 +26,7 @@ pub(super) fn exchange(path: &str) -> Exchange {
             peer: address,
             local: address,
             secure: false,
+            limits: Arc::default(),
             trusted: false,
         }),
         client: address.ip(),

@@ -19,8 +19,6 @@ use crate::http1::write;
 use crate::upstream::{Lease, Purpose, dial};
 use crate::worker::Worker;
 
-/// How long a client may send nothing of a body that it has announced.
-const BODY_STALL: Duration = Duration::from_secs(30);
 /// How long an upstream may keep silent about a 100 before the body is sent all the same.
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -72,7 +70,12 @@ async fn attempt(
         body,
         expects_continue,
     );
-    let head = answer_head(&mut call, proxy.plan.service.response_timeout).await?;
+    let patience = Patience {
+        response: proxy.plan.service.response_timeout,
+        body: exchange.downstream.limits.body_timeout,
+    };
+    call.set_upload_stall(patience.body);
+    let head = answer_head(&mut call, &patience).await?;
     if head.status.as_u16() == 101 {
         return Err(UpstreamError::SwitchUnasked.into());
     }
@@ -98,14 +101,22 @@ fn head_for(proxy: &Proxy, exchange: &Exchange, lease: &Lease) -> (BytesMut, Fra
     (head, framing)
 }
 
+/// How long is waited.
+struct Patience {
+    /// For the upstream's answer.
+    response: Duration,
+    /// For the client's body.
+    body: Duration,
+}
+
 /// Waits for the answer's head. The response timeout begins anew with every byte of the request that
 /// the upstream takes, and does not run while it is the client that keeps us waiting.
-async fn answer_head(call: &mut Call, patience: Duration) -> Result<ResponseHead, GatewayError> {
-    let mut silence = pin!(sleep(patience));
-    let mut stall = pin!(sleep(BODY_STALL));
+async fn answer_head(call: &mut Call, patience: &Patience) -> Result<ResponseHead, GatewayError> {
+    let mut silence = pin!(sleep(patience.response));
+    let mut stall = pin!(sleep(patience.body));
     let mut interim = call
         .awaits_continue()
-        .then(|| Box::pin(sleep(CONTINUE_PATIENCE.min(patience))));
+        .then(|| Box::pin(sleep(CONTINUE_PATIENCE.min(patience.response))));
     let limits = Limits::default();
     poll_fn(|cx| {
         loop {
@@ -114,8 +125,8 @@ async fn answer_head(call: &mut Call, patience: Duration) -> Result<ResponseHead
             }
             let now = Instant::now();
             if call.progressed() {
-                silence.as_mut().reset(now + patience);
-                stall.as_mut().reset(now + BODY_STALL);
+                silence.as_mut().reset(now + patience.response);
+                stall.as_mut().reset(now + patience.body);
             }
             if interim
                 .as_mut()
@@ -126,7 +137,7 @@ async fn answer_head(call: &mut Call, patience: Duration) -> Result<ResponseHead
                 continue;
             }
             if call.awaits_body() {
-                silence.as_mut().reset(now + patience);
+                silence.as_mut().reset(now + patience.response);
                 return stall
                     .as_mut()
                     .poll(cx)

@@ -14,6 +14,7 @@ use crate::config::plan::{EndpointPlan, ProxyPlan};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::headers::Headers;
+use crate::http1::body::BodyFailure;
 use crate::http1::client::{Call, CallFailure};
 use crate::http1::head::ResponseHead;
 use crate::http1::write;
@@ -58,19 +59,18 @@ impl<'a> Attempts<'a> {
     }
 
     /// The next endpoint to try; the last failure when there is none.
-    fn lease(&mut self) -> Result<Lease, UpstreamError> {
-        if let Some(lease) = self.service.lease(self.purpose, &mut self.tried) {
+    fn lease(&mut self) -> Result<Lease, GatewayError> {
+        if let Some(lease) = self.service.lease(self.purpose, &mut self.tried)? {
             return Ok(lease);
         }
         if std::mem::take(&mut self.again) {
             // An idle connection may have ended just then, which says nothing of its endpoint.
             self.tried.clear();
-            return self
-                .service
-                .lease(self.purpose, &mut self.tried)
-                .ok_or(UpstreamError::NoEndpoint);
+            let lease = self.service.lease(self.purpose, &mut self.tried)?;
+            return lease.ok_or_else(|| UpstreamError::NoEndpoint.into());
         }
-        Err(self.last.take().unwrap_or(UpstreamError::NoEndpoint))
+        let last = self.last.take();
+        Err(last.unwrap_or(UpstreamError::NoEndpoint).into())
     }
 
     /// Logs a failure, and hands it back unless another endpoint may be tried: because nothing of
@@ -116,7 +116,10 @@ fn request_head(exchange: &Exchange, endpoint: &EndpointPlan, headers: &Headers)
 /// What a call's failure means.
 fn failure(failure: CallFailure) -> GatewayError {
     match failure {
-        CallFailure::Request(error) => GatewayError::Body(error),
+        CallFailure::Request(error) => match error.downcast_ref() {
+            Some(&BodyFailure::TooLarge { limit }) => GatewayError::BodyTooLarge { limit },
+            _ => GatewayError::Body(error),
+        },
         CallFailure::Connection {
             error,
             answered: false,

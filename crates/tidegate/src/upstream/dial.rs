@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{Endpoint, Service};
 use crate::error::{UpstreamError, is_shortage};
+use crate::limits::descriptors::is_reserved;
 use crate::transport::Transport;
 
 /// How long an address has for itself before the next one is tried beside it (RFC 8305 section 8).
@@ -112,6 +114,9 @@ async fn connect_from(source: IpAddr, target: SocketAddr) -> io::Result<TcpStrea
     } else {
         TcpSocket::new_v6()
     }?;
+    if is_reserved(socket.as_raw_fd()) {
+        return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
+    }
     if !source.is_unspecified() {
         // The port is chosen on connect, so that it need be free towards this target only.
         #[cfg(target_os = "linux")]

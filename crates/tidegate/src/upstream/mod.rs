@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use self::balance::Balancer;
 use self::resolve::Resolver;
 use crate::config::plan::{Balance, EndpointPlan, ServicePlan};
+use crate::limits::{Gauge, Overload, Taken, gauge};
+use crate::task::Panics;
 
 /// A named upstream application, shared by all workers.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Service {
     endpoints: Vec<Arc<Endpoint>>,
     for_http: Balancer,
     for_sessions: Balancer,
+    /// Live leases of all endpoints, where they are capped.
+    gauge: Option<Arc<Gauge>>,
     /// Which source address is next.
     pub(crate) next_source: AtomicUsize,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 pub(crate) struct Lease {
     endpoint: Arc<Endpoint>,
+    /// Held for its drop.
+    _taken: Option<Taken>,
 }
 
 /// What an endpoint is wanted for.
@@ -55,13 +61,13 @@ pub(crate) enum Purpose {
 
 impl Service {
     /// Builds a service whose endpoints get the places from `first_index` on.
-    pub(crate) fn new(plan: Arc<ServicePlan>, first_index: usize) -> Self {
+    pub(crate) fn new(plan: Arc<ServicePlan>, first_index: usize, panics: &Arc<Panics>) -> Self {
         let endpoints: Vec<_> = (first_index..)
             .zip(&plan.endpoints)
             .map(|(index, plan)| {
                 Arc::new(Endpoint {
                     plan: plan.clone(),
-                    resolver: Resolver::new(&plan.authority),
+                    resolver: Resolver::new(&plan.authority, panics),
                     index,
                     live: AtomicUsize::new(0),
                 })
@@ -77,6 +83,7 @@ impl Service {
             for_http: balancer(Balance::RoundRobin),
             for_sessions: balancer(Balance::LeastSessions),
             endpoints,
+            gauge: gauge(plan.max_connections),
             plan,
             next_source: AtomicUsize::new(0),
         }
@@ -88,18 +95,31 @@ impl Service {
     }
 
     /// Chooses an endpoint that is not among `tried` (places within the service) and adds it there;
-    /// `None` when all were tried.
-    pub(crate) fn lease(&self, purpose: Purpose, tried: &mut Vec<usize>) -> Option<Lease> {
+    /// `None` when all were tried. As many leases as there may be are an error.
+    pub(crate) fn lease(
+        &self,
+        purpose: Purpose,
+        tried: &mut Vec<usize>,
+    ) -> Result<Option<Lease>, Overload> {
+        let taken = match &self.gauge {
+            Some(gauge) => Some(gauge.take().ok_or(Overload::ServiceFull)?),
+            None => None,
+        };
         let balancer = match purpose {
             Purpose::Call => &self.for_http,
             Purpose::Session => &self.for_sessions,
         };
         let live = |at: usize| self.endpoints[at].live.load(Ordering::Relaxed);
-        let chosen = balancer.choose(tried, live)?;
+        let Some(chosen) = balancer.choose(tried, live) else {
+            return Ok(None);
+        };
         tried.push(chosen);
         let endpoint = Arc::clone(&self.endpoints[chosen]);
         endpoint.live.fetch_add(1, Ordering::Relaxed);
-        Some(Lease { endpoint })
+        Ok(Some(Lease {
+            endpoint,
+            _taken: taken,
+        }))
     }
 }
 

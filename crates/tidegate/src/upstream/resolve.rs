@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::authority::Authority;
-use crate::task;
+use crate::task::{self, Kind, Panics};
 
 /// How long found addresses hold.
 const FRESH: Duration = Duration::from_secs(5);
@@ -26,6 +26,7 @@ type Found = Result<Arc<[SocketAddr]>, (io::ErrorKind, String)>;
 #[derive(Debug)]
 pub(super) struct Resolver {
     target: Target,
+    panics: Arc<Panics>,
     /// The look-up that was begun last, and until when its result holds.
     last: Mutex<Option<(watch::Receiver<Option<Found>>, Instant)>>,
 }
@@ -37,7 +38,7 @@ enum Target {
 }
 
 impl Resolver {
-    pub(super) fn new(authority: &Authority) -> Self {
+    pub(super) fn new(authority: &Authority, panics: &Arc<Panics>) -> Self {
         let port = authority.port().unwrap_or(80);
         let host = authority.host();
         let literal = host
@@ -50,6 +51,7 @@ impl Resolver {
         };
         Self {
             target,
+            panics: Arc::clone(panics),
             last: Mutex::new(None),
         }
     }
@@ -87,7 +89,7 @@ impl Resolver {
         let (sender, receiver) = watch::channel(None);
         *last = Some((receiver.clone(), Instant::now()));
         let host = Arc::clone(host);
-        task::spawn(async move {
+        task::spawn(Kind::LookUp, &self.panics, async move {
             let found = look_up(&host, port).await;
             // Nobody may be waiting any more; the result stays for whoever comes next.
             let _ = sender.send(Some(
@@ -146,7 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_look_up_serves_all_who_wait() {
-        let resolver = Resolver::new(&Authority::parse(b"localhost:9").unwrap());
+        let resolver = Resolver::new(&Authority::parse(b"localhost:9").unwrap(), &Arc::default());
         let Target::Name(host, port) = &resolver.target else {
             panic!("a name")
         };

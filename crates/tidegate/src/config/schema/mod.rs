@@ -3,6 +3,7 @@
 //! linked one room up, in `link`.
 
 mod filter;
+mod limits;
 mod matcher;
 mod proxy;
 mod route;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::error::{Place, Problems};
+use super::plan::{GatewayLimits, ListenerLimits};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
@@ -32,6 +34,7 @@ const MOST_WORKERS: u32 = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Root {
     pub(super) workers: Option<u32>,
+    pub(super) limits: GatewayLimits,
     pub(super) listeners: Vec<Listener>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) services: Vec<Service>,
@@ -45,6 +48,7 @@ pub(super) struct Root {
 pub(super) struct Listener {
     pub(super) name: Option<Located<String>>,
     pub(super) bind: Option<Located<SocketAddr>>,
+    pub(super) limits: ListenerLimits,
 }
 
 impl Root {
@@ -56,6 +60,8 @@ impl Root {
         }
         let workers = fields.take("workers");
         let workers = workers.and_then(|spot| spot.whole(problems, 1..=MOST_WORKERS));
+        let limits = fields.take("limits");
+        let limits = limits.and_then(|spot| limits::gateway(&spot, problems));
         let listeners = fields.need("listeners", LISTENER_EXAMPLE, problems);
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
         let trusted = fields.take("trusted_proxies");
@@ -66,6 +72,7 @@ impl Root {
         let routes = routes.map_or_else(Vec::new, |spot| spot.any_number());
         let root = Self {
             workers,
+            limits: limits.unwrap_or_default(),
             listeners: listeners
                 .iter()
                 .filter_map(|spot| Listener::read(spot, problems))
@@ -115,6 +122,10 @@ impl Listener {
             bind: fields
                 .need("bind", "bind: 127.0.0.1:8080", problems)
                 .and_then(|spot| located(&spot, problems, value::bind)),
+            limits: fields
+                .take("limits")
+                .and_then(|spot| limits::listener(&spot, problems))
+                .unwrap_or_default(),
         };
         fields.finish(problems);
         Some(listener)

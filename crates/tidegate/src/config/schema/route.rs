@@ -1,8 +1,9 @@
 //! `routes`: which requests go through which filters to where.
 
 use super::super::error::{Place, Problems};
+use super::super::plan::RouteLimits;
 use super::super::yaml::{Located, Spot};
-use super::{Filter, Match, Proxy, name};
+use super::{Filter, Match, Proxy, limits, name};
 
 /// One item of `routes`.
 #[derive(Debug, Clone)]
@@ -10,6 +11,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) matcher: Option<Match>,
     pub(in crate::config) filters: Vec<Located<Filter>>,
+    pub(in crate::config) limits: RouteLimits,
     pub(in crate::config) proxy: Option<Proxy>,
     pub(in crate::config) place: Place,
 }
@@ -29,6 +31,8 @@ impl Route {
         let filters = filters
             .filter_map(|spot| Filter::read(spot, problems))
             .collect();
+        let limits = fields.take("limits");
+        let limits = limits.and_then(|spot| limits::route(&spot, problems));
         let proxy = fields
             .need("proxy", "proxy: { service: chat }", problems)
             .and_then(|spot| Proxy::read(&spot, problems));
@@ -38,6 +42,7 @@ impl Route {
             name,
             matcher,
             filters,
+            limits: limits.unwrap_or_default(),
             proxy,
             place,
         })

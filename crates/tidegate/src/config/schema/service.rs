@@ -9,6 +9,7 @@ use super::super::plan::Balance;
 use super::super::url::{self, EndpointUrl};
 use super::super::value;
 use super::super::yaml::{Located, Spot};
+use super::limits;
 
 const BALANCES: [(&str, Balance); 3] = [
     ("least_sessions", Balance::LeastSessions),
@@ -30,6 +31,7 @@ pub(in crate::config) struct Service {
     pub(in crate::config) source_addresses: Vec<IpAddr>,
     pub(in crate::config) max_idle: usize,
     pub(in crate::config) idle_timeout: Duration,
+    pub(in crate::config) max_connections: Option<usize>,
 }
 
 /// One item of `endpoints`.
@@ -59,6 +61,7 @@ impl Service {
             source_addresses: Vec::new(),
             max_idle: defaults::POOL_MAX_IDLE,
             idle_timeout: defaults::POOL_IDLE_TIMEOUT,
+            max_connections: None,
         };
         service.read_fields(spot, problems);
         service
@@ -92,6 +95,8 @@ impl Service {
         if let Some(spot) = fields.take("pool") {
             self.read_pool(&spot, problems);
         }
+        let limits = fields.take("limits");
+        self.max_connections = limits.and_then(|spot| limits::service(&spot, problems));
         fields.finish(problems);
         Some(())
     }

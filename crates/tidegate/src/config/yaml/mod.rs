@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::error::{Place, Position};
 
 pub(super) use choice::Choice;
-use fields::Fields;
+pub(super) use fields::Fields;
 pub(super) use parse::parse;
 pub(super) use reader::{Located, Spot};
 pub(super) use suggest::{did_you_mean, nearest};

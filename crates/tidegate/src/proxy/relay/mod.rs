@@ -30,6 +30,7 @@ use self::pump::{HEADROOM, Passed, Pump, PumpEnd};
 use self::timers::Timers;
 use self::watch::{Surroundings, Tally};
 use crate::config::plan::{PingMode, TextCheck, WebSocketPlan};
+use crate::limits::Permits;
 use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::{Order, Registered};
 use crate::session::{Cause, Ending, Initiator};
@@ -62,6 +63,8 @@ pub(crate) struct Opening {
     pub(crate) lease: Lease,
     /// The session's place in the registry.
     pub(crate) registered: Registered,
+    /// What else the session uses of what is capped.
+    pub(crate) permits: Permits,
     /// The session in its worker's load.
     pub(crate) present: Present,
     /// Where it runs.
@@ -93,7 +96,7 @@ pub(crate) struct Relay {
     plan: Arc<WebSocketPlan>,
     worker: Arc<Worker>,
     /// Held for their drop.
-    _held: (Lease, Present),
+    _held: (Lease, Permits, Present),
 }
 
 /// Which leg.
@@ -135,7 +138,7 @@ impl Relay {
             registered: opening.registered,
             plan,
             worker: opening.worker,
-            _held: (opening.lease, opening.present),
+            _held: (opening.lease, opening.permits, opening.present),
         }
     }
 

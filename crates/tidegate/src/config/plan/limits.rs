@@ -1,0 +1,74 @@
+//! How much may be in use at once, and how long a client may take.
+
+use std::time::Duration;
+
+use super::super::defaults;
+
+/// What holds for the gateway as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayLimits {
+    /// Accepted connections of all listeners together; `None`: as many as the descriptors of the
+    /// process allow for, two for each.
+    pub max_connections: Option<usize>,
+    /// Connections and sessions of one client address; `None` (the default): no limit.
+    pub max_connections_per_address: Option<usize>,
+    /// WebSocket handshakes of one client address; `None` (the default): no limit.
+    pub handshakes_per_address: Option<Rate>,
+}
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How long one has to wait for the next, in the long run.
+    pub every: Duration,
+    /// How many may come at once after a rest.
+    pub burst: u32,
+}
+
+/// What holds for the connections of one listener.
+#[derive(Debug, Clone)]
+pub struct ListenerLimits {
+    /// Accepted connections; `None` (the default): no limit but the gateway's.
+    pub max_connections: Option<usize>,
+    /// From the first byte of a head to its last, and from the accept to the first byte; 10 s.
+    pub head_timeout: Duration,
+    /// The largest head of a request in bytes; 64 KiB.
+    pub max_head: usize,
+    /// The most fields of a request; 100.
+    pub max_fields: usize,
+    /// The longest request target in bytes; 8 KiB.
+    pub max_target: usize,
+    /// How long a connection may wait for its next request; 75 s.
+    pub keep_alive_timeout: Duration,
+    /// How long a client may send nothing of a body that it has announced; 30 s.
+    pub body_timeout: Duration,
+    /// How long a client may take nothing of its answer; 30 s.
+    pub write_timeout: Duration,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: None,
+            head_timeout: defaults::HEAD_TIMEOUT,
+            max_head: defaults::MAX_HEAD,
+            max_fields: defaults::MAX_FIELDS,
+            max_target: defaults::MAX_TARGET,
+            keep_alive_timeout: defaults::KEEP_ALIVE_TIMEOUT,
+            body_timeout: defaults::BODY_TIMEOUT,
+            write_timeout: defaults::WRITE_TIMEOUT,
+        }
+    }
+}
+
+/// What holds for one route.
+#[derive(Debug, Clone, Default)]
+pub struct RouteLimits {
+    /// Open WebSockets, and handshakes under way; `None` (the default): no limit.
+    pub max_sessions: Option<usize>,
+    /// Plain requests under way, from their head to the last byte of their answer; `None` (the
+    /// default): no limit.
+    pub max_requests: Option<usize>,
+    /// The largest body of a request in bytes; `None` (the default): no limit.
+    pub max_body: Option<u64>,
+}

@@ -1,0 +1,322 @@
+//! Caps: how much of the gateway may be in use at once, by all clients and by one.
+//!
+//! Whoever uses something that is capped holds a permit, and gives it back by dropping it. The
+//! acceptor asks for those of a connection, `dispatch` for those of a request; a session takes both
+//! with it. Whoever gets none has [`Overload`] as its answer, before anything is dialled.
+
+mod addresses;
+mod body;
+pub mod descriptors;
+mod gauge;
+mod rates;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+use ipnet::IpNet;
+use tokio::time::Instant;
+
+use self::addresses::{Addresses, Counted};
+pub(crate) use self::gauge::{Gauge, Taken, gauge};
+use self::rates::Rates;
+use crate::config::plan::{Plan, RouteLimits};
+use crate::error::GatewayError;
+use crate::exchange::Exchange;
+
+/// The last share of all connections, one in so many, is for clients that have few.
+const CONTESTED: usize = 16;
+/// A client has many when it has more than one in so many of those in use.
+const MANY: usize = 4;
+
+/// A cap that is reached: what the client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Overload {
+    /// The gateway has as many connections as it may.
+    #[error("the gateway has as many connections as it may")]
+    GatewayFull,
+    /// The listener has as many connections as it may.
+    #[error("the listener has as many connections as it may")]
+    ListenerFull,
+    /// The route has as many sessions or requests under way as it may.
+    #[error("the route serves as many clients as it may")]
+    RouteFull,
+    /// The service has as many calls and sessions under way as it may.
+    #[error("the service has as many connections as it may")]
+    ServiceFull,
+    /// The client has as many connections as it may.
+    #[error("this client has as many connections as it may")]
+    TooManyConnections,
+    /// The client shakes hands too often.
+    #[error("this client asks for WebSockets too often")]
+    TooManyHandshakes {
+        /// Seconds until it may again, at least 1.
+        retry_after: u32,
+    },
+}
+
+impl Overload {
+    /// What it is as an answer.
+    pub(crate) const fn status_and_label(self) -> (StatusCode, &'static str) {
+        const FULL: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+        const MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
+        match self {
+            Self::GatewayFull => (FULL, "gateway_full"),
+            Self::ListenerFull => (FULL, "listener_full"),
+            Self::RouteFull => (FULL, "route_full"),
+            Self::ServiceFull => (FULL, "service_full"),
+            Self::TooManyConnections => (MANY, "too_many_connections"),
+            Self::TooManyHandshakes { .. } => (MANY, "too_many_handshakes"),
+        }
+    }
+
+    /// Seconds after which to try again.
+    pub(crate) const fn retry_after(self) -> u32 {
+        match self {
+            Self::TooManyHandshakes { retry_after } => retry_after,
+            _ => 1,
+        }
+    }
+}
+
+/// What its holder uses of what is capped; dropped, it is given back. Empty, it costs nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Permits(Vec<Permit>);
+
+#[derive(Debug)]
+enum Permit {
+    Counted { _held: Counted },
+    Taken { _held: Taken },
+}
+
+impl Permits {
+    /// Those of a request join those of its connection: a session holds both.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.0.reserve_exact(other.0.len());
+        self.0.append(&mut other.0);
+    }
+
+    fn count(&mut self, held: Counted) {
+        self.0.push(Permit::Counted { _held: held });
+    }
+
+    fn take(&mut self, gauge: &Arc<Gauge>, full: Overload) -> Result<(), Overload> {
+        let held = gauge.take().ok_or(full)?;
+        self.0.push(Permit::Taken { _held: held });
+        Ok(())
+    }
+}
+
+/// The caps that all workers share.
+#[derive(Debug)]
+pub(crate) struct Caps {
+    connections: Arc<Gauge>,
+    addresses: Arc<Addresses>,
+    per_address: Option<usize>,
+    handshakes: Option<Rates>,
+    trusted_proxies: Arc<[IpNet]>,
+    /// How many were refused for them.
+    refused: AtomicU64,
+}
+
+/// The caps of one route.
+#[derive(Debug)]
+pub(crate) struct RouteCaps {
+    sessions: Option<Arc<Gauge>>,
+    requests: Option<Arc<Gauge>>,
+    max_body: Option<u64>,
+}
+
+impl RouteCaps {
+    pub(crate) fn new(limits: &RouteLimits) -> Self {
+        Self {
+            sessions: gauge(limits.max_sessions),
+            requests: gauge(limits.max_requests),
+            max_body: limits.max_body,
+        }
+    }
+}
+
+impl Caps {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let limits = &plan.limits;
+        let most = limits
+            .max_connections
+            .unwrap_or_else(|| descriptors::connections(plan.workers, plan.listeners.len()));
+        Self {
+            connections: Arc::new(Gauge::new(most)),
+            addresses: Arc::new(Addresses::default()),
+            per_address: limits.max_connections_per_address,
+            handshakes: limits.handshakes_per_address.map(Rates::new),
+            trusted_proxies: Arc::clone(&plan.trusted_proxies),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// The most connections that are accepted.
+    pub(crate) fn max_connections(&self) -> usize {
+        self.connections.most()
+    }
+
+    /// Whether an address is one of the trusted proxies.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies
+            .iter()
+            .any(|net| net.contains(&address))
+    }
+
+    /// The permits of a connection that was just accepted. Of a trusted proxy's the address is not
+    /// counted: its requests count for those whom they are from.
+    pub(crate) fn admit_connection(
+        &self,
+        listener: Option<&Arc<Gauge>>,
+        peer: IpAddr,
+    ) -> Result<Permits, Overload> {
+        let mut permits = Permits(Vec::with_capacity(2 + usize::from(listener.is_some())));
+        if !self.trusts(peer) {
+            self.count(peer, &mut permits)?;
+        }
+        if let Some(listener) = listener {
+            permits.take(listener, Overload::ListenerFull)?;
+        }
+        permits.take(&self.connections, Overload::GatewayFull)?;
+        Ok(permits)
+    }
+
+    /// The permits of a request that has found its route, held until it is answered or its session
+    /// has ended. A body that may be too long is bounded.
+    pub(crate) fn admit_request(
+        &self,
+        route: &RouteCaps,
+        exchange: &mut Exchange,
+        permits: &mut Permits,
+    ) -> Result<(), GatewayError> {
+        let client = exchange.client;
+        if exchange.upgrade
+            && let Some(handshakes) = &self.handshakes
+        {
+            handshakes.take(client, Instant::now())?;
+        }
+        // A proxy that speaks for nobody is itself the client, and not counted.
+        if exchange.downstream.trusted
+            && (exchange.upgrade || self.per_address.is_some())
+            && !self.trusts(client)
+        {
+            self.count(client, permits)?;
+        }
+        let gauge = if exchange.upgrade {
+            &route.sessions
+        } else {
+            &route.requests
+        };
+        if let Some(gauge) = gauge {
+            permits.take(gauge, Overload::RouteFull)?;
+        }
+        match route.max_body {
+            Some(limit) => body::bound(&mut exchange.body, limit),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts one more for a client, unless it has as many as it may, or, where there are few left,
+    /// more than its share.
+    fn count(&self, client: IpAddr, permits: &mut Permits) -> Result<(), Overload> {
+        let (used, most) = (self.connections.used(), self.connections.most());
+        let share = most / CONTESTED;
+        let is_contested = share > 0 && most.saturating_sub(used) <= share;
+        let held = self.addresses.count(client, |has| {
+            self.per_address.is_none_or(|most| has < most) && !(is_contested && has > used / MANY)
+        });
+        permits.count(held.ok_or(Overload::TooManyConnections)?);
+        Ok(())
+    }
+
+    /// Somebody was refused.
+    pub(crate) fn note_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Once a second: forgets whom it need not remember, and tells of those who were refused.
+    pub(crate) fn tick(&self) {
+        if let Some(handshakes) = &self.handshakes {
+            handshakes.forget_some(Instant::now());
+        }
+        if self.refused.load(Ordering::Relaxed) > 0 {
+            let refused = self.refused.swap(0, Ordering::Relaxed);
+            tracing::warn!(refused, "connections or requests over a limit");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(most: usize, trusted: &[&str]) -> Caps {
+        Caps {
+            connections: Arc::new(Gauge::new(most)),
+            addresses: Arc::default(),
+            per_address: None,
+            handshakes: None,
+            trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    fn admitted(caps: &Caps, address: &str) -> Result<Permits, Overload> {
+        caps.admit_connection(None, address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_client_with_many_leaves_the_last_share_to_those_with_few() {
+        let caps = caps(160, &["10.0.0.0/8"]);
+        let hers: Vec<_> = (0..)
+            .map(|_| admitted(&caps, "192.0.2.1"))
+            .take_while(Result::is_ok)
+            .collect();
+        assert_eq!(hers.len(), 150);
+        assert_eq!(
+            admitted(&caps, "192.0.2.1").unwrap_err(),
+            Overload::TooManyConnections
+        );
+        let mut others: Vec<_> = (0..10)
+            .map(|last| admitted(&caps, &format!("198.51.100.{}", last % 3)).unwrap())
+            .collect();
+        assert_eq!(
+            admitted(&caps, "198.51.100.1").unwrap_err(),
+            Overload::GatewayFull
+        );
+        others.pop();
+        admitted(&caps, "10.0.0.1").unwrap();
+        drop((hers, others));
+        assert_eq!((caps.connections.used(), caps.addresses.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_small_gateway_has_no_share_to_keep() {
+        let caps = caps(3, &[]);
+        let held: Vec<_> = (0..3).map(|_| admitted(&caps, "::1").unwrap()).collect();
+        assert_eq!(admitted(&caps, "::1").unwrap_err(), Overload::GatewayFull);
+        drop(held);
+        admitted(&caps, "::1").unwrap();
+    }
+
+    #[test]
+    fn a_refused_connection_holds_nothing() {
+        let caps = caps(9, &[]);
+        let listener = gauge(Some(1)).unwrap();
+        let peer = "192.0.2.1".parse().unwrap();
+        let held = caps.admit_connection(Some(&listener), peer).unwrap();
+        for _ in 0..3 {
+            let refused = caps.admit_connection(Some(&listener), peer);
+            assert_eq!(refused.unwrap_err(), Overload::ListenerFull);
+        }
+        assert_eq!(caps.connections.used(), 1);
+        drop(held);
+        assert_eq!((caps.connections.used(), caps.addresses.len()), (0, 0));
+        caps.admit_connection(Some(&listener), peer).unwrap();
+    }
+}
