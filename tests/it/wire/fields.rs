@@ -3,7 +3,7 @@
 use tidegate_tests::probe::Row;
 use tidegate_tests::Request;
 
-use super::{get, post};
+use super::get;
 
 /// What the upstream sees of a plain GET with these lines: these.
 fn becomes(lines: &str, seen: &str) -> Row {

@@ -266,7 +266,7 @@ impl Peer {
         }
         self.send(&answer).await;
         match script.then {
-            Then::Keep if find(&answer, b" 101 ").is_some_and(|at| at < 10) => {
+            Then::Keep if find(&answer, b"HTTP/1.1 101 ").is_some() => {
                 self.echo().await;
                 false
             }
