@@ -104,6 +104,8 @@ fn exchange(
         worker.trusts(address)
     });
     forwarded::distrust(&mut head.headers, downstream.trusted);
+    // Before any filter runs, so that what a filter sets cannot be named away.
+    head.headers.remove_named();
     Ok(Exchange {
         method: head.method,
         path,
