@@ -5,14 +5,22 @@ use tidegate_tests::probe::{Ask, ReplyRow, Then};
 
 const MALFORMED: &str = "upstream_malformed";
 
+const STATUS: &str = "RFC 9112 sections 2.3 and 4, the grammar of a status line: HTTP/1.0 or 1.1, single blanks, three digits, no control byte";
+const GRAMMAR: &str = "RFC 9110 sections 5.1 and 5.5, RFC 9112 section 5: a name is a token, and a value holds no control byte but the tab";
+const LF: &str = "RFC 9112 section 2.2 allows a recipient to take a bare LF, and does not ask it to; where one side does and the other does not, an answer is split";
+
 /// An answer with this status line, refused.
 fn status(line: &str) -> ReplyRow {
-    ReplyRow::problem(format!("{line}\r\nX-Up: 1\r\nContent-Length: 2\r\n\r\nok"), MALFORMED)
+    ReplyRow::problem(
+        format!("{line}\r\nX-Up: 1\r\nContent-Length: 2\r\n\r\nok"),
+        MALFORMED,
+    )
+    .why(STATUS)
 }
 
 /// An answer with this line among its fields, refused.
 fn line(line: &str) -> ReplyRow {
-    ReplyRow::problem(ok(line), MALFORMED)
+    ReplyRow::problem(ok(line), MALFORMED).why(GRAMMAR)
 }
 
 fn ok(line: &str) -> String {
@@ -65,9 +73,9 @@ rows! { ReplyRow:
     a_bare_lf_before_the_status_line_is_refused: status("\nHTTP/1.1 200 OK");
     a_byte_order_mark_before_the_status_line_is_refused: status("\u{ef}\u{bb}\u{bf}HTTP/1.1 200 OK");
     lf_ends_no_line_of_an_answer: ReplyRow::problem("HTTP/1.1 200 OK\nContent-Length: 2\n\nok", MALFORMED)
-        .why("RFC 9112 section 2.2 allows a recipient to take a bare LF, and does not ask it to; where one side does and the other does not, an answer is split");
-    lf_ends_no_field_of_an_answer: line("X-A: 1\nX-B: 2").why("RFC 9112 section 2.2, as above");
-    lf_ends_no_head_of_an_answer: ReplyRow::problem("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nok", MALFORMED).why("RFC 9112 section 2.2, as above");
+        .why(LF);
+    lf_ends_no_field_of_an_answer: line("X-A: 1\nX-B: 2").why(LF);
+    lf_ends_no_head_of_an_answer: ReplyRow::problem("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nok", MALFORMED).why(LF);
     cr_ends_no_field_of_an_answer: line("X-A: 1\rX-B: 2");
     a_nul_in_an_answer_is_refused: line("X-A: a\0b");
     a_delete_in_an_answer_is_refused: line("X-A: a\u{7f}b");

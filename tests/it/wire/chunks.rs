@@ -9,8 +9,11 @@ fn chunked(body: &str) -> String {
     post("Transfer-Encoding: chunked", body)
 }
 
+const CODING: &str = "RFC 9112 section 7.1, the grammar of the chunked coding: what one reader repairs, another reads as the next request (section 11.2)";
+const OURS: &str = "a limit of ours: a line with a chunk's size is at most 256 bytes, trailers are at most 100 and 64 KiB";
+
 fn cut(body: &str) -> Row {
-    Row::cut(chunked(body))
+    Row::cut(chunked(body)).why(CODING)
 }
 
 /// `hello` with these trailers.
@@ -41,7 +44,7 @@ rows! { Row:
     chunk_size_of_2_to_the_64_and_5_wraps_to_no_five: cut("10000000000000005\r\nhello\r\n0\r\n\r\n");
     chunk_size_of_2_to_the_64_less_1_is_no_minus_one: cut("ffffffffffffffff\r\nhello\r\n0\r\n\r\n");
     chunk_size_of_2_to_the_63_is_no_negative: cut("8000000000000000\r\nhello\r\n0\r\n\r\n");
-    chunk_size_with_many_zeros_is_refused: cut(&format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(300)));
+    chunk_size_with_many_zeros_is_refused: cut(&format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(300))).why(OURS);
     chunk_data_shorter_than_its_size_is_no_chunk: cut("6\r\nhello\r\n0\r\n\r\n");
     chunk_data_longer_than_its_size_is_no_chunk: cut("4\r\nhello\r\n0\r\n\r\n");
     chunk_data_without_an_end_is_no_chunk: cut("5\r\nhello0\r\n\r\n");
@@ -55,7 +58,7 @@ rows! { Row:
     chunk_extension_with_a_delete_smuggles_nothing: cut("5;a=\u{7f}\r\nhello\r\n0\r\n\r\n");
     chunk_extension_with_a_lf_in_quotes_smuggles_nothing: cut("5;a=\"x\ny\"\r\nhello\r\n0\r\n\r\n");
     chunk_extension_without_a_semicolon_is_none: cut("5 a=b\r\nhello\r\n0\r\n\r\n");
-    chunk_extension_of_a_kilobyte_is_refused: cut(&format!("5;a={}\r\nhello\r\n0\r\n\r\n", "x".repeat(1024)));
+    chunk_extension_of_a_kilobyte_is_refused: cut(&format!("5;a={}\r\nhello\r\n0\r\n\r\n", "x".repeat(1024))).why(OURS);
     last_chunk_with_a_lf_in_its_extension_smuggles_nothing: cut("5\r\nhello\r\n0;a\nb\r\n\r\n");
     last_chunk_ended_by_lf_is_no_end: cut("5\r\nhello\r\n0\n\r\n");
     last_chunk_behind_which_a_bare_lf_stands_is_no_end: cut("5\r\nhello\r\n0\r\n\n");
@@ -69,8 +72,8 @@ rows! { Row:
     trailer_with_a_bare_lf_is_refused: cut("5\r\nhello\r\n0\r\nX-A: 1\nX-B: 2\r\n\r\n");
     trailer_with_a_bare_cr_is_refused: cut("5\r\nhello\r\n0\r\nX-A: 1\rX-B: 2\r\n\r\n");
     trailer_with_a_nul_is_refused: cut("5\r\nhello\r\n0\r\nX-A: a\0b\r\n\r\n");
-    trailers_over_64_kib_are_refused: cut(&format!("0\r\nX-A: {}\r\n\r\n", "a".repeat(70_000)));
-    trailers_over_100_are_refused: cut(&format!("0\r\n{}\r\n", "X-A: 1\r\n".repeat(101)));
+    trailers_over_64_kib_are_refused: cut(&format!("0\r\nX-A: {}\r\n\r\n", "a".repeat(70_000))).why(OURS);
+    trailers_over_100_are_refused: cut(&format!("0\r\n{}\r\n", "X-A: 1\r\n".repeat(101))).why(OURS);
     a_request_in_the_place_of_trailers_is_no_request: cut("0\r\nGET /smuggled HTTP/1.1\r\nHost: test.example\r\n\r\n");
 
     chunks_are_made_anew: Row::forwarded(chunked("2;a=b\r\nhe\r\n03\r\nllo\r\n000\r\n\r\n")).body("hello");

@@ -1,7 +1,7 @@
 //! Fields that a gateway removes, makes anew, or must not lose (RFC 9110 section 7.6.1, RFC 7239).
 
-use tidegate_tests::probe::Row;
 use tidegate_tests::Request;
+use tidegate_tests::probe::Row;
 
 use super::get;
 

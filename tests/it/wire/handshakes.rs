@@ -3,7 +3,7 @@
 
 use tidegate_tests::probe::Row;
 use tidegate_tests::request::KEY;
-use tidegate_tests::Request;
+use tidegate_tests::{Frame, Request};
 
 fn good() -> Request {
     Request::handshake("/chat")
@@ -18,16 +18,30 @@ fn version(version: &str) -> Row {
 }
 
 fn protocols(value: &str) -> Row {
-    Row::refused(good().with("Sec-WebSocket-Protocol", value), "bad_handshake").why(LISTS)
+    Row::refused(
+        good().with("Sec-WebSocket-Protocol", value),
+        "bad_handshake",
+    )
+    .why(LISTS)
 }
 
 fn extensions(value: &str) -> Row {
-    Row::refused(good().with("Sec-WebSocket-Extensions", value), "bad_handshake").why(LISTS)
+    Row::refused(
+        good().with("Sec-WebSocket-Extensions", value),
+        "bad_handshake",
+    )
+    .why(LISTS)
 }
+
+const WEBSOCKETS: &str = "services: { up: { endpoints: ['http://UP'] } }\n\
+    routes:\n  - { name: ws, match: { path: /chat, upgrade: websocket }, proxy: { service: up } }\n  \
+    - { name: after, match: { path: /after }, proxy: { service: up } }\n";
 
 /// Goes on as a plain request.
 fn plain(request: Request) -> Row {
-    Row::forwarded(request).lacks("Upgrade").lacks("HTTP2-Settings")
+    Row::forwarded(request)
+        .lacks("Upgrade")
+        .lacks("HTTP2-Settings")
 }
 
 fn upgrade(value: &str) -> Row {
@@ -47,7 +61,8 @@ fn method(method: &str) -> Row {
     Row::refused(request, "method_not_allowed").why(THE_METHOD)
 }
 
-const THE_KEY: &str = "RFC 6455 section 4.2.1 point 5: a key of 16 bytes in base64, once; else the answer is 400";
+const THE_KEY: &str =
+    "RFC 6455 section 4.2.1 point 5: a key of 16 bytes in base64, once; else the answer is 400";
 const THE_VERSION: &str = "RFC 6455 section 4.2.2 point 4 and 4.4: a server that does not speak the version says 426 and which it speaks";
 const THE_METHOD: &str = "RFC 6455 section 4.1 point 2: the method of a handshake is GET";
 const LISTS: &str = "RFC 6455 section 4.1 points 10 and 11, section 9.1: the grammar of the lists";
@@ -139,7 +154,7 @@ rows! { Row:
     a_body_that_hides_a_request_is_refused: Row::refused(good().body("GET /smuggled HTTP/1.1\r\nHost: test.example\r\n\r\n"), "upgrade_with_body").why(NO_BODY);
     a_length_that_is_no_number_is_refused: Row::refused(good().with("Content-Length", "zero"), super::BAD);
     two_framings_of_a_handshake_are_refused: Row::refused(good().with("Content-Length", "0").chunks(&[]), super::BAD);
-    no_host_is_refused: Row::refused(good().without("Host"), super::BAD);
+    a_handshake_without_a_host_is_refused: Row::refused(good().without("Host"), super::BAD);
     two_hosts_are_refused: Row::refused(good().with("Host", "evil.example"), super::BAD);
     an_empty_host_is_refused: Row::refused(good().host(""), super::BAD).why("RFC 6455 section 4.1 point 4: Host names the host");
     a_handshake_that_ends_its_lines_with_lf_is_refused: Row::refused(String::from_utf8(good().bytes()).unwrap().replace("\r\n", "\n"), super::BAD).why("RFC 9112 section 2.2: a bare LF is where readers disagree");
@@ -187,4 +202,14 @@ rows! { Row:
     a_plain_request_with_a_bad_version_passes: plain(good().without("Connection").set("Sec-WebSocket-Version", "8")).field("Sec-WebSocket-Version", "8");
     a_plain_request_with_a_body_passes: plain(good().without("Connection").body("hello")).body("hello");
     a_plain_post_with_upgrade_h2c_passes: plain(Request::new("POST", "/").with("Connection", "Upgrade, HTTP2-Settings").with("Upgrade", "h2c").with("HTTP2-Settings", "AAMAAABkAAQAAP__").body("hello")).body("hello");
+
+    frames_behind_the_request_wait_for_the_101: Row::opened(good().then(Frame::text("early").from_client().bytes())).early("early");
+    bytes_behind_a_426_are_thrown_away: Row::refused(good().set("Sec-WebSocket-Version", "8"), "bad_version").ends().at_once().why(THE_VERSION);
+    bytes_behind_a_405_are_thrown_away: Row::refused(String::from_utf8(good().bytes()).unwrap().replacen("GET", "POST", 1), "method_not_allowed").ends().at_once().why(THE_METHOD);
+    bytes_behind_a_bad_path_are_thrown_away: Row::refused(Request::handshake("/a/%2e%2e/b"), "bad_path").ends().at_once().why("RFC 3986 section 6.2.2.2: equal to a dot; encoded in a dot segment, it is only there to be read by one side and not by the other");
+    bytes_behind_a_404_are_thrown_away: Row::refused(good(), "no_route").ends().at_once().config("services: { up: { endpoints: ['http://UP'] } }\nroutes: [{ name: r, match: { path: /elsewhere }, proxy: { service: up } }]\n");
+    a_plain_request_to_a_websocket_route_is_426: Row::refused(Request::get("/chat"), "upgrade_required").config(WEBSOCKETS);
+    a_post_to_a_websocket_route_is_426: Row::refused(Request::new("POST", "/chat"), "upgrade_required").config(WEBSOCKETS);
+    an_ignored_upgrade_to_a_websocket_route_is_426: Row::refused(good().set("Upgrade", "h2c"), "upgrade_required").config(WEBSOCKETS);
+    an_upgrade_on_http_1_0_to_a_websocket_route_is_426: Row::refused(good().version("HTTP/1.0"), "upgrade_required").ends().config(WEBSOCKETS);
 }

@@ -16,6 +16,7 @@ fn forwarded(host: &str) -> Row {
     Row::forwarded(lines(&format!("Host: {host}\r\n")))
 }
 
+const EMPTY: &str = "RFC 9112 section 3.2 allows an empty Host where the target has no authority; a gateway routes by it, so it must name one";
 const NAME: &str = "RFC 9110 section 7.2: Host is a host with an optional port; what is none could be routed by one reader and not by another";
 
 rows! { Row:
@@ -28,8 +29,8 @@ rows! { Row:
     a_second_host_behind_a_fold_is_refused: Row::refused(lines("Host: test.example\r\n Host: evil.example\r\n"), BAD);
     a_host_with_a_blank_before_the_colon_is_refused: Row::refused(lines("Host : test.example\r\n"), BAD);
     a_host_with_a_blank_before_its_name_is_refused: Row::refused(lines(" Host: test.example\r\n"), BAD);
-    an_empty_host_is_refused: refused("").why("RFC 9112 section 3.2 allows an empty Host where the target has no authority; a gateway routes by it, so it must name one");
-    a_host_of_blanks_is_refused: refused(" \t ").why("as for an empty Host");
+    an_empty_host_is_refused: refused("").why(EMPTY);
+    a_host_of_blanks_is_refused: refused(" \t ").why(EMPTY);
     a_host_with_a_blank_is_refused: refused("test.example evil.example");
     a_host_with_a_tab_is_refused: refused("test.example\tevil.example");
     a_host_with_a_user_is_refused: refused("user@test.example").why(NAME);
@@ -75,6 +76,6 @@ rows! { Row:
     a_host_named_by_connection_stays: Row::forwarded(lines("Host: test.example\r\nConnection: Host\r\n")).field("Host", "test.example");
     http_1_0_may_name_no_host: Row::forwarded("GET / HTTP/1.0\r\nX-A: 1\r\n\r\n").ends();
     http_1_0_may_not_name_two: Row::refused("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", BAD);
-    http_1_0_may_not_name_none_by_an_empty_one: Row::refused("GET / HTTP/1.0\r\nHost:\r\n\r\n", BAD).why("as for an empty Host");
+    http_1_0_may_not_name_none_by_an_empty_one: Row::refused("GET / HTTP/1.0\r\nHost:\r\n\r\n", BAD).why(EMPTY);
     x_forwarded_host_replaces_no_host: Row::refused(lines("X-Forwarded-Host: test.example\r\n"), BAD);
 }

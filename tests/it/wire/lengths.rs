@@ -6,8 +6,11 @@ use super::{BAD, get, post};
 
 /// A POST with these lines and a body that is right in both readings of most of them.
 fn with(lines: &str) -> Row {
-    Row::refused(post(lines, "0\r\n\r\n"), BAD)
+    Row::refused(post(lines, "0\r\n\r\n"), BAD).why(FRAMING)
 }
+
+const FRAMING: &str = "RFC 9112 sections 6.1 to 6.3 and 11.2: a request whose end could be seen in two places is answered 400, and the connection closed";
+const ELEMENTS: &str = "RFC 9112 section 6.1: the only coding we decode is `chunked`, once; RFC 9110 section 5.6.1.2 would let us skip empty elements, but peers disagree on them";
 
 const SMUGGLED: &str = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: test.example\r\n\r\n";
 
@@ -110,9 +113,9 @@ rows! { Row:
     te_empty_is_not_none: with("Transfer-Encoding:");
     te_empty_and_chunked_is_not_one: with("Transfer-Encoding:\r\nTransfer-Encoding: chunked");
     te_with_an_empty_element_is_not_tidied: with("Transfer-Encoding: ,chunked")
-        .why("RFC 9112 section 6.1: the only coding we decode is `chunked`, once; section 5.6.1.2 of RFC 9110 would let us skip empty elements, but peers disagree on them");
+        .why(ELEMENTS);
     te_with_a_comma_behind_is_not_tidied: with("Transfer-Encoding: chunked,")
-        .why("RFC 9112 section 6.1, as above: an empty element is where parsers disagree");
+        .why(ELEMENTS);
     te_on_http_1_0_is_no_framing: Row::refused("POST / HTTP/1.0\r\nHost: test.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", BAD);
     te_on_http_1_0_that_stays_is_no_framing: Row::refused("POST / HTTP/1.0\r\nHost: test.example\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", BAD);
     te_with_blanks_around_is_chunked: Row::forwarded(post("Transfer-Encoding: \t chunked \t", "0\r\n\r\n")).field("Transfer-Encoding", "chunked");

@@ -1,8 +1,8 @@
 //! Limits at their boundary and one past it (`conventions.md` section 9): head 64 KiB, 100 fields,
 //! target 8 KiB.
 
-use tidegate_tests::probe::Row;
 use tidegate_tests::Request;
+use tidegate_tests::probe::Row;
 
 use super::{get, path};
 

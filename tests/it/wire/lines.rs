@@ -5,8 +5,12 @@ use tidegate_tests::probe::Row;
 
 use super::{BAD, get};
 
+const GRAMMAR: &str = "RFC 9110 sections 5.1 and 5.5, RFC 9112 section 5: a name is a token, and a value holds no control byte but the tab";
+const LF: &str = "RFC 9112 section 2.2 allows a recipient to take a bare LF, and does not ask it to; where one side does and the other does not, a request is smuggled";
+const EMPTY: &str = "RFC 9112 section 2.2 asks for one empty line, a CRLF, to be skipped; four are, and more is no request";
+
 fn line(line: &str) -> Row {
-    Row::refused(get(line), BAD)
+    Row::refused(get(line), BAD).why(GRAMMAR)
 }
 
 rows! { Row:
@@ -50,17 +54,17 @@ rows! { Row:
     a_tab_behind_the_request_line_is_refused: Row::refused("GET / HTTP/1.1\r\n\tX-A: 1\r\nHost: test.example\r\n\r\n", BAD);
     a_blank_line_of_blanks_ends_no_head: line("X-A: 1\r\n \r\nX-B: 2");
     lf_ends_no_request_line: Row::refused("GET / HTTP/1.1\nHost: test.example\r\n\r\n", BAD)
-        .why("RFC 9112 section 2.2 allows a recipient to take a bare LF, and does not ask it to; where one side does and the other does not, a request is smuggled");
+        .why(LF);
     lf_ends_no_field_line: Row::refused("GET / HTTP/1.1\r\nHost: test.example\nX-A: 1\r\n\r\n", BAD)
-        .why("RFC 9112 section 2.2, as above");
+        .why(LF);
     lf_ends_no_head: Row::refused("GET / HTTP/1.1\r\nHost: test.example\r\n\n", BAD)
-        .why("RFC 9112 section 2.2, as above");
+        .why(LF);
     lf_crlf_ends_no_head: Row::refused("GET / HTTP/1.1\r\nHost: test.example\n\r\n", BAD)
-        .why("RFC 9112 section 2.2, as above");
+        .why(LF);
     lf_alone_ends_nothing: Row::refused("GET / HTTP/1.1\nHost: test.example\n\n", BAD)
-        .why("RFC 9112 section 2.2, as above");
+        .why(LF);
     lf_before_a_request_is_no_empty_line: Row::refused("\nGET / HTTP/1.1\r\nHost: test.example\r\n\r\n", BAD)
-        .why("RFC 9112 section 2.2: the empty line that a server should skip is a CRLF");
+        .why(EMPTY);
     cr_before_a_request_is_no_empty_line: Row::refused("\rGET / HTTP/1.1\r\nHost: test.example\r\n\r\n", BAD);
     cr_ends_no_request_line: Row::refused("GET / HTTP/1.1\rHost: test.example\r\n\r\n", BAD);
     cr_ends_no_field_line: Row::refused("GET / HTTP/1.1\r\nHost: test.example\rX-A: 1\r\n\r\n", BAD);
@@ -69,9 +73,9 @@ rows! { Row:
     nul_before_a_request_is_no_blank: Row::refused("\0GET / HTTP/1.1\r\nHost: test.example\r\n\r\n", BAD);
     one_empty_line_before_a_request_is_skipped: Row::forwarded("\r\nGET / HTTP/1.1\r\nHost: test.example\r\n\r\n").target("/");
     empty_lines_without_end_are_no_request: Row::refused("\r\n".repeat(6) + "GET / HTTP/1.1\r\nHost: test.example\r\n\r\n", BAD)
-        .why("RFC 9112 section 2.2 asks for one empty line to be skipped; four are, and more is no request");
+        .why(EMPTY);
     five_empty_lines_are_one_too_many: Row::refused("\r\n".repeat(5) + "GET / HTTP/1.1\r\nHost: test.example\r\n\r\n", BAD)
-        .why("RFC 9112 section 2.2 asks for one empty line to be skipped; four are, and more is no request");
+        .why(EMPTY);
     a_tls_hello_is_no_request: Row::refused("\u{16}\u{3}\u{1}\0\u{a5}\u{1}\0\0\u{a1}\u{3}\u{3}\r\n\r\n", BAD);
     an_http_2_preface_is_no_request: Row::refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BAD);
     an_answer_is_no_request: Row::refused("HTTP/1.1 200 OK\r\nHost: test.example\r\nContent-Length: 0\r\n\r\n", BAD);

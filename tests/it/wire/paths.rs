@@ -23,7 +23,14 @@ fn routed(target: &str, seen: &'static str) -> Row {
     )
 }
 
-const BYTES: &str = "RFC 3986 section 3.3: no path holds such a byte, and upstreams read it in their own ways";
+const DOTS: &str = "RFC 3986 section 6.2.2.2: equal to a dot; encoded in a dot segment, it is only there to be read by one side and not by the other";
+const BACKSLASH: &str = "RFC 3986 section 3.3 gives a backslash no meaning, and some upstreams take it for a slash once they have decoded it";
+const CONTROL: &str = "RFC 3986 section 7.3: control bytes split lines, and a NUL cuts the path, for an upstream that decodes them";
+const ESCAPE: &str =
+    "RFC 3986 section 2.1: two hex digits follow a percent sign; who repairs it reads another path";
+const UTF_8: &str = "RFC 3986 section 2 has ASCII, and RFC 3629 section 3 no such UTF-8; such bytes are read in the encoding of whoever reads them";
+const BYTES: &str =
+    "RFC 3986 section 3.3: no path holds such a byte, and upstreams read it in their own ways";
 
 rows! { Row:
     dots_that_leave_the_root_are_refused: refused("/..");
@@ -31,38 +38,38 @@ rows! { Row:
     dots_that_leave_the_root_for_a_file_are_refused: refused("/../../../../etc/passwd");
     dots_that_leave_the_root_on_a_detour_are_refused: refused("/a/../../b");
     dots_that_leave_the_root_behind_a_dot_are_refused: refused("/./../b");
-    dots_half_encoded_are_refused: refused("/a/.%2e/b").why("RFC 3986 section 6.2.2.2: equal to `..`; encoded, it is only there to be read by one side and not by the other");
-    dots_encoded_are_refused: refused("/a/%2e%2e/b").why("RFC 3986 section 6.2.2.2, as above");
-    dots_encoded_in_capitals_are_refused: refused("/a/%2E%2E/b").why("RFC 3986 section 6.2.2.2, as above");
-    one_dot_encoded_is_refused: refused("/a/%2e/b").why("RFC 3986 section 6.2.2.2, as above");
-    dots_encoded_at_the_end_are_refused: refused("/a/%2e%2e").why("RFC 3986 section 6.2.2.2, as above");
+    dots_half_encoded_are_refused: refused("/a/.%2e/b").why(DOTS);
+    dots_encoded_are_refused: refused("/a/%2e%2e/b").why(DOTS);
+    dots_encoded_in_capitals_are_refused: refused("/a/%2E%2E/b").why(DOTS);
+    one_dot_encoded_is_refused: refused("/a/%2e/b").why(DOTS);
+    dots_encoded_at_the_end_are_refused: refused("/a/%2e%2e").why(DOTS);
     dots_encoded_that_leave_the_root_are_refused: refused("/%2e%2e/%2e%2e/etc/passwd");
     dots_behind_a_backslash_are_refused: refused("/a\\..\\b").why(BYTES);
     a_backslash_is_no_slash: refused("/a\\b").why(BYTES);
-    a_backslash_encoded_is_no_slash: refused("/a%5cb").why("some upstreams take a backslash for a slash once they have decoded it (RFC 3986 section 3.3 gives it no meaning)");
-    a_backslash_encoded_in_capitals_is_no_slash: refused("/a%5Cb").why("as above");
-    a_backslash_encoded_before_dots_is_no_slash: refused("/a/..%5c..%5cb").why("as above");
-    a_nul_encoded_ends_no_path: refused("/a%00.html").why("RFC 3986 section 7.3: a NUL cuts the path for an upstream written in C");
+    a_backslash_encoded_is_no_slash: refused("/a%5cb").why(BACKSLASH);
+    a_backslash_encoded_in_capitals_is_no_slash: refused("/a%5Cb").why(BACKSLASH);
+    a_backslash_encoded_before_dots_is_no_slash: refused("/a/..%5c..%5cb").why(BACKSLASH);
+    a_nul_encoded_ends_no_path: refused("/a%00.html").why(CONTROL);
     a_nul_ends_no_path: Row::refused(path("/a\0b"), "bad_request");
-    a_lf_encoded_splits_no_line: refused("/a%0aX-A:%201").why("RFC 3986 section 7.3: control bytes split lines where a path is written into one");
-    a_cr_lf_encoded_splits_no_line: refused("/a%0d%0aX-A:%201").why("RFC 3986 section 7.3, as above");
-    a_tab_encoded_is_refused: refused("/a%09b").why("RFC 3986 section 7.3, as above");
-    an_escape_character_encoded_is_refused: refused("/a%1b[31m").why("RFC 3986 section 7.3, as above");
-    a_delete_encoded_is_refused: refused("/a%7fb").why("RFC 3986 section 7.3, as above");
+    a_lf_encoded_splits_no_line: refused("/a%0aX-A:%201").why(CONTROL);
+    a_cr_lf_encoded_splits_no_line: refused("/a%0d%0aX-A:%201").why(CONTROL);
+    a_tab_encoded_is_refused: refused("/a%09b").why(CONTROL);
+    an_escape_character_encoded_is_refused: refused("/a%1b[31m").why(CONTROL);
+    a_delete_encoded_is_refused: refused("/a%7fb").why(CONTROL);
     a_bell_is_refused: Row::refused(path("/a\u{7}b"), "bad_request");
     a_delete_is_refused: Row::refused(path("/a\u{7f}b"), "bad_request");
-    a_percent_alone_is_refused: refused("/a%").why("RFC 3986 section 2.1: two hex digits follow a percent sign; who repairs it reads another path");
-    a_percent_with_one_digit_is_refused: refused("/a%2").why("RFC 3986 section 2.1, as above");
-    a_percent_with_other_letters_is_refused: refused("/a%zz").why("RFC 3986 section 2.1, as above");
-    a_percent_with_one_other_letter_is_refused: refused("/a%2g").why("RFC 3986 section 2.1, as above");
-    a_percent_of_iis_is_refused: refused("/a%u002e%u002e/b").why("RFC 3986 section 2.1, as above");
-    a_percent_before_a_slash_is_refused: refused("/a%/b").why("RFC 3986 section 2.1, as above");
-    latin_1_is_refused: Row::refused(path("/\u{e9}"), "bad_request").why("RFC 3986 section 2: a target is ASCII; bytes that are no UTF-8 besides are read in the encoding of whoever reads them");
-    an_overlong_slash_is_refused: Row::refused(path("/..\u{c0}\u{af}b"), "bad_request").why("RFC 3629 section 3: an overlong form is no UTF-8, and decodes to a slash for some");
-    an_overlong_dot_is_refused: Row::refused(path("/\u{c0}\u{ae}\u{c0}\u{ae}/b"), "bad_request").why("RFC 3629 section 3, as above");
-    a_surrogate_is_refused: Row::refused(path("/\u{ed}\u{a0}\u{80}"), "bad_request").why("RFC 3629 section 3: no UTF-8");
-    utf_8_cut_short_is_refused: Row::refused(path("/\u{e2}\u{82}"), "bad_request").why("RFC 3629 section 3: no UTF-8");
-    a_path_that_is_refused_on_a_handshake_is_not_dialled: Row::refused(tidegate_tests::Request::handshake("/a/%2e%2e/b"), "bad_path").why("RFC 3986 section 6.2.2.2, as above");
+    a_percent_alone_is_refused: refused("/a%").why(ESCAPE);
+    a_percent_with_one_digit_is_refused: refused("/a%2").why(ESCAPE);
+    a_percent_with_other_letters_is_refused: refused("/a%zz").why(ESCAPE);
+    a_percent_with_one_other_letter_is_refused: refused("/a%2g").why(ESCAPE);
+    a_percent_of_iis_is_refused: refused("/a%u002e%u002e/b").why(ESCAPE);
+    a_percent_before_a_slash_is_refused: refused("/a%/b").why(ESCAPE);
+    latin_1_is_refused: Row::refused(path("/\u{e9}"), "bad_request").why(UTF_8);
+    an_overlong_slash_is_refused: Row::refused(path("/..\u{c0}\u{af}b"), "bad_request").why(UTF_8);
+    an_overlong_dot_is_refused: Row::refused(path("/\u{c0}\u{ae}\u{c0}\u{ae}/b"), "bad_request").why(UTF_8);
+    a_surrogate_is_refused: Row::refused(path("/\u{ed}\u{a0}\u{80}"), "bad_request").why(UTF_8);
+    utf_8_cut_short_is_refused: Row::refused(path("/\u{e2}\u{82}"), "bad_request").why(UTF_8);
+    a_path_that_is_refused_on_a_handshake_is_not_dialled: Row::refused(tidegate_tests::Request::handshake("/a/%2e%2e/b"), "bad_path").why(DOTS);
 
     dots_are_resolved_before_they_are_sent_on: becomes("/a/./b/../c", "/a/c");
     dots_at_the_end_leave_a_folder: becomes("/a/b/..", "/a/");

@@ -4,8 +4,14 @@ use tidegate_tests::probe::Row;
 
 use super::{BAD, start};
 
+const GRAMMAR: &str = "RFC 9112 section 3, the grammar of a request line: single blanks, nothing else between its parts; a lenient reader may take other bytes, and then disagrees on the target";
+const VERSION: &str = "RFC 9112 section 2.3: a server may refuse a version it does not implement; what a later 1.x would change of framing nobody knows";
+const FRAGMENT: &str = "RFC 9112 section 3.2: a target has no fragment; one side may cut it off and the other route by it";
+const USER: &str =
+    "RFC 9110 section 4.2.4: user information in a target is an error, and a way to hide the host";
+
 fn refused(line: &str) -> Row {
-    Row::refused(start(line), BAD)
+    Row::refused(start(line), BAD).why(GRAMMAR)
 }
 
 fn forwarded(line: &str) -> Row {
@@ -15,9 +21,9 @@ fn forwarded(line: &str) -> Row {
 rows! { Row:
     two_blanks_behind_the_method_are_refused: refused("GET  / HTTP/1.1");
     two_blanks_behind_the_target_are_refused: refused("GET /  HTTP/1.1")
-        .why("RFC 9112 section 3: single spaces; a lenient reader may take other white space, and then disagrees on the target");
+        ;
     a_blank_behind_the_version_is_refused: refused("GET / HTTP/1.1 ")
-        .why("RFC 9112 section 3: nothing follows the version; a lenient reader may skip it");
+        ;
     a_blank_before_the_method_is_refused: refused(" GET / HTTP/1.1");
     a_tab_behind_the_method_is_no_blank: refused("GET\t/ HTTP/1.1");
     a_tab_behind_the_target_is_no_blank: refused("GET /\tHTTP/1.1");
@@ -30,8 +36,8 @@ rows! { Row:
     http_0_9_is_refused: Row::refused("GET /\r\n\r\n", BAD);
     http_0_9_by_name_is_refused: refused("GET / HTTP/0.9");
     http_1_2_is_refused: refused("GET / HTTP/1.2")
-        .why("RFC 9112 section 2.3: a server may refuse a version it does not implement; what a later 1.x would change of framing nobody knows");
-    http_1_9_is_refused: refused("GET / HTTP/1.9").why("RFC 9112 section 2.3, as for 1.2");
+        .why(VERSION);
+    http_1_9_is_refused: refused("GET / HTTP/1.9").why(VERSION);
     http_1_10_is_refused: refused("GET / HTTP/1.10");
     http_1_is_refused: refused("GET / HTTP/1");
     http_1_with_a_dot_is_refused: refused("GET / HTTP/1.");
@@ -72,18 +78,18 @@ rows! { Row:
     a_relative_target_is_refused: refused("GET a/b HTTP/1.1");
     a_target_of_a_query_alone_is_refused: refused("GET ?a=b HTTP/1.1");
     a_target_with_a_fragment_is_refused: refused("GET /a#b HTTP/1.1")
-        .why("RFC 9112 section 3.2: a target has no fragment; one side may cut it off and the other route by it");
+        .why(FRAGMENT);
     a_query_with_a_fragment_is_refused: refused("GET /a?b#c HTTP/1.1")
-        .why("RFC 9112 section 3.2, as above");
+        .why(FRAGMENT);
     an_absolute_target_of_another_scheme_is_refused: refused("GET ftp://test.example/ HTTP/1.1")
         .why("RFC 9110 section 4.2: a gateway answers for http and https; another scheme is for another protocol");
     an_absolute_target_of_a_file_is_refused: refused("GET file:///etc/passwd HTTP/1.1");
     an_absolute_target_without_a_host_is_refused: refused("GET http:///a HTTP/1.1");
     an_absolute_target_with_one_slash_is_refused: refused("GET http:/a HTTP/1.1");
     an_absolute_target_with_a_user_is_refused: refused("GET http://user@test.example/ HTTP/1.1")
-        .why("RFC 9110 section 4.2.4: user information in a target is an error, and a way to hide the host");
+        .why(USER);
     an_absolute_target_with_a_password_is_refused: refused("GET http://user:word@test.example/ HTTP/1.1")
-        .why("RFC 9110 section 4.2.4, as above");
+        .why(USER);
     an_absolute_target_with_a_bad_port_is_refused: refused("GET http://test.example:port/ HTTP/1.1");
     an_absolute_target_with_a_backslash_is_refused: refused("GET http:\\\\test.example\\a HTTP/1.1");
     an_absolute_target_with_a_backslash_in_its_host_is_refused: refused("GET http://test.example\\@evil.example/ HTTP/1.1");

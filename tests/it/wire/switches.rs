@@ -11,7 +11,8 @@ const BITS: Ask = Ask::WebSocket(&[(
     "Sec-WebSocket-Extensions",
     "permessage-deflate; client_max_window_bits=12; server_max_window_bits=10",
 )]);
-const PRIVATE: Ask = Ask::WebSocket(&[("Sec-WebSocket-Extensions", "x-private, permessage-deflate")]);
+const PRIVATE: Ask =
+    Ask::WebSocket(&[("Sec-WebSocket-Extensions", "x-private, permessage-deflate")]);
 
 /// A 101 with this line among its own.
 fn with(line: &str) -> String {
@@ -21,19 +22,24 @@ fn with(line: &str) -> String {
     )
 }
 
+const SWITCH: &str = "RFC 6455 section 4.1, last list: who opened the WebSocket must fail it on such a 101; behind one that is passed on, the two sides speak of different things";
+const GRAMMAR: &str = "RFC 9110 section 5.5, RFC 9112 sections 2.2 and 6.1: the grammar of a head, of which nothing is repaired";
+
 /// A 101 of these lines alone.
 fn of(lines: &[&str]) -> ReplyRow {
     let lines = lines.join("\r\n");
     let answer = format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n\r\n");
-    ReplyRow::problem(answer, BAD).to(PLAIN)
+    ReplyRow::problem(answer, BAD).to(PLAIN).why(SWITCH)
 }
 
 fn bad(ask: Ask, line: &str) -> ReplyRow {
-    ReplyRow::problem(with(line), BAD).to(ask)
+    ReplyRow::problem(with(line), BAD).to(ask).why(SWITCH)
 }
 
 fn malformed(line: &str) -> ReplyRow {
-    ReplyRow::problem(with(line), "upstream_malformed").to(PLAIN)
+    ReplyRow::problem(with(line), "upstream_malformed")
+        .to(PLAIN)
+        .why(GRAMMAR)
 }
 
 fn good(ask: Ask, line: &str) -> ReplyRow {
@@ -57,7 +63,8 @@ rows! { ReplyRow:
     no_subprotocol_of_those_offered_opens: good(CHAT, "X-A: 1").lacks("Sec-WebSocket-Protocol");
     an_offered_deflate_passes: good(DEFLATE, "Sec-WebSocket-Extensions: permessage-deflate").field("Sec-WebSocket-Extensions", "permessage-deflate");
     a_declined_deflate_opens: good(DEFLATE, "X-A: 1").lacks("Sec-WebSocket-Extensions");
-    a_100_before_a_101_is_passed_over: ReplyRow::opened("HTTP/1.1 100 Continue\r\n\r\n".to_owned() + &with("X-A: 1")).field("X-A", "1");
+    a_100_before_a_101_is_passed_over: ReplyRow::opened("HTTP/1.1 100 Continue\r\n\r\n".to_owned() + &with("X-A: 1")).field("X-A", "1")
+        .why("RFC 9110 section 15.2: a client must be able to parse interim answers before the final one, even those it does not expect");
 
     a_101_without_fields_is_refused: of(&["X-Up: 1"]);
     a_101_without_an_accept_is_refused: of(&[UP, CO]);
@@ -80,7 +87,7 @@ rows! { ReplyRow:
     a_101_with_connection_keep_alive_is_refused: of(&[UP, "Connection: keep-alive", AC]);
     a_101_with_connection_upgraded_is_refused: of(&[UP, "Connection: upgraded", AC]);
     a_101_with_connection_in_two_words_is_refused: of(&[UP, "Connection: keep-alive upgrade", AC]);
-    a_101_of_http_1_0_is_refused: ReplyRow::problem(with("X-A: 1").replacen("1.1", "1.0", 1), "upstream_malformed").to(PLAIN);
+    a_101_of_http_1_0_is_refused: ReplyRow::problem(with("X-A: 1").replacen("1.1", "1.0", 1), "upstream_malformed").to(PLAIN).why(SWITCH);
     a_subprotocol_that_nobody_offered_is_refused: bad(PLAIN, "Sec-WebSocket-Protocol: chat");
     another_subprotocol_is_refused: bad(CHAT, "Sec-WebSocket-Protocol: other");
     a_subprotocol_in_another_case_is_refused: bad(CHAT, "Sec-WebSocket-Protocol: Chat");

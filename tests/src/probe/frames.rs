@@ -1,10 +1,11 @@
 //! Rows of WebSocket frames, from either side, each in one write and byte by byte.
 
+use super::request::send;
+use crate::TestGateway;
 use crate::frame::Frame;
 use crate::request::Request;
 use crate::upstream::ScriptedUpstream;
 use crate::wire::{Wire, switching};
-use crate::TestGateway;
 
 /// Who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,15 +119,7 @@ impl FrameRow {
             Side::Upstream => (peer, client),
         };
         let bytes = [&self.good[..], &self.bad].concat();
-        for piece in bytes.chunks(step.min(bytes.len())) {
-            // Whoever is told off may be hung up on within his words.
-            if sender.try_send(piece).await.is_err() {
-                break;
-            }
-            if step == 1 {
-                tokio::task::yield_now().await;
-            }
-        }
+        send(&mut sender, &bytes, step).await;
         receiver.expect(&self.good).await;
         let Some(code) = self.code else {
             return;

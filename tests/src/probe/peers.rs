@@ -12,10 +12,6 @@ use crate::TestGateway;
 use crate::child::{Process, Scratch, spare_port};
 use crate::wire::Wire;
 
-/// How long a gateway may be silent before its silence is its answer: what it waits for will not
-/// come.
-const PATIENCE: Duration = Duration::from_millis(400);
-
 /// Which gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
@@ -99,17 +95,19 @@ impl Target {
         }
     }
 
-    /// Sends a row's bytes, and sees what reaches the upstream.
-    pub async fn requests(&self, bytes: &[u8]) -> Did {
-        let status = self.ask(bytes).await.map_or(0, |(status, _)| status);
+    /// Sends a row's bytes, and sees what reaches the upstream. A gateway that is silent for
+    /// `patience` has said that it waits for more.
+    pub async fn requests(&self, bytes: &[u8], patience: Duration) -> Did {
+        let answer = self.ask(bytes, patience).await;
+        let status = answer.map_or(0, |(status, _)| status);
         self.did(status).await
     }
 
     /// Sends `request`, which the upstream answers as the script says: whether the answer came to
     /// the client whole.
-    pub async fn replies(&self, request: &[u8], script: Script) -> Did {
+    pub async fn replies(&self, request: &[u8], script: Script, patience: Duration) -> Did {
         self.upstream.script(script);
-        let answer = self.ask(request).await;
+        let answer = self.ask(request, patience).await;
         self.upstream.unscript();
         let _ = self.upstream.settled().await;
         match answer {
@@ -128,12 +126,12 @@ impl Target {
     }
 
     /// The status of the first answer, and whether it was whole.
-    async fn ask(&self, bytes: &[u8]) -> Option<(u16, bool)> {
+    async fn ask(&self, bytes: &[u8], patience: Duration) -> Option<(u16, bool)> {
         let mut client = Wire::connect(self.address).await;
         // A gateway that hangs up at the first wrong byte does not take the rest.
         client.try_send(bytes).await.ok();
         let is_head = bytes.starts_with(b"HEAD ");
-        let answer = timeout(PATIENCE, client.read_loosely(is_head)).await;
+        let answer = timeout(patience, client.read_loosely(is_head)).await;
         answer.ok().flatten()
     }
 }
@@ -200,4 +198,3 @@ fn version(name: &str, option: &str) -> String {
     let said = String::from_utf8_lossy(&said);
     said.lines().next().unwrap_or_default().to_owned()
 }
-

@@ -40,6 +40,8 @@ pub enum Then {
 pub struct Script {
     /// The answer, byte for byte.
     pub answer: Vec<u8>,
+    /// In writes of so many bytes.
+    pub step: usize,
     /// What follows it.
     pub then: Then,
 }
@@ -264,7 +266,12 @@ impl Peer {
         if let Some(at) = find(&answer, b"ACCEPT") {
             answer.splice(at..at + 6, accept_for(&key).into_bytes());
         }
-        self.send(&answer).await;
+        for piece in answer.chunks(script.step) {
+            if !self.send(piece).await {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
         match script.then {
             Then::Keep if find(&answer, b"HTTP/1.1 101 ").is_some() => {
                 self.echo().await;

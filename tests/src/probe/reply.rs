@@ -2,12 +2,12 @@
 
 use super::recorder::{Recorder, Script, Then};
 use super::{AFTER, Wired, problem};
+use crate::TestGateway;
 use crate::frame::Frame;
 use crate::head::Head;
 use crate::request::{KEY, Request, accept_for};
 use crate::time::eventually;
 use crate::wire::{Framing, Wire};
-use crate::TestGateway;
 
 /// What the client asks for.
 #[derive(Debug, Clone)]
@@ -45,12 +45,16 @@ pub struct ReplyRow {
     why: Option<&'static str>,
 }
 
+/// Answers up to this size are tried byte by byte too.
+const SMALL: usize = 1024;
+
 impl ReplyRow {
     fn new(answer: impl Wired, want: Heard) -> Self {
         Self {
             ask: Ask::Get,
             script: Script {
                 answer: answer.wired(),
+                step: usize::MAX,
                 then: Then::Keep,
             },
             want,
@@ -123,16 +127,16 @@ impl ReplyRow {
         self
     }
 
-    /// Why it is refused though nginx and HAProxy both pass it on.
+    /// Why it is treated otherwise than by nginx and HAProxy both.
     #[must_use]
     pub const fn why(mut self, why: &'static str) -> Self {
         self.why = Some(why);
         self
     }
 
-    /// Why it is refused.
+    /// Why it is treated so.
     #[must_use]
-    pub const fn refused_because(&self) -> Option<&'static str> {
+    pub const fn treated_because(&self) -> Option<&'static str> {
         self.why
     }
 
@@ -156,15 +160,26 @@ impl ReplyRow {
         }
     }
 
-    /// Tries it against a gateway of its own.
+    /// Tries it against a gateway of its own, in one write and, if it is small, byte by byte. What
+    /// stands behind a whole answer comes with it: later, nobody could tell it from the next.
     pub async fn judge(&self) {
+        self.judge_in(usize::MAX).await;
+        if !matches!(self.want, Heard::Whole(..)) && self.script.answer.len() <= SMALL {
+            self.judge_in(1).await;
+        }
+    }
+
+    async fn judge_in(&self, step: usize) {
         let upstream = Recorder::start().await;
         let gateway = TestGateway::start_among(
             &[("UP", upstream.address())],
             "services: { up: { endpoints: ['http://UP'] } }\n\
              routes: [{ name: all, match: { path: /** }, proxy: { service: up } }]\n",
         );
-        upstream.script(self.script());
+        upstream.script(Script {
+            step,
+            ..self.script()
+        });
         let mut client = gateway.connect().await;
         client.request(&self.request()).await;
         match &self.want {
@@ -205,7 +220,10 @@ impl ReplyRow {
         if !matches!(self.ask, Ask::Head) {
             let read = client.read_body(&head).await;
             let (read, framing, trailers) = read.unwrap_or_else(|cut| panic!("{cut:?} {head:?}"));
-            assert_eq!(read.escape_ascii().to_string(), body.escape_ascii().to_string());
+            assert_eq!(
+                read.escape_ascii().to_string(),
+                body.escape_ascii().to_string()
+            );
             if let Some(due) = &self.trailers {
                 let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
                 assert_eq!(trailers, due.iter().map(own).collect::<Vec<_>>());

@@ -2,11 +2,11 @@
 
 use super::recorder::{Received, Recorder};
 use super::{AFTER, Wired, problem};
+use crate::TestGateway;
 use crate::frame::Frame;
 use crate::head::Head;
 use crate::request::{KEY, accept_for};
 use crate::wire::{Answer, End, Wire};
-use crate::TestGateway;
 
 /// What the gateway must do with a row's bytes.
 #[derive(Debug, Clone)]
@@ -32,9 +32,15 @@ pub struct Row {
     target: Option<&'static str>,
     fields: Vec<(&'static str, Option<&'static str>)>,
     body: Option<Vec<u8>>,
+    early: Option<&'static str>,
     config: Option<&'static str>,
+    /// It is tried in one write alone.
+    at_once: bool,
     why: Option<&'static str>,
 }
+
+/// Rows up to this size are tried byte by byte too.
+const SMALL: usize = 1024;
 
 impl Row {
     fn new(bytes: impl Wired, want: Want, ends: bool) -> Self {
@@ -46,7 +52,9 @@ impl Row {
             target: None,
             fields: Vec::new(),
             body: None,
+            early: None,
             config: None,
+            at_once: false,
             why: None,
         }
     }
@@ -90,6 +98,13 @@ impl Row {
         self
     }
 
+    /// What came of it depends on what is there when it is decided, so it is sent in one write.
+    #[must_use]
+    pub const fn at_once(mut self) -> Self {
+        self.at_once = true;
+        self
+    }
+
     /// The upstream sees exactly this head, but for the six fields that tell of the client, which
     /// are judged by themselves.
     #[must_use]
@@ -126,6 +141,13 @@ impl Row {
         self
     }
 
+    /// A text message that stands behind the handshake: the upstream echoes it once it is open.
+    #[must_use]
+    pub const fn early(mut self, text: &'static str) -> Self {
+        self.early = Some(text);
+        self
+    }
+
     /// The gateway has this configuration; such a row is no part of the differential.
     #[must_use]
     pub const fn config(mut self, yaml: &'static str) -> Self {
@@ -158,8 +180,16 @@ impl Row {
         self.config.is_none()
     }
 
-    /// Tries it against a gateway of its own.
+    /// Tries it against a gateway of its own, in one write and, if it is small, byte by byte.
     pub async fn judge(&self) {
+        self.judge_in(usize::MAX).await;
+        if !self.at_once && self.bytes.len() <= SMALL {
+            self.judge_in(1).await;
+        }
+    }
+
+    /// Tries it in writes of `step` bytes.
+    async fn judge_in(&self, step: usize) {
         let upstream = Recorder::start().await;
         let gateway = TestGateway::start_among(
             &[("UP", upstream.address())],
@@ -170,10 +200,10 @@ impl Row {
         );
         let mut client = gateway.connect().await;
         match self.want {
-            Want::Refused(code) => self.is_refused(&mut client, code).await,
-            Want::Cut => self.is_refused(&mut client, "bad_body").await,
-            Want::Forwarded(count) => self.is_answered(&mut client, count).await,
-            Want::Opened => self.is_opened(&mut client).await,
+            Want::Refused(code) => self.is_refused(&mut client, code, step).await,
+            Want::Cut => self.is_refused(&mut client, "bad_body", step).await,
+            Want::Forwarded(count) => self.is_answered(&mut client, count, step).await,
+            Want::Opened => self.is_opened(&mut client, step).await,
         }
         drop(client);
         let (connections, seen) = upstream.settled().await;
@@ -197,16 +227,22 @@ impl Row {
         client.read_answer().await
     }
 
-    async fn is_refused(&self, client: &mut Wire, code: &str) {
+    async fn is_refused(&self, client: &mut Wire, code: &str, step: usize) {
         let mut bytes = self.bytes.clone();
         if self.ends {
             // What stands behind it must not be taken for a request.
             bytes.extend_from_slice(AFTER.as_bytes());
         }
-        client.try_send(bytes).await.ok();
+        send(client, &bytes, step).await;
         let answer = self.answer(client).await;
         let (status, _) = problem(code);
-        assert_eq!(answer.status(), status, "{:?} {}", answer.head, answer.text());
+        assert_eq!(
+            answer.status(),
+            status,
+            "{:?} {}",
+            answer.head,
+            answer.text()
+        );
         if self.method() != b"HEAD" {
             answer.expect_problem(status);
             let said = format!("\"code\":\"{code}\"");
@@ -215,8 +251,8 @@ impl Row {
         self.judge_end(client, &answer.head).await;
     }
 
-    async fn is_answered(&self, client: &mut Wire, count: usize) {
-        client.send(&self.bytes).await;
+    async fn is_answered(&self, client: &mut Wire, count: usize, step: usize) {
+        send(client, &self.bytes, step).await;
         for place in 0..count {
             let answer = self.answer(client).await;
             assert_eq!(answer.status(), 200, "{:?} {}", answer.head, answer.text());
@@ -241,13 +277,16 @@ impl Row {
         }
     }
 
-    async fn is_opened(&self, client: &mut Wire) {
-        client.send(&self.bytes).await;
+    async fn is_opened(&self, client: &mut Wire, step: usize) {
+        send(client, &self.bytes, step).await;
         let head = client.read_head().await;
         assert_eq!(head.status(), 101, "{head:?}");
         let accept = accept_for(KEY);
         assert_eq!(head.field("Sec-WebSocket-Accept"), Some(&*accept));
         assert!(head.is_upgrade(), "{head:?}");
+        if let Some(early) = self.early {
+            client.expect(Frame::text(early).bytes()).await;
+        }
         let hello = Frame::text("hello");
         client.send_frame(&hello.clone().from_client()).await;
         client.expect(hello.bytes()).await;
@@ -290,7 +329,10 @@ impl Row {
         let lengths = head.fields("Content-Length");
         let codings = head.fields("Transfer-Encoding");
         assert!(lengths.len() + codings.len() < 2, "{head:?}");
-        assert!(codings.iter().all(|coding| *coding == "chunked"), "{head:?}");
+        assert!(
+            codings.iter().all(|coding| *coding == "chunked"),
+            "{head:?}"
+        );
         assert_eq!(head.fields("Host").len(), 1, "{head:?}");
         for name in ["HTTP2-Settings", "Keep-Alive", "Proxy-Connection"] {
             assert!(!head.has(name), "{head:?}");
@@ -311,7 +353,10 @@ impl Row {
             assert_eq!(head.field("X-Forwarded-Proto"), Some("http"));
             assert_eq!(head.fields("Forwarded").len(), 1, "{head:?}");
         }
-        let own = |name: &str| name.replace('_', "-").eq_ignore_ascii_case("x-forwarded-for");
+        let own = |name: &str| {
+            name.replace('_', "-")
+                .eq_ignore_ascii_case("x-forwarded-for")
+        };
         let tellers = head.fields.iter().filter(|(name, _)| own(name)).count();
         assert_eq!(tellers, 1, "{head:?}");
     }
@@ -328,8 +373,22 @@ impl Row {
             assert_eq!(head.field(name), *value, "{name} in {head:?}");
         }
         if let Some(body) = &self.body {
-            assert_eq!(first.body.escape_ascii().to_string(), body.escape_ascii().to_string());
+            assert_eq!(
+                first.body.escape_ascii().to_string(),
+                body.escape_ascii().to_string()
+            );
         }
+    }
+}
+
+/// Sends `bytes` in writes of `step`. Whoever is refused may be hung up on within his words.
+pub(super) async fn send(client: &mut Wire, bytes: &[u8], step: usize) {
+    for piece in bytes.chunks(step.min(bytes.len())) {
+        if client.try_send(piece).await.is_err() {
+            return;
+        }
+        // Lets the other tasks of this thread see it, and the gateway's thread read it.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -338,7 +397,8 @@ fn without_tellers(head: &Head) -> String {
     let mut text = head.start.clone() + "\r\n";
     for (name, value) in &head.fields {
         let lower = name.to_ascii_lowercase();
-        let tells = lower.starts_with("x-forwarded-") || lower == "forwarded" || lower == "x-real-ip";
+        let tells =
+            lower.starts_with("x-forwarded-") || lower == "forwarded" || lower == "x-real-ip";
         if !tells && lower != "sec-websocket-key" {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -349,8 +409,11 @@ fn without_tellers(head: &Head) -> String {
 fn shown(seen: &[Received]) -> Vec<String> {
     let show = |one: &Received| {
         let cut = if one.whole { "" } else { " (cut)" };
-        format!("{} + {} bytes{cut}", one.head.escape_ascii(), one.body.len())
+        format!(
+            "{} + {} bytes{cut}",
+            one.head.escape_ascii(),
+            one.body.len()
+        )
     };
     seen.iter().map(show).collect()
 }
-

@@ -6,15 +6,13 @@ impl Wire {
     /// Reads an answer without judging it: its status, and whether it came to its end; `None`
     /// where no head came. `is_head` says that no body follows.
     pub async fn read_loosely(&mut self, is_head: bool) -> Option<(u16, bool)> {
-        let end = loop {
-            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
-                break at + 4;
+        let (status, head) = loop {
+            let (status, head) = self.read_loose_head().await?;
+            // Answers before the answer are told by some gateways and kept by others.
+            if !matches!(status, 100 | 102..200) {
+                break (status, head);
             }
-            self.fill("a head").await.ok()?;
         };
-        let head: Vec<u8> = self.buffer.drain(..end).collect();
-        let head: String = head.into_iter().map(char::from).collect();
-        let status = head.get(9..12)?.parse().ok()?;
         let value = |name: &str| {
             head.lines().find_map(|line| {
                 let (known, value) = line.split_once(':')?;
@@ -22,7 +20,7 @@ impl Wire {
                 is.then(|| value.trim().to_ascii_lowercase())
             })
         };
-        if is_head || matches!(status, 100..200 | 204 | 304) {
+        if is_head || matches!(status, 101 | 204 | 304) {
             return Some((status, true));
         }
         let whole = if value("transfer-encoding").is_some() {
@@ -33,6 +31,18 @@ impl Wire {
             self.read_to_end().await.1 == End::Fin
         };
         Some((status, whole))
+    }
+
+    async fn read_loose_head(&mut self) -> Option<(u16, String)> {
+        let end = loop {
+            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.fill("a head").await.ok()?;
+        };
+        let head: Vec<u8> = self.buffer.drain(..end).collect();
+        let head: String = head.into_iter().map(char::from).collect();
+        Some((head.get(9..12)?.parse().ok()?, head))
     }
 
     async fn chunks_end(&mut self) -> bool {
