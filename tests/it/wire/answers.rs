@@ -112,6 +112,7 @@ rows! { ReplyRow:
     sixteen_interim_answers_are_passed_over: ReplyRow::whole(interim(16), 200, "ok");
     interim_answers_without_end_are_refused: ReplyRow::problem(interim(200), MALFORMED).why("RFC 9110 section 15.2 sets no bound, so ours is 16: they would keep the client waiting for ever");
     an_interim_answer_with_a_length_has_no_body: ReplyRow::whole("HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n".to_owned() + &ok("X-A: 1"), 200, "ok");
+    an_interim_answer_in_chunks_is_refused: ReplyRow::problem("HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned() + &ok("X-A: 1"), MALFORMED).why("RFC 9112 section 6.1: no Transfer-Encoding on a 1xx; who reads chunks there takes the answer for one");
     an_interim_answer_that_breaks_the_grammar_is_refused: ReplyRow::problem("HTTP/1.1 103 Early Hints\r\nX A: 1\r\n\r\n".to_owned() + &ok("X-A: 1"), MALFORMED);
     an_interim_answer_and_no_other_is_lost: ReplyRow::problem("HTTP/1.1 103 Early Hints\r\n\r\n", "upstream_lost").then(Then::Fin);
 

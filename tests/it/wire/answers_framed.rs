@@ -88,8 +88,12 @@ rows! { ReplyRow:
     a_body_longer_than_its_length_is_nobodys: ReplyRow::whole(answer("Content-Length: 2", "okmore"), 200, "ok");
     a_body_behind_a_length_of_zero_is_nobodys: ReplyRow::whole(answer("Content-Length: 0", "more"), 200, "");
     a_body_behind_the_last_chunk_is_nobodys: ReplyRow::whole(chunked("2\r\nok\r\n0\r\n\r\nmore"), 200, "ok");
-    a_body_of_a_204_is_nobodys: ReplyRow::whole("HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nmore", 204, "").lacks("Content-Length");
-    chunks_of_a_204_are_nobodys: ReplyRow::whole("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n0\r\n\r\n", 204, "").lacks("Transfer-Encoding");
+    a_body_of_a_204_is_nobodys: ReplyRow::whole("HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nmore", 204, "").lacks("Content-Length").is_last();
+    chunks_of_a_204_are_nobodys: ReplyRow::whole("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n0\r\n\r\n", 204, "").lacks("Transfer-Encoding").is_last();
+    a_204_that_announces_a_body_is_the_last_of_its_connection: ReplyRow::whole("HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\n", 204, "").lacks("Content-Length").is_last();
+    a_204_that_announces_chunks_is_the_last_of_its_connection: ReplyRow::whole("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204, "").lacks("Transfer-Encoding").is_last();
+    an_answer_of_http_1_0_is_the_last_of_its_connection: ReplyRow::whole("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, "ok").is_last();
+    an_answer_that_says_close_is_the_last_of_its_connection: ReplyRow::whole(answer("Connection: close\r\nContent-Length: 2", "ok"), 200, "ok").is_last();
     a_body_of_a_304_is_nobodys: ReplyRow::whole("HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nmore", 304, "").field("Content-Length", "4");
     chunks_of_a_304_are_nobodys: ReplyRow::whole("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n0\r\n\r\n", 304, "").lacks("Transfer-Encoding");
     a_body_of_an_answer_to_head_is_nobodys: ReplyRow::whole(answer("Content-Length: 4", "more"), 200, "").to(Ask::Head).field("Content-Length", "4");

@@ -3,7 +3,7 @@
 use tidegate_tests::Request;
 use tidegate_tests::probe::Row;
 
-use super::get;
+use super::{get, post};
 
 /// What the upstream sees of a plain GET with these lines: these.
 fn becomes(lines: &str, seen: &str) -> Row {
@@ -85,6 +85,8 @@ rows! { Row:
     x_forwarded_for_of_a_trusted_proxy_in_two_lines_is_one_list: trusted("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7").field("X-Forwarded-For", "6.6.6.6, 7.7.7.7, 127.0.0.1");
     x_real_ip_of_a_trusted_proxy_is_found_anew: trusted("X-Real-IP: 6.6.6.6").field("X-Real-IP", "127.0.0.1");
 
+    expect_is_passed_on_with_its_body: Row::forwarded(post("Expect: 100-continue\r\nContent-Length: 5", "hello")).at_once().field("Expect", "100-continue").body("hello");
+    expect_on_http_1_0_asks_for_nothing: Row::forwarded("POST / HTTP/1.0\r\nHost: test.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello").ends().lacks("Expect").body("hello");
     expect_without_a_body_asks_for_nothing: Row::forwarded(get("Expect: 100-continue"));
     expect_of_something_else_is_passed_on: Row::forwarded(get("Expect: 200-ok")).field("Expect", "200-ok");
     a_cookie_in_two_lines_stays_in_two: becomes("Cookie: a=b\r\nCookie: c=d", "Cookie: a=b\r\nCookie: c=d\r\n");

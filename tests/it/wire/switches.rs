@@ -120,7 +120,8 @@ rows! { ReplyRow:
     a_bare_cr_in_a_101_is_refused: malformed("X-A: a\rSet-Cookie: a=b");
     a_bare_lf_in_a_101_is_refused: malformed("X-A: a\nSet-Cookie: a=b");
     a_blank_before_a_colon_in_a_101_is_refused: malformed("X-A : 1");
-    chunks_of_a_101_are_refused: malformed("Transfer-Encoding: gzip");
+    codings_of_a_101_are_refused: malformed("Transfer-Encoding: gzip");
+    chunks_of_a_101_are_refused: malformed("Transfer-Encoding: chunked");
     two_framings_of_a_101_are_refused: malformed("Content-Length: 1\r\nTransfer-Encoding: chunked");
     a_101_cut_within_its_fields_is_lost: ReplyRow::problem("HTTP/1.1 101 Switching Protocols\r\nUpgrade: webso", "upstream_lost").to(PLAIN).then(Then::Fin);
 
