@@ -169,7 +169,9 @@ pub(crate) fn parse_request(bytes: BytesMut, limits: &Limits) -> Result<RequestH
     // A length of 0 stays: whether one is sent is the client's to say.
     headers.retain(|field| {
         let is_length = field.name.is("content-length") && framing != Framing::Length(0);
-        !(is_length || field.name.is("transfer-encoding"))
+        // HTTP/1.0 knows no expectation, and we speak 1.1 to the upstream (RFC 9110 section 10.1.1).
+        let is_expectation = field.name.is("expect") && version == Version::Http10;
+        !(is_length || is_expectation || field.name.is("transfer-encoding"))
     });
     rewrite_length(&mut headers, framing);
     let authority = absolute.or(host);
@@ -223,7 +225,17 @@ pub(crate) fn parse_response(
         BodyFields::Length(length) => Framing::Length(length),
         BodyFields::Chunked => Framing::Chunked,
     };
-    let keep_alive = framing != Framing::UntilClose && keeps_alive(&headers, version);
+    // No 1xx and no 204 may announce a body (RFC 9112 section 6.1, RFC 9110 section 8.6): behind chunks
+    // before the answer nothing is clear, and behind a 204 its body may follow all the same.
+    let misannounced = match body {
+        BodyFields::None | BodyFields::Length(0) => false,
+        BodyFields::Chunked if status.is_informational() => {
+            return Err(HeadError::TransferEncoding);
+        }
+        BodyFields::Length(_) | BodyFields::Chunked => status == StatusCode::NO_CONTENT,
+    };
+    let keep_alive =
+        framing != Framing::UntilClose && !misannounced && keeps_alive(&headers, version);
     let describes = bodiless && (*method == Method::HEAD || status == StatusCode::NOT_MODIFIED);
     headers.retain(|field| {
         !(field.name.is("transfer-encoding") || !describes && field.name.is("content-length"))
