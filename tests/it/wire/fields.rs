@@ -92,4 +92,15 @@ rows! { Row:
     a_cookie_in_two_lines_stays_in_two: becomes("Cookie: a=b\r\nCookie: c=d", "Cookie: a=b\r\nCookie: c=d\r\n");
     a_date_and_a_range_pass: becomes("Range: bytes=0-1\r\nIf-Range: \"x\"\r\nDate: now", "Range: bytes=0-1\r\nIf-Range: \"x\"\r\nDate: now\r\n");
     x_method_override_is_the_upstreams_to_judge: becomes("X-HTTP-Method-Override: DELETE", "X-HTTP-Method-Override: DELETE\r\n");
+
+    a_route_is_chosen_by_what_is_forwarded: Row::forwarded(get("Connection: X-Env\r\nX-Env: canary")).target("/b/").config(
+        "services: { a: { endpoints: ['http://UP/a'] }, b: { endpoints: ['http://UP/b'] }, c: { endpoints: ['http://UP'] } }\n\
+         routes:\n  - { name: after, match: { path: /after }, proxy: { service: c } }\n  \
+         - { name: canary, match: { headers: { X-Env: canary } }, proxy: { service: a } }\n  \
+         - { name: rest, match: { path: /** }, proxy: { service: b } }\n");
+    a_route_is_not_chosen_by_a_forged_forwarded_field: Row::forwarded(get("X-Forwarded-Proto: https")).target("/b/").config(
+        "services: { a: { endpoints: ['http://UP/a'] }, b: { endpoints: ['http://UP/b'] }, c: { endpoints: ['http://UP'] } }\n\
+         routes:\n  - { name: after, match: { path: /after }, proxy: { service: c } }\n  \
+         - { name: secure, match: { headers: { X-Forwarded-Proto: https } }, proxy: { service: a } }\n  \
+         - { name: rest, match: { path: /** }, proxy: { service: b } }\n");
 }

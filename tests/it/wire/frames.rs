@@ -156,4 +156,13 @@ rows! { FrameRow:
     a_message_whose_lengths_add_up_to_more_than_64_bits: client(&[part(BINARY, "1"), Frame::new(CONTINUATION, "12345678901")]).limits("max_message: 10").told(1009);
     a_frame_at_its_limit_passes: FrameRow::passes(Client, &[text("1234567890"), text("1234567890")]).limits("max_frame: 10");
     a_message_at_its_limit_passes: FrameRow::passes(Upstream, &[part(TEXT, "12345"), end("67890"), text("1234567890")]).limits("max_message: 10");
+
+    a_text_behind_a_close_goes_nowhere: FrameRow::ignored(Client, &[close(1000), text("late")]);
+    a_close_behind_a_close_goes_nowhere: FrameRow::ignored(Client, &[close(1000), close(1001)]);
+    a_ping_behind_a_close_goes_nowhere: FrameRow::ignored(Client, &[close(1000), Frame::new(PING, "late")]);
+    a_text_behind_a_close_of_an_upstream_goes_nowhere: FrameRow::ignored(Upstream, &[close(1000), text("late")]);
+    a_bad_frame_behind_a_close_of_an_upstream_goes_nowhere: FrameRow::ignored(Upstream, &[close(1000), Frame::new(7, "late")]);
+    a_text_that_is_no_utf_8_passes_unless_somebody_looks: FrameRow::passes(Client, &[Frame::new(TEXT, [0xff, 0xfe])]);
+    a_text_of_an_upstream_that_is_no_utf_8_passes_unless_somebody_looks: FrameRow::passes(Upstream, &[Frame::new(TEXT, [0xc0, 0xaf])]);
+    a_letter_in_two_parts_passes: FrameRow::passes(Client, &[Frame::new(TEXT, [0xe2, 0x82]).unfinished(), Frame::new(CONTINUATION, [0xac])]);
 }

@@ -122,4 +122,12 @@ rows! { Row:
     te_in_capitals_is_chunked: Row::forwarded(post("TRANSFER-ENCODING: CHUNKED", "5\r\nhello\r\n0\r\n\r\n")).field("Transfer-Encoding", "chunked").body("hello");
     te_on_a_get_keeps_its_body_in_the_request: Row::forwarded(get("Transfer-Encoding: chunked") + "5\r\nhello\r\n0\r\n\r\n").body("hello");
     te_on_a_head_keeps_its_body_in_the_request: Row::forwarded("HEAD / HTTP/1.1\r\nHost: test.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").body("hello");
+
+    a_request_behind_connection_close_is_not_served: Row::forwarded(get("Connection: close") + &get("X-Second: 1")).ends().lacks("X-Second");
+    a_request_behind_one_of_http_1_0_is_not_served: Row::forwarded("GET / HTTP/1.0\r\nHost: test.example\r\n\r\n".to_owned() + &get("X-Second: 1")).ends().at_once();
+    a_body_of_a_refused_path_is_no_request: Row::refused(format!("POST /.. HTTP/1.1\r\nHost: test.example\r\nContent-Length: 46\r\n\r\n{}", get("X-A: 1")), "bad_path").at_once();
+    chunks_of_a_refused_path_are_no_request: Row::refused("POST /.. HTTP/1.1\r\nHost: test.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "bad_path").at_once();
+    a_body_of_a_request_without_a_route_is_no_request: Row::refused(post("Content-Length: 46", &get("X-A: 1")), "no_route").at_once().config("services: { up: { endpoints: ['http://UP'] } }\nroutes: [{ name: r, match: { path: /after }, proxy: { service: up } }]\n");
+    a_body_of_a_refused_method_is_no_request: Row::refused(post("Content-Length: 46", &get("X-A: 1")), "method_not_allowed").at_once().config("services: { up: { endpoints: ['http://UP'] } }\nroutes: [{ name: r, match: { path: /**, methods: GET }, proxy: { service: up } }]\n");
+    a_body_of_zero_bytes_of_a_refused_path_leaves_the_connection: Row::refused("POST /.. HTTP/1.1\r\nHost: test.example\r\nContent-Length: 0\r\n\r\n", "bad_path");
 }

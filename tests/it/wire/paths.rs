@@ -107,4 +107,14 @@ rows! { Row:
     dots_that_come_back_come_back: routed("/admin/../admin", "/a/admin");
     a_parameter_is_part_of_its_segment: routed("/admin;x/y", "/b/admin;x/y");
     an_absolute_target_is_normalised_too: Row::forwarded("GET http://test.example/x/../%61dmin HTTP/1.1\r\nHost: test.example\r\n\r\n").target("/admin");
+
+    a_control_byte_in_a_query_is_refused: Row::refused(path("/a?b=\u{1}"), "bad_request");
+    a_delete_in_a_query_is_refused: Row::refused(path("/a?b=\u{7f}"), "bad_request");
+    latin_1_in_a_query_is_refused: Row::refused(path("/a?b=\u{e9}"), "bad_request").why(UTF_8);
+    utf_8_in_a_path_stays: becomes("/\u{c3}\u{a9}", "/\u{c3}\u{a9}");
+    utf_8_in_a_query_stays: becomes("/a?\u{c3}\u{a9}", "/a?\u{c3}\u{a9}");
+    quotes_and_angle_brackets_stay: becomes("/\"<a>\"", "/\"<a>\"");
+    carets_and_backquotes_stay: becomes("/^`", "/^`");
+    a_colon_and_an_at_sign_stay: becomes("/a:b@c", "/a:b@c");
+    dots_behind_a_parameter_are_a_name: becomes("/a/..;/b", "/a/..;/b");
 }

@@ -53,6 +53,15 @@ impl FrameRow {
         }
     }
 
+    /// The last of these frames goes nowhere, and nobody is told off for it.
+    #[must_use]
+    pub fn ignored(from: Side, frames: &[Frame]) -> Self {
+        Self {
+            code: None,
+            ..Self::breach(from, frames)
+        }
+    }
+
     /// These bytes break the protocol.
     #[must_use]
     pub fn breach_of(from: Side, bytes: &[u8]) -> Self {
@@ -121,10 +130,20 @@ impl FrameRow {
         let bytes = [&self.good[..], &self.bad].concat();
         send(&mut sender, &bytes, step).await;
         receiver.expect(&self.good).await;
-        let Some(code) = self.code else {
-            return;
-        };
-        // `conventions.md` section 9: an upstream's breach is the client's 1011.
+        match self.code {
+            Some(code) => self.are_told(&mut sender, &mut receiver, code).await,
+            None if self.bad.is_empty() => return,
+            None => {}
+        }
+        // Both ends come, and not a byte of what was refused.
+        receiver.finish().await;
+        let (rest, _) = receiver.read_to_end().await;
+        assert!(rest.is_empty(), "{}", rest.escape_ascii());
+    }
+
+    /// Both sides hear of a breach what `conventions.md` section 9 says.
+    async fn are_told(&self, sender: &mut Wire, receiver: &mut Wire, code: u16) {
+        // An upstream's breach is the client's 1011.
         let other = match (self.from, code) {
             (Side::Upstream, 1002) => 1011,
             _ => 1001,
@@ -135,10 +154,6 @@ impl FrameRow {
         let told = sender.read_frame().await;
         assert_eq!(told.close_code(), Some(code), "to the sender");
         assert_eq!(told.mask.is_some(), self.from == Side::Upstream);
-        // Both ends come, and not a byte of what was refused.
-        receiver.finish().await;
-        let (rest, _) = receiver.read_to_end().await;
-        assert!(rest.is_empty(), "{}", rest.escape_ascii());
     }
 }
 
