@@ -55,5 +55,6 @@ mod upstream_knows_the_client;
 mod upstream_refusal_reaches_client;
 mod upstreams_are_found;
 mod what_upstream_chose_is_on_the_101;
+mod wire;
 mod words_of_a_gone_peer_arrive;
 mod wrong_handshakes_are_refused;

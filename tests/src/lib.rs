@@ -8,6 +8,7 @@ pub mod child;
 pub mod frame;
 pub mod gateway;
 pub mod head;
+pub mod probe;
 pub mod request;
 pub mod sockets;
 pub mod time;

@@ -15,6 +15,7 @@ use crate::request::{Request, accept_for};
 use crate::time::{GRACE, within};
 
 mod body;
+mod loose;
 pub use body::{Answer, Framing};
 
 /// How the other side ended its sending.

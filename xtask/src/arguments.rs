@@ -11,9 +11,10 @@ cargo xtask lint | doc | features | deny         one step alone
 cargo xtask services                             install what the tests need
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
+cargo xtask differential                         nginx and HAProxy are asked the same as we
 
 Options:
-  --full              all Autobahn cases, longer fuzzing
+  --full              all Autobahn cases, longer fuzzing, the differential
   --only STEP,STEP    only these steps, in the order of the table
   --fuzz-seconds N    seconds for each fuzz target (default 60, with --full 600)
   --direct            Autobahn straight against the echo server, to check the harness itself
@@ -25,7 +26,7 @@ Steps:
 pub(crate) fn usage() -> String {
     let mut usage = USAGE.to_owned();
     for (name, what) in steps::table() {
-        usage.push_str(&format!("  {name:<10} {what}\n"));
+        usage.push_str(&format!("  {name:<12} {what}\n"));
     }
     usage
 }
@@ -64,9 +65,10 @@ impl Arguments {
         let mut entry = match words.next().as_deref() {
             None | Some("help" | "--help" | "-h") => Entry::Help,
             Some("fmt") => Entry::Format,
-            Some("test") => Entry::Steps(steps::names().collect()),
+            Some("test") => Entry::Steps(Vec::new()),
             Some(
-                word @ ("lint" | "doc" | "deny" | "services" | "autobahn" | "fuzz" | "features"),
+                word @ ("lint" | "doc" | "deny" | "services" | "autobahn" | "fuzz" | "features"
+                | "differential"),
             ) => Entry::Steps(steps_named(word)?),
             Some(word) => bail!("there is no `cargo xtask {word}`; try `cargo xtask help`"),
         };
@@ -95,6 +97,10 @@ impl Arguments {
                 "--" => options.test_arguments = words.by_ref().collect(),
                 _ => bail!("unknown option `{word}`; try `cargo xtask help`"),
             }
+        }
+        // `test`, and no steps named: those that it always performs, or all.
+        if entry == Entry::Steps(Vec::new()) {
+            entry = Entry::Steps(steps::names_of_test(options.full));
         }
         Ok(Self { entry, options })
     }
@@ -129,6 +135,19 @@ mod tests {
     fn steps_run_in_the_order_of_the_table_not_of_the_command_line() {
         let arguments = parse("test --only fuzz,fmt").unwrap();
         assert_eq!(arguments.entry, Entry::Steps(vec!["fmt", "fuzz"]));
+    }
+
+    #[test]
+    fn the_differential_is_for_full_runs_and_for_whoever_names_it() {
+        let steps = |line: &str| match parse(line).unwrap().entry {
+            Entry::Steps(names) => names,
+            other => panic!("{other:?}"),
+        };
+        assert!(!steps("test").contains(&"differential"));
+        assert!(steps("test").contains(&"fuzz"));
+        assert!(steps("test --full").contains(&"differential"));
+        assert_eq!(steps("differential"), ["differential"]);
+        assert_eq!(steps("test --only differential"), ["differential"]);
     }
 
     #[test]

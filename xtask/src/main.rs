@@ -10,6 +10,7 @@ mod arguments;
 mod autobahn;
 mod code;
 mod deny;
+mod differential;
 mod fuzz;
 mod run;
 mod running;

@@ -80,7 +80,7 @@ pub(crate) fn environment(run: &Run) -> Vec<(&'static str, PathBuf)> {
 }
 
 /// Debian's packages for those of the commands that are missing.
-fn debian(wanted: &[(&str, &str)]) -> anyhow::Result<()> {
+pub(crate) fn debian(wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> = wanted
         .iter()
         .filter(|(command, _)| !is_usable(command))

@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Done, Run};
-use crate::{autobahn, code, deny, fuzz, samples, services};
+use crate::{autobahn, code, deny, differential, fuzz, samples, services};
 
 /// One step: it passes, says that it was skipped, or fails with the reason.
 struct Step {
     name: &'static str,
     what: &'static str,
     perform: fn(&Run) -> anyhow::Result<Done>,
+    /// Whether `test` performs it with `--full` alone.
+    only_full: bool,
 }
 
 /// The recipe. What is quick and fails often stands first; what needs the built binary or an
@@ -34,6 +36,14 @@ const STEPS: &[Step] = &[
         autobahn::judge,
     ),
     step("fuzz", "every fuzz target for a while", fuzz::smoke),
+    Step {
+        only_full: true,
+        ..step(
+            "differential",
+            "nginx and HAProxy are asked the same (with --full)",
+            differential::judge,
+        )
+    },
 ];
 
 const fn step(
@@ -45,7 +55,14 @@ const fn step(
         name,
         what,
         perform,
+        only_full: false,
     }
+}
+
+/// The names of the steps that `test` performs, in order.
+pub(crate) fn names_of_test(full: bool) -> Vec<&'static str> {
+    let steps = STEPS.iter().filter(|step| full || !step.only_full);
+    steps.map(|step| step.name).collect()
 }
 
 /// The names of all steps, in order.
@@ -94,9 +111,9 @@ fn summarise(run: &Run, outcomes: &[Outcome], total: Duration) -> bool {
                 format!("FAILED: {error:#}")
             }
         };
-        println!("{name:<10} {:>7.1} s  {word}", took.as_secs_f64());
+        println!("{name:<12} {:>7.1} s  {word}", took.as_secs_f64());
     }
-    println!("{:<10} {:>7.1} s", "total", total.as_secs_f64());
+    println!("{:<12} {:>7.1} s", "total", total.as_secs_f64());
     let skipped = run.skipped();
     for skip in &skipped {
         println!("SKIPPED: {skip}");

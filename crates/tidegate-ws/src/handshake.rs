@@ -194,8 +194,10 @@ fn deflate_answers_one(answer: &str, offer: &str) -> bool {
             .iter()
             .find(|(offered, _)| offered.eq_ignore_ascii_case(name))
     };
+    // A decimal number without leading zeros (RFC 7692 section 7.1.2.1).
     let bits = |value: Option<&str>| {
         value
+            .filter(|value| value.starts_with(|first: char| matches!(first, '1'..='9')))
             .and_then(|value| value.parse::<u8>().ok())
             .filter(|bits| (8..=15).contains(bits))
     };
@@ -401,6 +403,8 @@ mod tests {
             ("permessage-deflate; client_max_window_bits=9", plain),
             ("permessage-deflate; zz=1", plain),
             ("permessage-deflate; server_max_window_bits=16", plain),
+            ("permessage-deflate; server_max_window_bits=010", plain),
+            ("permessage-deflate; server_max_window_bits=+10", plain),
             ("permessage-deflate; server_no_context_takeover=1", plain),
             (
                 "permessage-deflate; server_no_context_takeover; server_no_context_takeover",

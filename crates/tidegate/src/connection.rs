@@ -123,6 +123,8 @@ fn exchange(
         worker.caps().trusts(address)
     });
     forwarded::distrust(&mut head.headers, downstream.trusted);
+    // Before any filter runs, so that what a filter sets cannot be named away.
+    head.headers.remove_named();
     Ok(Exchange {
         method: head.method,
         path,

@@ -210,7 +210,7 @@ fn write_element(into: &mut String, node: &str, host: Option<&str>, proto: Optio
 
 /// Whether a name is one by which a proxy tells of the client, also when written with underscores,
 /// which many applications take for hyphens.
-fn tells_of_client(name: &str) -> bool {
+pub(crate) fn tells_of_client(name: &str) -> bool {
     const PREFIX: &str = "x-forwarded-";
     let same =
         |left: u8, right: u8| left.eq_ignore_ascii_case(&right) || left == b'_' && right == b'-';

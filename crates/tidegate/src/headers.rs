@@ -226,6 +226,22 @@ impl Headers {
         self.fields.len() != before
     }
 
+    /// Removes what its sender meant for this connection alone: the lines that `Connection` names,
+    /// but for those that protect somebody, and `Connection` itself. Once, and before the gateway adds
+    /// lines of its own, which nobody else can name away.
+    pub(crate) fn remove_named(&mut self) {
+        let named: Vec<Vec<u8>> = self
+            .list("connection")
+            .filter(|name| std::str::from_utf8(name).is_ok_and(|name| !stays_though_named(name)))
+            .map(<[u8]>::to_vec)
+            .collect();
+        self.retain(|field| {
+            let name = field.name.as_str().as_bytes();
+            !field.name.is("connection")
+                && !named.iter().any(|named| name.eq_ignore_ascii_case(named))
+        });
+    }
+
     /// Keeps the lines for which `keep` holds.
     pub fn retain(&mut self, keep: impl FnMut(&Field) -> bool) {
         self.fields.retain(keep);
@@ -235,6 +251,32 @@ impl Headers {
     pub fn extend(&mut self, other: Self) {
         self.fields.extend(other.fields);
     }
+}
+
+/// Fields that `Connection` may name and that stay all the same: somebody relies on them for
+/// protection, or (`TE`, `Trailer`) the proxy itself makes them anew.
+fn stays_though_named(name: &str) -> bool {
+    const EXACT: [&str; 13] = [
+        "authorization",
+        "content-length",
+        "content-type",
+        "cookie",
+        "forwarded",
+        "host",
+        "origin",
+        "set-cookie",
+        "te",
+        "trailer",
+        "www-authenticate",
+        "x-real-ip",
+        "x-request-id",
+    ];
+    const PREFIXES: [&str; 2] = ["sec-websocket-", "x-forwarded-"];
+    EXACT.iter().any(|exact| name.eq_ignore_ascii_case(exact))
+        || PREFIXES.iter().any(|prefix| {
+            name.get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        })
 }
 
 #[cfg(test)]

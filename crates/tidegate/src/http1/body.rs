@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::chunk::{ChunkDecoder, ChunkError, Decoded};
 use super::head::Framing;
 use crate::body::{Part, Pulled};
+use crate::forwarded;
 use crate::headers::Headers;
 
 /// Why a body did not come to its end.
@@ -122,10 +123,11 @@ pub(super) fn part(decoded: Result<Decoded, BodyFailure>) -> Pulled {
     }
 }
 
-/// Whether a trailer would speak of framing, routing or credentials behind the reader's back (RFC
-/// 9110 section 6.5.1).
+/// Whether a trailer would speak of framing, routing, the connection, the client or its credentials
+/// behind the reader's back (RFC 9110 section 6.5.1): whoever merges it with the fields of the head
+/// would believe what was taken out of those.
 fn is_forbidden_trailer(name: &str) -> bool {
-    const FORBIDDEN: [&str; 14] = [
+    const FORBIDDEN: [&str; 23] = [
         "authorization",
         "connection",
         "content-encoding",
@@ -133,7 +135,16 @@ fn is_forbidden_trailer(name: &str) -> bool {
         "content-range",
         "content-type",
         "cookie",
+        "expect",
         "host",
+        "http2-settings",
+        "keep-alive",
+        "origin",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "proxy-connection",
+        "range",
         "set-cookie",
         "te",
         "trailer",
@@ -141,7 +152,12 @@ fn is_forbidden_trailer(name: &str) -> bool {
         "upgrade",
         "www-authenticate",
     ];
+    const PREFIX: &str = "sec-websocket-";
     FORBIDDEN
         .iter()
         .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+        || name
+            .get(..PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+        || forwarded::tells_of_client(name)
 }

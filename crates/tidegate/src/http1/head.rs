@@ -1,12 +1,12 @@
 //! Message heads: from bytes to a request or response head, or a refusal.
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::fields::{BodyFields, body_fields, host, keeps_alive, split_target, take_fields};
 use crate::authority::Authority;
 use crate::config::plan::ListenerLimits;
-use crate::headers::Headers;
+use crate::headers::{FieldName, Headers};
 
 /// What a message head may take.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +157,7 @@ fn room<'r, 'b>(
 
 /// Parses the request head that `bytes` is, empty line included.
 pub(crate) fn parse_request(bytes: BytesMut, limits: &Limits) -> Result<RequestHead, HeadError> {
-    let bytes = bytes.freeze();
+    let bytes = begun(bytes, "request line")?;
     let (mut few, mut many) = ([httparse::EMPTY_HEADER; USUAL_FIELDS + 1], Vec::new());
     let mut parsed = httparse::Request::new(room(limits.fields, &mut few, &mut many));
     match parsed.parse(&bytes) {
@@ -191,11 +191,14 @@ pub(crate) fn parse_request(bytes: BytesMut, limits: &Limits) -> Result<RequestH
     let host = host(&headers, version)?;
     let keep_alive = keeps_alive(&headers, version);
     let expects_continue = version == Version::Http11 && headers.list_has("expect", "100-continue");
-    // A length of 0 stays as it came: whether one is sent is the client's to say.
+    // A length of 0 stays: whether one is sent is the client's to say.
     headers.retain(|field| {
         let is_length = field.name.is("content-length") && framing != Framing::Length(0);
-        !(is_length || field.name.is("transfer-encoding"))
+        // HTTP/1.0 knows no expectation, and we speak 1.1 to the upstream (RFC 9110 section 10.1.1).
+        let is_expectation = field.name.is("expect") && version == Version::Http10;
+        !(is_length || is_expectation || field.name.is("transfer-encoding"))
     });
+    rewrite_length(&mut headers, framing);
     let authority = absolute.or(host);
     Ok(RequestHead {
         method,
@@ -217,7 +220,7 @@ pub(crate) fn parse_response(
     method: &Method,
     limits: &Limits,
 ) -> Result<ResponseHead, HeadError> {
-    let bytes = bytes.freeze();
+    let bytes = begun(bytes, "status line")?;
     let mut fields = [httparse::EMPTY_HEADER; 101];
     let fields = fields
         .get_mut(..=limits.fields.min(100))
@@ -247,11 +250,24 @@ pub(crate) fn parse_response(
         BodyFields::Length(length) => Framing::Length(length),
         BodyFields::Chunked => Framing::Chunked,
     };
-    let keep_alive = framing != Framing::UntilClose && keeps_alive(&headers, version);
+    // No 1xx and no 204 may announce a body (RFC 9112 section 6.1, RFC 9110 section 8.6): behind chunks
+    // before the answer nothing is clear, and behind a 204 its body may follow all the same.
+    let misannounced = match body {
+        BodyFields::None | BodyFields::Length(0) => false,
+        BodyFields::Chunked if status.is_informational() => {
+            return Err(HeadError::TransferEncoding);
+        }
+        BodyFields::Length(_) | BodyFields::Chunked => status == StatusCode::NO_CONTENT,
+    };
+    let keep_alive =
+        framing != Framing::UntilClose && !misannounced && keeps_alive(&headers, version);
     let describes = bodiless && (*method == Method::HEAD || status == StatusCode::NOT_MODIFIED);
     headers.retain(|field| {
         !(field.name.is("transfer-encoding") || !describes && field.name.is("content-length"))
     });
+    if let BodyFields::Length(length) = body {
+        rewrite_length(&mut headers, Framing::Length(length));
+    }
     Ok(ResponseHead {
         version,
         status,
@@ -260,6 +276,15 @@ pub(crate) fn parse_response(
         framing,
         keep_alive,
     })
+}
+
+/// The head, which begins with its first line: httparse would pass over empty ones. Those that may
+/// stand in front of a request (RFC 9112 section 2.2) are gone by now, and an answer has none.
+fn begun(bytes: BytesMut, start_line: &'static str) -> Result<Bytes, HeadError> {
+    if bytes.starts_with(b"\r\n") {
+        return Err(HeadError::Malformed(start_line));
+    }
+    Ok(bytes.freeze())
 }
 
 /// The reason phrase of a status line that was parsed: what follows the second space. Taken from the
@@ -281,6 +306,18 @@ pub(crate) fn parse_trailers(bytes: BytesMut, limits: &Limits) -> Result<Headers
         }
         Ok(_) => Err(HeadError::Malformed("head")),
         Err(error) => Err(refusal(error, "trailers")),
+    }
+}
+
+/// Writes a length that is left in the fields as numbers are written: `00` would go on as it came.
+fn rewrite_length(headers: &mut Headers, framing: Framing) {
+    if let Framing::Length(length) = framing
+        && headers
+            .get("content-length")
+            .is_some_and(|value| value.as_bytes().starts_with(b"0") && value.len() > 1)
+    {
+        let name = FieldName::from_static("Content-Length");
+        headers.set(name, HeaderValue::from(length));
     }
 }
 

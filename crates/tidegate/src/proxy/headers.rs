@@ -23,43 +23,12 @@ const HOP_BY_HOP: [&str; 11] = [
     "upgrade",
 ];
 
-/// Fields that `Connection` may name and that stay all the same, because somebody relies on them
-/// for protection.
-fn is_protected(name: &str) -> bool {
-    const EXACT: [&str; 11] = [
-        "authorization",
-        "content-length",
-        "content-type",
-        "cookie",
-        "forwarded",
-        "host",
-        "origin",
-        "set-cookie",
-        "www-authenticate",
-        "x-real-ip",
-        "x-request-id",
-    ];
-    const PREFIXES: [&str; 2] = ["sec-websocket-", "x-forwarded-"];
-    EXACT.iter().any(|exact| name.eq_ignore_ascii_case(exact))
-        || PREFIXES.iter().any(|prefix| {
-            name.get(..prefix.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-        })
-}
-
 /// Removes what speaks of one connection only: the fixed set, and what `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut Headers) {
-    let named: Vec<Vec<u8>> = headers
-        .list("connection")
-        .filter(|name| std::str::from_utf8(name).is_ok_and(|name| !is_protected(name)))
-        .map(<[u8]>::to_vec)
-        .collect();
+    headers.remove_named();
     headers.retain(|field| {
         let name = field.name.as_str();
         !HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
-            && !named
-                .iter()
-                .any(|named| name.as_bytes().eq_ignore_ascii_case(named))
     });
 }
 
