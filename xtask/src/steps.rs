@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Done, Run};
-use crate::{autobahn, code, deny, fuzz, samples, services};
+use crate::{autobahn, code, deny, fuzz, samples, services, soak};
 
 /// One step: it passes, says that it was skipped, or fails with the reason.
 struct Step {
@@ -34,7 +34,15 @@ const STEPS: &[Step] = &[
         autobahn::judge,
     ),
     step("fuzz", "every fuzz target for a while", fuzz::smoke),
+    step(
+        SOAK,
+        "minutes of load, of which nothing is left (--full)",
+        soak::judge,
+    ),
 ];
+
+/// The step that is for `--full` alone, and for whoever names it.
+const SOAK: &str = "soak";
 
 const fn step(
     name: &'static str,
@@ -51,6 +59,11 @@ const fn step(
 /// The names of all steps, in order.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     STEPS.iter().map(|step| step.name)
+}
+
+/// The names of the steps that run where none is named.
+pub(crate) fn names_of(full: bool) -> impl Iterator<Item = &'static str> {
+    names().filter(move |name| full || *name != SOAK)
 }
 
 /// Every step's name and what it looks at, in order.

@@ -78,8 +78,12 @@ pub(crate) async fn run(gateway: SocketAddr) -> Result<(), Fault> {
     }
 }
 
-/// Starts what is missing.
+/// Starts what is missing. While a service is away, what it has lost is not missed.
 fn keep(load: &Rc<Load>, targets: Targets, since: Duration) {
+    churn::keep(load, targets.churn, since);
+    if load.is_away() {
+        return;
+    }
     while load.opening.get() < OPENING && load.idle.wanted.get() < targets.idle {
         let place = load.place();
         load.idle.wanted.add(1);
@@ -110,5 +114,4 @@ fn keep(load: &Rc<Load>, targets: Targets, since: Duration) {
             load.http.wanted.sub(1);
         });
     }
-    churn::keep(load, targets.churn, since);
 }

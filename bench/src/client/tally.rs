@@ -150,7 +150,7 @@ impl Load {
         self.numbers.add(1);
         let number = self.numbers.get();
         let cuts = self.cuts.get();
-        let service = if number.is_multiple_of(2) || cuts % 2 == 1 {
+        let service = if number.is_multiple_of(2) || self.is_away() {
             Service::Steady
         } else {
             Service::Shaky
@@ -162,6 +162,11 @@ impl Load {
             service,
             cuts,
         }
+    }
+
+    /// Whether the shaky service is being cut.
+    pub(crate) fn is_away(&self) -> bool {
+        self.cuts.get() % 2 == 1
     }
 
     /// Whether its service was cut since it began.

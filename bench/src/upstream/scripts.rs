@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate_tests::accept_for;
 use tidegate_tests::frame::{BINARY, CLOSE, Frame, PING, PONG, TEXT};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::payload;
 use crate::talk::Fault;
@@ -12,6 +12,8 @@ use crate::wire::{End, Head, PATIENCE, Role, Wire, within};
 
 /// How often a silent session is pinged.
 const PING_EVERY: Duration = Duration::from_secs(60);
+/// The time between two frames of a flood.
+const FLOOD_PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves requests until the connection ends. A fault is what the gateway did to us; that a
 /// connection ends between two requests is none.
@@ -220,20 +222,21 @@ async fn echo(wire: &mut Wire, due: Option<usize>) -> Result<(), Fault> {
     }
 }
 
-/// More than anybody takes; the client leaves instead.
+/// More than the client takes, which leaves instead; the gateway then says goodbye for it.
 async fn flood(wire: &mut Wire) -> Result<(), Fault> {
     let frame = Frame::new(BINARY, payload::bytes(2, 60_000)).bytes();
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         if wire.send(&frame).await.is_err() {
-            break;
+            return Ok(());
+        }
+        match timeout(FLOOD_PAUSE, wire.frame()).await {
+            Ok(Ok(frame)) if frame.opcode == CLOSE => return answer_close(wire, frame).await,
+            Ok(Err(_)) => return Ok(()),
+            Ok(Ok(_)) | Err(_) => {}
         }
     }
-    if Instant::now() < give_up {
-        Ok(())
-    } else {
-        Err(format!("nobody ends a flood within {PATIENCE:?}"))
-    }
+    Err(format!("nobody ends a flood within {PATIENCE:?}"))
 }
 
 async fn answer_close(wire: &mut Wire, frame: Frame) -> Result<(), Fault> {

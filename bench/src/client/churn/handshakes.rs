@@ -22,7 +22,10 @@ pub(super) async fn refused_and_asked_again(load: &Load, place: Place) -> Result
     let head = answer(&mut wire).await?;
     let body = within("body", wire.body(&head)).await?;
     if head.status() != status || body != Ok(payload::letters(status.into(), 300)) {
-        return Err(format!("{} instead of a {status} and its body", head.status()));
+        return Err(format!(
+            "{} instead of a {status} and its body",
+            head.status()
+        ));
     }
     if head.field("set-cookie") != Some("no=1") {
         return Err("the refusal has lost its cookie".to_owned());
@@ -120,12 +123,7 @@ pub(super) async fn endless_head(load: &Load, place: Place) -> Result<(), Fault>
     is_refused(load, place, head[..head.len() - 2].to_vec(), 408).await
 }
 
-async fn is_refused(
-    load: &Load,
-    place: Place,
-    request: Vec<u8>,
-    status: u16,
-) -> Result<(), Fault> {
+async fn is_refused(load: &Load, place: Place, request: Vec<u8>, status: u16) -> Result<(), Fault> {
     let mut wire = Wire::connect(place.source, load.gateway).await?;
     wire.send(&request).await?;
     let head = answer(&mut wire).await?;
