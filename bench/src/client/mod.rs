@@ -20,6 +20,8 @@ use crate::talk::{Fault, orders};
 
 /// Handshakes under way at one time: the ramp waits for the gateway instead of flooding it.
 const OPENING: u64 = 48;
+/// Sessions that are begun in a second, at most: where every round comes alike, memory can be compared.
+const RATE: f64 = 600.0;
 /// How often it is looked whether something is missing.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -84,8 +86,10 @@ fn keep(load: &Rc<Load>, targets: Targets, since: Duration) {
     if load.is_away() {
         return;
     }
-    while load.opening.get() < OPENING && load.idle.wanted.get() < targets.idle {
-        let place = load.place();
+    let mut due = (load.due_sessions.get() + RATE * since.as_secs_f64()).min(OPENING as f64);
+    while due >= 1.0 && load.opening.get() < OPENING && load.idle.wanted.get() < targets.idle {
+        let place = load.place_of_session();
+        due -= 1.0;
         load.idle.wanted.add(1);
         let load = Rc::clone(load);
         spawn_local(async move {
@@ -94,8 +98,9 @@ fn keep(load: &Rc<Load>, targets: Targets, since: Duration) {
             load.idle.wanted.sub(1);
         });
     }
-    while load.opening.get() < OPENING && load.active.wanted.get() < targets.active {
-        let place = load.place();
+    while due >= 1.0 && load.opening.get() < OPENING && load.active.wanted.get() < targets.active {
+        let place = load.place_of_session();
+        due -= 1.0;
         load.active.wanted.add(1);
         let load = Rc::clone(load);
         spawn_local(async move {
@@ -104,6 +109,7 @@ fn keep(load: &Rc<Load>, targets: Targets, since: Duration) {
             load.active.wanted.sub(1);
         });
     }
+    load.due_sessions.set(due);
     while load.http.wanted.get() < targets.http {
         let place = load.place();
         load.http.wanted.add(1);

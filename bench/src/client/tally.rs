@@ -103,9 +103,13 @@ pub(crate) struct Load {
     pub(crate) opening: Count,
     /// Short lives under way.
     pub(crate) churning: Count,
+    /// Short lives that have ended.
+    pub(crate) lives: Count,
     /// Open sessions of the service that is cut.
     shaky: Count,
-    /// What of a short life a second is due since the last look.
+    /// Sessions, of which some part is due since the last look.
+    pub(crate) due_sessions: Cell<f64>,
+    /// Short lives, likewise.
     pub(crate) due: Cell<f64>,
     pub(crate) messages: Count,
     pub(crate) bytes: Count,
@@ -130,7 +134,9 @@ impl Load {
             http: Kept::default(),
             opening: Count::default(),
             churning: Count::default(),
+            lives: Count::default(),
             shaky: Count::default(),
+            due_sessions: Cell::new(0.0),
             due: Cell::new(0.0),
             messages: Count::default(),
             bytes: Count::default(),
@@ -145,16 +151,31 @@ impl Load {
         }
     }
 
-    /// A place for one more client. While the shaky service is away, all go to the steady one.
+    /// A place for one more short life, or connection. While the shaky service is away, all go to
+    /// the steady one.
     pub(crate) fn place(&self) -> Place {
-        self.numbers.add(1);
-        let number = self.numbers.get();
-        let cuts = self.cuts.get();
-        let service = if number.is_multiple_of(2) || self.is_away() {
+        let service = if self.numbers.get().is_multiple_of(2) || self.is_away() {
             Service::Steady
         } else {
             Service::Shaky
         };
+        self.place_at(service)
+    }
+
+    /// A place for one more session: half of them belong to each service, whatever was lost.
+    pub(crate) fn place_of_session(&self) -> Place {
+        let open = self.idle.open.get() + self.active.open.get();
+        let service = if 2 * self.shaky.get() >= open {
+            Service::Steady
+        } else {
+            Service::Shaky
+        };
+        self.place_at(service)
+    }
+
+    fn place_at(&self, service: Service) -> Place {
+        self.numbers.add(1);
+        let (number, cuts) = (self.numbers.get(), self.cuts.get());
         let host = 2 + (number / 2 % SOURCES) as u8;
         Place {
             number,
@@ -238,6 +259,7 @@ impl Load {
             ("messages", self.messages.get()),
             ("bytes", self.bytes.get()),
             ("requests", self.requests.get()),
+            ("lives", self.lives.get()),
             ("ends", self.ends.get()),
             ("cut", self.cut.get()),
             ("unexpected", self.unexpected.get()),

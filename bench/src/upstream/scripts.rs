@@ -24,6 +24,8 @@ pub(crate) async fn serve(wire: &mut Wire) -> Result<(), Fault> {
         let number = path.get(1).and_then(|word| word.parse().ok()).unwrap_or(0);
         let fault = |words: Fault| format!("/{name}: {words}");
         let done = match head.field("sec-websocket-key") {
+            // Refused, the connection serves on: the gateway may keep it.
+            Some(_) if name == "refuse" => refuse(wire, number).await.map_err(fault),
             Some(key) => return websocket(wire, name, number, key).await.map_err(fault),
             None => request(wire, name, number, &head).await.map_err(fault),
         };
@@ -90,7 +92,6 @@ async fn request(wire: &mut Wire, name: &str, size: usize, head: &Head) -> Resul
 
 async fn websocket(wire: &mut Wire, name: &str, number: usize, key: &str) -> Result<(), Fault> {
     match name {
-        "refuse" => return refuse(wire, number).await,
         "garbage" => {
             wire.send(b"\x16\x03\x01 this is no HTTP\r\n\r\n").await?;
             return gone(wire).await;
@@ -161,10 +162,11 @@ async fn session(wire: &mut Wire, name: &str, code: usize) -> Result<(), Fault> 
     Ok(())
 }
 
-async fn refuse(wire: &mut Wire, status: usize) -> Result<(), Fault> {
+async fn refuse(wire: &mut Wire, status: usize) -> Result<Next, Fault> {
     let body = payload::letters(status as u64, 300);
     let head = format!("HTTP/1.1 {status} No\r\nContent-Length: 300\r\nSet-Cookie: no=1\r\n\r\n");
-    wire.send(&[head.as_bytes(), &body].concat()).await
+    wire.send(&[head.as_bytes(), &body].concat()).await?;
+    Ok(Next::Request)
 }
 
 /// A session that is silent but for a ping now and then, which must be answered.

@@ -33,8 +33,9 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) const fn of(amounts: Amounts, phase: Phase, time: Duration) -> Self {
         let cuts: &[u32] = match phase {
-            Phase::RoundTwo => &[10, 30],
-            _ => &[20],
+            // The most memory that coming back in a crowd takes is found here.
+            Phase::WarmUp => &[10, 30, 45],
+            _ => &[10, 30],
         };
         Self {
             amounts,

@@ -113,6 +113,7 @@ impl Machine {
             messages: of("messages"),
             bytes: of("bytes"),
             requests: of("requests"),
+            lives: of("lives"),
             ends: of("ends"),
             cut: of("cut"),
             unexpected: of("unexpected"),

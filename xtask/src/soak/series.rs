@@ -63,6 +63,8 @@ pub(super) struct Counts {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) requests: u64,
+    /// Short lives that have ended.
+    pub(super) lives: u64,
     pub(super) ends: u64,
     pub(super) cut: u64,
     pub(super) unexpected: u64,
@@ -88,7 +90,7 @@ pub(super) struct Sample {
 
 pub(super) const CSV_HEAD: &str = "seconds,phase,settled,rss_kib,pss_kib,private_kib,descriptors,\
     threads,cpu_seconds,connections,sessions,upstream_idle,tasks,panics,load_idle,load_active,\
-    load_churning,messages,bytes,requests,ends,cut,unexpected,upstream_connections,upstream_faults,\
+    load_churning,messages,bytes,requests,lives,ends,cut,unexpected,upstream_connections,upstream_faults,\
     cuts";
 
 impl Sample {
@@ -128,6 +130,7 @@ impl Sample {
             counts.messages,
             counts.bytes,
             counts.requests,
+            counts.lives,
             counts.ends,
             counts.cut,
             counts.unexpected,

@@ -15,9 +15,10 @@ const CENSUS: Census = Census {
 fn sample(at: f64, phase: Phase, private: u64) -> Sample {
     let is_loaded = matches!(phase, Phase::RoundOne | Phase::RoundTwo | Phase::WarmUp);
     let counts = Counts {
-        ends: 50_000,
+        lives: 47_000,
+        ends: 75_000,
         cut: 9_000,
-        cuts: 4,
+        cuts: 7,
         messages: 1,
         requests: 1,
         left: if is_loaded { 9_000 } else { 0 },
@@ -183,7 +184,7 @@ fn a_load_that_was_not_there_proves_nothing() {
     assert_eq!(
         missed,
         [
-            "ends, in every way",
+            "short lives, ended in every way",
             "messages, checked",
             "requests, checked",
             "cuts",

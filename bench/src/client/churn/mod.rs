@@ -31,6 +31,7 @@ macro_rules! kinds {
                         let churning = load.churning.hold();
                         let ended = load.excuse(place, $file::$name(&load, place).await);
                         load.judge(stringify!($name), place, ended);
+                        load.lives.add(1);
                         drop(churning);
                     });
                     return;
