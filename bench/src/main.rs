@@ -8,10 +8,6 @@
     clippy::print_stdout,
     reason = "what is counted goes to standard output, line by line"
 )]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the load runs in real time, and outside the gateway"
-)]
 
 mod client;
 mod payload;

@@ -196,7 +196,8 @@ impl Wire {
             } else {
                 Interest::READABLE | Interest::WRITABLE
             };
-            let ready = self.stream.ready(interest).await.map_err(|_| End::Reset)?;
+            let ready = self.stream.ready(interest).await;
+            let ready = ready.map_err(|_error| End::Reset)?;
             if ready.is_writable() && !self.output.is_empty() {
                 self.write_some();
             }
@@ -279,6 +280,7 @@ impl Head {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it goes into `map_err`")]
 fn words(error: io::Error) -> Fault {
     error.to_string()
 }

@@ -33,12 +33,12 @@ const STEPS: &[Step] = &[
         "the Autobahn suite through the gateway",
         autobahn::judge,
     ),
-    step("fuzz", "every fuzz target for a while", fuzz::smoke),
     step(
         SOAK,
         "minutes of load, of which nothing is left (--full)",
         soak::judge,
     ),
+    step("fuzz", "every fuzz target for a while", fuzz::smoke),
 ];
 
 /// The step that is for `--full` alone, and for whoever names it.

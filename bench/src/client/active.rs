@@ -59,7 +59,7 @@ pub(crate) async fn run(load: &Load, place: Place) -> Result<Ended, Fault> {
             }
             Ok(frame) if frame.opcode == PONG => {}
             next if load.was_cut(place) && is_end_by_cut(&next) => return Ok(Ended::ByCut),
-            Ok(frame) => talk.hear(load, frame)?,
+            Ok(frame) => talk.hear(load, &frame)?,
             Err(end) => return Err(format!("{end:?} of an active session")),
         }
     }
@@ -98,11 +98,11 @@ impl Talk {
         }
     }
 
-    fn hear(&mut self, load: &Load, frame: Frame) -> Result<(), Fault> {
+    fn hear(&mut self, load: &Load, frame: &Frame) -> Result<(), Fault> {
         let (opcode, mut payload) = match (self.coming.take(), frame.opcode) {
             (Some(coming), CONTINUATION) => coming,
             (None, TEXT | BINARY) => (frame.opcode, Vec::new()),
-            _ => return Err(format!("{} out of order", shown(&frame))),
+            _ => return Err(format!("{} out of order", shown(frame))),
         };
         payload.extend_from_slice(&frame.payload);
         if !frame.fin {
@@ -110,7 +110,7 @@ impl Talk {
             return Ok(());
         }
         let Some(message) = self.sent.pop_front() else {
-            return Err(format!("{} that nobody said", shown(&frame)));
+            return Err(format!("{} that nobody said", shown(frame)));
         };
         if message.opcode != opcode || message.payload != payload {
             let (sent, got) = (message.payload.len(), payload.len());
@@ -202,9 +202,9 @@ mod tests {
             Frame::new(CONTINUATION, "bc"),
         ];
         for frame in pieces {
-            talk.hear(&load, frame).unwrap();
+            talk.hear(&load, &frame).unwrap();
         }
-        talk.hear(&load, Frame::text("d")).unwrap();
+        talk.hear(&load, &Frame::text("d")).unwrap();
         assert_eq!((load.messages.get(), load.bytes.get()), (2, 4));
     }
 
@@ -217,8 +217,8 @@ mod tests {
             Frame::new(CONTINUATION, "abc"),
         ];
         for frame in wrong {
-            assert!(talk(&["abc", "d"]).hear(&load(), frame).is_err());
+            assert!(talk(&["abc", "d"]).hear(&load(), &frame).is_err());
         }
-        assert!(talk(&[]).hear(&load(), Frame::text("abc")).is_err());
+        assert!(talk(&[]).hear(&load(), &Frame::text("abc")).is_err());
     }
 }

@@ -58,7 +58,7 @@ pub(crate) async fn run(gateway: SocketAddr) -> Result<(), Fault> {
                 None => return Ok(()),
                 Some(order) => match order.split(' ').collect::<Vec<_>>()[..] {
                     ["load", idle, active, http, churn] => {
-                        let number = |word: &str| word.parse().map_err(|_| order.clone());
+                        let number = |word: &str| word.parse().map_err(|_wrong| order.clone());
                         targets = Targets {
                             idle: number(idle)?,
                             active: number(active)?,

@@ -113,7 +113,7 @@ async fn is_cut(cut: Option<watch::Receiver<u64>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Keeps a port ours while nobody listens on it.
