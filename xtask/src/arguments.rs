@@ -1,5 +1,7 @@
 //! What was typed: the entry and its options. Nothing is looked at here but the words themselves.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, bail};
 
 use crate::{soak, steps};
@@ -22,6 +24,7 @@ Options:
   --idle N, --active N
                       sessions of the soak (default 8000 and 1000)
   --churn N           short lives of the soak a second (default 40)
+  --gateway FILE      the binary that Autobahn and the soak judge, built elsewhere
   --direct            Autobahn straight against the echo server, to check the harness itself
 
 Steps:
@@ -54,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) direct: bool,
     /// Seconds for each fuzz target, when the user named any.
     pub(crate) fuzz_seconds: Option<u32>,
+    /// The binary to judge, in place of the one that is built here.
+    pub(crate) gateway: Option<PathBuf>,
     /// How much load the soak is.
     pub(crate) soak: soak::Amounts,
     /// What stood behind `--`: handed to `cargo test`.
@@ -101,6 +106,10 @@ impl Arguments {
                         .parse()
                         .with_context(|| format!("--fuzz-seconds {number}: not a number"))?;
                     options.fuzz_seconds = Some(seconds);
+                }
+                "--gateway" => {
+                    let file = words.next().context("--gateway: a file is missing")?;
+                    options.gateway = Some(file.into());
                 }
                 "--minutes" => options.soak.minutes = soak::number(&word, words.next())?,
                 "--idle" => options.soak.idle = soak::number(&word, words.next())?,
@@ -190,6 +199,8 @@ mod tests {
         assert_eq!((amounts.minutes, amounts.idle), (3, 10));
         assert_eq!((amounts.active, amounts.churn), (5, 2));
         assert!(parse("soak --minutes").is_err());
+        let other = parse("soak --gateway /a/tidegate").unwrap().options.gateway;
+        assert_eq!(other, Some("/a/tidegate".into()));
     }
 
     #[test]

@@ -103,7 +103,9 @@ pub(crate) fn judge(run: &Run) -> anyhow::Result<Done> {
     let gateway = if run.options.direct {
         None
     } else {
-        Some(start_gateway(&run.gateway(), upstream, &folder)?)
+        let ours = run.gateway();
+        let binary = run.options.gateway.as_ref().unwrap_or(&ours);
+        Some(start_gateway(binary, upstream, &folder)?)
     };
     let selection = if run.options.full { &FULL } else { &QUICK };
     let judged = gateway.as_ref().map_or(upstream, |(_, address)| *address);

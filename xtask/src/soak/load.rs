@@ -26,7 +26,7 @@ pub(super) struct Stage {
     amounts: Amounts,
     phase: Phase,
     time: Duration,
-    /// When the shaky service is cut, in hundredths of the time: never in the last half.
+    /// When the shaky service is cut, in hundredths of the time.
     cuts: &'static [u32],
 }
 
@@ -61,7 +61,11 @@ impl Stage {
         let mut cuts = self.cuts.iter();
         let mut next_cut = cuts.next();
         let mut whole_since = begun;
-        while begun.elapsed() < self.time {
+        // However long the cuts took, half of the time is left after the last.
+        while begun.elapsed() < self.time
+            || next_cut.is_some()
+            || whole_since.elapsed() < self.time / 2
+        {
             let is_settled = whole_since.elapsed() >= SETTLING;
             machine.read_settled(self.phase, is_settled)?;
             if next_cut.is_some_and(|part| begun.elapsed() >= self.time * *part / 100) {
@@ -72,7 +76,7 @@ impl Stage {
             }
             thread::sleep(EVERY);
         }
-        machine.ordered_lives += f64::from(churn) * self.time.as_secs_f64();
+        machine.ordered_lives += f64::from(churn) * begun.elapsed().as_secs_f64();
         leave(machine)
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::census;
-use super::processes::{Gateway, Talker, start_clients, start_upstreams};
+use super::processes::{Binaries, Gateway, Talker, start_clients, start_upstreams};
 use super::series::{CSV_HEAD, Counts, Phase, Sample};
 use crate::shell;
 use crate::steps::now;
@@ -47,10 +47,10 @@ pub(super) struct Outcome {
 
 impl Machine {
     /// Starts everything; waits until the gateway has come to rest.
-    pub(super) fn start(binaries: &Path, folder: &Path) -> anyhow::Result<Self> {
-        let upstreams = start_upstreams(binaries)?;
-        let gateway = Gateway::start(binaries, folder, &upstreams)?;
-        let clients = start_clients(binaries, gateway.address)?;
+    pub(super) fn start(binaries: &Binaries, folder: &Path) -> anyhow::Result<Self> {
+        let upstreams = start_upstreams(&binaries.load)?;
+        let gateway = Gateway::start(&binaries.gateway, folder, &upstreams)?;
+        let clients = start_clients(&binaries.load, gateway.address)?;
         let mut csv = File::create(folder.join("soak.csv"))?;
         writeln!(csv, "{CSV_HEAD}")?;
         let pid = gateway.running.id();

@@ -18,6 +18,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use self::load::Stage;
 use self::machine::Machine;
+use self::processes::Binaries;
 use self::series::Phase;
 use crate::run::{Done, Run};
 use crate::shell;
@@ -53,28 +54,32 @@ const PARTS: [(Phase, u32); 3] = [
     (Phase::RoundTwo, 55),
 ];
 
+/// Less than this, and a round has too few readings.
+const LEAST_MINUTES: u32 = 3;
 /// Descriptors that the gateway needs besides two for each session: short lives under way, kept
 /// connections, its own.
 const SPARE_DESCRIPTORS: u32 = 1_500;
 
 pub(crate) fn judge(run: &Run) -> anyhow::Result<Done> {
     let amounts = run.options.soak;
+    ensure!(
+        amounts.minutes >= LEAST_MINUTES,
+        "a soak of less than {LEAST_MINUTES} minutes shows nothing"
+    );
     let needed = 2 * (amounts.idle + amounts.active) + SPARE_DESCRIPTORS;
     let limit = processes::descriptor_limit()?;
     if limit < needed {
         let why = format!("a process may open {limit} files, {needed} are needed");
         return run.skip("soak", &why);
     }
-    for package in ["tidegate-server", "tidegate-bench"] {
-        shell::run(&mut run.cargo(&["build", "--locked", "--release", "--package", package]))?;
-    }
+    let binaries = binaries(run)?;
     let folder = run.target.join("soak");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
 
-    let mut machine = Machine::start(&run.target.join("release"), &folder)?;
+    let mut machine = Machine::start(&binaries, &folder)?;
     let ended = (|| {
         machine.read(Phase::Cold)?;
         for (phase, part) in PARTS {
@@ -92,6 +97,24 @@ pub(crate) fn judge(run: &Run) -> anyhow::Result<Done> {
     }
     ensure!(passed, "the gateway is not as it was");
     Ok(Done::Passed)
+}
+
+/// The release builds of the gateway, unless another is to be judged, and of the load.
+fn binaries(run: &Run) -> anyhow::Result<Binaries> {
+    let build = |package: &str| {
+        shell::run(&mut run.cargo(&["build", "--locked", "--release", "--package", package]))
+    };
+    build("tidegate-bench")?;
+    let release = run.target.join("release");
+    let gateway = match &run.options.gateway {
+        Some(gateway) => gateway.clone(),
+        None => {
+            build("tidegate-server")?;
+            release.join("tidegate")
+        }
+    };
+    let load = release.join("tidegate-load");
+    Ok(Binaries { gateway, load })
 }
 
 /// The number behind an option.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -19,6 +19,14 @@ use crate::steps::now;
 
 /// How long a program may take until it listens or answers an order.
 const START: Duration = Duration::from_secs(60);
+
+/// What is run.
+#[derive(Debug)]
+pub(super) struct Binaries {
+    pub(super) gateway: PathBuf,
+    /// Clients and upstreams in one.
+    pub(super) load: PathBuf,
+}
 
 /// Files that a process of ours may open at most.
 pub(super) fn descriptor_limit() -> anyhow::Result<u32> {
@@ -121,15 +129,15 @@ fn hear(heard: &mut Heard, line: &str) {
     }
 }
 
-pub(super) fn start_upstreams(binaries: &Path) -> anyhow::Result<Talker> {
-    let mut command = with_all_descriptors(&binaries.join("tidegate-load"));
+pub(super) fn start_upstreams(load: &Path) -> anyhow::Result<Talker> {
+    let mut command = with_all_descriptors(load);
     let mut upstreams = Talker::start("the upstreams", command.arg("upstream"))?;
     upstreams.wait("ports", |heard| heard.counts.contains_key("shaky"))?;
     Ok(upstreams)
 }
 
-pub(super) fn start_clients(binaries: &Path, gateway: SocketAddr) -> anyhow::Result<Talker> {
-    let mut command = with_all_descriptors(&binaries.join("tidegate-load"));
+pub(super) fn start_clients(load: &Path, gateway: SocketAddr) -> anyhow::Result<Talker> {
+    let mut command = with_all_descriptors(load);
     command.arg("client").arg(gateway.to_string());
     Talker::start("the clients", &mut command)
 }
@@ -144,24 +152,19 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// Starts it before the ports of `upstreams`.
-    pub(super) fn start(
-        binaries: &Path,
-        folder: &Path,
-        upstreams: &Talker,
-    ) -> anyhow::Result<Self> {
-        let binary = binaries.join("tidegate");
+    pub(super) fn start(binary: &Path, folder: &Path, upstreams: &Talker) -> anyhow::Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let file = folder.join("tidegate.yaml");
         let ports = (upstreams.count("steady"), upstreams.count("shaky"));
         let config = config(address, ports);
         fs::write(&file, format!("{config}admin: {{ bind: \"{admin}\" }}\n"))?;
-        let has_admin = shell::succeeds(Command::new(&binary).arg("check").arg("-c").arg(&file));
+        let has_admin = shell::succeeds(Command::new(binary).arg("check").arg("-c").arg(&file));
         if !has_admin {
             println!("this gateway has no admin listener: no census is taken");
             fs::write(&file, config)?;
         }
         let log = File::create(folder.join("gateway.log"))?;
-        let mut command = with_all_descriptors(&binary);
+        let mut command = with_all_descriptors(binary);
         command
             .args(["run", "--log-level", "warn", "--config"])
             .arg(&file);
