@@ -1,8 +1,10 @@
 //! What was typed: the entry and its options. Nothing is looked at here but the words themselves.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, bail};
 
-use crate::steps;
+use crate::{soak, steps};
 
 const USAGE: &str = "\
 cargo xtask test [OPTIONS] [-- TEST-ARGUMENTS]   every step in order
@@ -11,12 +13,19 @@ cargo xtask lint | doc | features | deny         one step alone
 cargo xtask services                             install what the tests need
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
+cargo xtask soak [--minutes N] [--idle N] [--active N] [--churn N]
+                                                 load for minutes, and nothing may be left of it
 cargo xtask differential                         nginx and HAProxy are asked the same as we
 
 Options:
-  --full              all Autobahn cases, longer fuzzing, the differential
+  --full              all Autobahn cases, longer fuzzing, the soak, the differential
   --only STEP,STEP    only these steps, in the order of the table
   --fuzz-seconds N    seconds for each fuzz target (default 60, with --full 600)
+  --minutes N         of the soak, under load (default 20)
+  --idle N, --active N
+                      sessions of the soak (default 8000 and 1000)
+  --churn N           short lives of the soak a second (default 40)
+  --gateway FILE      the binary that Autobahn and the soak judge, built elsewhere
   --direct            Autobahn straight against the echo server, to check the harness itself
 
 Steps:
@@ -49,6 +58,10 @@ pub(crate) struct Options {
     pub(crate) direct: bool,
     /// Seconds for each fuzz target, when the user named any.
     pub(crate) fuzz_seconds: Option<u32>,
+    /// The binary to judge, in place of the one that is built here.
+    pub(crate) gateway: Option<PathBuf>,
+    /// How much load the soak is.
+    pub(crate) soak: soak::Amounts,
     /// What stood behind `--`: handed to `cargo test`.
     pub(crate) test_arguments: Vec<String>,
 }
@@ -68,7 +81,7 @@ impl Arguments {
             Some("test") => Entry::Steps(Vec::new()),
             Some(
                 word @ ("lint" | "doc" | "deny" | "services" | "autobahn" | "fuzz" | "features"
-                | "differential"),
+                | "differential" | "soak"),
             ) => Entry::Steps(steps_named(word)?),
             Some(word) => bail!("there is no `cargo xtask {word}`; try `cargo xtask help`"),
         };
@@ -94,6 +107,14 @@ impl Arguments {
                         .with_context(|| format!("--fuzz-seconds {number}: not a number"))?;
                     options.fuzz_seconds = Some(seconds);
                 }
+                "--gateway" => {
+                    let file = words.next().context("--gateway: a file is missing")?;
+                    options.gateway = Some(file.into());
+                }
+                "--minutes" => options.soak.minutes = soak::number(&word, words.next())?,
+                "--idle" => options.soak.idle = soak::number(&word, words.next())?,
+                "--active" => options.soak.active = soak::number(&word, words.next())?,
+                "--churn" => options.soak.churn = soak::number(&word, words.next())?,
                 "--" => options.test_arguments = words.by_ref().collect(),
                 _ => bail!("unknown option `{word}`; try `cargo xtask help`"),
             }
@@ -175,6 +196,25 @@ mod tests {
         for name in steps::names() {
             assert!(usage.contains(&format!("\n  {name} ")), "{name}");
         }
+    }
+
+    #[test]
+    fn the_soak_is_for_whoever_asks_for_it() {
+        let runs_soak = |line| match parse(line).unwrap().entry {
+            Entry::Steps(names) => names.contains(&"soak"),
+            entry => panic!("{entry:?}"),
+        };
+        assert!(!runs_soak("test"));
+        assert!(runs_soak("test --full"));
+        assert!(runs_soak("test --only soak"));
+        assert!(!runs_soak("test --full --only fmt"));
+        let soak = parse("soak --minutes 3 --idle 10 --active 5 --churn 2").unwrap();
+        let amounts = soak.options.soak;
+        assert_eq!((amounts.minutes, amounts.idle), (3, 10));
+        assert_eq!((amounts.active, amounts.churn), (5, 2));
+        assert!(parse("soak --minutes").is_err());
+        let other = parse("soak --gateway /a/tidegate").unwrap().options.gateway;
+        assert_eq!(other, Some("/a/tidegate".into()));
     }
 
     #[test]

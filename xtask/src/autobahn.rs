@@ -6,23 +6,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::run::{Done, Run};
 use crate::running::{Running, free_address};
+use crate::steps::now;
 use crate::{services, shell};
+
+/// What the suite's reports call whom they judge.
+const AGENT: &str = "tidegate";
 
 /// How long the gateway may take until it listens.
 const START: Duration = Duration::from_secs(20);
 
-/// The cases we run, how many of them are plainly OK, and how long that may take.
-struct Selection {
+/// What one fuzzing client runs. It is Python, and uses one core.
+struct Share {
+    cases: &'static [&'static str],
     excluded: &'static [&'static str],
+}
+
+/// The cases we run, in shares that run side by side; how many are plainly OK, and how long that may
+/// take.
+struct Selection {
+    shares: &'static [Share],
     ok: usize,
     limit: Duration,
 }
@@ -44,16 +55,31 @@ const NOT_OK: &[(&str, &str)] = &[
 
 /// Without the groups 12 and 13, permessage-deflate, which take nine tenths of the time.
 const QUICK: Selection = Selection {
-    excluded: &["12.*", "13.*"],
+    shares: &[Share {
+        cases: &["*"],
+        excluded: &["12.*", "13.*"],
+    }],
     ok: 294,
     limit: Duration::from_secs(300),
 };
 
+/// Half of the time each; some 9 minutes on two cores that do other things too.
 const FULL: Selection = Selection {
-    excluded: &[],
+    shares: &[
+        Share {
+            cases: HALF,
+            excluded: &[],
+        },
+        Share {
+            cases: &["*"],
+            excluded: HALF,
+        },
+    ],
     ok: 510,
     limit: Duration::from_secs(1800),
 };
+
+const HALF: &[&str] = &["12.1.*", "12.2.*", "12.3.*", "12.4.*"];
 
 /// Verdicts on the closing handshake that are no fault; every case must have one of them.
 const CLOSED_WELL: &[&str] = &["OK", "INFORMATIONAL"];
@@ -77,12 +103,14 @@ pub(crate) fn judge(run: &Run) -> anyhow::Result<Done> {
     let gateway = if run.options.direct {
         None
     } else {
-        Some(start_gateway(&run.gateway(), upstream, &folder)?)
+        let ours = run.gateway();
+        let binary = run.options.gateway.as_ref().unwrap_or(&ours);
+        Some(start_gateway(binary, upstream, &folder)?)
     };
     let selection = if run.options.full { &FULL } else { &QUICK };
     let judged = gateway.as_ref().map_or(upstream, |(_, address)| *address);
-    let index = drive(&wstest, judged, selection, &folder)?;
-    compare(&index, selection.ok, NOT_OK)?;
+    let verdicts = drive(&wstest, judged, selection, &folder)?;
+    compare(&verdicts, selection.ok, NOT_OK)?;
     Ok(Done::Passed)
 }
 
@@ -126,25 +154,53 @@ fn start_gateway(
     Ok((running, address))
 }
 
-/// Runs the fuzzing client to its end and gives its index of verdicts.
+/// Runs a fuzzing client for each share, all at one time, and gives their verdicts by case.
 fn drive(
     wstest: &Path,
     judged: SocketAddr,
     selection: &Selection,
     folder: &Path,
-) -> anyhow::Result<Value> {
-    let (specification, log) = (folder.join("fuzzingclient.json"), folder.join("wstest.log"));
-    let reports: PathBuf = folder.join("reports");
+) -> anyhow::Result<Map<String, Value>> {
+    let begun = now();
+    let mut clients = Vec::new();
+    for (number, share) in selection.shares.iter().enumerate() {
+        let folder = folder.join(format!("share-{number}"));
+        fs::create_dir_all(&folder)?;
+        println!("cases against {judged}; talk in {}", folder.display());
+        let client = start_client(wstest, judged, share, &folder)?;
+        clients.push((folder, client));
+    }
+    let mut verdicts = Map::new();
+    for (folder, mut client) in clients {
+        let left = selection.limit.saturating_sub(begun.elapsed());
+        let status = client.wait_for_end(left)?;
+        if !status.success() {
+            bail!("wstest ended with {status}");
+        }
+        let index = fs::read(folder.join("reports/index.json"));
+        let index: Value = serde_json::from_slice(&index.context("wstest left no index.json")?)?;
+        merge(&mut verdicts, &index)?;
+    }
+    println!("all after {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(verdicts)
+}
+
+fn start_client(
+    wstest: &Path,
+    judged: SocketAddr,
+    share: &Share,
+    folder: &Path,
+) -> anyhow::Result<Running> {
+    let specification = folder.join("fuzzingclient.json");
     let words = json!({
-        "outdir": reports,
-        "servers": [{ "agent": "tidegate", "url": format!("ws://{judged}") }],
-        "cases": ["*"],
-        "exclude-cases": selection.excluded,
+        "outdir": folder.join("reports"),
+        "servers": [{ "agent": AGENT, "url": format!("ws://{judged}") }],
+        "cases": share.cases,
+        "exclude-cases": share.excluded,
         "exclude-agent-cases": {},
     });
     fs::write(&specification, words.to_string())?;
-    println!("cases against {judged}; its talk goes to {}", log.display());
-    let output = File::create(&log)?;
+    let output = File::create(folder.join("wstest.log"))?;
     let mut command = Command::new(wstest);
     command
         .args(["--mode", "fuzzingclient", "--spec"])
@@ -153,17 +209,22 @@ fn drive(
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output);
-    let status = Running::start("wstest", &mut command)?.wait_for_end(selection.limit)?;
-    if !status.success() {
-        bail!("wstest ended with {status}");
+    Running::start("wstest", &mut command)
+}
+
+/// Takes the verdicts of one share; no case may be in two.
+fn merge(verdicts: &mut Map<String, Value>, index: &Value) -> anyhow::Result<()> {
+    let cases = index[AGENT].as_object().context("no cases were run")?;
+    for (case, report) in cases {
+        if verdicts.insert(case.clone(), report.clone()).is_some() {
+            bail!("{case} was run twice");
+        }
     }
-    let index = fs::read(reports.join("index.json")).context("wstest left no index.json")?;
-    Ok(serde_json::from_slice(&index)?)
+    Ok(())
 }
 
 /// Prints every case that is not plainly OK, and wants those we know and no other.
-fn compare(index: &Value, ok: usize, not_ok: &[(&str, &str)]) -> anyhow::Result<()> {
-    let cases = index["tidegate"].as_object().context("no cases were run")?;
+fn compare(cases: &Map<String, Value>, ok: usize, not_ok: &[(&str, &str)]) -> anyhow::Result<()> {
     let mut found: BTreeMap<&str, &str> = BTreeMap::new();
     let mut ill_closed = 0;
     for (case, report) in cases {
@@ -212,7 +273,9 @@ mod tests {
     use super::*;
 
     fn compare(index: &Value) -> anyhow::Result<()> {
-        super::compare(index, 1, &[("6.4.1", "NON-STRICT")])
+        let mut verdicts = Map::new();
+        merge(&mut verdicts, index)?;
+        super::compare(&verdicts, 1, &[("6.4.1", "NON-STRICT")])
     }
 
     fn index(first: &str, second: &str, close: &str) -> Value {
@@ -237,6 +300,19 @@ mod tests {
             error.to_string(),
             "cases have changed: 1.1.1 is NON-STRICT, was OK; 6.4.1 is OK, was NON-STRICT"
         );
+    }
+
+    #[test]
+    fn the_shares_of_a_run_are_put_together() {
+        let report = json!({ "behavior": "OK", "behaviorClose": "OK" });
+        let mut verdicts = Map::new();
+        merge(&mut verdicts, &json!({ AGENT: { "1.1.1": report } })).unwrap();
+        merge(&mut verdicts, &json!({ AGENT: { "1.1.2": report } })).unwrap();
+        assert_eq!(verdicts.len(), 2);
+        assert!(super::compare(&verdicts, 2, &[]).is_ok());
+        assert!(super::compare(&verdicts, 3, &[]).is_err());
+        assert!(merge(&mut verdicts, &json!({ AGENT: { "1.1.1": report } })).is_err());
+        assert!(merge(&mut verdicts, &json!({})).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod running;
 mod samples;
 mod services;
 mod shell;
+mod soak;
 mod steps;
 mod tools;
 

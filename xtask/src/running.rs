@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -42,6 +42,31 @@ impl Running {
             bail!("{name} ended before it said anything");
         }
         Ok((running, greeting))
+    }
+
+    /// Starts a program that takes orders and talks: with both ends of the talk.
+    pub(crate) fn start_talking(
+        name: &'static str,
+        command: &mut Command,
+    ) -> anyhow::Result<(Self, ChildStdin, ChildStdout)> {
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = Self::start(name, piped)?;
+        let input = running.child.stdin.take().context("no standard input")?;
+        let output = running.child.stdout.take().context("no standard output")?;
+        Ok((running, input, output))
+    }
+
+    /// Its process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails when it has ended.
+    pub(crate) fn must_run(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} has ended with {status}", self.name),
+        }
     }
 
     /// Waits until a port accepts; fails when the program ends before that or takes too long.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Done, Run};
-use crate::{autobahn, code, deny, differential, fuzz, samples, services};
+use crate::{autobahn, code, deny, differential, fuzz, samples, services, soak};
 
 /// One step: it passes, says that it was skipped, or fails with the reason.
 struct Step {
@@ -35,6 +35,14 @@ const STEPS: &[Step] = &[
         "the Autobahn suite through the gateway",
         autobahn::judge,
     ),
+    Step {
+        only_full: true,
+        ..step(
+            "soak",
+            "minutes of load, of which nothing is left (with --full)",
+            soak::judge,
+        )
+    },
     step("fuzz", "every fuzz target for a while", fuzz::smoke),
     Step {
         only_full: true,
