@@ -5,8 +5,14 @@
     reason = "a panic is the finding"
 )]
 
+mod gateway;
+pub(crate) mod memory;
+
 use bytes::BytesMut;
 use http::Method;
+
+pub use gateway::{Alive, Inside};
+pub use memory::{Dial, Left, Peer, activity, dialled, reset_network, set_dial};
 
 use crate::http1::Limits;
 use crate::http1::chunk::{ChunkDecoder, Decoded};
@@ -102,4 +108,15 @@ fn decode(bytes: &[u8], step: usize) -> Body {
         }
     }
     None
+}
+
+/// Whether we would take these bytes for the whole head of a request.
+#[must_use]
+pub fn is_request_head(bytes: &[u8]) -> bool {
+    let limits = Limits {
+        fields: 100,
+        ..Limits::default()
+    };
+    find_end(bytes, &mut 0, &limits) == Ok(Some(bytes.len()))
+        && parse_request(BytesMut::from(bytes), &limits).is_ok()
 }

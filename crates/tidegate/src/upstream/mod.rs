@@ -101,6 +101,13 @@ impl Service {
         endpoint.live.fetch_add(1, Ordering::Relaxed);
         Some(Lease { endpoint })
     }
+
+    /// How many leases are out.
+    #[cfg(fuzzing)]
+    pub(crate) fn live(&self) -> usize {
+        let live = |endpoint: &Arc<Endpoint>| endpoint.live.load(Ordering::Relaxed);
+        self.endpoints.iter().map(live).sum()
+    }
 }
 
 impl Lease {
