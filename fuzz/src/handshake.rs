@@ -342,7 +342,7 @@ impl Play<'_> {
             let readable = request.filter(|_| head.status() != 400);
             let method = readable.map_or(&b"GET"[..], |request| &request.head.start[0]);
             let framing = head.response_framing(method).expect("a framing");
-            let body = message::body(&self.client.got[at..], framing, false).expect("a body");
+            let body = message::body(&self.client.got[at..], framing, false).right();
             if !body.whole {
                 return None;
             }
@@ -354,7 +354,7 @@ impl Play<'_> {
     /// Both sides are gone, or keep silent until the gateway has had enough of it.
     async fn end(&mut self, silent: bool, deaf: bool) {
         if silent {
-            self.pass(Duration::from_secs(280)).await;
+            self.pass(Duration::from_secs(130)).await;
             assert_eq!(
                 self.world.inside.alive().sessions,
                 0,
@@ -413,19 +413,20 @@ fn asked(side: &Side) -> Option<Asked> {
         };
         if head.list("upgrade") == ["websocket"] {
             assert_eq!(at, 0, "a handshake on a connection that was used before");
-            let agreed = agreed(&head, &side.sent);
+            if let Some((answer, deflate)) = agreed(&head, &side.sent) {
+                return Some(Asked {
+                    head: size,
+                    answer,
+                    deflate,
+                });
+            }
             assert!(
-                agreed.is_some() || side.got.len() == size,
+                side.got.len() == size || is_refused(&side.sent),
                 "bytes of the client before the upstream agreed"
             );
-            return agreed.map(|(answer, deflate)| Asked {
-                head: size,
-                answer,
-                deflate,
-            });
         }
         let framing = head.request_framing().expect("a request's framing");
-        let body = message::body(&side.got[at + size..], framing, false).expect("a body");
+        let body = message::body(&side.got[at + size..], framing, false).right();
         if !body.whole {
             return None;
         }
@@ -434,21 +435,28 @@ fn asked(side: &Side) -> Option<Asked> {
     None
 }
 
-/// Whether an upstream agreed to the handshake, where its 101 ends, and to deflate too.
-fn agreed(asked: &Head, sent: &[u8]) -> Option<(usize, bool)> {
+/// Whether an upstream gave another answer than a 101, behind which its connection is HTTP again.
+fn is_refused(sent: &[u8]) -> bool {
+    final_head(sent).is_some_and(|(head, _)| head.status() != 101)
+}
+
+/// An upstream's first head that is not of an interim answer, and where it ends.
+fn final_head(sent: &[u8]) -> Option<(Head, usize)> {
     let mut at = 0;
-    let answer = loop {
+    loop {
         let Look::Whole(head, size) = message::response(&sent[at..]) else {
             return None;
         };
         at += size;
-        if head.status() == 101 {
-            break head;
+        if head.status() == 101 || head.status() >= 200 {
+            return Some((head, at));
         }
-        if head.status() >= 200 {
-            return None;
-        }
-    };
+    }
+}
+
+/// Whether an upstream agreed to the handshake, where its 101 ends, and to deflate too.
+fn agreed(asked: &Head, sent: &[u8]) -> Option<(usize, bool)> {
+    let (answer, at) = final_head(sent).filter(|(head, _)| head.status() == 101)?;
     let key = Key::of_request(asked.values("sec-websocket-key")).expect("a key of the gateway's");
     let offered = asked.list("sec-websocket-protocol");
     let chosen: Vec<_> = answer

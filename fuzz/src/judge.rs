@@ -76,6 +76,9 @@ fn end_to_end(head: &Head, handshake: bool) -> Vec<(String, Vec<u8>)> {
 /// Judges a client's whole connection.
 pub fn exchanges(stream: &[u8], answers: &[u8], left: bool, seen: &[Seen]) {
     let (requests, _) = message::requests(stream);
+    if std::env::var_os("FUZZ_SHOW").is_some() {
+        show(stream, answers, seen);
+    }
     for one in seen {
         stands_alone(one);
     }
@@ -99,15 +102,15 @@ pub fn exchanges(stream: &[u8], answers: &[u8], left: bool, seen: &[Seen]) {
             );
             continue;
         }
-        let refusal = refusal(&head, &answers[at..]);
         let method = match request {
-            // What cannot be read as a request cannot be known for a HEAD.
-            Some(request) if refusal.as_deref() != Some("bad_request") => &request.head.start[0],
+            // A head that cannot be read cannot be known for that of a HEAD.
+            Some(request) if !answers[at..].starts_with(b"{") => &request.head.start[0],
             _ => &b"GET"[..],
         };
         let framing = head.response_framing(method).expect("an answer's framing");
-        let body = message::body(&answers[at..], framing, left).expect("an answer's body");
+        let body = message::body(&answers[at..], framing, left).right();
         at += body.size;
+        let refusal = refusal(&head, &body.data);
         if !body.whole {
             assert!(left, "an answer that stays unfinished");
             assert_eq!(at, answers.len());
@@ -161,8 +164,14 @@ fn refusal(head: &Head, body: &[u8]) -> Option<String> {
         .values("content-type")
         .any(|value| value == b"application/problem+json");
     let text = String::from_utf8_lossy(body);
-    let word = text.split("\"code\":\"").nth(1)?.split('"').next()?;
-    is_ours.then(|| word.to_owned())
+    let word = text
+        .split("\"code\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let closes = head.list("connection").contains(&"close".to_owned());
+    // The answer to a HEAD does not tell.
+    let unknown = if closes { "unknown, closed" } else { "unknown" };
+    is_ours.then(|| word.unwrap_or(unknown).to_owned())
 }
 
 /// Refusals behind which nothing can be a request any more.
@@ -176,13 +185,16 @@ fn ends(label: &str) -> bool {
         "head_too_large",
         "target_too_long",
         "upgrade_with_body",
+        "unknown, closed",
     ]
     .contains(&label)
 }
 
 /// Failures behind the moment at which the upstream got the request.
 fn may_have_gone(label: &str) -> bool {
-    label.starts_with("upstream_") || ["bad_body", "slow_body"].contains(&label)
+    label.starts_with("upstream_")
+        || label.starts_with("unknown")
+        || ["bad_body", "slow_body"].contains(&label)
 }
 
 /// What holds for whatever an upstream gets, whoever asked for it.
@@ -371,4 +383,15 @@ pub fn answer_is_clean(head: &Head) {
         head.values("x-hop").next().is_none(),
         "a named field went on"
     );
+}
+
+/// Tells a whole exchange, for whoever looks into a finding.
+#[allow(clippy::print_stderr, reason = "asked for")]
+fn show(stream: &[u8], answers: &[u8], seen: &[Seen]) {
+    let text = |bytes: &[u8]| bytes.escape_ascii().to_string().replace("\\r\\n", "\n");
+    eprintln!("--- sent\n{}\n--- got\n{}", text(stream), text(answers));
+    for one in seen {
+        let answered = one.answered;
+        eprintln!("--- upstream, answered {answered}\n{}", text(&one.bytes));
+    }
 }

@@ -38,6 +38,8 @@ pub struct Body {
     pub whole: bool,
     /// How many bytes of the stream it takes so far.
     pub size: usize,
+    /// What is wrong behind that.
+    pub broken: Option<&'static str>,
 }
 
 fn is_token(bytes: &[u8]) -> bool {
@@ -209,34 +211,38 @@ impl Head {
 }
 
 /// Reads a body from the beginning of `bytes`, as far as it has come. `ended`: nothing more comes.
-pub fn body(bytes: &[u8], framing: Framing, ended: bool) -> Result<Body, &'static str> {
+#[must_use]
+pub fn body(bytes: &[u8], framing: Framing, ended: bool) -> Body {
     match framing {
         Framing::Length(length) => {
             let there = (bytes.len() as u64).min(length);
             let size = usize::try_from(there).unwrap_or(bytes.len());
-            Ok(Body {
+            Body {
                 data: bytes[..size].to_vec(),
-                trailers: Vec::new(),
                 whole: there == length,
                 size,
-            })
+                ..Body::default()
+            }
         }
-        Framing::UntilEnd => Ok(Body {
+        Framing::UntilEnd => Body {
             data: bytes.to_vec(),
-            trailers: Vec::new(),
             whole: ended,
             size: bytes.len(),
-        }),
-        Framing::Chunked => chunks(bytes),
+            ..Body::default()
+        },
+        Framing::Chunked => {
+            let mut body = Body::default();
+            body.broken = chunks(bytes, &mut body).err();
+            body
+        }
     }
 }
 
-fn chunks(bytes: &[u8]) -> Result<Body, &'static str> {
-    let mut body = Body::default();
+fn chunks(bytes: &[u8], body: &mut Body) -> Result<(), &'static str> {
     loop {
         let rest = &bytes[body.size..];
         let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
-            return Ok(body);
+            return Ok(());
         };
         let line = rest[..end].strip_suffix(b"\r").ok_or("a chunk's line")?;
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
@@ -249,28 +255,30 @@ fn chunks(bytes: &[u8]) -> Result<Body, &'static str> {
         let size = usize::from_str_radix(text, 16).map_err(|_none| "a chunk's size")?;
         let from = body.size + end + 1;
         if size == 0 {
-            return match trailers(&bytes[from..])? {
-                Some((trailers, used)) => Ok(Body {
-                    trailers,
-                    whole: true,
-                    size: from + used,
-                    ..body
-                }),
-                None => Ok(body),
-            };
+            if let Some((trailers, used)) = trailers(&bytes[from..])? {
+                body.trailers = trailers;
+                body.whole = true;
+                body.size = from + used;
+            }
+            return Ok(());
         }
         let data = &bytes[from..];
-        let there = size.min(data.len());
+        body.data.extend_from_slice(&data[..size.min(data.len())]);
         match data.get(size..) {
-            Some([b'\r', b'\n', ..]) => {
-                body.data.extend_from_slice(&data[..size]);
-                body.size = from + size + 2;
-            }
-            None | Some([] | [b'\r']) => {
-                body.data.extend_from_slice(&data[..there]);
-                return Ok(body);
-            }
+            Some([b'\r', b'\n', ..]) => body.size = from + size + 2,
+            None | Some([] | [b'\r']) => return Ok(()),
             Some(_) => return Err("a chunk's end"),
+        }
+    }
+}
+
+impl Body {
+    /// It, unless there is something wrong with it.
+    #[must_use]
+    pub fn right(self) -> Self {
+        match self.broken {
+            None => self,
+            Some(why) => panic!("a body with a wrong {why}"),
         }
     }
 }
@@ -315,10 +323,8 @@ pub fn requests(bytes: &[u8]) -> (Vec<Message>, Option<&'static str>) {
             Ok(framing) => framing,
             Err(why) => return (found, Some(why)),
         };
-        let (body, broken) = match body(&bytes[at + size..], framing, false) {
-            Ok(body) => (body, None),
-            Err(why) => (Body::default(), Some(why)),
-        };
+        let body = body(&bytes[at + size..], framing, false);
+        let broken = body.broken;
         let whole = body.whole;
         at += size + body.size;
         let size = at;

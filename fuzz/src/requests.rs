@@ -121,8 +121,7 @@ impl Upstreams {
         };
         let seen = &mut self.seen[index];
         let rest = &connection.got[seen.from..];
-        let body = message::body(rest, seen.framing, false);
-        seen.body = body.unwrap_or_else(|why| panic!("the upstream got a body with a wrong {why}"));
+        seen.body = message::body(rest, seen.framing, false).right();
         if !seen.body.whole {
             return false;
         }
