@@ -36,6 +36,9 @@ struct Play<'w> {
     /// Bytes that are sent at a time; 0: all at once.
     step: usize,
     passed: Duration,
+    session: Option<Session>,
+    /// Bytes that had moved when it was judged last.
+    judged: usize,
 }
 
 /// Plays a script and judges each of its states.
@@ -53,6 +56,8 @@ pub fn play(script: &[u8]) {
             upstream_takes: true,
             step: [0, 0, 1, 11][usize::from(settings >> 2 & 3)],
             passed: Duration::ZERO,
+            session: None,
+            judged: 0,
         };
         play.observe().await;
         let mut rest = steps;
@@ -152,7 +157,7 @@ impl Play<'_> {
                 self.send(true, plain.as_bytes()).await;
             }
             12 => {
-                let many = vec![frames::made(2, 250, argument & 1 == 0); usize::from(argument)];
+                let many = vec![frames::made(2, 250, argument & 1 == 0); usize::from(argument / 2)];
                 self.send(argument & 1 == 0, &many.concat()).await;
             }
             _ => {}
@@ -163,7 +168,7 @@ impl Play<'_> {
     async fn send(&mut self, by_client: bool, bytes: &[u8]) {
         let step = match self.step {
             0 => bytes.len().max(1),
-            step => step.max(bytes.len() / 100),
+            step => step.max(bytes.len() / 40),
         };
         for piece in bytes.chunks(step) {
             let side = if by_client {
@@ -227,19 +232,54 @@ impl Play<'_> {
     }
 
     /// What holds in every state.
-    fn judge(&self) {
+    fn judge(&mut self) {
+        let moved = self
+            .sides()
+            .map(|side| side.got.len() + side.sent.len())
+            .sum();
+        if self.session.is_none() && moved != self.judged {
+            self.session = self.judge_http();
+        }
+        self.judged = moved;
+        if let Some(session) = &self.session {
+            self.judge_session(session);
+        }
+    }
+
+    /// What holds before the 101, and what it was once it is there.
+    fn judge_http(&self) -> Option<Session> {
         let opened: Vec<_> = self.upstreams.iter().map(asked).collect();
-        let switched = || opened.iter().flatten();
-        let Some(session) = self.session() else {
-            return;
-        };
-        let (upstream, asked) = self
-            .upstreams
-            .iter()
-            .zip(&opened)
-            .find_map(|(side, asked)| Some((side, asked.as_ref()?)))
+        let (request, answer) = self.switched()?;
+        let mut switched = opened.into_iter().enumerate();
+        let (place, asked) = switched
+            .find_map(|(place, asked)| Some((place, asked?)))
             .expect("a client got a 101 that no upstream gave");
-        assert_eq!(switched().count(), 1, "two upstreams have switched");
+        assert!(
+            switched.all(|(_, asked)| asked.is_none()),
+            "two upstreams have switched"
+        );
+        Some(Session {
+            request,
+            answer,
+            place,
+            asked,
+            elsewhere: self.elsewhere(place),
+        })
+    }
+
+    /// What upstreams other than this one have got.
+    fn elsewhere(&self, place: usize) -> usize {
+        let got: usize = self.upstreams.iter().map(|side| side.got.len()).sum();
+        got - self.upstreams[place].got.len()
+    }
+
+    fn judge_session(&self, session: &Session) {
+        let (upstream, asked) = (&self.upstreams[session.place], &session.asked);
+        assert_eq!(
+            self.elsewhere(session.place),
+            session.elsewhere,
+            "bytes for another upstream"
+        );
         let up = frames::Direction {
             from_client: true,
             deflate: asked.deflate,
@@ -275,38 +315,39 @@ impl Play<'_> {
 
     /// With nobody gone, nothing broken and nobody waiting, all that was sent has arrived.
     fn judge_complete(&self) {
-        let Some(session) = self.session() else {
+        let Some(session) = &self.session else {
             return;
         };
         let calm = self.sides().all(|side| !side.over && side.takes)
             && self.passed < Duration::from_secs(20);
-        for (upstream, asked) in self.upstreams.iter().zip(self.upstreams.iter().map(asked)) {
-            let Some(asked) = asked else { continue };
-            let directions = [
-                (
-                    true,
-                    &self.client.sent[session.request..],
-                    &upstream.got[asked.head..],
-                ),
-                (
-                    false,
-                    &upstream.sent[asked.answer..],
-                    &self.client.got[session.answer..],
-                ),
-            ];
-            let whole = |&(from_client, sent, _): &(bool, &[u8], &[u8])| {
-                frames::passable(sent, from_client, asked.deflate)
-            };
-            if calm && directions.iter().all(|one| whole(one).is_some()) {
-                for one in &directions {
-                    assert_eq!(whole(one), Some(one.2.len()), "frames were held back");
-                }
+        let (upstream, asked) = (&self.upstreams[session.place], &session.asked);
+        let directions = [
+            (
+                true,
+                &self.client.sent[session.request..],
+                &upstream.got[asked.head..],
+            ),
+            (
+                false,
+                &upstream.sent[asked.answer..],
+                &self.client.got[session.answer..],
+            ),
+        ];
+        let whole = |&(from_client, sent, _): &(bool, &[u8], &[u8])| {
+            frames::passable(sent, from_client, asked.deflate)
+        };
+        if calm && directions.iter().all(|one| whole(one).is_some()) {
+            for one in &directions {
+                assert_eq!(whole(one), Some(one.2.len()), "frames were held back");
             }
         }
     }
 
-    /// The client's 101, if it got one, and the request that it answers.
-    fn session(&self) -> Option<Session> {
+    /// Where the client's 101 ends, if it got one, and the request that it answers.
+    fn switched(&self) -> Option<(usize, usize)> {
+        if self.client.got.is_empty() {
+            return None;
+        }
         let (requests, _) = message::requests(&self.client.sent);
         let (mut at, mut place) = (0, 0);
         loop {
@@ -331,10 +372,7 @@ impl Play<'_> {
                 assert_eq!(sent.list("upgrade"), ["websocket"]);
                 assert_eq!(sent.list("sec-websocket-version"), ["13"]);
                 assert!(request.body.size == 0);
-                return Some(Session {
-                    request: request.size,
-                    answer: at,
-                });
+                return Some((request.size, at));
             }
             if head.status() < 200 {
                 continue;
@@ -389,10 +427,13 @@ impl Play<'_> {
     }
 }
 
-/// Where the session's bytes begin in what the client sent and in what it got.
+/// A session: where its bytes begin in what the client sent and in what it got, and with whom it is.
 struct Session {
     request: usize,
     answer: usize,
+    place: usize,
+    asked: Asked,
+    elsewhere: usize,
 }
 
 /// A handshake that an upstream agreed to, and where the session's bytes begin.
