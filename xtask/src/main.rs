@@ -11,6 +11,7 @@ mod autobahn;
 mod code;
 mod deny;
 mod fuzz;
+mod planted;
 mod run;
 mod running;
 mod samples;
@@ -46,6 +47,7 @@ fn try_main() -> anyhow::Result<bool> {
     match entry {
         Entry::Help => Ok(true),
         Entry::Format => code::format(&run).map(|()| true),
+        Entry::Planted => planted::find_all(&run),
         Entry::Steps(names) => steps::perform(&run, &names),
     }
 }

@@ -17,7 +17,7 @@ pub use memory::{Dial, Left, Peer, activity, dialled, reset_network, set_dial};
 use crate::http1::Limits;
 use crate::http1::chunk::{ChunkDecoder, Decoded};
 use crate::http1::end::find_end;
-use crate::http1::head::{parse_request, parse_response};
+use crate::http1::head::{Framing, parse_request, parse_response};
 
 /// The end of a head, found when the bytes come in pieces of `step`.
 fn end_in_pieces(bytes: &[u8], step: usize) -> Result<Option<usize>, crate::HeadError> {
@@ -78,6 +78,22 @@ pub fn response_head(bytes: &[u8]) {
     };
     let reason = head.reason.unwrap_or_default();
     assert!(!reason.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+    let mut fields = [httparse::EMPTY_HEADER; 128];
+    let mut other = httparse::Response::new(&mut fields);
+    assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(end)));
+    assert_eq!(other.code, Some(head.status.as_u16()));
+    let count = |name: &str| {
+        let named = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case(name);
+        other.headers.iter().filter(named).count()
+    };
+    let (lengths, encodings) = (count("content-length"), count("transfer-encoding"));
+    assert!(lengths + encodings <= 1);
+    let bodiless = method == Method::HEAD || matches!(head.status.as_u16(), 100..200 | 204 | 304);
+    match head.framing {
+        Framing::Length(length) => assert!(bodiless && length == 0 || lengths == 1),
+        Framing::Chunked => assert!(!bodiless && encodings == 1),
+        Framing::UntilClose => assert!(!bodiless && lengths + encodings == 0 && !head.keep_alive),
+    }
 }
 
 /// A chunked body: the same data, trailers and rest under any cut.
