@@ -13,6 +13,7 @@ cargo xtask lint | doc | features | deny         one step alone
 cargo xtask services                             install what the tests need
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
+cargo xtask fuzz-planted                         what the fuzz targets are worth: bugs put in
 cargo xtask soak [--minutes N] [--idle N] [--active N] [--churn N]
                                                  load for minutes, and nothing may be left of it
 cargo xtask differential                         nginx and HAProxy are asked the same as we
@@ -45,6 +46,8 @@ pub(crate) fn usage() -> String {
 pub(crate) enum Entry {
     Format,
     Help,
+    /// The planted bugs.
+    Planted,
     /// The steps of these names, in the table's order.
     Steps(Vec<&'static str>),
 }
@@ -78,6 +81,7 @@ impl Arguments {
         let mut entry = match words.next().as_deref() {
             None | Some("help" | "--help" | "-h") => Entry::Help,
             Some("fmt") => Entry::Format,
+            Some("fuzz-planted") => Entry::Planted,
             Some("test") => Entry::Steps(Vec::new()),
             Some(
                 word @ ("lint" | "doc" | "deny" | "services" | "autobahn" | "fuzz" | "features"

@@ -12,6 +12,7 @@ mod code;
 mod deny;
 mod differential;
 mod fuzz;
+mod planted;
 mod run;
 mod running;
 mod samples;
@@ -48,6 +49,7 @@ fn try_main() -> anyhow::Result<bool> {
     match entry {
         Entry::Help => Ok(true),
         Entry::Format => code::format(&run).map(|()| true),
+        Entry::Planted => planted::find_all(&run),
         Entry::Steps(names) => steps::perform(&run, &names),
     }
 }

@@ -329,6 +329,8 @@ impl ControlFrame {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -419,5 +421,80 @@ mod tests {
             crate::close::CloseFrame::parse(&payload).unwrap().code,
             Some(1011)
         );
+    }
+
+    /// Headers as they stand on the wire, right and wrong ones, near the edges of each length.
+    fn tricky() -> impl Strategy<Value = Vec<u8>> {
+        let first = prop::sample::select(vec![
+            0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8a, 0x09, 0x83, 0x8b, 0xc1, 0xf2,
+            0x0f,
+        ]);
+        let second = prop::sample::select(vec![0, 1, 125, 126, 127, 0x80, 0xfd, 0xfe, 0xff]);
+        let length = prop::sample::select(vec![
+            0_u64,
+            125,
+            126,
+            127,
+            0xffff,
+            0x1_0000,
+            u64::MAX >> 1,
+            1 << 63,
+            u64::MAX,
+        ]);
+        let rest = prop::collection::vec(any::<u8>(), 0..12);
+        (first, second, length, rest).prop_map(|(first, second, length, rest)| {
+            let mut bytes = vec![first, second];
+            let length = length.to_be_bytes();
+            match second & 0x7f {
+                126 => bytes.extend(&length[6..]),
+                127 => bytes.extend(length),
+                _ => {}
+            }
+            bytes.extend(rest);
+            bytes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_reads_the_same_under_any_split(bytes in tricky()) {
+            let whole = FrameHeader::parse(&bytes);
+            let mut told = Ok(None);
+            for end in 0..=bytes.len() {
+                let part = FrameHeader::parse(&bytes[..end]);
+                // What was said of fewer bytes is never taken back.
+                prop_assert!(told == Ok(None) || part == told, "at {}", end);
+                told = part;
+            }
+            prop_assert_eq!(told, whole);
+        }
+
+        #[test]
+        fn what_is_read_is_written_again(bytes in tricky()) {
+            if let Ok(Some((header, size))) = FrameHeader::parse(&bytes) {
+                let mut written = [0; MAX_HEADER];
+                let length = header.write(&mut written);
+                prop_assert_eq!(&written[..length], &bytes[..size]);
+                prop_assert!(!header.opcode.is_control() || header.fin && header.length <= 125);
+                prop_assert!(header.length < 1 << 63);
+            }
+        }
+
+        #[test]
+        fn a_mask_taken_off_in_pieces_is_taken_off(
+            payload in prop::collection::vec(any::<u8>(), 0..64),
+            mask in any::<[u8; 4]>(),
+            cut in 0_usize..64,
+        ) {
+            let mut whole = payload.clone();
+            apply_mask(&mut whole, mask, 0);
+            let mut pieces = payload.clone();
+            let cut = cut.min(pieces.len());
+            apply_mask(&mut pieces[..cut], mask, 0);
+            apply_mask(&mut pieces[cut..], mask, cut);
+            prop_assert_eq!(&pieces, &whole);
+            apply_mask(&mut whole, mask, 0);
+            prop_assert_eq!(whole, payload);
+        }
     }
 }

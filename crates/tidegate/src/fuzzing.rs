@@ -5,13 +5,19 @@
     reason = "a panic is the finding"
 )]
 
+mod gateway;
+pub(crate) mod memory;
+
 use bytes::BytesMut;
 use http::Method;
+
+pub use gateway::{Alive, Inside};
+pub use memory::{Dial, Left, Peer, activity, dialled, reset_network, set_dial};
 
 use crate::http1::Limits;
 use crate::http1::chunk::{ChunkDecoder, Decoded};
 use crate::http1::end::find_end;
-use crate::http1::head::{parse_request, parse_response};
+use crate::http1::head::{Framing, parse_request, parse_response};
 
 /// The end of a head, found when the bytes come in pieces of `step`.
 fn end_in_pieces(bytes: &[u8], step: usize) -> Result<Option<usize>, crate::HeadError> {
@@ -72,6 +78,22 @@ pub fn response_head(bytes: &[u8]) {
     };
     let reason = head.reason.unwrap_or_default();
     assert!(!reason.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+    let mut fields = [httparse::EMPTY_HEADER; 128];
+    let mut other = httparse::Response::new(&mut fields);
+    assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(end)));
+    assert_eq!(other.code, Some(head.status.as_u16()));
+    let count = |name: &str| {
+        let named = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case(name);
+        other.headers.iter().filter(named).count()
+    };
+    let (lengths, encodings) = (count("content-length"), count("transfer-encoding"));
+    assert!(lengths + encodings <= 1);
+    let bodiless = method == Method::HEAD || matches!(head.status.as_u16(), 100..200 | 204 | 304);
+    match head.framing {
+        Framing::Length(length) => assert!(bodiless && length == 0 || lengths == 1),
+        Framing::Chunked => assert!(!bodiless && encodings == 1),
+        Framing::UntilClose => assert!(!bodiless && lengths + encodings == 0 && !head.keep_alive),
+    }
 }
 
 /// A chunked body: the same data, trailers and rest under any cut.
@@ -102,4 +124,15 @@ fn decode(bytes: &[u8], step: usize) -> Body {
         }
     }
     None
+}
+
+/// Whether we would take these bytes for the whole head of a request.
+#[must_use]
+pub fn is_request_head(bytes: &[u8]) -> bool {
+    let limits = Limits {
+        fields: 100,
+        ..Limits::default()
+    };
+    find_end(bytes, &mut 0, &limits) == Ok(Some(bytes.len()))
+        && parse_request(BytesMut::from(bytes), &limits).is_ok()
 }

@@ -24,6 +24,7 @@ mod route;
 pub mod router;
 pub mod session;
 mod task;
+#[cfg_attr(fuzzing, path = "fuzzing/transport.rs")]
 mod transport;
 mod upgrade;
 mod upstream;

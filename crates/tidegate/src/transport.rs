@@ -1,14 +1,19 @@
 //! One accepted or dialled byte stream. Plain TCP today; TLS becomes a second variant here.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::limits::descriptors::is_reserved;
 
 /// After so long without life the kernel asks whether the peer is still there.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
@@ -23,6 +28,25 @@ const UNSENT: u32 = 128 * 1024;
 /// A connected byte stream.
 #[derive(Debug)]
 pub(crate) struct Transport(TcpStream);
+
+/// Connects to `target` from a local address; an unspecified one leaves the choice to the system.
+pub(crate) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<Transport> {
+    let socket = if target.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    if is_reserved(socket.as_raw_fd()) {
+        return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
+    }
+    if !source.is_unspecified() {
+        // The port is chosen on connect, so that it need be free towards this target only.
+        #[cfg(target_os = "linux")]
+        nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(target).await.map(Transport::new)
+}
 
 impl Transport {
     /// Takes a connected stream and sets what holds for all of them. A stream whose peer is gone

@@ -195,7 +195,7 @@ impl Worker {
 
     /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
     /// connections that are too old or that the upstream has ended.
-    async fn tick(&self, age: Duration) {
+    pub(crate) async fn tick(&self, age: Duration) {
         self.clock
             .set(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         self.sessions.sweep(&self.clock);

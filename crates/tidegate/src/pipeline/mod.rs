@@ -86,6 +86,6 @@ impl Pipeline {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What the tests of this room send through filters.
+//! What the tests of this room, and of the proxy, send.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::headers::Headers;
 use crate::router::{Captures, Path};
 
 /// A plain GET without headers.
-pub(super) fn exchange(path: &str) -> Exchange {
+pub(crate) fn exchange(path: &str) -> Exchange {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     Exchange {
         method: Method::GET,

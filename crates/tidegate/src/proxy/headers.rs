@@ -127,7 +127,12 @@ fn set_origin(headers: &mut Headers, policy: &OriginPolicy, endpoint: &EndpointP
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::config::Config;
+    use crate::config::plan::TargetPlan;
+    use crate::pipeline::testing::exchange;
 
     #[test]
     fn what_connection_names_goes_unless_it_protects() {
@@ -150,5 +155,153 @@ mod tests {
             left,
             ["Cookie", "X-Forwarded-For", "Sec-WebSocket-Key", "Host"]
         );
+    }
+
+    /// Fields that a filter may trip over: hop-by-hop ones, those that `Connection` names in any
+    /// case, those that it may not take away, and bystanders.
+    fn tricky() -> impl Strategy<Value = Headers> {
+        let name = prop::sample::select(vec![
+            "Connection",
+            "connection",
+            "CONNECTION",
+            "Keep-Alive",
+            "TE",
+            "te",
+            "Trailer",
+            "Upgrade",
+            "Transfer-Encoding",
+            "Proxy-Authorization",
+            "Proxy-Connection",
+            "HTTP2-Settings",
+            "X-A",
+            "x-b",
+            "X-C",
+            "Cookie",
+            "Authorization",
+            "Host",
+            "Origin",
+            "X-Forwarded-For",
+            "X_Forwarded_For",
+            "X-Forwarded-Host",
+            "X-Real-IP",
+            "Forwarded",
+            "Sec-WebSocket-Key",
+            "Sec-WebSocket-Protocol",
+            "Content-Type",
+            "X-Request-Id",
+        ]);
+        let value = prop::sample::select(vec![
+            "x-a",
+            "X-A, x-B",
+            "cookie,host , X-C",
+            "authorization",
+            "close",
+            "keep-alive, ,te",
+            "trailers",
+            "gzip",
+            "upgrade",
+            "x-forwarded-for, x-real-ip",
+            "sec-websocket-key",
+            "connection",
+            "1",
+            "",
+            "transfer-encoding, trailer",
+            "origin,forwarded",
+            "a\tb",
+        ]);
+        prop::collection::vec((name, value), 0..14).prop_map(|lines| Headers::of(&lines))
+    }
+
+    fn lines(headers: &Headers) -> Vec<(String, HeaderValue)> {
+        let line = |field: &crate::headers::Field| {
+            let name = field.name.as_str().to_ascii_lowercase();
+            (name, field.value.clone())
+        };
+        headers.iter().map(line).collect()
+    }
+
+    /// What `Connection` names, read in another way than the filter reads it.
+    fn named(headers: &Headers) -> Vec<String> {
+        let all: Vec<_> = headers
+            .get_all("connection")
+            .map(|value| value.to_str().unwrap().to_ascii_lowercase())
+            .collect();
+        let names = all.iter().flat_map(|line| line.split(','));
+        names.map(|name| name.trim().to_owned()).collect()
+    }
+
+    fn plan() -> ProxyPlan {
+        let text = "{ version: 1, listeners: [{ name: a, bind: '127.0.0.1:0' }], \
+                    services: { app: { endpoints: 'http://10.0.0.1:81' } }, \
+                    routes: [{ name: r, match: { path: /** }, proxy: { service: app } }] }";
+        let plan = Config::from_yaml("test.yaml", text)
+            .unwrap()
+            .resolve()
+            .unwrap();
+        let TargetPlan::Proxy(proxy) = plan.routes.into_iter().next().unwrap().target;
+        proxy
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_what_speaks_of_one_connection_goes(before in tricky()) {
+            let named = named(&before);
+            let mut after = before.clone();
+            remove_hop_by_hop(&mut after);
+            let stays = |(name, _): &(String, HeaderValue)| {
+                !HOP_BY_HOP.contains(&&name[..]) && (is_protected(name) || !named.contains(name))
+            };
+            let wanted: Vec<_> = lines(&before).into_iter().filter(stays).collect();
+            prop_assert_eq!(lines(&after), wanted);
+        }
+
+        #[test]
+        fn an_upstream_gets_no_named_field_and_every_protected_one(before in tricky()) {
+            let plan = plan();
+            let mut exchange = exchange("/");
+            exchange.authority = Some(crate::authority::Authority::parse(b"client.example").unwrap());
+            exchange.headers = before.clone();
+            forwarded::distrust(&mut exchange.headers, false);
+            let after = for_upstream(&exchange, &plan, &plan.service.endpoints[0]);
+
+            let named = named(&before);
+            for (name, value) in lines(&after) {
+                let asked_for = name == "te" && value == "trailers";
+                prop_assert!(asked_for || !HOP_BY_HOP.contains(&&name[..]), "{} went on", name);
+                prop_assert!(asked_for || is_protected(&name) || !named.contains(&name), "{}", name);
+            }
+            let survives = |(name, _): &(String, HeaderValue)| {
+                name == "cookie"
+                    || name == "authorization"
+                    || name == "origin"
+                    || name.starts_with("sec-websocket-")
+            };
+            let kept = |headers: &Headers| -> Vec<_> {
+                lines(headers).into_iter().filter(survives).collect()
+            };
+            prop_assert_eq!(kept(&after), kept(&before));
+            for (name, wanted) in [
+                ("host", "client.example"),
+                ("x-forwarded-for", "127.0.0.1"),
+                ("x-forwarded-host", "client.example"),
+                ("x-real-ip", "127.0.0.1"),
+                ("forwarded", "for=127.0.0.1;host=client.example;proto=http"),
+            ] {
+                prop_assert_eq!(after.get_all(name).collect::<Vec<_>>(), [wanted], "{}", name);
+            }
+            prop_assert!(!after.contains("x_forwarded_for"));
+        }
+
+        #[test]
+        fn a_client_gets_no_named_field(before in tricky(), chunked in any::<bool>()) {
+            let named = named(&before);
+            let mut after = before;
+            for_downstream(&mut after, chunked);
+            for (name, _) in lines(&after) {
+                let trailer = chunked && name == "trailer";
+                prop_assert!(trailer || !HOP_BY_HOP.contains(&&name[..]), "{} went on", name);
+                prop_assert!(trailer || is_protected(&name) || !named.contains(&name), "{}", name);
+            }
+        }
     }
 }

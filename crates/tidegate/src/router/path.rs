@@ -341,6 +341,17 @@ mod tests {
         }
 
         #[test]
+        fn what_is_routed_is_what_an_upstream_reads(raw in tricky(), prefix in tricky()) {
+            if let (Ok(path), Ok(prefix)) = (Path::normalise(&raw), Path::normalise(&prefix)) {
+                // An upstream that normalises as RFC 3986 has it finds the same segments.
+                let forwarded = prefix.followed_by(&path);
+                let read = Path::normalise(forwarded.as_str().as_bytes());
+                prop_assert_eq!(read.as_ref(), Ok(&forwarded));
+                prop_assert!(forwarded.as_str().ends_with(path.as_str()));
+            }
+        }
+
+        #[test]
         fn any_bytes_give_a_path_or_an_error(
             raw in prop::collection::vec(any::<u8>(), 0..24),
             count in 0_usize..5,

@@ -2,20 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Endpoint, Service};
 use crate::error::{UpstreamError, is_shortage};
-use crate::limits::descriptors::is_reserved;
-use crate::transport::Transport;
+use crate::transport::{self, Transport};
 
 /// How long an address has for itself before the next one is tried beside it (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -33,13 +28,13 @@ pub(crate) async fn dial(
         race(service, &addresses).await
     };
     match timeout(service.plan.connect_timeout, dialled).await {
-        Ok(stream) => Ok(Transport::new(stream?)),
+        Ok(transport) => transport,
         Err(_elapsed) => Err(UpstreamError::ConnectTimeout),
     }
 }
 
 /// Tries the addresses one behind the other, each next one beside the last when that takes long.
-async fn race(service: &Service, addresses: &[SocketAddr]) -> Result<TcpStream, UpstreamError> {
+async fn race(service: &Service, addresses: &[SocketAddr]) -> Result<Transport, UpstreamError> {
     if let [address] = *addresses {
         return connect(source_addresses(service, address), address).await;
     }
@@ -60,7 +55,7 @@ async fn race(service: &Service, addresses: &[SocketAddr]) -> Result<TcpStream, 
         };
         while let Ok(Some(joined)) = timeout(patience, attempts.join_next()).await {
             match joined {
-                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Ok(transport)) => return Ok(transport),
                 Ok(Err(error)) => last = error,
                 Err(_panicked) => {}
             }
@@ -95,10 +90,10 @@ fn source_addresses(service: &Service, target: SocketAddr) -> Vec<IpAddr> {
     sources
 }
 
-async fn connect(sources: Vec<IpAddr>, target: SocketAddr) -> Result<TcpStream, UpstreamError> {
+async fn connect(sources: Vec<IpAddr>, target: SocketAddr) -> Result<Transport, UpstreamError> {
     for source in sources {
-        match connect_from(source, target).await {
-            Ok(stream) => return Ok(stream),
+        match transport::connect(source, target).await {
+            Ok(transport) => return Ok(transport),
             // All ports of this local address are in use towards the target.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
             Err(error) if is_shortage(&error) => return Err(UpstreamError::Shortage(error)),
@@ -106,22 +101,4 @@ async fn connect(sources: Vec<IpAddr>, target: SocketAddr) -> Result<TcpStream, 
         }
     }
     Err(UpstreamError::AddressesExhausted)
-}
-
-async fn connect_from(source: IpAddr, target: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if target.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    if is_reserved(socket.as_raw_fd()) {
-        return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
-    }
-    if !source.is_unspecified() {
-        // The port is chosen on connect, so that it need be free towards this target only.
-        #[cfg(target_os = "linux")]
-        nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(SocketAddr::new(source, 0))?;
-    }
-    socket.connect(target).await
 }

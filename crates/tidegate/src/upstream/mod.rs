@@ -121,6 +121,13 @@ impl Service {
             _taken: taken,
         }))
     }
+
+    /// How many leases are out.
+    #[cfg(fuzzing)]
+    pub(crate) fn live(&self) -> usize {
+        let live = |endpoint: &Arc<Endpoint>| endpoint.live.load(Ordering::Relaxed);
+        self.endpoints.iter().map(live).sum()
+    }
 }
 
 impl Lease {

@@ -1,0 +1,88 @@
+//! A worker of the gateway whose connections are in memory and whose time a script moves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::memory::{self, Peer};
+use crate::config::Plan;
+use crate::connection;
+use crate::exchange::Downstream;
+use crate::route::Target;
+use crate::task;
+use crate::transport::Transport;
+use crate::worker::{Core, Present, Worker};
+
+/// A worker without sockets.
+#[derive(Debug)]
+pub struct Inside {
+    worker: Arc<Worker>,
+    routes: usize,
+}
+
+/// What is still alive in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alive {
+    /// Connections and sessions.
+    pub load: usize,
+    /// Open WebSockets.
+    pub sessions: usize,
+    /// Idle upstream connections.
+    pub idle: usize,
+    /// Leases that were not given back.
+    pub leases: usize,
+}
+
+impl Inside {
+    /// Builds what a gateway with this plan would run on one thread.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        let routes = plan.routes.len();
+        let core = Arc::new(Core::build(plan));
+        Self {
+            worker: Arc::new(Worker::new(core, CancellationToken::new())),
+            routes,
+        }
+    }
+
+    /// A client connects; `room` bytes may wait for it. To be called within a runtime.
+    #[must_use]
+    pub fn accept(&self, room: usize) -> Peer {
+        let (stream, peer) = memory::pair(room);
+        let worker = Arc::clone(&self.worker);
+        let downstream = Downstream {
+            listener: "in memory".into(),
+            peer: SocketAddr::from(([192, 0, 2, 7], 4000)),
+            local: SocketAddr::from(([10, 0, 0, 1], 80)),
+            secure: false,
+            trusted: false,
+        };
+        task::spawn(async move {
+            let _present = Present::new(&worker);
+            let transport = Transport::in_memory(stream);
+            connection::serve(transport, Arc::new(downstream), Arc::clone(&worker)).await;
+        });
+        peer
+    }
+
+    /// What happens once a second.
+    pub async fn tick(&self, age: Duration) {
+        self.worker.tick(age).await;
+    }
+
+    /// Counts what is alive.
+    #[must_use]
+    pub fn alive(&self) -> Alive {
+        let live = |place| match &self.worker.route(place).target {
+            Target::Proxy(proxy) => proxy.service.live(),
+        };
+        Alive {
+            load: self.worker.load(),
+            sessions: self.worker.sessions.len(),
+            idle: self.worker.pool.len(),
+            leases: (0..self.routes).map(live).sum(),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Stands in for `transport.rs`: the same stream, in memory.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::fuzzing::memory::{self, Stream};
+
+#[derive(Debug)]
+pub(crate) struct Transport(Stream);
+
+/// Every endpoint is in memory.
+pub(crate) async fn connect(_source: IpAddr, _target: SocketAddr) -> io::Result<Transport> {
+    memory::connect().await.map(Transport)
+}
+
+impl Transport {
+    /// No socket is ever accepted here.
+    pub(crate) fn new(_stream: TcpStream) -> Self {
+        unreachable!("fuzz targets open no socket")
+    }
+
+    pub(crate) const fn in_memory(stream: Stream) -> Self {
+        Self(stream)
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(([10, 0, 0, 1], 80)))
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.has_ended()
+    }
+
+    pub(crate) fn abort(self) {
+        self.0.set_abort(true);
+    }
+
+    pub(crate) fn set_abort_on_drop(&self, abort: bool) {
+        self.0.set_abort(abort);
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.poll_read(buffer, cx)
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(bytes, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut written = 0;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            match self.0.poll_write(slice, cx) {
+                Poll::Ready(Ok(size)) => written += size,
+                Poll::Ready(Err(error)) if written == 0 => return Poll::Ready(Err(error)),
+                Poll::Pending if written == 0 => return Poll::Pending,
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.shutdown();
+        Poll::Ready(Ok(()))
+    }
+}

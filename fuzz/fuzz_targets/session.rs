@@ -1,0 +1,4 @@
+//! A WebSocket's whole life, played from both sides. See `tidegate_fuzz::handshake`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidegate_fuzz::handshake::play(bytes));

@@ -1,0 +1,258 @@
+//! A second reader of WebSocket frames, written from RFC 6455 alone, and what a relay may make of
+//! them: the same bytes, whole frames, then perhaps one close frame of its own.
+
+use tidegate::fuzzing::Left;
+
+/// The limits of the world's route.
+const MAX_FRAME: u64 = 3000;
+const MAX_MESSAGE: u64 = 5000;
+
+/// One direction of a session, as it stands.
+pub struct Direction<'a> {
+    pub from_client: bool,
+    pub deflate: bool,
+    pub sent: &'a [u8],
+    pub got: &'a [u8],
+    /// How the gateway left the one who got it.
+    pub left: Left,
+}
+
+/// A frame's place in a stream.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    first: u8,
+    masked: bool,
+    /// Bytes of the header.
+    header: usize,
+    length: u64,
+}
+
+/// Reads a header; `None` when it needs more bytes.
+fn header(bytes: &[u8]) -> Option<Frame> {
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    let (length, at) = match second & 0x7f {
+        126 => (
+            u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)),
+            4,
+        ),
+        127 => (u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?), 10),
+        short => (u64::from(short), 2),
+    };
+    let masked = second & 0x80 != 0;
+    let header = at + 4 * usize::from(masked);
+    (bytes.len() >= header).then_some(Frame {
+        first,
+        masked,
+        header,
+        length,
+    })
+}
+
+impl Frame {
+    const fn opcode(self) -> u8 {
+        self.first & 0x0f
+    }
+
+    const fn is_control(self) -> bool {
+        self.opcode() >= 8
+    }
+
+    const fn is_final(self) -> bool {
+        self.first & 0x80 != 0
+    }
+
+    fn is_shortest(self) -> bool {
+        let bytes = self.header - 4 * usize::from(self.masked);
+        let wanted = match self.length {
+            0..=125 => 2,
+            126..=0xffff => 4,
+            _ => 10,
+        };
+        bytes == wanted && self.length >> 63 == 0
+    }
+
+    fn payload(self, bytes: &[u8]) -> Vec<u8> {
+        let size = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let payload = bytes[self.header..].iter().take(size).copied();
+        if self.masked {
+            let mask = &bytes[self.header - 4..self.header];
+            payload
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask)
+                .collect()
+        } else {
+            payload.collect()
+        }
+    }
+}
+
+/// Whether a close frame may say this.
+#[must_use]
+pub fn is_close_payload(payload: &[u8]) -> bool {
+    match payload {
+        [] => true,
+        [_] => false,
+        [high, low, reason @ ..] => {
+            let code = u16::from(*high) << 8 | u16::from(*low);
+            let known = (1000..=1014).contains(&code) && ![1004, 1005, 1006].contains(&code);
+            (known || (3000..5000).contains(&code)) && std::str::from_utf8(reason).is_ok()
+        }
+    }
+}
+
+/// How far a stream goes without breaking a rule.
+struct Walk {
+    /// The ends of its whole frames.
+    ends: Vec<usize>,
+    /// Up to here bytes may go on.
+    pass: usize,
+    /// A rule is broken, or the stream is closed, behind `pass`.
+    over: bool,
+}
+
+fn walk(bytes: &[u8], from_client: bool, deflate: bool) -> Walk {
+    let mut walk = Walk {
+        ends: vec![0],
+        pass: 0,
+        over: false,
+    };
+    let mut message: Option<u64> = None;
+    loop {
+        let rest = &bytes[walk.pass..];
+        let Some(frame) = header(rest) else {
+            return walk;
+        };
+        let is_first = matches!(frame.opcode(), 1 | 2);
+        let reserved = frame.first & 0x70;
+        let so_far = message.unwrap_or(0).saturating_add(frame.length);
+        let right = (reserved == 0 || reserved == 0x40 && deflate && is_first)
+            && matches!(frame.opcode(), 0..=2 | 8..=10)
+            && frame.masked == from_client
+            && frame.is_shortest()
+            && if frame.is_control() {
+                frame.is_final() && frame.length <= 125
+            } else {
+                is_first == message.is_none() && frame.length <= MAX_FRAME && so_far <= MAX_MESSAGE
+            };
+        if !right {
+            walk.over = true;
+            return walk;
+        }
+        let size = frame.header + usize::try_from(frame.length).unwrap_or(usize::MAX);
+        if frame.is_control() {
+            if rest.len() < size {
+                return walk;
+            }
+            if frame.opcode() == 8 {
+                walk.over = true;
+                if !is_close_payload(&frame.payload(rest)) {
+                    return walk;
+                }
+            }
+        } else {
+            message = (!frame.is_final()).then_some(so_far);
+        }
+        if rest.len() < size {
+            walk.pass = bytes.len();
+            return walk;
+        }
+        walk.pass += size;
+        walk.ends.push(walk.pass);
+        if walk.over {
+            return walk;
+        }
+    }
+}
+
+/// How many bytes of `sent` go on, `None` when something in it ends the session.
+#[must_use]
+pub fn passable(sent: &[u8], from_client: bool, deflate: bool) -> Option<usize> {
+    let walk = walk(sent, from_client, deflate);
+    // A header that is wrong already, though it is not whole, ends it as well.
+    let rest = &sent[walk.pass..];
+    (!walk.over && rest.is_empty()).then_some(walk.pass)
+}
+
+impl Direction<'_> {
+    /// What was got is a beginning of what may go on, cut between two frames if it was ended there,
+    /// and one close frame of the gateway's may stand behind it.
+    pub fn judge(&self) {
+        let walk = walk(self.sent, self.from_client, self.deflate);
+        let may = &self.sent[..walk.pass];
+        let same = may
+            .iter()
+            .zip(self.got)
+            .take_while(|(sent, got)| sent == got)
+            .count();
+        if same == self.got.len() {
+            let whole = walk.ends.contains(&same);
+            assert!(
+                whole || self.left != Left::Ended,
+                "half a frame before a clean end"
+            );
+            return;
+        }
+        let ours = |from: &usize| self.is_ours(&self.got[*from..]);
+        assert!(
+            walk.ends.iter().rev().filter(|end| **end <= same).any(ours),
+            "what was never sent: {:?} of {:?}",
+            &self.got[same..],
+            self.sent
+        );
+    }
+
+    /// Whether this is one close frame of the gateway's, cut only where the stream is.
+    fn is_ours(&self, bytes: &[u8]) -> bool {
+        let Some(frame) = header(bytes) else {
+            return self.left != Left::Ended && bytes.first().is_none_or(|&first| first == 0x88);
+        };
+        let size = frame.header + usize::try_from(frame.length).unwrap_or(usize::MAX);
+        frame.first == 0x88
+            && frame.masked == self.from_client
+            && frame.is_shortest()
+            && frame.length >= 2
+            && frame.length <= 125
+            && if bytes.len() < size {
+                self.left != Left::Ended
+            } else {
+                bytes.len() == size && is_close_payload(&frame.payload(bytes))
+            }
+    }
+}
+
+/// A frame made of two bytes: what it is, and how long.
+#[must_use]
+pub fn made(kind: u8, size: u8, masked: bool) -> Vec<u8> {
+    let opcode = [0, 1, 2, 8, 9, 10, 8, 3][usize::from(kind & 7)];
+    let fin = if kind & 8 == 0 { 0x80 } else { 0 };
+    let reserved = kind & 0x40;
+    // One bit turns the mask around, which is a violation.
+    let masked = masked != (kind & 0x80 != 0);
+    let mut payload = vec![b'x'; usize::from(size) * if kind & 0x10 == 0 { 1 } else { 16 }];
+    if kind & 7 == 3 {
+        // A close frame with a code from all over the range.
+        let code = 995 + u16::from(size) * 16 % 4100;
+        payload = code.to_be_bytes().to_vec();
+        payload.extend(b"bye");
+    }
+    let mut bytes = vec![fin | reserved | opcode];
+    let bit = u8::from(masked) << 7;
+    match u16::try_from(payload.len()) {
+        Ok(short @ 0..=125) => bytes.push(bit | short.to_be_bytes()[1]),
+        Ok(length) => {
+            bytes.push(bit | 126);
+            bytes.extend(length.to_be_bytes());
+        }
+        Err(_) => unreachable!("at most 255 * 16"),
+    }
+    if masked {
+        let mask = [1, 2, 3, 4];
+        bytes.extend(mask);
+        payload
+            .iter_mut()
+            .zip(mask.iter().cycle())
+            .for_each(|(byte, mask)| *byte ^= mask);
+    }
+    bytes.extend(payload);
+    bytes
+}

@@ -1,0 +1,118 @@
+//! A gateway in memory whose time stands still until the script moves it.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tidegate::config::{Config, Plan};
+use tidegate::fuzzing::{Alive, Inside, activity, reset_network};
+use tokio::runtime::Builder;
+
+/// One service, one route. Short limits, so that a script of a few bytes reaches them.
+const CONFIGURATION: &str = "
+version: 1
+listeners:
+  - { name: public, bind: '127.0.0.1:0' }
+services:
+  app:
+    endpoints: http://10.1.2.3:8000/base
+routes:
+  - name: app
+    match: { path: /** }
+    proxy:
+      service: app
+      websocket: { idle_timeout: 90s, max_frame: 3000B, max_message: 5000B }
+";
+
+static PLAN: LazyLock<Plan> = LazyLock::new(|| {
+    let config = Config::from_yaml("fuzz.yaml", CONFIGURATION).expect("the configuration is YAML");
+    config.resolve().expect("the configuration is right")
+});
+
+/// What `CONFIGURATION` puts before every path.
+pub const BASE: &str = "/base";
+/// The endpoint's own host.
+pub const ENDPOINT: &str = "10.1.2.3:8000";
+/// The longest that anything may take once both sides are gone.
+const PATIENCE: u64 = 300;
+
+/// A gateway, and the time since it started.
+pub struct World {
+    pub inside: Inside,
+    age: Duration,
+}
+
+/// Plays `script` in a new world. `room` bytes may wait for each upstream.
+pub fn play(room: usize, script: impl AsyncFnOnce(&mut World)) {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without sockets");
+    // Keys and masks are the same each time, so that a finding stays one.
+    fastrand::seed(7);
+    reset_network(room);
+    runtime.block_on(async {
+        let mut world = World {
+            inside: Inside::new(PLAN.clone()),
+            age: Duration::ZERO,
+        };
+        script(&mut world).await;
+    });
+    let tasks = runtime.metrics().num_alive_tasks();
+    assert_eq!(tasks, 0, "a task outlived both of its peers");
+}
+
+/// Lets the gateway do what it can do without time passing.
+pub async fn settle() {
+    let (mut quiet, mut before) = (0, activity());
+    for _ in 0..20_000 {
+        tokio::task::yield_now().await;
+        let now = activity();
+        quiet = if now == before { quiet + 1 } else { 0 };
+        before = now;
+        // A task that was just begun by another one still has to be polled.
+        if quiet == 4 {
+            return;
+        }
+    }
+    panic!("the gateway does not come to rest");
+}
+
+impl World {
+    /// Lets time pass, the gateway's clock with it.
+    pub async fn pass(&mut self, time: Duration) {
+        let until = self.age + time;
+        while self.age < until {
+            let tick = Duration::from_secs(self.age.as_secs() + 1);
+            let next = tick.min(until);
+            tokio::time::advance(next - self.age).await;
+            self.age = next;
+            if next == tick {
+                self.inside.tick(self.age).await;
+            }
+            settle().await;
+        }
+    }
+
+    /// Lets time pass until nothing is alive any more. `each` is done before every second.
+    pub async fn outlive(&mut self, mut each: impl FnMut()) {
+        let none = Alive {
+            load: 0,
+            sessions: 0,
+            idle: 0,
+            leases: 0,
+        };
+        for _ in 0..PATIENCE {
+            each();
+            settle().await;
+            if self.inside.alive() == none {
+                return;
+            }
+            self.pass(Duration::from_secs(1)).await;
+        }
+        panic!(
+            "after {PATIENCE} s there is still {:?}",
+            self.inside.alive()
+        );
+    }
+}
