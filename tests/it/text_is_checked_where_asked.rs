@@ -1,7 +1,10 @@
 //! With `text: utf8` a text message that is none ends the session with 1007 to its sender, and the
 //! receiver never takes a part of it for a whole frame.
 
+use std::time::Instant;
+
 use tidegate_tests::frame::{BINARY, CONTINUATION, PING, TEXT};
+use tidegate_tests::time::SLACK;
 use tidegate_tests::{End, Frame, Request, ScriptedUpstream, TestGateway, Wire};
 
 async fn session(keys: &str) -> (ScriptedUpstream, TestGateway, Wire, Wire) {
@@ -117,9 +120,11 @@ async fn wrong_byte_by_byte_resets_the_receiver_at_once() {
             from.send([*byte]).await;
         }
         to.expect(&bytes[..header + 51]).await;
+        let begun = Instant::now();
         from.send([bytes[header + 51]]).await;
         assert_eq!(to.expect_end().await, End::Reset);
         assert_eq!(from.read_close().await, Some(1007));
+        assert!(begun.elapsed() < SLACK, "after {:?}", begun.elapsed());
         drop((client, peer));
         gateway.is_empty().await;
     }

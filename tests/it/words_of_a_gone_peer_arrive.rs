@@ -6,6 +6,9 @@ use std::time::Duration;
 use tidegate_tests::frame::{BINARY, PING};
 use tidegate_tests::{End, Frame, Request, ScriptedUpstream, TestGateway, Wire, sockets};
 
+/// It pings as often as it can.
+const PINGS: &str = "websocket: { max_control_frames: none }";
+
 /// Sends `words` from `from` and hangs up as soon as the kernel has passed them on, while `to` reads
 /// no more of them than that takes; then `to` pings whoever is gone until the gateway knows. Returns
 /// what `to` has read.
@@ -47,7 +50,7 @@ async fn say_and_leave(mut from: Wire, to: &mut Wire, words: &[u8], ping: &Frame
 async fn upstreams_to_a_slow_client_that_pings() {
     for _ in 0..3 {
         let mut upstream = ScriptedUpstream::bind().await;
-        let gateway = TestGateway::before(&upstream);
+        let gateway = TestGateway::before_with(&upstream, "", PINGS);
         let mut client = Wire::connect_narrow(gateway.address()).await;
         client.request(&Request::handshake("/")).await;
         let mut peer = upstream.accept().await;
@@ -71,7 +74,7 @@ async fn upstreams_to_a_slow_client_that_pings() {
 async fn clients_to_a_slow_upstream_that_pings() {
     for _ in 0..3 {
         let mut upstream = ScriptedUpstream::bind().await;
-        let gateway = TestGateway::before(&upstream);
+        let gateway = TestGateway::before_with(&upstream, "", PINGS);
         let (client, mut peer) = gateway.open(&mut upstream).await;
 
         let close = Frame::close(1000, "all said").from_client();

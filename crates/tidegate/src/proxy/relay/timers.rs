@@ -115,12 +115,13 @@ impl Relay {
     /// whether that one is still there must be asked.
     fn overdue_writes(&mut self, side: Side, now: u32) {
         let took = self.timers.took[side as usize];
-        let (leg, sender, _) = self.direction(side);
+        let (sender, leg, toward) = self.direction(other(side));
         if !leg.is_waiting() {
             return;
         }
-        // One that still takes gets the sender's last words first.
-        if now > took.saturating_add(1) && sender.was_reset() {
+        let says_more = !toward.is_closed() && !toward.is_over();
+        // A leg that still takes gets the sender's last words first.
+        if now > took.saturating_add(1) && says_more && sender.was_reset() {
             self.gone(other(side));
         } else if now >= after(took, self.plan.write_timeout) && !self.forced {
             self.end(Ending::of(Cause::SlowConsumer));
