@@ -9,7 +9,7 @@ use tidegate::pipeline::{
     Direction, ExchangeFacts, Filter, FilterPlan, FrameFacts, FrameFilter, FrameRefusal, Moment,
     ResponseHead, SessionOpening, Step,
 };
-use tidegate_tests::{End, Frame, Request, ScriptedUpstream, TestGateway, eventually, sockets};
+use tidegate_tests::{End, Frame, Request, ScriptedUpstream, TestGateway, eventually};
 
 /// Panics in the moment that the path names.
 #[derive(Debug)]
@@ -100,9 +100,10 @@ async fn within_a_request_is_500() {
     assert_eq!(bystander.read_frame().await.payload, b"hi");
     bystander.close_session().await;
     gateway.is_empty().await;
-    let port = upstream.address().port();
-    let idle = gateway.upstream_idle() * 2;
-    eventually("no socket is left", || sockets::open_on(port) <= idle).await;
+    eventually("the upstream is left alone", || {
+        upstream.running() <= gateway.upstream_idle()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,9 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate_tests::time::SLACK;
-use tidegate_tests::{
-    End, Frame, Request, ScriptedUpstream, TestGateway, Wire, eventually, sockets,
-};
+use tidegate_tests::{End, Frame, Request, ScriptedUpstream, TestGateway, Wire};
 
 /// Sends byte by byte, each in a segment of its own as far as the kernel allows.
 async fn dribble(wire: &mut Wire, bytes: impl AsRef<[u8]>) {
@@ -208,6 +206,5 @@ async fn half_closed_upstreams() {
         }
         peer.read_to_end().await;
     }
-    let port = upstream.address().port();
-    eventually("no socket is left", || sockets::open_on(port) == 0).await;
+    gateway.is_empty().await;
 }
