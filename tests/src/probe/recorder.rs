@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -78,6 +79,9 @@ impl Recorder {
                 let log = Arc::clone(&kept);
                 tokio::spawn(async move {
                     stream.set_nodelay(true).unwrap();
+                    // Thousands of rows would leave as many sockets waiting, which slows down every
+                    // case that looks through the kernel's table of them.
+                    leave_nothing(&stream);
                     Peer {
                         stream,
                         buffer: Vec::new(),
@@ -126,7 +130,7 @@ impl Recorder {
             self.log.connections.load(Ordering::SeqCst) > before
         })
         .await;
-        drop(sentinel);
+        sentinel.reset();
         eventually("the upstream has nothing to do", || {
             self.log.busy.load(Ordering::SeqCst) == 0
         })
@@ -283,11 +287,7 @@ impl Peer {
                 while self.fill().await {}
                 false
             }
-            Then::Reset => {
-                let linger = Some(std::time::Duration::ZERO);
-                SockRef::from(&self.stream).set_linger(linger).ok();
-                false
-            }
+            Then::Reset => false,
         }
     }
 
@@ -329,6 +329,11 @@ impl Peer {
             }
         }
     }
+}
+
+/// Makes the socket end with a reset when it is dropped.
+fn leave_nothing(stream: &TcpStream) {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok();
 }
 
 /// The value of the first line named `name`, leniently.

@@ -227,8 +227,8 @@ impl ReplyRow {
             }
             Heard::Opened => self.is_open(&mut client).await,
         }
+        client.reset();
         if self.is_last || matches!(self.want, Heard::Problem(_)) {
-            drop(client);
             let (connections, _) = upstream.settled().await;
             assert_eq!(
                 connections, 2,

@@ -205,7 +205,7 @@ impl Row {
             Want::Forwarded(count) => self.is_answered(&mut client, count, step).await,
             Want::Opened => self.is_opened(&mut client, step).await,
         }
-        drop(client);
+        client.reset();
         let (connections, seen) = upstream.settled().await;
         self.judge_seen(connections, seen);
     }
