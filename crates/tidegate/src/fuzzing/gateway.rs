@@ -10,8 +10,9 @@ use super::memory::{self, Peer};
 use crate::config::Plan;
 use crate::connection;
 use crate::exchange::Downstream;
+use crate::limits::Permits;
 use crate::route::Target;
-use crate::task;
+use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::worker::{Core, Present, Worker};
 
@@ -58,11 +59,20 @@ impl Inside {
             local: SocketAddr::from(([10, 0, 0, 1], 80)),
             secure: false,
             trusted: false,
+            limits: Arc::default(),
         };
-        task::spawn(async move {
+        let panics = Arc::clone(worker.panics());
+        task::spawn(Kind::Connection, &panics, async move {
             let _present = Present::new(&worker);
             let transport = Transport::in_memory(stream);
-            connection::serve(transport, Arc::new(downstream), Arc::clone(&worker)).await;
+            let downstream = Arc::new(downstream);
+            connection::serve(
+                transport,
+                downstream,
+                Permits::default(),
+                Arc::clone(&worker),
+            )
+            .await;
         });
         peer
     }

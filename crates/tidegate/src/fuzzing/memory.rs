@@ -152,6 +152,10 @@ impl Stream {
         with(&self.incoming, |flow| flow.ended || flow.reset)
     }
 
+    pub(crate) fn was_reset(&self) -> bool {
+        with(&self.incoming, |flow| flow.reset)
+    }
+
     pub(crate) fn set_abort(&self, abort: bool) {
         self.abort.store(abort, Ordering::Relaxed);
     }

@@ -36,6 +36,13 @@ impl Transport {
         self.0.has_ended()
     }
 
+    pub(crate) fn was_reset(&self) -> bool {
+        self.0.was_reset()
+    }
+
+    /// There is room for everything.
+    pub(crate) const fn make_room(&self, _bytes: usize) {}
+
     pub(crate) fn abort(self) {
         self.0.set_abort(true);
     }
@@ -43,6 +50,10 @@ impl Transport {
     pub(crate) fn set_abort_on_drop(&self, abort: bool) {
         self.0.set_abort(abort);
     }
+}
+
+pub(crate) fn is_reset(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::BrokenPipe
 }
 
 impl AsyncRead for Transport {
