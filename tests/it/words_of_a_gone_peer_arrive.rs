@@ -6,8 +6,8 @@ use std::time::Duration;
 use tidegate_tests::frame::{BINARY, PING};
 use tidegate_tests::{End, Frame, Request, ScriptedUpstream, TestGateway, Wire, sockets};
 
-/// It pings as often as it can.
-const PINGS: &str = "websocket: { max_control_frames: none }";
+/// It pings as often as it can, and is given time: a busy machine is slow to read.
+const PINGS: &str = "websocket: { max_control_frames: none, close_timeout: 1m }";
 
 /// Sends `words` from `from` and hangs up as soon as the kernel has passed them on, while `to` reads
 /// no more of them than that takes; then `to` pings whoever is gone until the gateway knows. Returns

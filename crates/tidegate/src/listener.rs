@@ -160,10 +160,7 @@ impl Acceptor {
         while !self.stopping.is_cancelled() {
             let listener = &mut self.listeners[place];
             match listener.socket.accept() {
-                Ok((stream, peer)) => {
-                    listener.goes_on();
-                    self.admit(place, stream.into(), peer);
-                }
+                Ok((stream, peer)) => self.admit(place, stream.into(), peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.goes_on();
                     return Left::None;
@@ -254,6 +251,7 @@ impl Listener {
         }
     }
 
+    /// Nobody waits any more: if it paused, that is over. One that got in between is not the end of it.
     fn goes_on(&mut self) {
         if std::mem::take(&mut self.pauses) {
             tracing::info!(listener = &*self.plan.name, "accepting goes on");
