@@ -90,6 +90,8 @@ pub(crate) struct Relay {
     ended: Option<Ending>,
     /// The end does not wait for the peers' close frames any more.
     forced: bool,
+    /// It is being polled; dropped so, it has panicked.
+    is_polled: bool,
     /// Runs while an offender is still sent answers.
     parting: Option<Pin<Box<Sleep>>>,
     registered: Registered,
@@ -134,6 +136,7 @@ impl Relay {
             is_foreign,
             ended: None,
             forced: false,
+            is_polled: false,
             parting: None,
             registered: opening.registered,
             plan,
@@ -146,6 +149,47 @@ impl Relay {
         match from {
             Side::Client => (&mut self.client, &mut self.upstream, &mut self.up),
             Side::Upstream => (&mut self.upstream, &mut self.client, &mut self.down),
+        }
+    }
+
+    /// Does whatever can be done now.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.registered.handle().register(cx.waker());
+        let mut is_overdue = false;
+        while let Some(order) = self.registered.handle().take_order() {
+            match order {
+                Order::End(cause) if !self.forced => self.end(Ending::of(cause)),
+                Order::End(_) => {}
+                Order::Overdue => is_overdue = true,
+            }
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            self.poll_direction(Side::Client, buffer, cx);
+            self.poll_direction(Side::Upstream, buffer, cx);
+        });
+        if self
+            .parting
+            .as_mut()
+            .is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+        {
+            self.stop_parting();
+        }
+        if is_overdue {
+            self.overdue();
+        }
+        self.beat(cx);
+        self.arm();
+        let Some(ended) = self.ended else {
+            return Poll::Pending;
+        };
+        // Each leg is finished when its direction is over and all is out; the session when both are.
+        let client = self.client.poll_finish(self.down.is_over(), cx);
+        let upstream = self.upstream.poll_finish(self.up.is_over(), cx);
+        if client.is_ready() && upstream.is_ready() {
+            report(ended, &self.tallies);
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     }
 
@@ -278,9 +322,14 @@ const fn initiator(side: Side) -> Initiator {
     }
 }
 
-/// Dropped before its end, it does not leave a peer with half a frame behind a clean end.
+/// Dropped before its end, it does not leave a peer with half a frame behind a clean end, nor with
+/// whatever it was about when it panicked.
 impl Drop for Relay {
     fn drop(&mut self) {
+        if self.is_polled {
+            self.client.abort();
+            self.upstream.abort();
+        }
         self.client.give_up(self.down.at_boundary());
         self.upstream.give_up(self.up.at_boundary());
     }
@@ -291,44 +340,10 @@ impl Future for Relay {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        this.registered.handle().register(cx.waker());
-        let mut is_overdue = false;
-        while let Some(order) = this.registered.handle().take_order() {
-            match order {
-                Order::End(cause) if !this.forced => this.end(Ending::of(cause)),
-                Order::End(_) => {}
-                Order::Overdue => is_overdue = true,
-            }
-        }
-        BUFFER.with_borrow_mut(|buffer| {
-            this.poll_direction(Side::Client, buffer, cx);
-            this.poll_direction(Side::Upstream, buffer, cx);
-        });
-        if this
-            .parting
-            .as_mut()
-            .is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
-        {
-            this.stop_parting();
-        }
-        if is_overdue {
-            this.overdue();
-        }
-        this.beat(cx);
-        this.arm();
-        let Some(ended) = this.ended else {
-            return Poll::Pending;
-        };
-        // Each leg is finished when its direction is over and all is out; the session when both are.
-        let client = this.client.poll_finish(this.down.is_over(), cx);
-        let upstream = this.upstream.poll_finish(this.up.is_over(), cx);
-        if client.is_ready() && upstream.is_ready() {
-            report(ended, &this.tallies);
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        self.is_polled = true;
+        let polled = self.advance(cx);
+        self.is_polled = false;
+        polled
     }
 }
 
