@@ -73,9 +73,9 @@ rows! { Row:
     nul_before_a_request_is_no_blank: Row::refused("\0GET / HTTP/1.1\r\nHost: test.example\r\n\r\n", BAD);
     one_empty_line_before_a_request_is_skipped: Row::forwarded("\r\nGET / HTTP/1.1\r\nHost: test.example\r\n\r\n").target("/");
     empty_lines_without_end_are_no_request: Row::refused("\r\n".repeat(6) + "GET / HTTP/1.1\r\nHost: test.example\r\n\r\n", BAD)
-        .why(EMPTY);
+        .at_once().why(EMPTY);
     five_empty_lines_are_one_too_many: Row::refused("\r\n".repeat(5) + "GET / HTTP/1.1\r\nHost: test.example\r\n\r\n", BAD)
-        .why(EMPTY);
+        .at_once().why(EMPTY);
     a_tls_hello_is_no_request: Row::refused("\u{16}\u{3}\u{1}\0\u{a5}\u{1}\0\0\u{a1}\u{3}\u{3}\r\n\r\n", BAD);
     an_http_2_preface_is_no_request: Row::refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BAD);
     an_answer_is_no_request: Row::refused("HTTP/1.1 200 OK\r\nHost: test.example\r\nContent-Length: 0\r\n\r\n", BAD);
