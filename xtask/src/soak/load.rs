@@ -52,7 +52,8 @@ impl Stage {
             churn,
             ..
         } = self.amounts;
-        println!("{:?}: {idle} idle, {active} active sessions", self.phase);
+        let name = self.phase.name();
+        println!("{name}: {idle} idle, {active} active sessions");
         machine
             .clients
             .order(&format!("load {idle} {active} {HTTP} {churn}"))?;

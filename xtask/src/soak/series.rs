@@ -17,7 +17,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Cold => "cold",
             Self::WarmUp => "warm-up",
