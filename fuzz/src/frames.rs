@@ -1,5 +1,6 @@
 //! A second reader of WebSocket frames, written from RFC 6455 alone, and what a relay may make of
-//! them: the same bytes, whole frames, then perhaps one close frame of its own.
+//! them: the same bytes, whole frames, then perhaps one close frame of its own; and pings and pongs of
+//! its own between them, where the route has it so.
 
 use tidegate::fuzzing::Left;
 
@@ -11,10 +12,21 @@ const MAX_MESSAGE: u64 = 5000;
 pub struct Direction<'a> {
     pub from_client: bool,
     pub deflate: bool,
+    /// What the gateway does with pings of its own, and with those of others.
+    pub pings: Pings,
     pub sent: &'a [u8],
     pub got: &'a [u8],
     /// How the gateway left the one who got it.
     pub left: Left,
+}
+
+/// What a route does with pings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pings {
+    /// The gateway sends its own and takes the answers to them out.
+    pub own: bool,
+    /// The gateway answers those of others and takes them out.
+    pub answered: bool,
 }
 
 /// A frame's place in a stream.
@@ -102,8 +114,6 @@ pub fn is_close_payload(payload: &[u8]) -> bool {
 
 /// How far a stream goes without breaking a rule.
 struct Walk {
-    /// The ends of its whole frames.
-    ends: Vec<usize>,
     /// Up to here bytes may go on.
     pass: usize,
     /// A rule is broken, or the stream is closed, behind `pass`.
@@ -112,7 +122,6 @@ struct Walk {
 
 fn walk(bytes: &[u8], from_client: bool, deflate: bool) -> Walk {
     let mut walk = Walk {
-        ends: vec![0],
         pass: 0,
         over: false,
     };
@@ -157,7 +166,6 @@ fn walk(bytes: &[u8], from_client: bool, deflate: bool) -> Walk {
             return walk;
         }
         walk.pass += size;
-        walk.ends.push(walk.pass);
         if walk.over {
             return walk;
         }
@@ -178,46 +186,67 @@ impl Direction<'_> {
     /// and one close frame of the gateway's may stand behind it.
     pub fn judge(&self) {
         let walk = walk(self.sent, self.from_client, self.deflate);
-        let may = &self.sent[..walk.pass];
-        let same = may
-            .iter()
-            .zip(self.got)
-            .take_while(|(sent, got)| sent == got)
-            .count();
-        if same == self.got.len() {
-            let whole = walk.ends.contains(&same);
-            assert!(
-                whole || self.left != Left::Ended,
-                "half a frame before a clean end"
-            );
-            return;
+        let (mut sent, mut got) = (&self.sent[..walk.pass], self.got);
+        loop {
+            let whole = frame_size(got);
+            match frame_size(sent) {
+                _ if got.is_empty() => return,
+                // A data frame goes on as it comes, so both may end within it.
+                None if sent.starts_with(got) => return self.is_cut(),
+                Some(size) if whole.is_none() && sent[..size].starts_with(got) => {
+                    return self.is_cut();
+                }
+                Some(size) if whole == Some(size) && sent[..size] == got[..size] => {
+                    (sent, got) = (&sent[size..], &got[size..]);
+                }
+                sent_size => match whole {
+                    Some(size) if self.is_ping_of_ours(got) => got = &got[size..],
+                    Some(size) if size == got.len() && self.is_close_of_ours(got) => return,
+                    None if matches!(got[0], 0x88..=0x8a) => return self.is_cut(),
+                    _ => match sent_size.filter(|_| self.is_taken_out(sent[0])) {
+                        Some(size) => sent = &sent[size..],
+                        None => panic!("what was never sent: {got:?} of {:?}", self.sent),
+                    },
+                },
+            }
         }
-        let ours = |from: &usize| self.is_ours(&self.got[*from..]);
-        assert!(
-            walk.ends.iter().rev().filter(|end| **end <= same).any(ours),
-            "what was never sent: {:?} of {:?}",
-            &self.got[same..],
-            self.sent
-        );
     }
 
-    /// Whether this is one close frame of the gateway's, cut only where the stream is.
-    fn is_ours(&self, bytes: &[u8]) -> bool {
-        let Some(frame) = header(bytes) else {
-            return self.left != Left::Ended && bytes.first().is_none_or(|&first| first == 0x88);
-        };
-        let size = frame.header + usize::try_from(frame.length).unwrap_or(usize::MAX);
-        frame.first == 0x88
-            && frame.masked == self.from_client
-            && frame.is_shortest()
-            && frame.length >= 2
-            && frame.length <= 125
-            && if bytes.len() < size {
-                self.left != Left::Ended
-            } else {
-                bytes.len() == size && is_close_payload(&frame.payload(bytes))
-            }
+    fn is_cut(&self) {
+        assert!(self.left != Left::Ended, "half a frame before a clean end");
     }
+
+    fn is_taken_out(&self, first: u8) -> bool {
+        self.pings.answered && first == 0x89 || self.pings.own && first == 0x8a
+    }
+
+    fn is_control_of_ours(&self, bytes: &[u8]) -> Option<Frame> {
+        header(bytes).filter(|frame| {
+            frame.masked == self.from_client && frame.is_shortest() && frame.length <= 125
+        })
+    }
+
+    fn is_ping_of_ours(&self, bytes: &[u8]) -> bool {
+        self.is_control_of_ours(bytes).is_some_and(|frame| {
+            self.pings.own && frame.first == 0x89 && frame.length == 8
+                || self.pings.answered && frame.first == 0x8a
+        })
+    }
+
+    fn is_close_of_ours(&self, bytes: &[u8]) -> bool {
+        self.is_control_of_ours(bytes).is_some_and(|frame| {
+            frame.first == 0x88 && frame.length >= 2 && is_close_payload(&frame.payload(bytes))
+        })
+    }
+}
+
+/// The size of the frame at the beginning of `bytes`, if it is whole.
+fn frame_size(bytes: &[u8]) -> Option<usize> {
+    let frame = header(bytes)?;
+    let size = usize::try_from(frame.length)
+        .ok()?
+        .checked_add(frame.header)?;
+    (size <= bytes.len()).then_some(size)
 }
 
 /// A frame made of two bytes: what it is, and how long.

@@ -47,7 +47,7 @@ pub fn play(script: &[u8]) {
         return;
     };
     let room = [usize::MAX, 4096, 100, 1][usize::from(settings & 3)];
-    world::play(room, async |world| {
+    world::play(usize::from(settings >> 6), room, async |world| {
         let client = Side::new(world.inside.accept(room));
         let mut play = Play {
             world,
@@ -283,6 +283,7 @@ impl Play<'_> {
         let up = frames::Direction {
             from_client: true,
             deflate: asked.deflate,
+            pings: self.world.pings,
             sent: &self.client.sent[session.request..],
             got: &upstream.got[asked.head..],
             left: upstream.peer.left(),
@@ -290,6 +291,7 @@ impl Play<'_> {
         let down = frames::Direction {
             from_client: false,
             deflate: asked.deflate,
+            pings: self.world.pings,
             sent: &upstream.sent[asked.answer..],
             got: &self.client.got[session.answer..],
             left: self.client.peer.left(),
@@ -319,6 +321,7 @@ impl Play<'_> {
             return;
         };
         let calm = self.sides().all(|side| !side.over && side.takes)
+            && self.world.pings == frames::Pings::default()
             && self.passed < Duration::from_secs(20);
         let (upstream, asked) = (&self.upstreams[session.place], &session.asked);
         let directions = [

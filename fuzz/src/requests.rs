@@ -205,7 +205,7 @@ pub fn relay(manner: Manner, stream: &[u8]) {
         seen: Vec::new(),
     };
     let (mut answers, mut left) = (Vec::new(), Left::Open);
-    world::play(usize::MAX, async |world| {
+    world::play(0, usize::MAX, async |world| {
         let client = world.inside.accept(usize::MAX);
         for piece in stream.chunks(step) {
             client.send(piece);

@@ -44,7 +44,7 @@ pub fn relay(settings: u8, bytes: &[u8]) {
         bytes: Vec::new(),
         left: Left::Open,
     };
-    world::play(usize::MAX, async |world| {
+    world::play(0, usize::MAX, async |world| {
         let client = world.inside.accept(usize::MAX);
         client.send(request.as_bytes());
         settle().await;

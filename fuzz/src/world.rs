@@ -7,6 +7,8 @@ use tidegate::config::{Config, Plan};
 use tidegate::fuzzing::{Alive, Inside, activity, reset_network};
 use tokio::runtime::Builder;
 
+use crate::frames::Pings;
+
 /// One service, one route. Short limits, so that a script of a few bytes reaches them.
 const CONFIGURATION: &str = "
 version: 1
@@ -23,9 +25,22 @@ routes:
       websocket: { idle_timeout: 90s, max_frame: 3000B, max_message: 5000B }
 ";
 
-static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-    let config = Config::from_yaml("fuzz.yaml", CONFIGURATION).expect("the configuration is YAML");
-    config.resolve().expect("the configuration is right")
+/// What routes may say of pings, each with its line of `websocket`.
+const WAYS: &[(Pings, &str)] = &[(
+    Pings {
+        own: false,
+        answered: false,
+    },
+    "",
+)];
+
+static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
+    let plan = |(_, more): &(Pings, &str)| {
+        let text = CONFIGURATION.replace("5000B", &format!("5000B{more}"));
+        let config = Config::from_yaml("fuzz.yaml", &text).expect("the configuration is YAML");
+        config.resolve().expect("the configuration is right")
+    };
+    WAYS.iter().map(plan).collect()
 });
 
 /// What `CONFIGURATION` puts before every path.
@@ -38,11 +53,13 @@ const PATIENCE: u64 = 300;
 /// A gateway, and the time since it started.
 pub struct World {
     pub inside: Inside,
+    pub pings: Pings,
     age: Duration,
 }
 
-/// Plays `script` in a new world. `room` bytes may wait for each upstream.
-pub fn play(room: usize, script: impl AsyncFnOnce(&mut World)) {
+/// Plays `script` in a new world, with one of the ways to treat pings. `room` bytes may wait for each
+/// upstream.
+pub fn play(way: usize, room: usize, script: impl AsyncFnOnce(&mut World)) {
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -52,8 +69,10 @@ pub fn play(room: usize, script: impl AsyncFnOnce(&mut World)) {
     fastrand::seed(7);
     reset_network(room);
     runtime.block_on(async {
+        let way = way % WAYS.len();
         let mut world = World {
-            inside: Inside::new(PLAN.clone()),
+            inside: Inside::new(PLANS[way].clone()),
+            pings: WAYS[way].0,
             age: Duration::ZERO,
         };
         script(&mut world).await;
