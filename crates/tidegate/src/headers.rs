@@ -255,7 +255,7 @@ impl Headers {
 
 /// Fields that `Connection` may name and that stay all the same: somebody relies on them for
 /// protection, or (`TE`, `Trailer`) the proxy itself makes them anew.
-fn stays_though_named(name: &str) -> bool {
+pub(crate) fn stays_though_named(name: &str) -> bool {
     const EXACT: [&str; 13] = [
         "authorization",
         "content-length",
