@@ -112,6 +112,24 @@ fn a_higher_plateau_is_seen() {
     );
 }
 
+/// The bound of a small load is not that of a large one, and neither is far away.
+#[test]
+fn the_bound_of_a_plateau_fits_the_load() {
+    let grown = |from: u64, by: u64| {
+        let mut outcome = good();
+        for sample in &mut outcome.samples {
+            let grows = sample.phase == Phase::RoundTwo;
+            sample.process.private = from + if grows { by } else { 0 };
+        }
+        failed(&outcome)
+    };
+    let plateau = ["KiB private, plateau of round two"];
+    assert!(grown(9_000, 500).is_empty());
+    assert_eq!(grown(9_000, 530), plateau);
+    assert!(grown(27_500, 800).is_empty());
+    assert_eq!(grown(27_500, 840), plateau);
+}
+
 #[test]
 fn memory_that_stays_when_all_have_left_is_seen() {
     let more = |place, s: &mut Sample| s.process.rss += place as u64 * 6_000;
