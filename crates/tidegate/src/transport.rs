@@ -21,10 +21,6 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// After so long with unacknowledged bytes the kernel gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// So many bytes the kernel takes beyond those that are on their way. More would hide how slowly a
-/// peer takes them: a full buffer of a few MiB says for minutes that nothing is taken.
-const UNSENT: u32 = 128 * 1024;
-
 /// A connected byte stream.
 #[derive(Debug)]
 pub(crate) struct Transport(TcpStream);
@@ -59,10 +55,7 @@ impl Transport {
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&keepalive);
         #[cfg(target_os = "linux")]
-        {
-            let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-            let _ = socket.set_tcp_notsent_lowat(UNSENT);
-        }
+        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
         Self(stream)
     }
 
