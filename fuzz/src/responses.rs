@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate::fuzzing::{Left, Peer, dialled};
 
-use crate::judge::answer_is_clean;
+use crate::judge::{answer_is_clean, nothing_named};
 use crate::message::{self, Framing, Head, Look};
 use crate::world::{self, settle};
 
@@ -147,6 +147,7 @@ fn judge(method: &str, request: &str, bytes: &[u8], ends: bool, got: &Got) {
     let (said_head, from) =
         final_answer(bytes).expect("what nobody can read as an answer was passed on");
     assert_eq!(head.status(), said_head.status());
+    nothing_named(&said_head, &head);
     let said_framing = said_head
         .response_framing(method.as_bytes())
         .expect("its framing");

@@ -181,6 +181,8 @@ mod tests {
         assert!(parse("test --ful").is_err());
         assert!(parse("tset").is_err());
         assert!(parse("fuzz --fuzz-seconds ten").is_err());
+        assert!(parse("fuzz-plant").is_err());
+        assert_eq!(parse("fuzz-planted").unwrap().entry, Entry::Planted);
     }
 
     #[test]
