@@ -15,6 +15,7 @@ use crate::http1::Limits;
 use crate::http1::head::{Framing, RequestHead, Version};
 use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead, WRITE_STALL};
 use crate::http1::write::{self, Text};
+use crate::metrics::ExchangeMeter;
 use crate::router::Path;
 use crate::transport::Transport;
 use crate::upgrade;
@@ -49,8 +50,8 @@ pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, wor
         let head = match head {
             Ok(head) => head,
             Err(NoHead::Over) => return,
-            Err(NoHead::Slow) => return refuse(io, &GatewayError::SlowHead).await,
-            Err(NoHead::Refused(error)) => return refuse(io, &error.into()).await,
+            Err(NoHead::Slow) => return refuse(io, &GatewayError::SlowHead, &worker).await,
+            Err(NoHead::Refused(error)) => return refuse(io, &error.into(), &worker).await,
         };
         let wire = Wire {
             version: head.version,
@@ -58,17 +59,26 @@ pub(crate) async fn serve(transport: Transport, downstream: Arc<Downstream>, wor
             keep_alive: head.keep_alive,
             upgrade: head.version == Version::Http11 && head.headers.ask_for_websocket(),
         };
+        let mut meter = ExchangeMeter::new(&worker.meters, &head.method, wire.upgrade);
         let outcome = match exchange(head, wire.upgrade, &io, &downstream, &worker) {
             // Boxed, so that a connection that waits for its next request does not hold the room.
-            Ok(exchange) => Box::pin(settled(&io, dispatch::answer(&worker, exchange))).await,
+            Ok(exchange) => {
+                Box::pin(settled(
+                    &io,
+                    dispatch::answer(&worker, exchange, &mut meter),
+                ))
+                .await
+            }
             Err(error) => Some(Outcome::Answer(dispatch::rescue(&error, None))),
         };
         match outcome {
             None => return,
             Some(Outcome::Switch(acceptance)) => {
+                meter.switched();
                 return upgrade::settle(*acceptance, io, &worker).await;
             }
             Some(Outcome::Answer(answer)) => {
+                meter.answered(answer.status);
                 let stays = Box::pin(settled(&io, reply(&io, answer, &wire, &worker))).await;
                 match stays {
                     Some(After::Stay) => {}
@@ -190,7 +200,8 @@ fn answer_head(
 
 /// Answers what was no request, and ends the connection: where its next request would begin cannot
 /// be known.
-async fn refuse(io: DownstreamIo, error: &GatewayError) {
+async fn refuse(io: DownstreamIo, error: &GatewayError, worker: &Worker) {
+    ExchangeMeter::refused(&worker.meters, error.status());
     let mut answer = dispatch::rescue(error, None);
     let body = std::mem::take(&mut answer.body);
     let framing = Framing::Length(body.length().unwrap_or(0));

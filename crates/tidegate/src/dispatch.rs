@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Fault, GatewayError};
 use crate::exchange::{Answer, Exchange};
+use crate::metrics::ExchangeMeter;
 use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
 use crate::proxy;
 use crate::route::{Route, Target};
@@ -21,9 +22,13 @@ pub(crate) enum Outcome {
 
 /// Answers one request: finds its route, runs the route's filters, calls its target. Whatever fails
 /// on the way becomes an answer here and nowhere else.
-pub(crate) async fn answer(worker: &Arc<Worker>, mut exchange: Exchange) -> Outcome {
+pub(crate) async fn answer(
+    worker: &Arc<Worker>,
+    mut exchange: Exchange,
+    meter: &mut ExchangeMeter<'_>,
+) -> Outcome {
     let mut entered = None;
-    let walked = walk(worker, &mut exchange, &mut entered).await;
+    let walked = walk(worker, &mut exchange, &mut entered, meter).await;
     let mut outcome = walked.unwrap_or_else(|error| Outcome::Answer(rescue(&error, entered)));
     if let Some(route) = entered {
         return_through(route, &exchange, &mut outcome);
@@ -35,10 +40,12 @@ async fn walk<'w>(
     worker: &'w Arc<Worker>,
     exchange: &mut Exchange,
     entered: &mut Option<&'w Route>,
+    meter: &mut ExchangeMeter<'_>,
 ) -> Result<Outcome, GatewayError> {
     let (place, captures) = worker.router().route(&exchange.view())?;
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));
+    meter.enter(place);
     let wish = if exchange.upgrade {
         Some(Wish::parse(exchange)?)
     } else {

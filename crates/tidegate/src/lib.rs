@@ -17,6 +17,7 @@ mod gateway;
 pub mod headers;
 mod http1;
 mod listener;
+mod metrics;
 pub mod pipeline;
 mod proxy;
 mod route;

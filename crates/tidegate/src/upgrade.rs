@@ -18,6 +18,7 @@ use crate::headers::Headers;
 use crate::http1::head::Framing;
 use crate::http1::server::{DownstreamIo, WRITE_STALL};
 use crate::http1::write;
+use crate::metrics::{RouteMeters, SessionMeter};
 use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
 use crate::task;
@@ -67,6 +68,8 @@ pub(crate) struct Acceptance {
     pub(crate) lease: Lease,
     /// Who watches the session's frames.
     pub(crate) filters: FrameFilters,
+    /// Where the session is counted.
+    pub(crate) route: Arc<RouteMeters>,
 }
 
 impl Wish {
@@ -120,6 +123,7 @@ pub(crate) async fn settle(acceptance: Acceptance, io: DownstreamIo, worker: &Ar
         present: Present::new(worker),
         registered: worker.sessions.register(&worker.clock, idle),
         worker: Arc::clone(worker),
+        meter: SessionMeter::opened(acceptance.route),
     });
     task::spawn(run_session(relay));
 }

@@ -20,6 +20,7 @@ use crate::config::plan::{Plan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::exchange::Downstream;
 use crate::listener::Accepted;
+use crate::metrics::Meters;
 use crate::pipeline::Pipeline;
 use crate::proxy::Proxy;
 use crate::route::{Route, Target};
@@ -41,6 +42,8 @@ pub(crate) struct Core {
     /// In the order of the router's matchers.
     routes: Vec<Route>,
     trusted_proxies: Arc<[IpNet]>,
+    /// In the order of their meters.
+    services: Vec<Arc<Service>>,
     /// Endpoints of all services.
     endpoints: usize,
 }
@@ -50,12 +53,14 @@ impl Core {
     pub(crate) fn build(plan: Plan) -> Self {
         let mut endpoints = 0;
         let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
+        let mut in_order = Vec::new();
         let mut service = |plan: &Arc<ServicePlan>| {
             let entry = services.entry(Arc::clone(&plan.name));
             let service = entry.or_insert_with(|| {
-                let service = Service::new(Arc::clone(plan), endpoints);
+                let service = Service::new(Arc::clone(plan), in_order.len(), endpoints);
                 endpoints += service.size();
-                Arc::new(service)
+                in_order.push(Arc::new(service));
+                Arc::clone(&in_order[in_order.len() - 1])
             });
             Arc::clone(service)
         };
@@ -64,7 +69,12 @@ impl Core {
             let target = match route.target {
                 TargetPlan::Proxy(plan) => {
                     let service = service(&plan.service);
-                    Target::Proxy(Proxy { plan, service })
+                    let place = routes.len();
+                    Target::Proxy(Proxy {
+                        plan,
+                        service,
+                        place,
+                    })
                 }
             };
             matchers.push(route.matcher);
@@ -80,6 +90,7 @@ impl Core {
             router,
             routes,
             trusted_proxies: plan.trusted_proxies,
+            services: in_order,
             endpoints,
         }
     }
@@ -95,6 +106,8 @@ pub(crate) struct Worker {
     pub(crate) sessions: Arc<Registry>,
     /// Coarse time.
     pub(crate) clock: Clock,
+    /// What is counted here.
+    pub(crate) meters: Meters,
     /// Set once, when the gateway stops.
     pub(crate) stopping: CancellationToken,
     /// Connections and sessions.
@@ -107,6 +120,7 @@ impl Worker {
             pool: Pool::new(core.endpoints),
             sessions: Arc::new(Registry::default()),
             clock: Clock::default(),
+            meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
             stopping,
             core,
@@ -121,6 +135,16 @@ impl Worker {
     /// What stands behind the matcher at `place`.
     pub(crate) fn route(&self, place: usize) -> &Route {
         &self.core.routes[place]
+    }
+
+    /// The routes, in the order of their meters.
+    pub(crate) fn routes(&self) -> &[Route] {
+        &self.core.routes
+    }
+
+    /// The services that routes use, in the order of their meters.
+    pub(crate) fn services(&self) -> &[Arc<Service>] {
+        &self.core.services
     }
 
     /// Whether an address is one of the trusted proxies.
@@ -185,6 +209,7 @@ impl Worker {
     }
 
     async fn connection(self: Arc<Self>, accepted: Accepted) {
+        self.meters.accepted.add(1);
         let Ok(stream) = TcpStream::from_std(accepted.stream) else {
             return;
         };

@@ -41,7 +41,7 @@ pub(crate) async fn decide(
     exchange: &Exchange,
     wish: Wish,
 ) -> Result<Decision, GatewayError> {
-    let mut attempts = Attempts::new(&proxy.service, Purpose::Session, true);
+    let mut attempts = Attempts::new(&proxy.service, &worker.meters, Purpose::Session, true);
     loop {
         let lease = attempts.lease()?;
         let endpoint = lease.endpoint();
@@ -100,6 +100,7 @@ async fn ask(
         upstream: call.into_io().into_parts(),
         lease,
         filters: FrameFilters::default(),
+        route: Arc::clone(worker.meters.route(proxy.place)),
     })))
 }
 

@@ -20,6 +20,8 @@ use crate::config::plan::{Balance, EndpointPlan, ServicePlan};
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) plan: Arc<ServicePlan>,
+    /// Its place among all services.
+    pub(crate) place: usize,
     endpoints: Vec<Arc<Endpoint>>,
     for_http: Balancer,
     for_sessions: Balancer,
@@ -54,8 +56,8 @@ pub(crate) enum Purpose {
 }
 
 impl Service {
-    /// Builds a service whose endpoints get the places from `first_index` on.
-    pub(crate) fn new(plan: Arc<ServicePlan>, first_index: usize) -> Self {
+    /// Builds a service at `place`, whose endpoints get the places from `first_index` on.
+    pub(crate) fn new(plan: Arc<ServicePlan>, place: usize, first_index: usize) -> Self {
         let endpoints: Vec<_> = (first_index..)
             .zip(&plan.endpoints)
             .map(|(index, plan)| {
@@ -78,6 +80,7 @@ impl Service {
             for_sessions: balancer(Balance::LeastSessions),
             endpoints,
             plan,
+            place,
             next_source: AtomicUsize::new(0),
         }
     }

@@ -23,6 +23,7 @@ use self::end::Timer;
 use self::leg::Leg;
 pub(crate) use self::pump::Tally;
 use self::pump::{HEADROOM, Pump, PumpEnd};
+use crate::metrics::SessionMeter;
 use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::Registered;
 use crate::session::{Cause, Ending, Initiator};
@@ -61,6 +62,8 @@ pub(crate) struct Opening {
     pub(crate) present: Present,
     /// Where it runs.
     pub(crate) worker: Arc<Worker>,
+    /// Where it is counted.
+    pub(crate) meter: SessionMeter,
 }
 
 /// A relayed session.
@@ -84,6 +87,7 @@ pub(crate) struct Relay {
     parting: Option<Pin<Box<Sleep>>>,
     registered: Registered,
     worker: Arc<Worker>,
+    meter: SessionMeter,
     /// Held for their drop.
     _held: (Lease, Present),
 }
@@ -117,6 +121,7 @@ impl Relay {
             parting: None,
             registered: opening.registered,
             worker: opening.worker,
+            meter: opening.meter,
             _held: (opening.lease, opening.present),
         }
     }
@@ -178,7 +183,8 @@ impl Relay {
     /// Judges what one side sent and gives the other what may go on.
     fn pass(&mut self, from: Side, bytes: &mut [u8], cx: &mut Context<'_>) {
         let mut filters = std::mem::take(&mut self.filters);
-        let mut tally = std::mem::take(&mut self.tallies[from as usize]);
+        let before = self.tallies[from as usize];
+        let mut tally = before;
         let (_, receiver, pump) = self.direction(from);
         let passed = pump.absorb(bytes, &mut filters, &mut tally);
         receiver.send(&bytes[..passed.pass], cx);
@@ -186,6 +192,7 @@ impl Relay {
             receiver.send(ours.as_bytes(), cx);
         }
         self.filters = filters;
+        self.meter.passed(from as usize, &before, &tally);
         self.tallies[from as usize] = tally;
         if passed.pass > 0 {
             self.registered.handle().touch(&self.worker.clock);
@@ -254,6 +261,8 @@ impl Future for Relay {
         let client = this.client.poll_finish(this.down.is_over(), cx);
         let upstream = this.upstream.poll_finish(this.up.is_over(), cx);
         if client.is_ready() && upstream.is_ready() {
+            this.meter
+                .ended(ended, this.tallies.map(|tally| tally.close));
             Poll::Ready((ended, std::mem::take(&mut this.tallies)))
         } else {
             Poll::Pending

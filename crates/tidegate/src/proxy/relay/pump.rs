@@ -57,14 +57,33 @@ pub(super) enum PumpEnd {
 }
 
 /// What the frames that pass leave behind, besides themselves.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
-    /// Frames in this direction.
-    pub(crate) frames: u64,
     /// Messages in this direction.
     pub(crate) messages: u64,
+    /// Those of bytes among them.
+    pub(crate) binary: u64,
     /// Payload bytes in this direction, declared.
     pub(crate) bytes: u64,
+    /// The code of its close frame; 1005 where that has none, 0 while there was none.
+    pub(crate) close: u16,
+    /// Whether the message under way is one of bytes.
+    is_binary: bool,
+}
+
+impl Tally {
+    fn count(&mut self, header: &FrameHeader) {
+        match header.opcode {
+            OpCode::Text => self.is_binary = false,
+            OpCode::Binary => self.is_binary = true,
+            _ => {}
+        }
+        if header.fin && !header.opcode.is_control() {
+            self.messages += 1;
+            self.binary += u64::from(self.is_binary);
+        }
+        self.bytes += header.length;
+    }
 }
 
 impl Pump {
@@ -231,9 +250,7 @@ impl Observer for Watch<'_> {
                 return Err(Violation::Refused);
             }
         }
-        self.tally.frames += 1;
-        self.tally.messages += u64::from(header.fin && !header.opcode.is_control());
-        self.tally.bytes += header.length;
+        self.tally.count(header);
         Ok(())
     }
 
@@ -241,7 +258,8 @@ impl Observer for Watch<'_> {
         true
     }
 
-    fn on_close(&mut self, _close: CloseFrame<'_>) -> bool {
+    fn on_close(&mut self, close: CloseFrame<'_>) -> bool {
+        self.tally.close = close.code.unwrap_or(1005);
         !self.parting
     }
 }
