@@ -2,6 +2,7 @@
 //!
 //! Start reading at `Gateway` in `gateway.rs`.
 
+mod admin;
 pub mod authority;
 pub mod body;
 pub mod config;

@@ -62,10 +62,11 @@ impl<'a> ExchangeMeter<'a> {
 
 impl Drop for ExchangeMeter<'_> {
     fn drop(&mut self) {
+        let route = self.route.unwrap_or_else(|| self.meters.no_route());
         if std::thread::panicking() {
             self.status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+            route.panics.add(1);
         }
-        let route = self.route.unwrap_or_else(|| self.meters.no_route());
         let took = self.begun.elapsed();
         if self.upgrade {
             route.handshakes.add(u32::from(folded(self.status)));

@@ -45,6 +45,7 @@ pub(crate) struct RouteMeters {
     /// By code, cause and initiator.
     closed: Sparse,
     session_time: Histogram,
+    panics: Counter,
     /// By direction and kind.
     messages: [[Counter; 2]; 2],
     /// By direction.
@@ -78,6 +79,11 @@ impl Meters {
     pub(crate) fn route(&self, place: usize) -> &Arc<RouteMeters> {
         // Any other place is a fault of ours, which is no reason to fail a request.
         self.routes.get(place).unwrap_or_else(|| self.no_route())
+    }
+
+    /// Panics in exchanges and sessions.
+    pub(crate) fn panics(&self) -> u64 {
+        self.routes.iter().map(|route| route.panics.value()).sum()
     }
 
     fn no_route(&self) -> &Arc<RouteMeters> {

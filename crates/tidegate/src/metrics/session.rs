@@ -65,6 +65,7 @@ impl SessionMeter {
 impl Drop for SessionMeter {
     fn drop(&mut self) {
         self.route.sessions.add(-1);
+        self.route.panics.add(u64::from(std::thread::panicking()));
         self.route.closed.add(self.end);
         let took = self.begun.elapsed();
         self.route.session_time.observe(took, SESSION_BOUNDS);

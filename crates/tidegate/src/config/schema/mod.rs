@@ -2,6 +2,7 @@
 //! holds without them. Each area reads itself as far as it can and reports the rest; names are
 //! linked one room up, in `link`.
 
+mod admin;
 mod filter;
 mod matcher;
 mod proxy;
@@ -16,6 +17,7 @@ use super::error::{Place, Problems};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
+pub(super) use admin::Admin;
 pub(super) use filter::{Filter, Line, Side};
 pub(super) use matcher::{HeaderTest, Match};
 pub(super) use proxy::Proxy;
@@ -32,6 +34,7 @@ const MOST_WORKERS: u32 = 1024;
 pub(super) struct Root {
     pub(super) workers: Option<u32>,
     pub(super) listeners: Vec<Listener>,
+    pub(super) admin: Option<Admin>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
@@ -57,6 +60,7 @@ impl Root {
         let workers = workers.and_then(|spot| spot.whole(problems, 1..=MOST_WORKERS));
         let listeners = fields.need("listeners", LISTENER_EXAMPLE, problems);
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
+        let admin = fields.take("admin");
         let trusted = fields.take("trusted_proxies");
         let trusted = trusted.map_or_else(Vec::new, |spot| spot.any_number());
         let services = fields.take("services");
@@ -69,6 +73,7 @@ impl Root {
                 .iter()
                 .filter_map(|spot| Listener::read(spot, problems))
                 .collect(),
+            admin: admin.and_then(|spot| Admin::read(&spot, problems)),
             trusted_proxies: trusted
                 .iter()
                 .filter_map(|spot| located(spot, problems, value::network))
