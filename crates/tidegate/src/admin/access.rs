@@ -51,7 +51,7 @@ impl Access {
             return Err(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "foreign_host",
-                "without a token, only localhost and the bound address may be named as the host",
+                "without a token, only names of this machine may stand in Host",
             ));
         }
         if headers.contains_key(header::ORIGIN) {

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -53,82 +56,143 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Descriptors in reserve.
-pub(super) struct Reserve(Vec<File>);
+/// Descriptors in reserve. Others of the process want one at the same time, so between giving one up
+/// and taking the socket, and between the end of a socket and taking it back, nothing else is done.
+#[derive(Clone)]
+pub(super) struct Reserve(Arc<Mutex<Vec<File>>>);
 
 impl Reserve {
     /// A full reserve.
     pub(super) fn full() -> io::Result<Self> {
         let spares = (0..RESERVE).map(|_| File::open("/dev/null"));
-        Ok(Self(spares.collect::<io::Result<_>>()?))
+        let spares = spares.collect::<io::Result<_>>()?;
+        Ok(Self(Arc::new(Mutex::new(spares))))
     }
 
     /// Takes back what it can have.
-    fn fill(&mut self) {
-        while self.0.len() < RESERVE {
+    fn fill(&self) {
+        let mut spares = self.lock();
+        while spares.len() < RESERVE {
             let Ok(spare) = File::open("/dev/null") else {
                 return;
             };
-            self.0.push(spare);
+            spares.push(spare);
         }
     }
 
-    /// Gives one up, for a socket to take its place; `false` when there is none left.
-    fn give_up(&mut self) -> bool {
-        self.0.pop().is_some()
+    fn lock(&self) -> MutexGuard<'_, Vec<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives one up for a socket that waits; `None` when there is none, or nobody waits any more.
+    async fn accept(&self, listener: &TcpListener) -> Option<TcpStream> {
+        let accepted = poll_fn(|cx| {
+            drop(self.lock().pop());
+            Poll::Ready(listener.poll_accept(cx))
+        });
+        match accepted.await {
+            Poll::Ready(Ok((stream, _peer))) => Some(stream),
+            Poll::Ready(Err(_)) | Poll::Pending => {
+                self.fill();
+                None
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+}
+
+/// Fills the reserve when it is dropped.
+struct Refill(Reserve);
+
+impl Drop for Refill {
+    fn drop(&mut self) {
+        self.0.fill();
     }
 }
 
 /// Accepts and answers until the gateway has ended.
 pub(super) async fn serve(
     listener: TcpListener,
-    mut reserve: Reserve,
+    reserve: Reserve,
     router: Router,
     ended: CancellationToken,
 ) {
-    let mut open = JoinSet::new();
-    // The oldest first; some may have ended.
-    let mut order: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open = Open {
+        tasks: JoinSet::new(),
+        order: VecDeque::new(),
+    };
     let mut second = interval(Duration::from_secs(1));
     loop {
-        tokio::select! {
+        let accepted = tokio::select! {
             () = ended.cancelled() => break,
-            // At once, before somebody else takes the descriptor that has become free.
-            Some(_ended) = open.join_next() => reserve.fill(),
-            _ = second.tick() => reserve.fill(),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _peer)) => {
-                    order.retain(|connection| !connection.is_finished());
-                    if order.len() >= CONNECTIONS {
-                        cut_oldest(&mut order);
-                    }
-                    order.push_back(open.spawn(answer(stream, router.clone())));
-                }
-                Err(error) if is_shortage(&error) => {
-                    if !reserve.give_up() {
-                        order.retain(|connection| !connection.is_finished());
-                        cut_oldest(&mut order);
-                        sleep(PAUSE).await;
-                    }
-                }
-                // The caller was gone before it was accepted.
-                Err(error) => tracing::debug!(%error, "not accepted"),
+            Some(_ended) = open.tasks.join_next() => continue,
+            _ = second.tick() => {
+                reserve.fill();
+                continue;
             }
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _peer)) => Some(stream),
+            Err(error) if is_shortage(&error) && reserve.is_empty() => {
+                open.make_room().await;
+                None
+            }
+            Err(error) if is_shortage(&error) => reserve.accept(&listener).await,
+            // The caller was gone before it was accepted.
+            Err(error) => {
+                tracing::debug!(%error, "not accepted");
+                None
+            }
+        };
+        if let Some(stream) = stream {
+            open.add(answer(Refill(reserve.clone()), stream, router.clone()));
         }
     }
     drop(listener);
-    let last_words = async { while open.join_next().await.is_some() {} };
+    let last_words = async { while open.tasks.join_next().await.is_some() {} };
     let _in_time = timeout(FAREWELL, last_words).await;
 }
 
-fn cut_oldest(order: &mut VecDeque<AbortHandle>) {
-    if let Some(oldest) = order.pop_front() {
-        oldest.abort();
+/// The open connections.
+struct Open {
+    tasks: JoinSet<()>,
+    /// The oldest first; some may have ended.
+    order: VecDeque<AbortHandle>,
+}
+
+impl Open {
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.order.retain(|connection| !connection.is_finished());
+        if self.order.len() >= CONNECTIONS {
+            self.cut_oldest();
+        }
+        self.order.push_back(self.tasks.spawn(connection));
+    }
+
+    /// Sees to it that the reserve has a descriptor soon.
+    async fn make_room(&mut self) {
+        self.order.retain(|connection| !connection.is_finished());
+        if self.cut_oldest() {
+            yield_now().await; // it ends now, and the reserve is filled
+        } else {
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether there was one.
+    fn cut_oldest(&mut self) -> bool {
+        let oldest = self.order.pop_front();
+        oldest.inspect(AbortHandle::abort).is_some()
     }
 }
 
-/// One request, and its answer.
-async fn answer(stream: TcpStream, router: Router) {
+/// One request, and its answer. The reserve is filled when the connection has been dropped, and so is
+/// the first of the arguments, which are dropped from the last to the first.
+async fn answer(_refill: Refill, stream: TcpStream, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
