@@ -213,6 +213,30 @@ async fn without_the_key_there_is_none_and_an_address_is_had_once() {
     assert!(!silent.output().contains("\"listener\":\"admin\""));
 }
 
+/// The commands of the document, but the one that needs another machine.
+#[tokio::test]
+async fn what_the_document_shows_works() {
+    let Some(curl) = tools::program("what_the_document_shows_works", "curl") else {
+        return;
+    };
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::start(&upstream, YAML);
+    let address = gateway.admin().0.to_string();
+    let document = include_str!("../../docs/admin.md");
+    let urls: Vec<_> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("curl http://127.0.0.1:9900"))
+        .collect();
+    assert_eq!(urls.len(), 4, "{urls:?}");
+    for path in urls {
+        let url = format!("http://{address}{path}");
+        let mut command = Command::new(&curl);
+        let command = command.args(["--silent", "--show-error", "--fail", &url]);
+        let (status, said) = Process::start(command).ends().await;
+        assert!(status.success() && !said.is_empty(), "{url}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_second_signal_does_not_wait_for_it() {
     let Some(binary) = tools::tidegate("a_second_signal_does_not_wait_for_it") else {

@@ -1,6 +1,7 @@
 //! `/metrics`: after known traffic the page says what happened, no more and no less, under labels
 //! that no stranger can choose.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -270,6 +271,22 @@ async fn refused_handshakes_and_what_was_tried_anew() {
         page.get("tidegate_ws_connections_opened_total{route=\"chat\"}"),
         Some(0.0)
     );
+}
+
+#[tokio::test]
+async fn the_document_names_what_is_on_the_page_and_nothing_else() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::start(&upstream, &yaml(""));
+    let page = gateway.admin().metrics().await;
+    let document = include_str!("../../docs/admin.md");
+    let written: BTreeSet<&str> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|name| name.starts_with("tidegate_") || name.starts_with("process_"))
+        .collect();
+    assert!(written.len() > 15, "{written:?}");
+    let served: BTreeSet<&str> = page.families().collect();
+    assert_eq!(written, served);
 }
 
 #[tokio::test]

@@ -149,6 +149,11 @@ impl Metrics {
         self.kinds.get(name).map(String::as_str)
     }
 
+    /// The names of all families.
+    pub fn families(&self) -> impl Iterator<Item = &str> {
+        self.kinds.keys().map(String::as_str)
+    }
+
     /// All series, as on the page.
     pub fn series(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
