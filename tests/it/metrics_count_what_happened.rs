@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use tidegate_tests::frame::{BINARY, PING, PONG};
+use tidegate_tests::frame::{BINARY, PING};
 use tidegate_tests::{Frame, Request, ScriptedUpstream, TestGateway, Wire, tools};
 
 fn yaml(rest: &str) -> String {
@@ -124,54 +124,39 @@ async fn a_request_under_way_is_in_flight_and_takes_as_long_as_its_answer() {
     admin.counts(in_flight, 0.0).await;
 }
 
+const OPEN: &str = "tidegate_ws_connections{route=\"chat\",kind=\"proxy\"}";
+
 #[tokio::test]
-async fn sessions_messages_and_how_they_ended() {
+async fn sessions_and_messages_while_they_are_open() {
     let upstream = ScriptedUpstream::mirror().await;
     let gateway = TestGateway::start(&upstream, &yaml(""));
     let admin = gateway.admin();
-    let open = "tidegate_ws_connections{route=\"chat\",kind=\"proxy\"}";
-    assert_eq!(admin.metrics().await.get(open), Some(0.0));
-
+    assert_eq!(admin.metrics().await.get(OPEN), Some(0.0));
     let mut one = gateway.connect().await;
     one.upgrade("/chat").await;
     let mut two = gateway.connect().await;
     two.upgrade("/chat").await;
-    admin.counts(open, 2.0).await;
+    admin.counts(OPEN, 2.0).await;
     for frame in [
         Frame::text("hello"),
         Frame::new(BINARY, [7; 100]).unfinished(),
-        Frame::new(0, [8; 100]),
         Frame::new(PING, "p"),
+        Frame::new(0, [8; 100]),
+        Frame::new(PING, "q"),
     ] {
         one.send_frame(&frame.from_client()).await;
     }
-    while one.read_frame().await.opcode != PONG {}
-    // While the sessions are open, and not at their end alone.
+    while one.read_frame().await.payload != b"q" {}
+    let messages = |labels: &str| format!("tidegate_ws_messages_total{{route=\"chat\",{labels}}}");
+    for direction in ["in", "out"] {
+        for kind in ["text", "binary"] {
+            let labels = format!("direction=\"{direction}\",kind=\"{kind}\"");
+            admin.counts(&messages(&labels), 1.0).await;
+        }
+        let bytes = format!("tidegate_ws_bytes_total{{route=\"chat\",direction=\"{direction}\"}}");
+        admin.counts(&bytes, 207.0).await;
+    }
     for (series, value) in [
-        (
-            "tidegate_ws_messages_total{route=\"chat\",direction=\"in\",kind=\"text\"}",
-            1.0,
-        ),
-        (
-            "tidegate_ws_messages_total{route=\"chat\",direction=\"in\",kind=\"binary\"}",
-            1.0,
-        ),
-        (
-            "tidegate_ws_messages_total{route=\"chat\",direction=\"out\",kind=\"text\"}",
-            1.0,
-        ),
-        (
-            "tidegate_ws_messages_total{route=\"chat\",direction=\"out\",kind=\"binary\"}",
-            1.0,
-        ),
-        (
-            "tidegate_ws_bytes_total{route=\"chat\",direction=\"in\"}",
-            206.0,
-        ),
-        (
-            "tidegate_ws_bytes_total{route=\"chat\",direction=\"out\"}",
-            206.0,
-        ),
         (
             "tidegate_ws_handshakes_total{route=\"chat\",code=\"101\"}",
             2.0,
@@ -184,52 +169,72 @@ async fn sessions_messages_and_how_they_ended() {
     ] {
         admin.counts(series, value).await;
     }
-    one.send_frame(&Frame::close(4321, "bye").from_client())
-        .await;
-    assert_eq!(one.read_close().await, Some(4321));
-    two.send_frame(&Frame::text(&"x".repeat(2000)).from_client())
-        .await;
-    assert_eq!(two.read_close().await, Some(1009));
-    drop(two);
-    let mut three = gateway.connect().await;
-    three.upgrade("/chat").await;
-    three.reset();
-    let closed =
-        |labels: &str| format!("tidegate_ws_connections_closed_total{{route=\"chat\",{labels}}}");
-    admin
-        .counts(
-            &closed("code=\"4xxx\",cause=\"client_close\",initiator=\"client\""),
-            1.0,
-        )
-        .await;
-    admin
-        .counts(
-            &closed("code=\"1009\",cause=\"message_too_big\",initiator=\"client\""),
-            1.0,
-        )
-        .await;
-    admin
-        .counts(
-            &closed("code=\"1006\",cause=\"client_lost\",initiator=\"client\""),
-            1.0,
-        )
-        .await;
-    admin.counts(open, 0.0).await;
-    admin
-        .counts(
-            "tidegate_ws_connection_duration_seconds_count{route=\"chat\"}",
-            3.0,
-        )
-        .await;
     let page = admin.metrics().await;
-    let day = "tidegate_ws_connection_duration_seconds_bucket{route=\"chat\",le=\"86400\"}";
-    assert_eq!(page.get(day), Some(3.0));
-    assert_eq!(page.get("tidegate_panics_total"), Some(0.0));
+    // A handshake is no request, and an open session has no duration yet.
+    let others = [
+        "http_requests_total{route=\"chat\"",
+        "ws_connection_duration_seconds_count",
+    ];
     assert!(
-        !page.text.contains("http_requests_total{route=\"chat\""),
+        others.iter().all(|series| !page.text.contains(series)),
         "{}",
         page.text
     );
+}
+
+#[tokio::test]
+async fn sessions_by_how_they_ended() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::start(&upstream, &yaml(""));
+    let admin = gateway.admin();
+    for code in [1000, 4321, 4999] {
+        let mut session = gateway.connect().await;
+        session.upgrade("/chat").await;
+        session
+            .send_frame(&Frame::close(code, "bye").from_client())
+            .await;
+        assert_eq!(session.read_close().await, Some(code));
+    }
+    let mut large = gateway.connect().await;
+    large.upgrade("/chat").await;
+    large
+        .send_frame(&Frame::text(&"x".repeat(2000)).from_client())
+        .await;
+    assert_eq!(large.read_close().await, Some(1009));
+    drop(large);
+    let mut lost = gateway.connect().await;
+    lost.upgrade("/chat").await;
+    lost.reset();
+    for (labels, value) in [
+        (
+            "code=\"1000\",cause=\"client_close\",initiator=\"client\"",
+            1.0,
+        ),
+        (
+            "code=\"4xxx\",cause=\"client_close\",initiator=\"client\"",
+            2.0,
+        ),
+        (
+            "code=\"1009\",cause=\"message_too_big\",initiator=\"client\"",
+            1.0,
+        ),
+        (
+            "code=\"1006\",cause=\"client_lost\",initiator=\"client\"",
+            1.0,
+        ),
+    ] {
+        let series = format!("tidegate_ws_connections_closed_total{{route=\"chat\",{labels}}}");
+        admin.counts(&series, value).await;
+    }
+    admin.counts(OPEN, 0.0).await;
+    let durations = "tidegate_ws_connection_duration_seconds";
+    admin
+        .counts(&format!("{durations}_count{{route=\"chat\"}}"), 5.0)
+        .await;
+    let page = admin.metrics().await;
+    let day = format!("{durations}_bucket{{route=\"chat\",le=\"86400\"}}");
+    assert_eq!(page.get(&day), Some(5.0));
+    assert_eq!(page.get("tidegate_panics_total"), Some(0.0));
 }
 
 #[tokio::test]

@@ -24,10 +24,6 @@ use self::listen::Reserve;
 pub(crate) use self::view::{Alive, State, View};
 use crate::config::plan::AdminPlan;
 
-/// The most descriptors that the admin listener ever has: the data plane's bound leaves them free.
-#[expect(dead_code, reason = "for whoever bounds the data plane's descriptors")]
-pub(crate) const DESCRIPTORS: usize = listen::CONNECTIONS + listen::RESERVE + 8;
-
 /// The admin listener, bound and not yet running.
 pub(crate) struct Bound {
     listener: TcpListener,

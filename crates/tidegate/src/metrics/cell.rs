@@ -39,7 +39,7 @@ impl Gauge {
 #[derive(Debug, Default)]
 pub(super) struct Sparse {
     slots: [Slot; 8],
-    next: OnceLock<Box<Sparse>>,
+    next: OnceLock<Box<Self>>,
 }
 
 #[derive(Debug, Default)]
