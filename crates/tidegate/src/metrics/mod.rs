@@ -8,15 +8,16 @@ mod cell;
 mod exchange;
 mod page;
 mod session;
+mod text;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::cell::{Counter, Gauge, Histogram, Sparse};
 pub(crate) use self::exchange::ExchangeMeter;
 pub(crate) use self::page::{Facts, page};
 pub(crate) use self::session::SessionMeter;
 use crate::error::UpstreamError;
-use std::time::Duration;
 
 /// What one worker counts.
 #[derive(Debug)]
