@@ -203,6 +203,7 @@ async fn the_token_of_a_file_opens_and_is_told_to_nobody() {
 async fn whoever_holds_all_its_connections_keeps_nobody_out() {
     let (gateway, _upstream) = open().await;
     let admin = gateway.admin();
+    let opened = Instant::now();
     let mut idle = Vec::new();
     for _ in 0..200 {
         let mut wire = Wire::connect(admin.0).await;
@@ -214,6 +215,11 @@ async fn whoever_holds_all_its_connections_keeps_nobody_out() {
     assert!(begun.elapsed() < SLACK, "it took {:?}", begun.elapsed());
     // The oldest had to go; the youngest has its answer still.
     idle[0].expect_end().await;
+    let took = opened.elapsed();
+    assert!(
+        took < Duration::from_secs(9),
+        "slow heads end by themselves: {took:?}"
+    );
     let mut youngest = idle.pop().unwrap();
     youngest.send("TP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(youngest.read_answer().await.status(), 200);
