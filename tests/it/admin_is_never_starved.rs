@@ -8,7 +8,9 @@ use tidegate::exchange::Exchange;
 use tidegate::pipeline::{Filter, FilterPlan, Moment, Step};
 use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::time::GRACE;
+use tidegate_tests::wire::switching;
 use tidegate_tests::{Admin, Request, ScriptedUpstream, TestGateway, Wire, eventually, tools};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 /// How long an answer may take, whatever the data plane does.
@@ -47,12 +49,30 @@ async fn is_served(address: std::net::SocketAddr) -> bool {
     matches!(head, Ok(Ok(head)) if head.status() == 200)
 }
 
+/// An upstream whose sessions last, silent, for as long as the gateway holds them.
+async fn patient() -> ScriptedUpstream {
+    ScriptedUpstream::serve(|mut wire| async move {
+        let Ok(head) = wire.read_head_or_end().await else {
+            return;
+        };
+        if !head.is_upgrade() {
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            wire.try_send(answer).await.ok();
+            return;
+        }
+        wire.try_send(switching(&head, &[])).await.ok();
+        let mut stream = wire.into_stream();
+        while matches!(stream.read(&mut [0; 64]).await, Ok(count) if count > 0) {}
+    })
+    .await
+}
+
 #[tokio::test]
 async fn by_a_data_plane_that_has_every_descriptor() {
     let Some(binary) = tools::tidegate("by_a_data_plane_that_has_every_descriptor") else {
         return;
     };
-    let upstream = ScriptedUpstream::mirror().await;
+    let upstream = patient().await;
     let scratch = Scratch::new();
     let file = scratch.write("tidegate.yaml", &yaml(&upstream));
     let limited = format!(
