@@ -129,18 +129,24 @@ pub(crate) async fn settle(acceptance: Acceptance, io: DownstreamIo, worker: &Ar
 }
 
 /// Runs a session to its end, in a task of its own, so that what the request held is given back.
-async fn run_session(relay: Relay) {
-    let (ending, [up, down]) = relay.await;
-    let (cause, initiator) = (ending.cause.label(), ending.initiator.label());
-    tracing::debug!(
-        cause,
-        initiator,
-        msgs_in = up.messages,
-        msgs_out = down.messages,
-        bytes_in = up.bytes,
-        bytes_out = down.bytes,
-        "session ended"
-    );
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn would hold the relay twice, as its argument and as what it awaits"
+)]
+fn run_session(mut relay: Relay) -> impl Future<Output = ()> + Send {
+    async move {
+        let (ending, [up, down]) = (&mut relay).await;
+        let (cause, initiator) = (ending.cause.label(), ending.initiator.label());
+        tracing::debug!(
+            cause,
+            initiator,
+            msgs_in = up.messages,
+            msgs_out = down.messages,
+            bytes_in = up.bytes,
+            bytes_out = down.bytes,
+            "session ended"
+        );
+    }
 }
 
 fn switching_head(acceptance: &Acceptance) -> BytesMut {
