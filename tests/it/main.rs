@@ -1,5 +1,8 @@
 //! The black-box cases: one module per promise.
 
+mod admin_is_never_starved;
+mod admin_is_not_for_strangers;
+mod admin_says_how_it_is;
 mod ambiguous_requests_are_refused;
 mod answers_arrive_as_sent;
 mod bad_frames_end_the_session;
@@ -27,6 +30,7 @@ mod load_is_spread;
 mod lost_peer_is_told_to_the_other;
 mod malformed_101_is_502;
 mod memory_stays_flat;
+mod metrics_count_what_happened;
 mod next_endpoint_is_tried;
 mod no_101_before_upstream_agrees;
 mod old_sessions_end;

@@ -51,6 +51,22 @@ impl Process {
         ([127, 0, 0, 1], sockets::listening(pid)[0]).into()
     }
 
+    /// Waits until it says that the listener `name` listens, and where.
+    pub async fn address_of(&mut self, name: &str) -> SocketAddr {
+        let mut found = None;
+        eventually(&format!("the listener {name} is said to listen"), || {
+            self.assert_runs();
+            found = self.output().lines().find_map(|line| {
+                let (_, behind) =
+                    line.split_once(&format!("\"listener\":\"{name}\",\"address\":\""))?;
+                behind.split('"').next()?.parse().ok()
+            });
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+
     /// Waits for a line that begins with `word`, and returns what follows it.
     pub async fn says(&mut self, word: &str) -> String {
         let mut found = None;

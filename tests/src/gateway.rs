@@ -6,6 +6,7 @@ use tidegate::config::Config;
 use tidegate::config::plan::Plan;
 use tidegate::{Census, Gateway};
 
+use crate::admin::Admin;
 use crate::request::Request;
 use crate::time::{eventually, within};
 use crate::upstream::ScriptedUpstream;
@@ -117,6 +118,17 @@ impl TestGateway {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its admin listener.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin(
+            self.gateway
+                .as_ref()
+                .and_then(Gateway::admin_address)
+                .unwrap(),
+        )
     }
 
     /// Stops it, while the case goes on; returns when all of it has ended.

@@ -4,6 +4,7 @@
 //! the gateway through a [`Wire`], compare bytes. Every wait has a deadline ([`DEADLINE`]), every
 //! port is chosen by the system, and nothing is shared between cases.
 
+pub mod admin;
 pub mod child;
 pub mod frame;
 pub mod gateway;
@@ -16,6 +17,7 @@ pub mod tools;
 pub mod upstream;
 pub mod wire;
 
+pub use admin::Admin;
 pub use frame::Frame;
 pub use gateway::TestGateway;
 pub use head::Head;

@@ -82,6 +82,9 @@ pub(crate) struct DevArgs {
     /// The address of the gateway
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) bind: SocketAddr,
+    /// The address of the admin listener; 127.0.0.1:9900, or a free port where that is taken
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin: Option<SocketAddr>,
     /// Print the demo's configuration and exit
     #[arg(long)]
     pub(crate) print_config: bool,

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::{self, Future};
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -12,7 +11,7 @@ use tokio::runtime::Builder;
 
 use crate::cli::RunArgs;
 use crate::signals::{Received, Signals};
-use crate::{config, log};
+use crate::{config, log, version};
 use tidegate::Gateway;
 use tidegate::limits::descriptors;
 
@@ -24,14 +23,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    serve(plan, |_address| {}, future::pending())
+    serve(plan, |_gateway| {}, future::pending())
 }
 
-/// Runs a gateway until a signal comes; `beside` runs as long and must not end. `started` hears
-/// the address of the first listener.
+/// Runs a gateway until a signal comes; `beside` runs as long and must not end. `started` is called
+/// when it runs.
 pub(crate) fn serve(
-    plan: Plan,
-    started: impl FnOnce(SocketAddr),
+    mut plan: Plan,
+    started: impl FnOnce(&Gateway),
     beside: impl Future<Output = io::Result<Infallible>>,
 ) -> anyhow::Result<ExitCode> {
     let runtime = Builder::new_current_thread()
@@ -48,15 +47,17 @@ pub(crate) fn serve(
     if let Some(surprise) = config::too_many_connections(&plan) {
         tracing::warn!("{surprise}");
     }
+    plan.commit = version::COMMIT.map(Into::into);
     let gateway = Gateway::start(plan)?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());
     tracing::info!(descriptors, max_connections = connections, "limits");
     for (name, address) in gateway.addresses() {
         tracing::info!(listener = &**name, %address, "listening");
     }
-    if let Some((_, address)) = gateway.addresses().first() {
-        started(*address);
+    if let Some(address) = gateway.admin_address() {
+        tracing::info!(listener = "admin", %address, "listening");
     }
+    started(&gateway);
     let ended = runtime.block_on(async {
         tokio::select! {
             _ = signals.next() => {}

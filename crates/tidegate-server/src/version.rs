@@ -4,8 +4,12 @@ use std::process::ExitCode;
 
 use crate::out;
 
+/// The commit that this was built from, where that is known.
+pub(crate) const COMMIT: Option<&str> = option_env!("TIDEGATE_COMMIT");
+
 pub(crate) fn version() -> anyhow::Result<ExitCode> {
     out::line(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
+    out::line(format_args!("commit   {}", COMMIT.unwrap_or("unknown")));
     out::line(format_args!("target   {}", env!("TIDEGATE_TARGET")));
     out::line(format_args!("compiler {}", env!("TIDEGATE_RUSTC")));
     Ok(ExitCode::SUCCESS)

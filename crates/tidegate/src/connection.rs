@@ -19,6 +19,7 @@ use crate::http1::head::{Framing, RequestHead, Version};
 use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead};
 use crate::http1::write::{self, Text};
 use crate::limits::{Overload, Permits};
+use crate::metrics::ExchangeMeter;
 use crate::router::Path;
 use crate::task::{self, Kind};
 use crate::transport::Transport;
@@ -58,8 +59,8 @@ pub(crate) async fn serve(
         let head = match head {
             Ok(head) => head,
             Err(NoHead::Over) => return,
-            Err(NoHead::Slow) => return refuse(io, &GatewayError::SlowHead).await,
-            Err(NoHead::Refused(error)) => return refuse(io, &error.into()).await,
+            Err(NoHead::Slow) => return refuse(io, &GatewayError::SlowHead, &worker).await,
+            Err(NoHead::Refused(error)) => return refuse(io, &error.into(), &worker).await,
         };
         let wire = Wire {
             version: head.version,
@@ -68,18 +69,24 @@ pub(crate) async fn serve(
             upgrade: head.version == Version::Http11 && head.headers.ask_for_websocket(),
         };
         let mut used = Permits::default();
+        let mut meter = ExchangeMeter::new(&worker.meters, &head.method, wire.upgrade);
         let outcome = match exchange(head, wire.upgrade, &io, &downstream, &worker) {
             // Boxed, so that a connection that waits for its next request does not hold the room.
-            Ok(exchange) => Box::pin(settled(&io, outcome(exchange, &mut used, &worker))).await,
+            Ok(exchange) => {
+                let outcome = outcome(exchange, &mut used, &mut meter, &worker);
+                Box::pin(settled(&io, outcome)).await
+            }
             Err(error) => Some(Outcome::Answer(dispatch::rescue(&error, None))),
         };
         match outcome {
             None => return,
             Some(Outcome::Switch(acceptance)) => {
+                meter.switched();
                 permits.join(used);
                 return upgrade::settle(*acceptance, io, permits, &worker).await;
             }
             Some(Outcome::Answer(answer)) => {
+                meter.answered(answer.status);
                 let stays = Box::pin(settled(&io, reply(&io, answer, &wire, &worker))).await;
                 drop(used); // a client that is slow to leave holds nothing but its connection
                 match stays {
@@ -94,8 +101,13 @@ pub(crate) async fn serve(
 }
 
 /// What becomes of a request; where the work on it panics, an answer that says so.
-async fn outcome(exchange: Exchange, used: &mut Permits, worker: &Arc<Worker>) -> Outcome {
-    let work = dispatch::answer(worker, exchange, used);
+async fn outcome(
+    exchange: Exchange,
+    used: &mut Permits,
+    meter: &mut ExchangeMeter<'_>,
+    worker: &Arc<Worker>,
+) -> Outcome {
+    let work = dispatch::answer(worker, exchange, used, meter);
     let survived = task::survive(Kind::Exchange, worker.panics(), work).await;
     survived.unwrap_or_else(|| Outcome::Answer(dispatch::rescue(&GatewayError::Panicked, None)))
 }
@@ -211,7 +223,8 @@ fn answer_head(
 
 /// Answers what was no request, and ends the connection: where its next request would begin cannot
 /// be known.
-async fn refuse(io: DownstreamIo, error: &GatewayError) {
+async fn refuse(io: DownstreamIo, error: &GatewayError, worker: &Worker) {
+    ExchangeMeter::refused(&worker.meters, error.status());
     // The whole answer goes as a head would, so that there is no body to wait for.
     let bytes = refusal(&dispatch::rescue(error, None));
     let written = io.write(bytes, Framing::Length(0), Body::empty());
@@ -236,7 +249,7 @@ pub(crate) async fn turn_away(
     };
     if !matches!(head, Ok(Err(NoHead::Over))) {
         // A client that takes neither its answer nor its end is not waited for.
-        let _ = timeout(REFUSAL, refuse(io, &overload.into())).await;
+        let _ = timeout(REFUSAL, refuse(io, &overload.into(), worker)).await;
     }
 }
 

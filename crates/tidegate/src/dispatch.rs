@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::{Fault, GatewayError};
 use crate::exchange::{Answer, Exchange};
 use crate::limits::Permits;
+use crate::metrics::ExchangeMeter;
 use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
 use crate::proxy;
 use crate::route::{Route, Target};
@@ -28,9 +29,10 @@ pub(crate) async fn answer(
     worker: &Arc<Worker>,
     mut exchange: Exchange,
     permits: &mut Permits,
+    meter: &mut ExchangeMeter<'_>,
 ) -> Outcome {
     let mut entered = None;
-    let walked = walk(worker, &mut exchange, &mut entered, permits).await;
+    let walked = walk(worker, &mut exchange, &mut entered, permits, meter).await;
     let mut outcome = walked.unwrap_or_else(|error| {
         if error.is_overload() {
             worker.caps().note_refusal();
@@ -48,10 +50,12 @@ async fn walk<'w>(
     exchange: &mut Exchange,
     entered: &mut Option<&'w Route>,
     permits: &mut Permits,
+    meter: &mut ExchangeMeter<'_>,
 ) -> Result<Outcome, GatewayError> {
     let (place, captures) = worker.router().route(&exchange.view())?;
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));
+    meter.enter(place);
     worker
         .caps()
         .admit_request(&route.caps, exchange, permits)?;

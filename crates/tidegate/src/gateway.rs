@@ -9,13 +9,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, View};
 use crate::config::plan::Plan;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
@@ -37,6 +41,11 @@ pub struct Gateway {
     cut: CancellationToken,
     /// Wakes the acceptor, so that it sees `stopping`.
     acceptor: Option<mio::Waker>,
+    /// What the admin listener is told besides.
+    state: Arc<admin::State>,
+    admin_address: Option<SocketAddr>,
+    /// Runs until the data plane has ended.
+    admin: Option<admin::Running>,
 }
 
 /// Why a gateway did not start. Nothing is left running or bound.
@@ -89,6 +98,8 @@ impl Gateway {
                 source,
             })?);
         }
+        let admin = bind_admin(&plan)?;
+        let commit = plan.commit.clone();
         let mut gateway = Self {
             addresses: listeners
                 .iter()
@@ -100,9 +111,16 @@ impl Gateway {
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
             acceptor: None,
+            state: Arc::default(),
+            admin_address: admin.as_ref().map(admin::Bound::address),
+            admin: None,
         };
         // A failure half-way drops the gateway, which stops what has started.
         gateway.spawn(plan, listeners).map_err(StartError::Worker)?;
+        if let Some(admin) = admin {
+            let view = Arc::new(gateway.view(commit));
+            gateway.admin = Some(admin.run(view).map_err(StartError::Worker)?);
+        }
         Ok(gateway)
     }
 
@@ -123,7 +141,9 @@ impl Gateway {
                 refusals: Arc::new(Gauge::new(REFUSALS)),
             });
             let cut = self.cut.clone();
+            let running = admin::Alive::new(&self.state);
             let run = move || {
+                let _running = running;
                 runtime.block_on(worker.run(accepted, cut));
                 // A name look-up cannot be cancelled, and nobody waits for it any more.
                 runtime.shutdown_background();
@@ -155,27 +175,38 @@ impl Gateway {
             .map_or(0, |core| core.caps().max_connections())
     }
 
+    /// The address that the admin listener is bound to, if there is one.
+    #[must_use]
+    pub const fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    fn view(&self, commit: Option<Arc<str>>) -> View {
+        View {
+            workers: self.workers.clone(),
+            addresses: self.addresses.clone(),
+            state: Arc::clone(&self.state),
+            commit,
+            started: SystemTime::now(),
+            begun: Instant::now(),
+        }
+    }
+
     /// Counts what is alive now.
     #[must_use]
     pub fn census(&self) -> Census {
-        let mut census = Census::default();
-        for (worker, runtime) in &self.workers {
-            census.connections += worker.load().saturating_sub(worker.sessions.len());
-            census.sessions += worker.sessions.len();
-            census.upstream_idle += worker.pool.len();
-            census.tasks += runtime.metrics().num_alive_tasks();
-        }
-        census.panics = self.core.as_ref().map_or(0, |core| core.panics());
-        census
+        count(&self.workers)
     }
 
-    /// Stops: accepts nothing more, lets requests under way finish, closes WebSockets with 1001 on
-    /// both legs, and waits for all that for at most ten seconds. Blocks; call it outside a runtime.
+    /// Stops: is not ready any more, accepts nothing more, lets requests under way finish, closes
+    /// WebSockets with 1001 on both legs, and waits for all that for at most ten seconds. Blocks;
+    /// call it outside a runtime.
     pub fn stop(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
+        self.state.draining.store(true, Ordering::Relaxed);
         self.stopping.cancel();
         if let Some(acceptor) = &self.acceptor {
             // It can only fail for want of memory, and then accepts until the process ends.
@@ -185,6 +216,7 @@ impl Gateway {
             // A worker that panicked has nothing left to stop.
             let _ = thread.join();
         }
+        self.admin = None;
     }
 }
 
@@ -193,6 +225,32 @@ impl Drop for Gateway {
         self.cut.cancel();
         self.end();
     }
+}
+
+/// Counts what is alive in the data plane.
+pub(crate) fn count(workers: &[(Arc<Worker>, Handle)]) -> Census {
+    let mut census = Census::default();
+    for (worker, runtime) in workers {
+        census.connections += worker.load().saturating_sub(worker.sessions.len());
+        census.sessions += worker.sessions.len();
+        census.upstream_idle += worker.pool.len();
+        census.tasks += runtime.metrics().num_alive_tasks();
+        // All of them count in one place.
+        census.panics = worker.panics().count();
+    }
+    census
+}
+
+fn bind_admin(plan: &Plan) -> Result<Option<admin::Bound>, StartError> {
+    let Some(plan) = &plan.admin else {
+        return Ok(None);
+    };
+    let bound = admin::Bound::bind(plan).map_err(|source| StartError::Bind {
+        name: "admin".into(),
+        address: plan.bind(),
+        source,
+    })?;
+    Ok(Some(bound))
 }
 
 fn runtime() -> io::Result<Runtime> {

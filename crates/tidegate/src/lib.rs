@@ -2,6 +2,7 @@
 //!
 //! Start reading at `Gateway` in `gateway.rs`.
 
+mod admin;
 pub mod authority;
 pub mod body;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod headers;
 mod http1;
 pub mod limits;
 mod listener;
+mod metrics;
 pub mod pipeline;
 mod proxy;
 mod route;

@@ -20,6 +20,7 @@ use crate::http1::head::Framing;
 use crate::http1::server::DownstreamIo;
 use crate::http1::write;
 use crate::limits::Permits;
+use crate::metrics::{RouteMeters, SessionMeter};
 use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
 use crate::task::{self, Kind};
@@ -69,6 +70,8 @@ pub(crate) struct Acceptance {
     pub(crate) lease: Lease,
     /// Who watches the session's frames.
     pub(crate) filters: FrameFilters,
+    /// Where the session is counted.
+    pub(crate) route: Arc<RouteMeters>,
 }
 
 impl Wish {
@@ -121,6 +124,7 @@ pub(crate) async fn settle(
         present: Present::new(worker),
         registered: worker.sessions.register(),
         worker: Arc::clone(worker),
+        meter: SessionMeter::opened(acceptance.route),
     });
     // In a task of its own, so that what the request held is given back.
     task::spawn(Kind::Session, worker.panics(), relay);

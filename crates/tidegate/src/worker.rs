@@ -19,6 +19,7 @@ use crate::connection;
 use crate::exchange::Downstream;
 use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
+use crate::metrics::Meters;
 use crate::pipeline::Pipeline;
 use crate::proxy::Proxy;
 use crate::route::{Route, Target};
@@ -41,6 +42,8 @@ pub(crate) struct Core {
     routes: Vec<Route>,
     caps: Arc<Caps>,
     panics: Arc<Panics>,
+    /// In the order of their meters.
+    services: Vec<Arc<Service>>,
     /// Endpoints of all services.
     endpoints: usize,
 }
@@ -51,23 +54,20 @@ impl Core {
         &self.caps
     }
 
-    /// Panics so far.
-    pub(crate) fn panics(&self) -> u64 {
-        self.panics.count()
-    }
-
     /// Builds the plan.
     pub(crate) fn build(plan: Plan) -> Self {
         let caps = Arc::new(Caps::new(&plan));
         let panics = Arc::new(Panics::default());
         let mut endpoints = 0;
         let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
+        let mut in_order = Vec::new();
         let mut service = |plan: &Arc<ServicePlan>| {
             let entry = services.entry(Arc::clone(&plan.name));
             let service = entry.or_insert_with(|| {
-                let service = Service::new(Arc::clone(plan), endpoints, &panics);
+                let service = Service::new(Arc::clone(plan), in_order.len(), endpoints, &panics);
                 endpoints += service.size();
-                Arc::new(service)
+                in_order.push(Arc::new(service));
+                Arc::clone(&in_order[in_order.len() - 1])
             });
             Arc::clone(service)
         };
@@ -76,7 +76,12 @@ impl Core {
             let target = match route.target {
                 TargetPlan::Proxy(plan) => {
                     let service = service(&plan.service);
-                    Target::Proxy(Proxy { plan, service })
+                    let place = routes.len();
+                    Target::Proxy(Proxy {
+                        plan,
+                        service,
+                        place,
+                    })
                 }
             };
             matchers.push(route.matcher);
@@ -94,6 +99,7 @@ impl Core {
             routes,
             caps,
             panics,
+            services: in_order,
             endpoints,
         }
     }
@@ -109,6 +115,8 @@ pub(crate) struct Worker {
     pub(crate) sessions: Arc<Registry>,
     /// Coarse time.
     pub(crate) clock: Clock,
+    /// What is counted here.
+    pub(crate) meters: Meters,
     /// Set once, when the gateway stops.
     pub(crate) stopping: CancellationToken,
     /// Connections and sessions.
@@ -121,6 +129,7 @@ impl Worker {
             pool: Pool::new(core.endpoints),
             sessions: Arc::new(Registry::default()),
             clock: Clock::default(),
+            meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
             stopping,
             core,
@@ -145,6 +154,16 @@ impl Worker {
     /// Where panics are counted.
     pub(crate) fn panics(&self) -> &Arc<Panics> {
         &self.core.panics
+    }
+
+    /// The routes, in the order of their meters.
+    pub(crate) fn routes(&self) -> &[Route] {
+        &self.core.routes
+    }
+
+    /// The services that routes use, in the order of their meters.
+    pub(crate) fn services(&self) -> &[Arc<Service>] {
+        &self.core.services
     }
 
     /// Connections and sessions.
@@ -204,6 +223,7 @@ impl Worker {
     }
 
     async fn connection(self: Arc<Self>, accepted: Accepted) {
+        self.meters.accepted.add(1);
         let Ok(stream) = TcpStream::from_std(accepted.stream) else {
             return;
         };

@@ -6,13 +6,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tidegate::config::{Config, Environment, Plan};
+use tidegate::Gateway;
+use tidegate::config::{Config, Environment, Plan, defaults};
 
 use crate::cli::DevArgs;
 use crate::run::serve;
 use crate::{log, out};
 
-/// What `--print-config` shows is what the demo runs, with both variables set.
+/// What `--print-config` shows is what the demo runs, with its variables set.
 const CONFIG: &str = include_str!("demo.yaml");
 
 pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
@@ -25,27 +26,42 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
         .context("the built-in upstream cannot bind a port on 127.0.0.1")?;
     upstream.set_nonblocking(true)?;
     let upstream_address = upstream.local_addr()?;
-    let plan = plan(args.bind, upstream_address)?;
-    let started = |address| out::line(introduction(address, upstream_address));
+    let admin = args.admin.unwrap_or_else(free_admin_address);
+    let plan = plan(args.bind, admin, upstream_address)?;
+    let started = |gateway: &Gateway| {
+        let bound = gateway.addresses().first().map(|(_, address)| *address);
+        let (bound, admin) = (bound.zip(gateway.admin_address())).unwrap_or((args.bind, admin));
+        out::line(introduction(bound, admin, upstream_address));
+    };
     serve(plan, started, upstream::serve(upstream)).with_context(|| {
         format!(
-            "the demo cannot run on {} (choose another address with --bind)",
+            "the demo cannot run on {} and {admin} (choose other addresses with --bind and --admin)",
             args.bind
         )
     })
 }
 
-fn plan(bind: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Plan> {
+/// The usual address; where somebody has it already, for instance another demo, a free port.
+fn free_admin_address() -> SocketAddr {
+    let usual = defaults::ADMIN_BIND;
+    match TcpListener::bind(usual) {
+        Ok(_free) => usual,
+        Err(_taken) => SocketAddr::new(usual.ip(), 0),
+    }
+}
+
+fn plan(bind: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Plan> {
     let environment = Environment::from_iter([
         ("BIND", bind.to_string()),
+        ("ADMIN", admin.to_string()),
         ("UPSTREAM", format!("http://{upstream}")),
     ]);
     Ok(Config::from_yaml_with("demo.yaml", CONFIG, &environment)?.resolve()?)
 }
 
 /// What was started, and commands to paste.
-fn introduction(gateway: SocketAddr, upstream: SocketAddr) -> String {
-    let gateway = reachable(gateway);
+fn introduction(gateway: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> String {
+    let (gateway, admin) = (reachable(gateway), reachable(admin));
     format!(
         "
 The gateway listens on http://{gateway}, its upstream on http://{upstream}.
@@ -61,6 +77,9 @@ A WebSocket that the upstream refuses: its 401 comes through, headers and all
     -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' http://{gateway}/refuse
 An event each second:
   curl -N http://{gateway}/sse
+How the gateway is, and what it has counted:
+  curl http://{admin}/v1/info
+  curl http://{admin}/metrics
 
 Ctrl-C ends it.
 "
@@ -84,7 +103,8 @@ mod tests {
     #[test]
     fn the_demos_configuration_is_valid_with_its_variables_and_without() {
         let bind: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let plan = plan(bind, "127.0.0.1:9".parse().unwrap()).unwrap();
+        let plan = plan(bind, bind, "127.0.0.1:9".parse().unwrap()).unwrap();
+        assert_eq!(plan.admin.unwrap().bind(), bind);
         assert_eq!(plan.listeners[0].bind, bind);
         let endpoint = &plan.services[0].endpoints[0];
         assert_eq!(endpoint.authority.to_string(), "127.0.0.1:9");
@@ -95,7 +115,9 @@ mod tests {
 
     #[test]
     fn the_commands_name_an_address_that_can_be_reached() {
-        let text = introduction("[::]:81".parse().unwrap(), "127.0.0.1:9".parse().unwrap());
+        let any = |port| SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+        let text = introduction(any(81), any(82), any(9));
         assert!(text.contains("curl -i http://[::1]:81/customers"));
+        assert!(text.contains("curl http://[::1]:82/metrics"));
     }
 }

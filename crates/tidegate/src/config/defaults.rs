@@ -1,7 +1,10 @@
 //! What holds where a configuration is silent.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+/// Where the admin listener is bound.
+pub const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 /// How long a TCP connection to an upstream may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an upstream may take to answer a handshake.

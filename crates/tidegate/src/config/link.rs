@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::compile;
 use super::error::{Fault, Problems};
 use super::plan::{
-    EndpointPlan, ListenerPlan, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan,
+    AdminPlan, EndpointPlan, ListenerPlan, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan,
 };
-use super::schema::{Listener, Proxy, Root, Route, Service, report_duplicates};
+use super::schema::{Admin, Listener, Proxy, Root, Route, Service, report_duplicates};
 use super::yaml::{Located, Quoted, did_you_mean};
 
 /// Services by name, in a map for linking.
@@ -16,7 +16,7 @@ type Services = HashMap<String, Arc<ServicePlan>>;
 
 /// Links `root`. The plan is good only if `problems` are still empty; `None` tells that already.
 pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
-    let listeners = link_listeners(&root.listeners, problems);
+    let listeners = link_listeners(&root.listeners, root.admin.as_ref(), problems);
     let services: Vec<_> = root.services.iter().map(link_service).collect();
     let by_name: Services = services
         .iter()
@@ -35,17 +35,24 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         workers: root.workers.map_or_else(cores, |workers| workers as usize),
         limits: root.limits.clone(),
         listeners,
+        admin: root.admin.as_ref().and_then(link_admin),
+        commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
         services,
         routes: routes.into_iter().collect::<Option<_>>()?,
     })
 }
 
-fn link_listeners(listeners: &[Listener], problems: &mut Problems) -> Vec<ListenerPlan> {
+fn link_listeners(
+    listeners: &[Listener],
+    admin: Option<&Admin>,
+    problems: &mut Problems,
+) -> Vec<ListenerPlan> {
     let names = listeners.iter().filter_map(|one| one.name.as_ref());
     report_duplicates("listener", names, problems);
     let mut bound = HashSet::new();
     let binds = listeners.iter().filter_map(|one| one.bind.as_ref());
+    let binds = binds.chain(admin.map(|admin| &admin.bind));
     for Located { value, place } in binds {
         if value.port() != 0 && !bound.insert(*value) {
             problems.add(place, format!("another listener has {value} already"));
@@ -61,6 +68,12 @@ fn link_listeners(listeners: &[Listener], problems: &mut Problems) -> Vec<Listen
             })
         })
         .collect()
+}
+
+/// `None` for one that is open to strangers, which is a problem already.
+fn link_admin(admin: &Admin) -> Option<AdminPlan> {
+    let token = admin.token.as_ref().map(|token| token.value.clone());
+    AdminPlan::new(admin.bind.value, token)
 }
 
 fn link_service(service: &Service) -> Arc<ServicePlan> {

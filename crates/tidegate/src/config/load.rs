@@ -103,6 +103,14 @@ pub(super) fn read(path: &Path, name: &Arc<str>, problems: &mut Problems) -> Opt
     }
 }
 
+/// Reads the text of a file that holds a secret. No fault repeats any of it.
+pub(super) fn read_secret(path: &Path) -> Result<String, Fault> {
+    let fault = |what: &dyn fmt::Display| Fault::new(format!("{}: {what}", path.display()));
+    let bytes = read_bounded(path)
+        .map_err(|error| fault(&format_args!("the file cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|_not_text| fault(&"the file is not UTF-8 text"))
+}
+
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let mut bytes = Vec::new();

@@ -17,6 +17,7 @@ mod link;
 mod load;
 mod overrides;
 mod schema;
+mod secret;
 mod url;
 mod value;
 mod warnings;
@@ -32,6 +33,7 @@ use yaml::Spot;
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use load::Environment;
 pub use plan::Plan;
+pub use secret::Secret;
 
 /// A configuration as it was written: typed, but its names not yet linked.
 #[derive(Debug, Clone)]
@@ -150,7 +152,10 @@ mod tests {
 
     const FULL: &str = include_str!("../../../../config/full.yaml");
 
-    const STEPS: [&str; 14] = [
+    const STEPS: [&str; 17] = [
+        "ADMIN",
+        "BIND",
+        "TOKEN",
         "SERVICES",
         "LISTENERS",
         "ROUTES",

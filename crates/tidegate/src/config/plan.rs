@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
+use super::secret::Secret;
 use crate::authority::Authority;
 use crate::pipeline::FilterPlan;
 use crate::router::Matcher;
@@ -23,6 +24,11 @@ pub struct Plan {
     pub limits: GatewayLimits,
     /// The sockets to bind, at least one.
     pub listeners: Vec<ListenerPlan>,
+    /// The listener for those who operate the gateway; `None` (the default): there is none.
+    pub admin: Option<AdminPlan>,
+    /// The commit that the program was built from, where that is known; it is told to those who
+    /// operate the gateway.
+    pub commit: Option<Arc<str>>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Arc<[IpNet]>,
     /// The services that routes name.
@@ -40,6 +46,39 @@ pub struct ListenerPlan {
     pub bind: SocketAddr,
     /// What holds for its connections.
     pub limits: Arc<ListenerLimits>,
+}
+
+/// The listener for those who operate the gateway.
+#[derive(Debug, Clone)]
+pub struct AdminPlan {
+    bind: SocketAddr,
+    token: Option<Secret>,
+}
+
+impl AdminPlan {
+    /// An admin listener at `bind`, for those who know the token. `None`: it would be open to other
+    /// machines, because `bind` is no loopback address and there is no token.
+    #[must_use]
+    pub fn new(bind: SocketAddr, token: Option<Secret>) -> Option<Self> {
+        (token.is_some() || Self::is_loopback(bind)).then_some(Self { bind, token })
+    }
+
+    /// Its address; port 0 takes a free one.
+    #[must_use]
+    pub const fn bind(&self) -> SocketAddr {
+        self.bind
+    }
+
+    /// What callers must know.
+    #[must_use]
+    pub const fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// Whether only this machine can connect to `address`.
+    pub(crate) fn is_loopback(address: SocketAddr) -> bool {
+        address.ip().to_canonical().is_loopback()
+    }
 }
 
 /// A named upstream application.

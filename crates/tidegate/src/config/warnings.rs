@@ -8,6 +8,9 @@ use super::error::Problems;
 use super::schema::{HeaderTest, Match, Root, Route};
 use super::yaml::Quoted;
 
+/// Tokens with fewer characters can be tried out.
+const SHORT_TOKEN: usize = 16;
+
 /// Collects all warnings about `root`.
 pub(super) fn collect(root: &Root, problems: &mut Problems) {
     if root.routes.is_empty() {
@@ -24,6 +27,12 @@ pub(super) fn collect(root: &Root, problems: &mut Problems) {
             let message = "every peer is trusted to name the client's address";
             problems.suggest(&network.place, message, "name the proxies' networks");
         }
+    }
+    if let Some(token) = root.admin.as_ref().and_then(|admin| admin.token.as_ref())
+        && token.value.len() < SHORT_TOKEN
+    {
+        let message = "the token is so short that it can be guessed";
+        problems.suggest(&token.place, message, "make one: openssl rand -hex 32");
     }
     let matchers = root
         .routes

@@ -31,7 +31,7 @@ pub(crate) async fn call(
 ) -> Result<Answer, GatewayError> {
     // A body that was sent once is not there for a second time.
     let repeatable = exchange.method.is_idempotent() && exchange.body.length() == Some(0);
-    let mut attempts = Attempts::new(&proxy.service, Purpose::Call, repeatable);
+    let mut attempts = Attempts::new(&proxy.service, &worker.meters, Purpose::Call, repeatable);
     loop {
         let lease = attempts.lease()?;
         let endpoint = lease.endpoint();
@@ -50,6 +50,7 @@ async fn attempt(
     lease: Lease,
     fresh: bool,
 ) -> Result<Answer, GatewayError> {
+    let begun = Instant::now();
     let idle = if fresh {
         None
     } else {
@@ -76,6 +77,9 @@ async fn attempt(
     };
     call.set_upload_stall(patience.body);
     let head = answer_head(&mut call, &patience).await?;
+    worker
+        .meters
+        .call_answered(proxy.service.place, begun.elapsed());
     if head.status.as_u16() == 101 {
         return Err(UpstreamError::SwitchUnasked.into());
     }

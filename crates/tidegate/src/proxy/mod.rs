@@ -18,6 +18,7 @@ use crate::http1::body::BodyFailure;
 use crate::http1::client::{Call, CallFailure};
 use crate::http1::head::ResponseHead;
 use crate::http1::write;
+use crate::metrics::Meters;
 use crate::upstream::{Endpoint, Lease, Purpose, Service};
 use crate::worker::Worker;
 
@@ -26,11 +27,14 @@ use crate::worker::Worker;
 pub(crate) struct Proxy {
     pub(crate) plan: ProxyPlan,
     pub(crate) service: Arc<Service>,
+    /// The route's place.
+    pub(crate) place: usize,
 }
 
 /// The endpoints that one request was tried on.
 struct Attempts<'a> {
     service: &'a Service,
+    meters: &'a Meters,
     purpose: Purpose,
     /// Whether the request may be sent a second time when the connection was lost before a byte of
     /// an answer (RFC 9110 section 9.2.2).
@@ -42,9 +46,10 @@ struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    fn new(service: &'a Service, purpose: Purpose, repeatable: bool) -> Self {
+    fn new(service: &'a Service, meters: &'a Meters, purpose: Purpose, repeatable: bool) -> Self {
         Self {
             service,
+            meters,
             purpose,
             repeatable,
             again: false,
@@ -60,6 +65,14 @@ impl<'a> Attempts<'a> {
 
     /// The next endpoint to try; the last failure when there is none.
     fn lease(&mut self) -> Result<Lease, GatewayError> {
+        let lease = self.choose()?;
+        if let Some(failure) = &self.last {
+            self.meters.retried(self.service.place, failure);
+        }
+        Ok(lease)
+    }
+
+    fn choose(&mut self) -> Result<Lease, GatewayError> {
         if let Some(lease) = self.service.lease(self.purpose, &mut self.tried)? {
             return Ok(lease);
         }

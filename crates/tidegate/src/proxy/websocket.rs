@@ -43,7 +43,7 @@ pub(crate) async fn decide(
     let passing = &proxy.plan.websocket.extensions;
     wish.extensions
         .retain(|offer| is_deflate(offer) || foreign_name(offer, passing).is_some());
-    let mut attempts = Attempts::new(&proxy.service, Purpose::Session, true);
+    let mut attempts = Attempts::new(&proxy.service, &worker.meters, Purpose::Session, true);
     loop {
         let lease = attempts.lease()?;
         let endpoint = lease.endpoint();
@@ -102,6 +102,7 @@ async fn ask(
         upstream: call.into_io().into_parts(),
         lease,
         filters: FrameFilters::default(),
+        route: Arc::clone(worker.meters.route(proxy.place)),
     })))
 }
 

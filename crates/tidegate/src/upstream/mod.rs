@@ -22,6 +22,8 @@ use crate::task::Panics;
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) plan: Arc<ServicePlan>,
+    /// Its place among all services.
+    pub(crate) place: usize,
     endpoints: Vec<Arc<Endpoint>>,
     for_http: Balancer,
     for_sessions: Balancer,
@@ -60,8 +62,13 @@ pub(crate) enum Purpose {
 }
 
 impl Service {
-    /// Builds a service whose endpoints get the places from `first_index` on.
-    pub(crate) fn new(plan: Arc<ServicePlan>, first_index: usize, panics: &Arc<Panics>) -> Self {
+    /// Builds a service at `place`, whose endpoints get the places from `first_index` on.
+    pub(crate) fn new(
+        plan: Arc<ServicePlan>,
+        place: usize,
+        first_index: usize,
+        panics: &Arc<Panics>,
+    ) -> Self {
         let endpoints: Vec<_> = (first_index..)
             .zip(&plan.endpoints)
             .map(|(index, plan)| {
@@ -85,6 +92,7 @@ impl Service {
             endpoints,
             gauge: gauge(plan.max_connections),
             plan,
+            place,
             next_source: AtomicUsize::new(0),
         }
     }

@@ -2,6 +2,7 @@
 //! holds without them. Each area reads itself as far as it can and reports the rest; names are
 //! linked one room up, in `link`.
 
+mod admin;
 mod filter;
 mod limits;
 mod matcher;
@@ -19,6 +20,7 @@ use super::plan::{GatewayLimits, ListenerLimits};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
+pub(super) use admin::Admin;
 pub(super) use filter::{Filter, Line, Side};
 pub(super) use matcher::{HeaderTest, Match};
 pub(super) use proxy::Proxy;
@@ -36,6 +38,7 @@ pub(super) struct Root {
     pub(super) workers: Option<u32>,
     pub(super) limits: GatewayLimits,
     pub(super) listeners: Vec<Listener>,
+    pub(super) admin: Option<Admin>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
@@ -64,6 +67,7 @@ impl Root {
         let limits = limits.and_then(|spot| limits::gateway(&spot, problems));
         let listeners = fields.need("listeners", LISTENER_EXAMPLE, problems);
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
+        let admin = fields.take("admin");
         let trusted = fields.take("trusted_proxies");
         let trusted = trusted.map_or_else(Vec::new, |spot| spot.any_number());
         let services = fields.take("services");
@@ -77,6 +81,7 @@ impl Root {
                 .iter()
                 .filter_map(|spot| Listener::read(spot, problems))
                 .collect(),
+            admin: admin.and_then(|spot| Admin::read(&spot, problems)),
             trusted_proxies: trusted
                 .iter()
                 .filter_map(|spot| located(spot, problems, value::network))

@@ -28,9 +28,11 @@ use self::leg::Leg;
 use self::pulse::Pulse;
 use self::pump::{HEADROOM, Passed, Pump, PumpEnd};
 use self::timers::Timers;
-use self::watch::{Surroundings, Tally};
+use self::watch::Surroundings;
+pub(crate) use self::watch::Tally;
 use crate::config::plan::{PingMode, TextCheck, WebSocketPlan};
 use crate::limits::Permits;
+use crate::metrics::SessionMeter;
 use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::{Order, Registered};
 use crate::session::{Cause, Ending, Initiator};
@@ -69,6 +71,8 @@ pub(crate) struct Opening {
     pub(crate) present: Present,
     /// Where it runs.
     pub(crate) worker: Arc<Worker>,
+    /// Where it is counted.
+    pub(crate) meter: SessionMeter,
 }
 
 /// A relayed session.
@@ -97,6 +101,7 @@ pub(crate) struct Relay {
     registered: Registered,
     plan: Arc<WebSocketPlan>,
     worker: Arc<Worker>,
+    meter: SessionMeter,
     /// Held for their drop.
     _held: (Lease, Permits, Present),
 }
@@ -141,6 +146,7 @@ impl Relay {
             registered: opening.registered,
             plan,
             worker: opening.worker,
+            meter: opening.meter,
             _held: (opening.lease, opening.permits, opening.present),
         }
     }
@@ -186,6 +192,8 @@ impl Relay {
         let client = self.client.poll_finish(self.down.is_over(), cx);
         let upstream = self.upstream.poll_finish(self.up.is_over(), cx);
         if client.is_ready() && upstream.is_ready() {
+            let closes = self.tallies.map(|tally| tally.close);
+            self.meter.ended(ended, closes);
             report(ended, &self.tallies);
             Poll::Ready(())
         } else {
@@ -245,7 +253,10 @@ impl Relay {
 
     /// Judges what one side sent and gives the other what may go on.
     fn pass(&mut self, from: Side, bytes: &mut [u8], cx: &mut Context<'_>) {
+        let before = self.tallies[from as usize];
         let passed = self.judge(from, bytes);
+        self.meter
+            .passed(from as usize, &before, &self.tallies[from as usize]);
         if passed.active {
             self.timers.moved(self.worker.clock.now());
         }

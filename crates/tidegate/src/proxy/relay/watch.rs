@@ -11,12 +11,33 @@ use super::rate::Bucket;
 use crate::pipeline::{Direction, FrameFacts, FrameFilters};
 
 /// What the frames that pass leave behind, besides themselves.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
     /// Messages in this direction.
-    pub(super) messages: u64,
+    pub(crate) messages: u64,
+    /// Those of bytes among them.
+    pub(crate) binary: u64,
     /// Payload bytes in this direction, declared.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
+    /// The code of its close frame; 1005 where that has none, 0 while there was none.
+    pub(crate) close: u16,
+    /// Whether the message under way is one of bytes.
+    is_binary: bool,
+}
+
+impl Tally {
+    fn count(&mut self, header: &FrameHeader) {
+        match header.opcode {
+            OpCode::Text => self.is_binary = false,
+            OpCode::Binary => self.is_binary = true,
+            _ => {}
+        }
+        if header.fin && !header.opcode.is_control() {
+            self.messages += 1;
+            self.binary += u64::from(self.is_binary);
+        }
+        self.bytes += header.length;
+    }
 }
 
 /// Who looks on while frames pass, and what holds for them.
@@ -81,9 +102,7 @@ impl Observer for Watch<'_, '_> {
             }
         }
         self.active = true;
-        let tally = &mut *self.around.tally;
-        tally.messages += u64::from(header.fin && !header.opcode.is_control());
-        tally.bytes += header.length;
+        self.around.tally.count(header);
         Ok(())
     }
 
@@ -100,7 +119,8 @@ impl Observer for Watch<'_, '_> {
         true
     }
 
-    fn on_close(&mut self, _close: CloseFrame<'_>) -> bool {
+    fn on_close(&mut self, close: CloseFrame<'_>) -> bool {
+        self.around.tally.close = close.code.unwrap_or(1005);
         !self.parting
     }
 }

@@ -1,0 +1,194 @@
+//! What is answered: health, facts, metrics.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use serde_json::json;
+
+use super::access::{self, Access};
+use super::problem::Problem;
+use super::time;
+use super::view::View;
+
+/// The Prometheus text format.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All of it, behind the rule of who may ask.
+pub(super) fn router(view: Arc<View>, access: Access) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/startupz", get(startupz))
+        .route("/healthz", get(readyz))
+        .route("/health", get(readyz))
+        .route("/actuator/health", get(actuator_health))
+        .route("/metrics", get(metrics))
+        .route("/v1/info", get(info))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(
+            Arc::new(access),
+            access::guard,
+        ))
+        .layer(middleware::map_response(no_store))
+        .with_state(view)
+}
+
+/// Nothing here is true for long.
+async fn no_store(mut response: Response) -> Response {
+    let value = header::HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, value);
+    response
+}
+
+/// The process is alive, also while it stops.
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// The start is over before the listener answers at all.
+async fn startupz() -> &'static str {
+    "ok\n"
+}
+
+/// One thing that readiness depends on.
+struct Check {
+    name: &'static str,
+    passes: bool,
+    detail: &'static str,
+}
+
+fn checks(view: &View) -> [Check; 4] {
+    let (draining, whole) = (view.is_draining(), view.is_whole());
+    let check = |name, passes, detail| Check {
+        name,
+        passes,
+        detail,
+    };
+    [
+        check("config", true, "loaded"),
+        check(
+            "listeners",
+            !draining,
+            if draining {
+                "closed or closing"
+            } else {
+                "bound"
+            },
+        ),
+        check(
+            "workers",
+            whole,
+            if whole {
+                "running"
+            } else {
+                "at least one has ended"
+            },
+        ),
+        check(
+            "draining",
+            !draining,
+            if draining {
+                "the gateway is stopping"
+            } else {
+                "no"
+            },
+        ),
+    ]
+}
+
+/// Whether new traffic should come here.
+async fn readyz(State(view): State<Arc<View>>, RawQuery(query): RawQuery) -> Response {
+    let checks = checks(&view);
+    let ready = checks.iter().all(|check| check.passes);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    if !is_verbose(query.as_deref()) {
+        let failed = checks.iter().find(|check| !check.passes);
+        let text = failed.map_or("ok", |check| check.detail);
+        return (status, format!("{text}\n")).into_response();
+    }
+    let checks: Vec<_> = checks
+        .iter()
+        .map(|check| {
+            json!({ "name": check.name, "status": word(check.passes), "detail": check.detail })
+        })
+        .collect();
+    (
+        status,
+        Json(json!({ "status": word(ready), "checks": checks })),
+    )
+        .into_response()
+}
+
+const fn word(passes: bool) -> &'static str {
+    if passes { "ok" } else { "failed" }
+}
+
+fn is_verbose(query: Option<&str>) -> bool {
+    let mut pairs = query.unwrap_or_default().split('&');
+    pairs.any(|pair| matches!(pair, "verbose" | "verbose=" | "verbose=true" | "verbose=1"))
+}
+
+/// Readiness in the words of Spring Boot.
+async fn actuator_health(State(view): State<Arc<View>>) -> Response {
+    if checks(&view).iter().all(|check| check.passes) {
+        Json(json!({ "status": "UP" })).into_response()
+    } else {
+        let down = Json(json!({ "status": "OUT_OF_SERVICE" }));
+        (StatusCode::SERVICE_UNAVAILABLE, down).into_response()
+    }
+}
+
+async fn metrics(State(view): State<Arc<View>>) -> Response {
+    ([(header::CONTENT_TYPE, PROMETHEUS)], view.metrics()).into_response()
+}
+
+async fn info(State(view): State<Arc<View>>) -> Response {
+    let census = view.census();
+    let listeners: Vec<_> = view
+        .addresses
+        .iter()
+        .map(|(name, address)| json!({ "name": &**name, "address": address.to_string() }))
+        .collect();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "commit": view.commit(),
+        "started": time::rfc3339(view.started),
+        "uptime_seconds": view.begun.elapsed().as_secs(),
+        "draining": view.is_draining(),
+        "workers": view.workers.len(),
+        "listeners": listeners,
+        "census": {
+            "connections": census.connections,
+            "sessions": census.sessions,
+            "upstream_idle": census.upstream_idle,
+            "tasks": census.tasks,
+            "panics": census.panics,
+        },
+    }))
+    .into_response()
+}
+
+async fn not_found() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this path",
+    )
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not take this method",
+    )
+}

@@ -1,0 +1,208 @@
+//! Accepting for the admin listener: few connections, short ones, and descriptors in reserve.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::is_shortage;
+
+/// Connections at one time. For one more, the oldest is cut: whoever holds them all keeps nobody out.
+pub(super) const CONNECTIONS: usize = 64;
+/// Descriptors that are held for nothing but to be given up when there are no others.
+pub(super) const RESERVE: usize = 8;
+/// How long a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may last, its one answer included.
+const LIFETIME: Duration = Duration::from_secs(30);
+/// The most bytes and fields of a head.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_FIELDS: usize = 100;
+/// Connections that the kernel completes before they are accepted.
+const BACKLOG: i32 = 128;
+/// How long accepting pauses when not even the reserve has a descriptor.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long answers under way have when the gateway has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Binds the listener.
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Descriptors in reserve. Others of the process want one at the same time, so between giving one up
+/// and taking the socket, and between the end of a socket and taking it back, nothing else is done.
+#[derive(Clone)]
+pub(super) struct Reserve(Arc<Mutex<Vec<File>>>);
+
+impl Reserve {
+    /// A full reserve.
+    pub(super) fn full() -> io::Result<Self> {
+        let spares = (0..RESERVE).map(|_| File::open("/dev/null"));
+        let spares = spares.collect::<io::Result<_>>()?;
+        Ok(Self(Arc::new(Mutex::new(spares))))
+    }
+
+    /// Takes back what it can have.
+    fn fill(&self) {
+        let mut spares = self.lock();
+        while spares.len() < RESERVE {
+            let Ok(spare) = File::open("/dev/null") else {
+                return;
+            };
+            spares.push(spare);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives one up for a socket that waits; `None` when there is none, or nobody waits any more.
+    async fn accept(&self, listener: &TcpListener) -> Option<TcpStream> {
+        let accepted = poll_fn(|cx| {
+            drop(self.lock().pop());
+            Poll::Ready(listener.poll_accept(cx))
+        });
+        match accepted.await {
+            Poll::Ready(Ok((stream, _peer))) => Some(stream),
+            Poll::Ready(Err(_)) | Poll::Pending => {
+                self.fill();
+                None
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+}
+
+/// Fills the reserve when it is dropped.
+struct Refill(Reserve);
+
+impl Drop for Refill {
+    fn drop(&mut self) {
+        self.0.fill();
+    }
+}
+
+/// Accepts and answers until the gateway has ended.
+pub(super) async fn serve(
+    listener: TcpListener,
+    reserve: Reserve,
+    router: Router,
+    ended: CancellationToken,
+) {
+    let mut open = Open {
+        tasks: JoinSet::new(),
+        order: VecDeque::new(),
+    };
+    let mut second = interval(Duration::from_secs(1));
+    loop {
+        let accepted = tokio::select! {
+            () = ended.cancelled() => break,
+            Some(_ended) = open.tasks.join_next() => continue,
+            _ = second.tick() => {
+                reserve.fill();
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _peer)) => Some(stream),
+            Err(error) if is_shortage(&error) && reserve.is_empty() => {
+                open.make_room().await;
+                None
+            }
+            Err(error) if is_shortage(&error) => reserve.accept(&listener).await,
+            // The caller was gone before it was accepted.
+            Err(error) => {
+                tracing::debug!(%error, "not accepted");
+                None
+            }
+        };
+        if let Some(stream) = stream {
+            open.add(answer(Refill(reserve.clone()), stream, router.clone()));
+        }
+    }
+    drop(listener);
+    let last_words = async { while open.tasks.join_next().await.is_some() {} };
+    let _in_time = timeout(FAREWELL, last_words).await;
+}
+
+/// The open connections.
+struct Open {
+    tasks: JoinSet<()>,
+    /// The oldest first; some may have ended.
+    order: VecDeque<AbortHandle>,
+}
+
+impl Open {
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.order.retain(|connection| !connection.is_finished());
+        if self.order.len() >= CONNECTIONS {
+            self.cut_oldest();
+        }
+        self.order.push_back(self.tasks.spawn(connection));
+    }
+
+    /// Sees to it that the reserve has a descriptor soon.
+    async fn make_room(&mut self) {
+        self.order.retain(|connection| !connection.is_finished());
+        if self.cut_oldest() {
+            yield_now().await; // it ends now, and the reserve is filled
+        } else {
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether there was one.
+    fn cut_oldest(&mut self) -> bool {
+        let oldest = self.order.pop_front();
+        oldest.inspect(AbortHandle::abort).is_some()
+    }
+}
+
+/// One request, and its answer. The reserve is filled when the connection has been dropped, and so is
+/// the first of the arguments, which are dropped from the last to the first.
+async fn answer(_refill: Refill, stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(false)
+        .max_headers(MAX_FIELDS)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match timeout(LIFETIME, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
+        Err(_elapsed) => tracing::debug!("admin connection took too long"),
+    }
+}

@@ -1,0 +1,98 @@
+//! The admin listener: for those who operate the gateway, and for machines that watch it.
+//!
+//! It has a thread and a runtime of its own, accepts for itself, and keeps descriptors in reserve, so
+//! that it answers while the data plane is full, busy or stopping. Who may ask is decided in
+//! `access`, what is answered in `api`. HTTP here is axum's: nothing of the data plane passes.
+
+mod access;
+mod api;
+mod listen;
+mod problem;
+mod time;
+mod view;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::{fmt, io};
+
+use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
+
+use self::access::Access;
+use self::listen::Reserve;
+pub(crate) use self::view::{Alive, State, View};
+use crate::config::plan::AdminPlan;
+
+/// The admin listener, bound and not yet running.
+pub(crate) struct Bound {
+    listener: TcpListener,
+    reserve: Reserve,
+    access: Access,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Binds it.
+    pub(crate) fn bind(plan: &AdminPlan) -> io::Result<Self> {
+        let listener = listen::bind(plan.bind())?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            access: Access::new(plan.token().cloned(), address),
+            reserve: Reserve::full()?,
+            listener,
+            address,
+        })
+    }
+
+    /// Where it is bound.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves on a thread of its own, until the result is dropped.
+    pub(crate) fn run(self, view: Arc<View>) -> io::Result<Running> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let ended = CancellationToken::new();
+        let end = ended.clone();
+        let run = move || {
+            let router = api::router(view, self.access);
+            runtime.block_on(async {
+                match tokio::net::TcpListener::from_std(self.listener) {
+                    Ok(listener) => listen::serve(listener, self.reserve, router, end).await,
+                    Err(error) => tracing::error!(%error, "the admin listener cannot run"),
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("tidegate-admin".into());
+        Ok(Running {
+            thread: Some(thread.spawn(run)?),
+            ended,
+        })
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The running admin listener; dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Running {
+    thread: Option<JoinHandle<()>>,
+    ended: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ended.cancel();
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}

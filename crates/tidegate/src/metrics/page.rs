@@ -1,0 +1,310 @@
+//! The page that Prometheus reads: which metrics there are, and what each means.
+
+use std::collections::BTreeMap;
+
+use super::cell::{Counter, Gauge, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
+use super::exchange::{of_request_key, status_label};
+use super::session::of_end_key;
+use super::text::Page;
+use super::{METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
+
+/// What the page tells besides the cells.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) version: &'a str,
+    pub(crate) commit: &'a str,
+    pub(crate) routes: Vec<&'a str>,
+    pub(crate) services: Vec<&'a str>,
+    /// Open connections that speak HTTP.
+    pub(crate) connections: usize,
+    pub(crate) panics: u64,
+    pub(crate) draining: bool,
+    /// Seconds since 1970.
+    pub(crate) started: f64,
+}
+
+/// The name of the route of requests that found none.
+const NO_ROUTE: &str = "-";
+
+/// Writes the page; `meters` are those of all workers.
+pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
+    let mut page = Page::default();
+    process(&mut page, facts, meters);
+    let names = facts.routes.iter().copied().chain([NO_ROUTE]);
+    let mut routes: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
+    for (place, name) in names.enumerate() {
+        let of_workers = meters.iter().map(|meters| &**meters.route(place));
+        routes.push((name, of_workers.collect()));
+    }
+    requests(&mut page, &routes);
+    upstream(&mut page, facts, meters);
+    handshakes(&mut page, &routes);
+    routes.pop(); // no session is without a route
+    sessions(&mut page, &routes);
+    page.into_text()
+}
+
+type Routes<'a> = [(&'a str, Vec<&'a RouteMeters>)];
+
+fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
+    let mut one = |name, kind, help, value: f64| {
+        page.family(name, kind, help);
+        page.sample(name, &[], value);
+    };
+    let accepted = meters.iter().map(|meters| meters.accepted.value());
+    let accepted = accepted.sum::<u64>();
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps f64")]
+    for (name, kind, help, value) in [
+        (
+            "tidegate_connections",
+            "gauge",
+            "Open connections that speak HTTP.",
+            facts.connections as f64,
+        ),
+        (
+            "tidegate_connections_accepted_total",
+            "counter",
+            "Accepted connections.",
+            accepted as f64,
+        ),
+        (
+            "tidegate_draining",
+            "gauge",
+            "1 while the gateway is stopping, else 0.",
+            f64::from(u8::from(facts.draining)),
+        ),
+        (
+            "tidegate_panics_total",
+            "counter",
+            "Panics in tasks of the data plane; each is a fault of ours.",
+            facts.panics as f64,
+        ),
+        (
+            "process_start_time_seconds",
+            "gauge",
+            "When the gateway was started, in seconds since 1970.",
+            facts.started,
+        ),
+    ] {
+        one(name, kind, help, value);
+    }
+    page.family(
+        "tidegate_build_info",
+        "gauge",
+        "Always 1; the labels tell what runs.",
+    );
+    let labels = [("version", facts.version), ("commit", facts.commit)];
+    page.sample("tidegate_build_info", &labels, 1);
+}
+
+fn requests(page: &mut Page, routes: &Routes<'_>) {
+    let name = "tidegate_http_requests_total";
+    page.family(name, "counter", "Answered HTTP requests, WebSocket handshakes not among them; 499: the client left before its answer.");
+    for (route, meters) in routes {
+        for (key, count) in sums(meters.iter().map(|meters| &meters.requests)) {
+            let (method, code) = of_request_key(key);
+            let labels = [("route", *route), ("method", method), ("code", &code)];
+            page.sample(name, &labels, count);
+        }
+    }
+    let name = "tidegate_http_request_duration_seconds";
+    page.family(
+        name,
+        "histogram",
+        "From the request's head to the last byte of its answer.",
+    );
+    for (route, meters) in routes {
+        for (place, method) in METHODS.iter().enumerate() {
+            let histograms = meters.iter().filter_map(|one| one.request_time.get(place));
+            let labels = [("route", *route), ("method", *method)];
+            page.histogram(name, &labels, REQUEST_BOUNDS, histograms);
+        }
+    }
+    let name = "tidegate_http_requests_in_flight";
+    page.family(
+        name,
+        "gauge",
+        "HTTP requests that have a route and not yet their whole answer.",
+    );
+    for (route, meters) in routes.iter().filter(|(route, _)| *route != NO_ROUTE) {
+        let value = level(meters.iter().map(|meters| &meters.in_flight));
+        page.sample(name, &[("route", route)], value);
+    }
+}
+
+fn upstream(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
+    let mut services: Vec<(&str, Vec<&ServiceMeters>)> = Vec::new();
+    for (place, name) in facts.services.iter().enumerate() {
+        let of_workers = meters
+            .iter()
+            .filter_map(|meters| meters.services.get(place));
+        services.push((name, of_workers.collect()));
+    }
+    let name = "tidegate_upstream_request_duration_seconds";
+    page.family(name, "histogram", "From the choice of an endpoint to the head of its answer, the dial included; HTTP calls only.");
+    for (service, meters) in &services {
+        let histograms = meters.iter().map(|meters| &meters.request_time);
+        page.histogram(name, &[("service", service)], REQUEST_BOUNDS, histograms);
+    }
+    let name = "tidegate_upstream_retries_total";
+    page.family(
+        name,
+        "counter",
+        "Requests and handshakes that were tried anew, by the failure before.",
+    );
+    for (service, meters) in &services {
+        for (key, count) in sums(meters.iter().map(|meters| &meters.retries)) {
+            let reason = REASONS.get(key as usize).unwrap_or(&REASONS[0]);
+            page.sample(name, &[("service", service), ("reason", reason)], count);
+        }
+    }
+}
+
+fn handshakes(page: &mut Page, routes: &Routes<'_>) {
+    let name = "tidegate_ws_handshakes_total";
+    page.family(
+        name,
+        "counter",
+        "Answered WebSocket handshakes; 499: the client left before its answer.",
+    );
+    for (route, meters) in routes {
+        for (key, count) in sums(meters.iter().map(|meters| &meters.handshakes)) {
+            let labels = [("route", *route), ("code", &status_label(key))];
+            page.sample(name, &labels, count);
+        }
+    }
+    let name = "tidegate_ws_handshake_duration_seconds";
+    page.family(
+        name,
+        "histogram",
+        "From the handshake's head to the 101, or to the last byte of the refusal.",
+    );
+    for (route, meters) in routes {
+        let histograms = meters.iter().map(|meters| &meters.handshake_time);
+        page.histogram(name, &[("route", route)], REQUEST_BOUNDS, histograms);
+    }
+}
+
+fn sessions(page: &mut Page, routes: &Routes<'_>) {
+    let name = "tidegate_ws_connections";
+    page.family(name, "gauge", "Open WebSockets.");
+    for (route, meters) in routes {
+        let value = level(meters.iter().map(|meters| &meters.sessions));
+        page.sample(name, &[("route", route), ("kind", "proxy")], value);
+    }
+    let name = "tidegate_ws_connections_opened_total";
+    page.family(name, "counter", "WebSockets that were opened.");
+    for (route, meters) in routes {
+        let value = total(meters.iter().map(|meters| &meters.opened));
+        page.sample(name, &[("route", route)], value);
+    }
+    let name = "tidegate_ws_connections_closed_total";
+    page.family(name, "counter", "WebSockets that have ended; the code is that of the client's leg, codes of applications by their thousand.");
+    for (route, meters) in routes {
+        for (key, count) in sums(meters.iter().map(|meters| &meters.closed)) {
+            let (code, cause, initiator) = of_end_key(key);
+            let labels = [
+                ("route", *route),
+                ("code", code.as_str()),
+                ("cause", cause),
+                ("initiator", initiator),
+            ];
+            page.sample(name, &labels, count);
+        }
+    }
+    let name = "tidegate_ws_connection_duration_seconds";
+    page.family(
+        name,
+        "histogram",
+        "From the 101 to the end, of WebSockets that have ended.",
+    );
+    for (route, meters) in routes {
+        let histograms = meters.iter().map(|meters| &meters.session_time);
+        page.histogram(name, &[("route", route)], SESSION_BOUNDS, histograms);
+    }
+    traffic(page, routes);
+}
+
+/// By direction, as the relay counts them: what the client sent, what the upstream sent.
+const DIRECTIONS: [&str; 2] = ["in", "out"];
+
+fn traffic(page: &mut Page, routes: &Routes<'_>) {
+    let name = "tidegate_ws_messages_total";
+    page.family(
+        name,
+        "counter",
+        "Whole messages; in: from clients, out: to clients.",
+    );
+    for (route, meters) in routes {
+        for (place, direction) in DIRECTIONS.iter().enumerate() {
+            for (kind, what) in ["text", "binary"].iter().enumerate() {
+                let cells = meters.iter().map(|meters| &meters.messages[place][kind]);
+                let labels = [
+                    ("route", *route),
+                    ("direction", *direction),
+                    ("kind", *what),
+                ];
+                page.sample(name, &labels, total(cells));
+            }
+        }
+    }
+    let name = "tidegate_ws_bytes_total";
+    page.family(
+        name,
+        "counter",
+        "Payload bytes of all frames, as they declare them; in: from clients, out: to clients.",
+    );
+    for (route, meters) in routes {
+        for (place, direction) in DIRECTIONS.iter().enumerate() {
+            let cells = meters.iter().map(|meters| &meters.bytes[place]);
+            let labels = [("route", *route), ("direction", *direction)];
+            page.sample(name, &labels, total(cells));
+        }
+    }
+}
+
+fn total<'a>(cells: impl Iterator<Item = &'a Counter>) -> u64 {
+    cells.map(Counter::value).sum()
+}
+
+fn level<'a>(cells: impl Iterator<Item = &'a Gauge>) -> i64 {
+    cells.map(Gauge::value).sum()
+}
+
+fn sums<'a>(cells: impl Iterator<Item = &'a Sparse>) -> BTreeMap<u32, u64> {
+    let mut sums = BTreeMap::new();
+    cells.for_each(|cell| cell.sum_into(&mut sums));
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_summed() {
+        let (one, two) = (Meters::new(1, 0), Meters::new(1, 0));
+        one.accepted.add(2);
+        two.accepted.add(3);
+        let facts = Facts {
+            version: "1",
+            commit: "c",
+            routes: vec!["r"],
+            services: vec![],
+            connections: 0,
+            panics: 0,
+            draining: false,
+            started: 0.5,
+        };
+        let text = page(&facts, &[&one, &two]);
+        assert!(
+            text.contains("\ntidegate_connections_accepted_total 5\n"),
+            "{text}"
+        );
+        assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");
+        assert!(
+            text.contains("\nprocess_start_time_seconds 0.5\n"),
+            "{text}"
+        );
+    }
+}

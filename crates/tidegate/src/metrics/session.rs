@@ -1,0 +1,129 @@
+//! What one session leaves in the cells: that it is open, what passes, and how it ended.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::RouteMeters;
+use super::cell::SESSION_BOUNDS;
+use crate::proxy::relay::Tally;
+use crate::session::{Cause, Ending, Initiator};
+
+/// An open session; it is counted as closed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SessionMeter {
+    route: Arc<RouteMeters>,
+    begun: Instant,
+    /// How it ended, as a key.
+    end: u32,
+}
+
+impl SessionMeter {
+    /// A session begins.
+    pub(crate) fn opened(route: Arc<RouteMeters>) -> Self {
+        route.opened.add(1);
+        route.sessions.add(1);
+        Self {
+            route,
+            begun: Instant::now(),
+            // Dropped before its end: by a panic, or by a runtime that ends.
+            end: end_key(1006, Cause::Internal, Initiator::Gateway),
+        }
+    }
+
+    /// Something passed in a direction: its tally before, and after.
+    pub(crate) fn passed(&self, direction: usize, before: &Tally, after: &Tally) {
+        let (Some([text, binary]), Some(bytes)) = (
+            self.route.messages.get(direction),
+            self.route.bytes.get(direction),
+        ) else {
+            return;
+        };
+        let messages = after.messages - before.messages;
+        if messages > 0 {
+            let of_bytes = after.binary - before.binary;
+            binary.add(of_bytes);
+            text.add(messages - of_bytes);
+        }
+        bytes.add(after.bytes - before.bytes);
+    }
+
+    /// It has ended; `closes` are the codes of the close frames that the client and the upstream
+    /// sent.
+    pub(crate) const fn ended(&mut self, ending: Ending, closes: [u16; 2]) {
+        let code = match ending.cause {
+            Cause::ClientClose => closes[0],
+            Cause::UpstreamClose => closes[1],
+            // What RFC 6455 has for it (section 7.1.5).
+            Cause::ClientLost => 1006,
+            _ => ending.to_client,
+        };
+        self.end = end_key(code, ending.cause, ending.initiator);
+    }
+}
+
+impl Drop for SessionMeter {
+    fn drop(&mut self) {
+        self.route.sessions.add(-1);
+        self.route.closed.add(self.end);
+        let took = self.begun.elapsed();
+        self.route.session_time.observe(took, SESSION_BOUNDS);
+    }
+}
+
+const INITIATORS: [Initiator; 3] = [Initiator::Client, Initiator::Gateway, Initiator::Upstream];
+
+const fn end_key(code: u16, cause: Cause, initiator: Initiator) -> u32 {
+    let initiator = match initiator {
+        Initiator::Client => 0,
+        Initiator::Gateway => 1,
+        Initiator::Upstream => 2,
+    };
+    (folded(code) as u32) << 16 | (cause as u32) << 8 | initiator
+}
+
+/// Applications choose among thousands of codes; here each thousand is one.
+const fn folded(code: u16) -> u16 {
+    match code {
+        3000..=3999 => 3000,
+        4000..=4999 => 4000,
+        code => code,
+    }
+}
+
+/// The code, the cause and the initiator of a key.
+pub(super) fn of_end_key(key: u32) -> (String, &'static str, &'static str) {
+    let [high, low, cause, initiator] = key.to_be_bytes();
+    let code = match u16::from_be_bytes([high, low]) {
+        3000 => "3xxx".to_owned(),
+        4000 => "4xxx".to_owned(),
+        code => code.to_string(),
+    };
+    let cause = Cause::from_byte(cause).unwrap_or(Cause::Internal);
+    let initiator = INITIATORS.get(usize::from(initiator));
+    let initiator = initiator.unwrap_or(&Initiator::Gateway);
+    (code, cause.label(), initiator.label())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_as_it_was_and_codes_of_applications_together() {
+        let key = end_key(1011, Cause::UpstreamLost, Initiator::Upstream);
+        assert_eq!(
+            of_end_key(key),
+            ("1011".into(), "upstream_lost", "upstream")
+        );
+        for (code, label) in [
+            (3000, "3xxx"),
+            (3999, "3xxx"),
+            (4999, "4xxx"),
+            (1005, "1005"),
+        ] {
+            let key = end_key(code, Cause::ClientClose, Initiator::Client);
+            assert_eq!(of_end_key(key), (label.into(), "client_close", "client"));
+        }
+    }
+}
