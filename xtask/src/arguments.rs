@@ -11,7 +11,7 @@ cargo xtask lint | doc | features | deny         one step alone
 cargo xtask services                             install what the tests need
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
-cargo xtask fuzz-planted                         what the fuzz targets are worth: bugs put in
+cargo xtask fuzz-planted [-- NAMES]              what the fuzz targets are worth: bugs put in
 
 Options:
   --full              all Autobahn cases, longer fuzzing
@@ -51,7 +51,7 @@ pub(crate) struct Options {
     pub(crate) direct: bool,
     /// Seconds for each fuzz target, when the user named any.
     pub(crate) fuzz_seconds: Option<u32>,
-    /// What stood behind `--`: handed to `cargo test`.
+    /// What stood behind `--`: handed to `cargo test`, or the beginnings of planted bugs' names.
     pub(crate) test_arguments: Vec<String>,
 }
 
