@@ -1,4 +1,4 @@
-//! A WebSocket's whole life, played from both sides. See `tidegate_fuzz::handshake`.
+//! A WebSocket's whole life, played from both sides. See `tidegate_fuzz::session`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidegate_fuzz::handshake::play(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidegate_fuzz::session::play(bytes));

@@ -22,6 +22,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(extensions_sent) = extensions(lines()) {
         for extension in extensions_sent {
+            // It is written into the upstream's request, between commas.
+            let text = extension.text;
+            assert!(text == text.trim_ascii() && !text.contains(','));
+            assert!(text.starts_with(extension.name) && !extension.name.is_empty());
             let again = extensions(std::iter::once(extension.text.as_bytes()));
             assert_eq!(again, Ok(vec![extension]));
         }

@@ -8,9 +8,10 @@
 
 pub mod frames;
 pub mod generate;
-pub mod handshake;
 pub mod judge;
 pub mod message;
 pub mod requests;
 pub mod responses;
+pub mod session;
+pub mod upgrade;
 pub mod world;

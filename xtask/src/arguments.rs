@@ -13,7 +13,7 @@ cargo xtask lint | doc | features | deny         one step alone
 cargo xtask services                             install what the tests need
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
-cargo xtask fuzz-planted                         what the fuzz targets are worth: bugs put in
+cargo xtask fuzz-planted [-- NAMES]              what the fuzz targets are worth: bugs put in
 cargo xtask soak [--minutes N] [--idle N] [--active N] [--churn N]
                                                  load for minutes, and nothing may be left of it
 cargo xtask differential                         nginx and HAProxy are asked the same as we
@@ -65,7 +65,7 @@ pub(crate) struct Options {
     pub(crate) gateway: Option<PathBuf>,
     /// How much load the soak is.
     pub(crate) soak: soak::Amounts,
-    /// What stood behind `--`: handed to `cargo test`.
+    /// What stood behind `--`: handed to `cargo test`, or the beginnings of planted bugs' names.
     pub(crate) test_arguments: Vec<String>,
 }
 

@@ -22,7 +22,12 @@ pub(crate) fn find_all(run: &Run) -> anyhow::Result<bool> {
     let mut patches: Vec<PathBuf> = fs::read_dir(run.root.join("fuzz/planted"))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
-    patches.retain(|file| file.extension().is_some_and(|end| end == "patch"));
+    let wanted = &run.options.test_arguments;
+    patches.retain(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".patch")
+            && (wanted.is_empty() || wanted.iter().any(|part| name.starts_with(&**part)))
+    });
     patches.sort();
     let mut told = Vec::new();
     for patch in &patches {

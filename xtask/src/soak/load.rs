@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::machine::{EVERY, Machine};
-use super::series::{Phase, Sample};
+use super::series::{Census, Phase, Sample};
 use super::{Amounts, HTTP};
 use crate::steps::now;
 
@@ -148,20 +148,19 @@ fn told(begun: Instant) {
     println!("  at rest after {:.0} s", begun.elapsed().as_secs_f64());
 }
 
+fn counts_no_more(now: &Census, then: &Census) -> bool {
+    now.tasks <= then.tasks
+        && now.sessions <= then.sessions
+        && now.connections <= then.connections
+        && now.upstream_idle <= then.upstream_idle
+}
+
 fn is_at_rest(sample: &Sample, baseline: Option<&Sample>) -> bool {
     let counts = &sample.counts;
     let has_left = counts.left == 0 && counts.churning == 0 && counts.upstream_connections == 0;
     has_left
         && baseline.is_some_and(|baseline| {
             sample.process.descriptors <= baseline.process.descriptors
-                && sample
-                    .census
-                    .zip(baseline.census)
-                    .is_none_or(|(now, then)| {
-                        now.tasks <= then.tasks
-                            && now.sessions <= then.sessions
-                            && now.connections <= then.connections
-                            && now.upstream_idle <= then.upstream_idle
-                    })
+                && counts_no_more(&sample.census, &baseline.census)
         })
 }

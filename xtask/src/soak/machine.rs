@@ -92,7 +92,7 @@ impl Machine {
             phase,
             is_settled,
             process: census::look(self.gateway.running.id())?,
-            census: self.gateway.admin.map(census::ask).transpose()?,
+            census: census::ask(self.gateway.admin)?,
             counts: self.counts(),
             ordered_lives: self.ordered_lives,
         };

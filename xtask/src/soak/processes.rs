@@ -147,7 +147,7 @@ pub(super) fn start_clients(load: &Path, gateway: SocketAddr) -> anyhow::Result<
 pub(super) struct Gateway {
     pub(super) running: Running,
     pub(super) address: SocketAddr,
-    pub(super) admin: Option<SocketAddr>,
+    pub(super) admin: SocketAddr,
 }
 
 impl Gateway {
@@ -156,13 +156,7 @@ impl Gateway {
         let (address, admin) = (free_address()?, free_address()?);
         let file = folder.join("tidegate.yaml");
         let ports = (upstreams.count("steady"), upstreams.count("shaky"));
-        let config = config(address, ports);
-        fs::write(&file, format!("{config}admin: {{ bind: \"{admin}\" }}\n"))?;
-        let has_admin = shell::succeeds(Command::new(binary).arg("check").arg("-c").arg(&file));
-        if !has_admin {
-            println!("this gateway has no admin listener: no census is taken");
-            fs::write(&file, config)?;
-        }
+        fs::write(&file, config(address, admin, ports))?;
         let log = File::create(folder.join("gateway.log"))?;
         let mut command = with_all_descriptors(binary);
         command
@@ -180,17 +174,18 @@ impl Gateway {
         Ok(Self {
             running,
             address,
-            admin: has_admin.then_some(admin),
+            admin,
         })
     }
 }
 
 /// The defaults of the gateway but for one limit, which short lives go over.
-fn config(address: SocketAddr, (steady, shaky): (u64, u64)) -> String {
+fn config(address: SocketAddr, admin: SocketAddr, (steady, shaky): (u64, u64)) -> String {
     let mut config = format!(
         "version: 1\n\
          workers: 2\n\
          listeners: [{{ name: public, bind: \"{address}\" }}]\n\
+         admin: {{ bind: \"{admin}\" }}\n\
          services:\n  \
            steady: {{ endpoints: \"ws://127.0.0.1:{steady}\" }}\n  \
            shaky: {{ endpoints: \"ws://127.0.0.1:{shaky}\" }}\n\
