@@ -108,7 +108,9 @@ impl DownstreamIo {
         idle: Duration,
         slow: Duration,
     ) -> Result<RequestHead, NoHead> {
-        match timeout(idle, poll_fn(|cx| self.lock().poll_first_byte(cx))).await {
+        let mut skipped = 0;
+        let first = poll_fn(|cx| self.lock().poll_first_byte(&mut skipped, cx));
+        match timeout(idle, first).await {
             Ok(true) => {}
             Ok(false) | Err(_) => return Err(NoHead::Over),
         }
@@ -283,13 +285,13 @@ impl Inner {
         poll_fill(&mut self.transport, &mut self.input, cx)
     }
 
-    /// Whether a first byte came; `false` when the client left. No buffer is held meanwhile.
-    fn poll_first_byte(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut skipped = 0;
+    /// Whether a first byte came, behind so many empty lines; `false` when the client left. No buffer
+    /// is held meanwhile.
+    fn poll_first_byte(&mut self, skipped: &mut usize, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            while skipped < MAX_EMPTY_LINES && self.input.starts_with(b"\r\n") {
+            while *skipped < MAX_EMPTY_LINES && self.input.starts_with(b"\r\n") {
                 let _ = self.input.split_to(2);
-                skipped += 1;
+                *skipped += 1;
             }
             if !self.input.is_empty() && self.input[..] != *b"\r" {
                 return Poll::Ready(true);
