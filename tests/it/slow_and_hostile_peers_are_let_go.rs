@@ -150,6 +150,21 @@ async fn side_that_takes_nothing_is_let_go_after_write_timeout() {
     }
 }
 
+/// Each time far less than what makes the kernel say that there is room again, and yet it takes.
+#[tokio::test]
+async fn side_that_takes_little_is_not_let_go() {
+    let (_upstream, gateway, mut client, mut peer) = narrow_session("write_timeout: 1s").await;
+    fill(&mut peer, &Frame::new(BINARY, vec![7; 1 << 16]).bytes()).await;
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.read_exact(1 << 13).await;
+    }
+    assert_eq!(gateway.sessions(), 1, "it was let go");
+    peer.reset();
+    client.read_to_end().await;
+    gateway.is_empty().await;
+}
+
 /// A side that takes nothing is not excused by the other one's taking much.
 #[tokio::test]
 async fn talkative_side_that_takes_nothing_is_let_go_too() {

@@ -15,6 +15,7 @@ use super::body::{self, BodyDecoder, BodyFailure};
 use super::chunk::Decoded;
 use super::end::find_end;
 use super::head::{self, Framing, HeadError, Limits, RequestHead};
+use super::stall::Stall;
 use super::write::{Filled, MessageWriter, Outbound};
 use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
@@ -195,14 +196,13 @@ impl DownstreamIo {
         mut body: Body,
     ) -> Result<(), AnswerFailure> {
         let mut writer = MessageWriter::new(head, framing);
-        let mut stalled = None;
-        let stall = self.lock().stall;
+        let mut stall = Stall::new(self.lock().stall);
         let ends_by_closing = framing == Framing::UntilClose;
         if ends_by_closing {
             // Whatever drops the connection meanwhile must not look like the end of the body.
             self.lock().transport.set_abort_on_drop(true);
         }
-        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stalled, stall, cx)).await?;
+        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stall, cx)).await?;
         if ends_by_closing {
             self.lock().transport.set_abort_on_drop(false);
         }
@@ -213,8 +213,7 @@ impl DownstreamIo {
         &self,
         writer: &mut MessageWriter,
         body: &mut Body,
-        stalled: &mut Option<Pin<Box<tokio::time::Sleep>>>,
-        stall: Duration,
+        stall: &mut Stall,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), AnswerFailure>> {
         loop {
@@ -225,7 +224,7 @@ impl DownstreamIo {
                 .lock()
                 .poll_flush(&mut writer.outbound, &mut progress, cx);
             if progress {
-                *stalled = None;
+                stall.is_over();
             }
             match (wrote, filled) {
                 (Poll::Ready(Err(_gone)), _) => return Poll::Ready(Err(AnswerFailure::Client)),
@@ -235,8 +234,7 @@ impl DownstreamIo {
                 (Poll::Ready(Ok(())), Ok(Filled::Waiting)) => return Poll::Pending,
                 (Poll::Pending, Ok(_)) => {
                     body.poll_aside(cx);
-                    let timer = stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-                    ready!(timer.as_mut().poll(cx));
+                    ready!(stall.poll_end(|| self.lock().transport.delivery(), cx));
                     return Poll::Ready(Err(AnswerFailure::Client));
                 }
             }

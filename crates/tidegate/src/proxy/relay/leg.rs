@@ -28,6 +28,8 @@ pub(super) struct Leg {
     /// We have ended ours.
     finished: bool,
     progressed: bool,
+    /// How much the kernel at its end had taken when it was asked last.
+    taken: u64,
 }
 
 impl Leg {
@@ -43,6 +45,7 @@ impl Leg {
             reset: false,
             finished: false,
             progressed: false,
+            taken: 0,
         }
     }
 
@@ -68,6 +71,18 @@ impl Leg {
     /// Whether it took anything since this was asked last.
     pub(super) fn progressed(&mut self) -> bool {
         std::mem::take(&mut self.progressed)
+    }
+
+    /// Asks the kernel whether the other end has taken something since it was asked last.
+    pub(super) fn look(&mut self) -> bool {
+        let delivery = self.transport.as_ref().and_then(Transport::delivery);
+        let taken = delivery.map_or(self.taken, |delivery| delivery.taken);
+        std::mem::replace(&mut self.taken, taken) != taken
+    }
+
+    /// It has taken something that no write told of.
+    pub(super) const fn note_progress(&mut self) {
+        self.progressed = true;
     }
 
     /// Reads once; `Ok(0)` is the end.
