@@ -185,3 +185,21 @@ async fn slow_reader() {
         assert_eq!(end, End::Reset, "half an answer looks whole");
     }
 }
+
+/// Each time far less than what makes the kernel here say that there is room again, and yet it takes.
+#[tokio::test]
+async fn reader_of_little_is_no_stalled_one() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = TestGateway::listening_before(&upstream, "write_timeout: 600ms");
+    // The kernel at its end tells of little room only where there is little in all.
+    let mut client = Wire::connect_narrow(gateway.address()).await;
+    client.request(&Request::get("/")).await;
+    let poured = tokio::spawn(pour(upstream.accept().await));
+    for _ in 0..30 {
+        tokio::time::sleep(SHORT / 4).await;
+        client.read_exact(1 << 16).await;
+    }
+    assert!(!poured.is_finished(), "it was cut");
+    tidegate_tests::within("the cut", poured).await.unwrap();
+    gateway.is_empty().await;
+}

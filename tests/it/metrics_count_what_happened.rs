@@ -279,6 +279,38 @@ async fn refused_handshakes_and_what_was_tried_anew() {
 }
 
 #[tokio::test]
+async fn refusals_by_their_code() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let limits =
+        "limits: { max_connections: 3, handshakes_per_address: { rate: 1/m, burst: 1 } }\n";
+    let gateway = TestGateway::start(&upstream, &yaml(limits));
+    let admin = gateway.admin();
+    let rate = "tidegate_ws_rate_limited_total{scope=\"address\",action=\"refuse\"}";
+    let full = "tidegate_refused_total{code=\"gateway_full\"}";
+    let page = admin.metrics().await;
+    assert_eq!((page.get(rate), page.get(full)), (Some(0.0), Some(0.0)));
+    let mut session = gateway.connect().await;
+    session.request(&Request::handshake("/chat")).await;
+    upstream.accept().await.accept_handshake().await;
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut client = gateway.connect().await;
+        let answer = client.ask(&Request::handshake("/chat")).await;
+        assert_eq!(answer.code(), "too_many_handshakes");
+        others.push(client);
+    }
+    for _ in 0..3 {
+        let answer = gateway.ask(&Request::get("/app/x")).await;
+        assert_eq!(answer.code(), "gateway_full");
+    }
+    admin.counts(rate, 2.0).await;
+    admin.counts(full, 3.0).await;
+    let page = admin.metrics().await;
+    let refused = page.series().filter(|one| one.contains("tidegate_refused"));
+    assert_eq!(refused.filter_map(|one| page.get(one)).sum::<f64>(), 3.0);
+}
+
+#[tokio::test]
 async fn the_document_names_what_is_on_the_page_and_nothing_else() {
     let upstream = ScriptedUpstream::mirror().await;
     let gateway = TestGateway::start(&upstream, &yaml(""));

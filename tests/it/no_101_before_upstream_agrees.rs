@@ -96,7 +96,7 @@ async fn client_that_gives_up_ends_the_upstream_handshake() {
 #[tokio::test]
 async fn client_that_gives_up_cancels_the_dial() {
     let unreachable = FullListener::bind();
-    let port = unreachable.address().port();
+    let address = unreachable.address();
     let gateway = TestGateway::start_among(
         &[("UP", unreachable.address())],
         "services: { up: { endpoints: [http://UP], connect_timeout: 60s } }\n\
@@ -104,10 +104,10 @@ async fn client_that_gives_up_cancels_the_dial() {
     );
     let mut client = gateway.connect().await;
     client.request(&Request::handshake("/chat")).await;
-    eventually("the gateway dials", || sockets::dialling(port) == 1).await;
+    eventually("the gateway dials", || sockets::dialling(address) == 1).await;
     let begun = Instant::now();
     drop(client);
-    eventually("the dial is cancelled", || sockets::dialling(port) == 0).await;
+    eventually("the dial is cancelled", || sockets::dialling(address) == 0).await;
     assert_promptly(begun);
     gateway.is_empty().await;
 }

@@ -185,7 +185,7 @@ async fn by_the_upstream() {
 async fn by_the_client_while_dialling() {
     for request in [Request::get("/"), Request::handshake("/")] {
         let full = FullListener::bind();
-        let port = full.address().port();
+        let address = full.address();
         let gateway = TestGateway::start_among(
             &[("UP", full.address())],
             "services: { up: { endpoints: [http://UP], connect_timeout: 60s } }\n\
@@ -193,10 +193,10 @@ async fn by_the_client_while_dialling() {
         );
         let mut client = gateway.connect().await;
         client.request(&request).await;
-        eventually("the gateway dials", || sockets::dialling(port) == 1).await;
+        eventually("the gateway dials", || sockets::dialling(address) == 1).await;
         client.reset();
         gateway.is_empty().await;
-        eventually("the dial is cancelled", || sockets::dialling(port) == 0).await;
+        eventually("the dial is cancelled", || sockets::dialling(address) == 0).await;
     }
 }
 

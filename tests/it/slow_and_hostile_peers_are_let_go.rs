@@ -150,6 +150,21 @@ async fn side_that_takes_nothing_is_let_go_after_write_timeout() {
     }
 }
 
+/// Each time far less than what makes the kernel say that there is room again, and yet it takes.
+#[tokio::test]
+async fn side_that_takes_little_is_not_let_go() {
+    let (_upstream, gateway, mut client, mut peer) = narrow_session("write_timeout: 1s").await;
+    fill(&mut peer, &Frame::new(BINARY, vec![7; 1 << 16]).bytes()).await;
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.read_exact(1 << 13).await;
+    }
+    assert_eq!(gateway.sessions(), 1, "it was let go");
+    peer.reset();
+    client.read_to_end().await;
+    gateway.is_empty().await;
+}
+
 /// A side that takes nothing is not excused by the other one's taking much.
 #[tokio::test]
 async fn talkative_side_that_takes_nothing_is_let_go_too() {
@@ -271,6 +286,92 @@ async fn flood_behind_a_close_goes_nowhere() {
         drop(to);
         no_socket_is_left(&gateway, &upstream).await;
     }
+}
+
+/// Once nothing is left to be said to it, a flood of a mebibyte is enough: it is not read on until
+/// `close_timeout`.
+#[tokio::test]
+async fn flood_behind_the_end_is_reset() {
+    for (is_client, is_answered) in [(true, true), (false, true), (true, false), (false, false)] {
+        let (_upstream, gateway, client, peer) = session("close_timeout: 5m").await;
+        let frame = |frame: Frame, of_client| {
+            if of_client {
+                frame.from_client()
+            } else {
+                frame
+            }
+        };
+        let (from, mut to) = if is_client {
+            (client, peer)
+        } else {
+            (peer, client)
+        };
+        let (mut reads, mut writes) = from.into_stream().into_split();
+        if is_answered {
+            // Its goodbye is answered, and it talks on.
+            let close = frame(Frame::close(1000, "bye"), is_client).bytes();
+            writes.write_all(&close).await.unwrap();
+            to.expect(close).await;
+            to.send_frame(&frame(Frame::close(1000, ""), !is_client))
+                .await;
+        } else {
+            // It ignores what it is told of the other one.
+            to.finish().await;
+        }
+        let told = tokio::io::AsyncReadExt::read_u8(&mut reads);
+        assert_eq!(tidegate_tests::within("a close", told).await.unwrap(), 0x88);
+        let word = frame(Frame::new(BINARY, vec![7; 1 << 16]), is_client).bytes();
+        let mut sent = 0;
+        while let Ok(Ok(())) =
+            tokio::time::timeout(tidegate_tests::DEADLINE, writes.write_all(&word)).await
+        {
+            sent += word.len();
+        }
+        assert!(sent < 16 << 20, "{sent} bytes were taken");
+        drop(to);
+        gateway.is_empty().await;
+    }
+}
+
+/// A flood is no reason to keep from its sender what was on its way to it.
+#[tokio::test]
+async fn flood_costs_its_sender_no_last_words() {
+    let keys = "max_age: 1s, close_timeout: 1m";
+    let (_upstream, gateway, client, mut peer) = narrow_session(keys).await;
+    let word = Frame::new(BINARY, vec![7; 1 << 10]);
+    fill(&mut peer, &word.bytes().repeat(8)).await;
+    let (mut reads, mut writes) = client.into_stream().into_split();
+    // By now the session is ended for its age.
+    tokio::time::sleep(2 * TICK).await;
+    let flood = tokio::spawn(async move {
+        let word = Frame::new(BINARY, vec![7; 1 << 16]).from_client().bytes();
+        for _ in 0..(8 << 4) {
+            writes.write_all(&word).await.ok();
+        }
+        writes
+    });
+    let (mut read, mut words) = (Vec::new(), 0);
+    let last = loop {
+        let Some((frame, length)) = Frame::parse(&read) else {
+            let mut some = [0; 1 << 14];
+            let more = tokio::io::AsyncReadExt::read(&mut reads, &mut some);
+            let more = tidegate_tests::within("a last word", more).await.unwrap();
+            assert!(more > 0, "the end behind {words} words");
+            read.extend(&some[..more]);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        };
+        read.drain(..length);
+        if frame.opcode == CLOSE {
+            break frame;
+        }
+        assert_eq!(frame.payload, word.payload);
+        words += 1;
+    };
+    assert_eq!(last.close_code(), Some(1001));
+    assert!(words > 100, "{words}");
+    drop((flood.await.unwrap(), reads, peer));
+    gateway.is_empty().await;
 }
 
 /// After both have said goodbye, a peer that keeps its connection open has it cut.

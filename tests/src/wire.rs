@@ -12,6 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::frame::{self, Frame};
 use crate::head::Head;
 use crate::request::{Request, accept_for};
+use crate::sockets;
 use crate::time::{GRACE, within};
 
 mod body;
@@ -154,6 +155,12 @@ impl Wire {
         SockRef::from(&self.stream)
             .set_send_buffer_size(8 * 1024)
             .unwrap();
+    }
+
+    /// Whether the kernel at the other end has taken all that was sent.
+    #[must_use]
+    pub fn all_is_taken(&self) -> bool {
+        sockets::all_is_taken(&self.stream)
     }
 
     /// Reads a head, of a request or an answer.

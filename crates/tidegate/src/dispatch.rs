@@ -35,7 +35,7 @@ pub(crate) async fn answer(
     let walked = walk(worker, &mut exchange, &mut entered, permits, meter).await;
     let mut outcome = walked.unwrap_or_else(|error| {
         if error.is_overload() {
-            worker.caps().note_refusal();
+            worker.caps().note_refusal(error.label());
         }
         Outcome::Answer(rescue(&error, entered))
     });

@@ -184,8 +184,8 @@ impl Acceptor {
         let listener = &self.listeners[place];
         let caps = self.core.caps();
         if is_reserved(stream.as_raw_fd()) {
-            caps.note_refusal();
             let short = UpstreamError::Shortage(io::Error::from_raw_os_error(EMFILE));
+            caps.note_refusal(short.label());
             return refuse_unheard(stream, &short.into());
         }
         let mut offered = Offered {
@@ -194,8 +194,8 @@ impl Acceptor {
             listener: &listener.plan,
             admitted: caps.admit_connection(listener.gauge.as_ref(), peer.ip()),
         };
-        if offered.admitted.is_err() {
-            caps.note_refusal();
+        if let Err(overload) = &offered.admitted {
+            caps.note_refusal(overload.status_and_label().1);
         }
         while !self.stopping.is_cancelled() {
             match self.hand_over(offered) {

@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use nix::libc;
 #[cfg(target_os = "linux")]
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{SockRef, TcpKeepalive};
@@ -21,6 +22,44 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// After so long with unacknowledged bytes the kernel gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What has become of what was written. A write tells that the peer takes something only when much
+/// room is free again; this tells of each byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// So many bytes have been taken by the kernel at the other end.
+    pub(crate) taken: u64,
+    /// That is all.
+    pub(crate) is_all: bool,
+}
+
+#[cfg(target_os = "linux")]
+nix::getsockopt_impl!(
+    TcpInfo,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    TcpInfoStart,
+    nix::sys::socket::sockopt::GetStruct<TcpInfoStart>
+);
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+struct TcpInfo;
+
+/// The beginning of the kernel's `struct tcp_info`, as Linux has had it since 4.6; that of libc ends
+/// too early.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct TcpInfoStart {
+    _states_and_times: [u32; 6],
+    unacked: u32,
+    _counts: [u32; 23],
+    bytes_acked: u64,
+    _received: [u32; 4],
+    notsent_bytes: u32,
+    _min_rtt: u32,
+}
+
 /// A connected byte stream.
 #[derive(Debug)]
 pub(crate) struct Transport(TcpStream);
@@ -33,7 +72,7 @@ pub(crate) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<Tr
         TcpSocket::new_v6()
     }?;
     if is_reserved(socket.as_raw_fd()) {
-        return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
     }
     if !source.is_unspecified() {
         // The port is chosen on connect, so that it need be free towards this target only.
@@ -89,6 +128,22 @@ impl Transport {
             && SockRef::from(&self.0)
                 .take_error()
                 .is_ok_and(|error| error.is_some_and(|error| is_reset(&error)))
+    }
+
+    /// What has become of what was written, where the kernel tells.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn delivery(&self) -> Option<Delivery> {
+        let info = nix::sys::socket::getsockopt(&self.0, TcpInfo).ok()?;
+        Some(Delivery {
+            taken: info.bytes_acked,
+            is_all: info.unacked == 0 && info.notsent_bytes == 0,
+        })
+    }
+
+    /// What has become of what was written, where the kernel tells.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) const fn delivery(&self) -> Option<Delivery> {
+        None
     }
 
     /// Lets the kernel hold so much of what the peer sends and nobody reads, where it agrees.

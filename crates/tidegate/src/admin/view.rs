@@ -88,6 +88,11 @@ impl View {
             services,
             connections: census.connections,
             panics: census.panics,
+            // All workers have the same caps too.
+            refusals: self
+                .workers
+                .first()
+                .map_or_else(Vec::new, |(one, _)| one.caps().refusals().collect()),
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

@@ -10,6 +10,12 @@ use tokio::net::TcpStream;
 
 use crate::fuzzing::memory::{self, Stream};
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) taken: u64,
+    pub(crate) is_all: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Transport(Stream);
 
@@ -38,6 +44,11 @@ impl Transport {
 
     pub(crate) fn was_reset(&self) -> bool {
         self.0.was_reset()
+    }
+
+    pub(crate) fn delivery(&self) -> Option<Delivery> {
+        let (taken, is_all) = self.0.delivery();
+        Some(Delivery { taken, is_all })
     }
 
     /// There is room for everything.

@@ -11,6 +11,7 @@ pub(crate) mod end;
 mod fields;
 pub(crate) mod head;
 pub(crate) mod server;
+mod stall;
 pub(crate) mod write;
 
 use std::cell::RefCell;

@@ -15,6 +15,7 @@ use super::body::{self, BodyDecoder, BodyFailure};
 use super::chunk::Decoded;
 use super::end::find_end;
 use super::head::{self, Framing, HeadError, Limits, RequestHead};
+use super::stall::Stall;
 use super::write::{Filled, MessageWriter, Outbound};
 use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
@@ -108,7 +109,9 @@ impl DownstreamIo {
         idle: Duration,
         slow: Duration,
     ) -> Result<RequestHead, NoHead> {
-        match timeout(idle, poll_fn(|cx| self.lock().poll_first_byte(cx))).await {
+        let mut skipped = 0;
+        let first = poll_fn(|cx| self.lock().poll_first_byte(&mut skipped, cx));
+        match timeout(idle, first).await {
             Ok(true) => {}
             Ok(false) | Err(_) => return Err(NoHead::Over),
         }
@@ -193,14 +196,13 @@ impl DownstreamIo {
         mut body: Body,
     ) -> Result<(), AnswerFailure> {
         let mut writer = MessageWriter::new(head, framing);
-        let mut stalled = None;
-        let stall = self.lock().stall;
+        let mut stall = Stall::new(self.lock().stall);
         let ends_by_closing = framing == Framing::UntilClose;
         if ends_by_closing {
             // Whatever drops the connection meanwhile must not look like the end of the body.
             self.lock().transport.set_abort_on_drop(true);
         }
-        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stalled, stall, cx)).await?;
+        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stall, cx)).await?;
         if ends_by_closing {
             self.lock().transport.set_abort_on_drop(false);
         }
@@ -211,8 +213,7 @@ impl DownstreamIo {
         &self,
         writer: &mut MessageWriter,
         body: &mut Body,
-        stalled: &mut Option<Pin<Box<tokio::time::Sleep>>>,
-        stall: Duration,
+        stall: &mut Stall,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), AnswerFailure>> {
         loop {
@@ -223,7 +224,7 @@ impl DownstreamIo {
                 .lock()
                 .poll_flush(&mut writer.outbound, &mut progress, cx);
             if progress {
-                *stalled = None;
+                stall.is_over();
             }
             match (wrote, filled) {
                 (Poll::Ready(Err(_gone)), _) => return Poll::Ready(Err(AnswerFailure::Client)),
@@ -233,8 +234,7 @@ impl DownstreamIo {
                 (Poll::Ready(Ok(())), Ok(Filled::Waiting)) => return Poll::Pending,
                 (Poll::Pending, Ok(_)) => {
                     body.poll_aside(cx);
-                    let timer = stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-                    ready!(timer.as_mut().poll(cx));
+                    ready!(stall.poll_end(|| self.lock().transport.delivery(), cx));
                     return Poll::Ready(Err(AnswerFailure::Client));
                 }
             }
@@ -283,13 +283,13 @@ impl Inner {
         poll_fill(&mut self.transport, &mut self.input, cx)
     }
 
-    /// Whether a first byte came; `false` when the client left. No buffer is held meanwhile.
-    fn poll_first_byte(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut skipped = 0;
+    /// Whether a first byte came, behind so many empty lines; `false` when the client left. No buffer
+    /// is held meanwhile.
+    fn poll_first_byte(&mut self, skipped: &mut usize, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            while skipped < MAX_EMPTY_LINES && self.input.starts_with(b"\r\n") {
+            while *skipped < MAX_EMPTY_LINES && self.input.starts_with(b"\r\n") {
                 let _ = self.input.split_to(2);
-                skipped += 1;
+                *skipped += 1;
             }
             if !self.input.is_empty() && self.input[..] != *b"\r" {
                 return Poll::Ready(true);

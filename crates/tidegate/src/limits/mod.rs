@@ -117,9 +117,22 @@ pub(crate) struct Caps {
     per_address: Option<usize>,
     handshakes: Option<Rates>,
     trusted_proxies: Arc<[IpNet]>,
-    /// How many were refused for them.
+    /// How many were refused for them and not told of yet.
     refused: AtomicU64,
+    /// How many were refused in all, by the places of [`CODES`].
+    refusals: [AtomicU64; CODES.len()],
 }
+
+/// What refusals are counted by.
+const CODES: [&str; 7] = [
+    "descriptors_short",
+    "gateway_full",
+    "listener_full",
+    "route_full",
+    "service_full",
+    "too_many_connections",
+    "too_many_handshakes",
+];
 
 /// The caps of one route.
 #[derive(Debug)]
@@ -152,6 +165,7 @@ impl Caps {
             handshakes: limits.handshakes_per_address.map(Rates::new),
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
             refused: AtomicU64::new(0),
+            refusals: Default::default(),
         }
     }
 
@@ -234,9 +248,21 @@ impl Caps {
         Ok(())
     }
 
-    /// Somebody was refused.
-    pub(crate) fn note_refusal(&self) {
+    /// Somebody was refused with `code`.
+    pub(crate) fn note_refusal(&self, code: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        let place = CODES.iter().position(|one| *one == code);
+        if let Some(count) = place.and_then(|place| self.refusals.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many were refused so far, by code.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.refusals.iter();
+        CODES
+            .into_iter()
+            .zip(counts.map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Once a second: forgets whom it need not remember, and tells of those who were refused.
@@ -263,6 +289,7 @@ mod tests {
             handshakes: None,
             trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
             refused: AtomicU64::new(0),
+            refusals: Default::default(),
         }
     }
 
@@ -293,6 +320,24 @@ mod tests {
         admitted(&caps, "10.0.0.1").unwrap();
         drop((hers, others));
         assert_eq!((caps.connections.used(), caps.addresses.len()), (0, 0));
+    }
+
+    #[test]
+    fn every_refusal_has_its_count() {
+        let caps = caps(1, &[]);
+        let codes = [
+            Overload::GatewayFull,
+            Overload::ListenerFull,
+            Overload::RouteFull,
+            Overload::ServiceFull,
+            Overload::TooManyConnections,
+            Overload::TooManyHandshakes { retry_after: 1 },
+        ]
+        .map(|overload| overload.status_and_label().1);
+        for code in codes.into_iter().chain(["descriptors_short"]) {
+            caps.note_refusal(code);
+        }
+        assert!(caps.refusals().all(|(_, count)| count == 1));
     }
 
     #[test]

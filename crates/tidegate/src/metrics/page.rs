@@ -18,6 +18,8 @@ pub(crate) struct Facts<'a> {
     /// Open connections that speak HTTP.
     pub(crate) connections: usize,
     pub(crate) panics: u64,
+    /// How many were refused for a cap, by code.
+    pub(crate) refusals: Vec<(&'static str, u64)>,
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -30,6 +32,7 @@ const NO_ROUTE: &str = "-";
 pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     let mut page = Page::default();
     process(&mut page, facts, meters);
+    refusals(&mut page, facts);
     let names = facts.routes.iter().copied().chain([NO_ROUTE]);
     let mut routes: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
     for (place, name) in names.enumerate() {
@@ -95,6 +98,28 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
     );
     let labels = [("version", facts.version), ("commit", facts.commit)];
     page.sample("tidegate_build_info", &labels, 1);
+}
+
+/// The refusal that is for a rate, and so has a metric of its own.
+const TOO_MANY_HANDSHAKES: &str = "too_many_handshakes";
+
+fn refusals(page: &mut Page, facts: &Facts<'_>) {
+    let name = "tidegate_refused_total";
+    page.family(
+        name,
+        "counter",
+        "Connections, requests and handshakes refused for a cap, by the code of the answer.",
+    );
+    let is_rate = |code: &str| code == TOO_MANY_HANDSHAKES;
+    for (code, count) in facts.refusals.iter().filter(|(code, _)| !is_rate(code)) {
+        page.sample(name, &[("code", code)], *count);
+    }
+    let name = "tidegate_ws_rate_limited_total";
+    page.family(name, "counter", "WebSocket handshakes over a rate.");
+    for (_, count) in facts.refusals.iter().filter(|(code, _)| is_rate(code)) {
+        let labels = [("scope", "address"), ("action", "refuse")];
+        page.sample(name, &labels, *count);
+    }
 }
 
 fn requests(page: &mut Page, routes: &Routes<'_>) {
@@ -293,6 +318,7 @@ mod tests {
             services: vec![],
             connections: 0,
             panics: 0,
+            refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
             draining: false,
             started: 0.5,
         };
@@ -301,6 +327,8 @@ mod tests {
             text.contains("\ntidegate_connections_accepted_total 5\n"),
             "{text}"
         );
+        assert!(text.contains("\ntidegate_refused_total{code=\"route_full\"} 2\n"));
+        assert!(text.contains("{scope=\"address\",action=\"refuse\"} 3\n"));
         assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");
         assert!(
             text.contains("\nprocess_start_time_seconds 0.5\n"),

@@ -243,6 +243,10 @@ impl Relay {
             self.lost(from);
             return Poll::Ready(None);
         }
+        if self.wastes(from, size) {
+            self.lost(from);
+            return Poll::Ready(None);
+        }
         let was_due = self.pulses[from as usize].is_heard();
         self.timers.heard(from, self.worker.clock.now(), was_due);
         let (_, _, pump) = self.direction(from);

@@ -99,6 +99,15 @@ impl Pump {
         matches!(self.mode, Mode::Discard)
     }
 
+    /// Whether what comes is thrown away: nothing goes on, or the sender's close frame has.
+    pub(super) const fn throws_away(&self) -> bool {
+        match self.mode {
+            Mode::Discard => true,
+            Mode::Flow => self.is_closed(),
+            Mode::Part(_) | Mode::Finish(_) => false,
+        }
+    }
+
     /// Puts what was held back in front of what was read behind [`HEADROOM`]; tells where it begins.
     pub(super) fn put_held(&mut self, buffer: &mut [u8]) -> usize {
         if self.held.is_empty() {

@@ -114,11 +114,16 @@ impl Relay {
     /// A leg may take nothing for a while and no longer. Its sender is not read meanwhile, so
     /// whether that one is still there must be asked.
     fn overdue_writes(&mut self, side: Side, now: u32) {
-        let took = self.timers.took[side as usize];
-        let (sender, leg, toward) = self.direction(other(side));
+        let (_, leg, _) = self.direction(other(side));
         if !leg.is_waiting() {
             return;
         }
+        if leg.look() {
+            leg.note_progress();
+            self.timers.took[side as usize] = now;
+        }
+        let took = self.timers.took[side as usize];
+        let (sender, _, toward) = self.direction(other(side));
         let says_more = !toward.is_closed() && !toward.is_over();
         // A leg that still takes gets the sender's last words first.
         if now > took.saturating_add(1) && says_more && sender.was_reset() {
@@ -216,6 +221,9 @@ impl Relay {
             if !is_waiting {
                 *stamp = NEVER;
             } else if took || *stamp == NEVER {
+                if *stamp == NEVER {
+                    leg.look();
+                }
                 *stamp = now;
             }
             waiting |= is_waiting;
