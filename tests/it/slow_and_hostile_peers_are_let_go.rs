@@ -1,11 +1,11 @@
-//! whoever takes nothing, trickles, floods, vanishes or never ends keeps neither the
+//! Whoever takes nothing, trickles, floods, vanishes or never ends keeps neither the
 //! other side nor the gateway for longer than the route says.
 
 use std::time::{Duration, Instant};
 
 use tidegate_tests::frame::{BINARY, CLOSE, CONTINUATION, PING, TEXT};
 use tidegate_tests::sockets;
-use tidegate_tests::time::SLACK;
+use tidegate_tests::time::{SLACK, within};
 use tidegate_tests::{End, Frame, ScriptedUpstream, TestGateway, Wire, eventually};
 use tokio::io::AsyncWriteExt as _;
 
@@ -35,14 +35,23 @@ async fn narrow_session(keys: &str) -> (ScriptedUpstream, TestGateway, Wire, Wir
     (upstream, gateway, client, peer)
 }
 
-/// Sends frames of `frame` until the other side has taken none for a while.
+/// Sends frames of `frame` until its socket is full, and nothing is taken of it any more.
 async fn fill(wire: &mut Wire, frame: &[u8]) {
-    loop {
-        let sent = tokio::time::timeout(Duration::from_millis(500), wire.try_send(frame)).await;
-        match sent {
-            Ok(sent) => sent.unwrap(),
-            Err(_stalled) => return,
+    let (local, remote) = (wire.local().port(), wire.peer().port());
+    let sending = async { while wire.try_send(frame).await.is_ok() {} };
+    let full = async {
+        let (mut before, mut unchanged) = (None, 0);
+        while unchanged < 5 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let untaken = sockets::untaken(local, remote).filter(|&bytes| bytes > 0);
+            let is_same = untaken.is_some() && untaken == before;
+            unchanged = if is_same { unchanged + 1 } else { 0 };
+            before = untaken;
         }
+    };
+    tokio::select! {
+        () = sending => panic!("the connection ended"),
+        () = within("the sockets to be full", full) => {}
     }
 }
 
