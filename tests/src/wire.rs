@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::frame::{self, Frame};
 use crate::head::Head;
 use crate::request::{Request, accept_for};
-use crate::time::{GRACE, within};
+use crate::time::{DEADLINE, GRACE, within, within_limit};
 
 mod body;
 mod loose;
@@ -34,6 +34,8 @@ pub struct Wire {
     /// What was read and not yet taken.
     buffer: Vec<u8>,
     end: Option<End>,
+    /// How long it waits for what comes.
+    patience: Duration,
     /// Where request heads are recorded; the upstream that accepted this holds it too.
     record: Option<Arc<Mutex<Vec<Head>>>>,
 }
@@ -69,6 +71,7 @@ impl Wire {
             stream,
             buffer: Vec::new(),
             end: None,
+            patience: DEADLINE,
             record: None,
         }
     }
@@ -77,6 +80,13 @@ impl Wire {
         let mut wire = Self::new(stream);
         wire.record = Some(record);
         wire
+    }
+
+    /// The same, for which the other side may take up to `limit` to say something.
+    #[must_use]
+    pub const fn patient(mut self, limit: Duration) -> Self {
+        self.patience = limit;
+        self
     }
 
     /// The address at the other end.
@@ -329,7 +339,8 @@ impl Wire {
             return Err(end);
         }
         self.buffer.reserve(64 * 1024);
-        let read = within(what, self.stream.read_buf(&mut self.buffer)).await;
+        let reading = self.stream.read_buf(&mut self.buffer);
+        let read = within_limit(self.patience, what, reading).await;
         let end = match read {
             Ok(0) => End::Fin,
             Ok(_) => return Ok(()),
