@@ -226,7 +226,7 @@ async fn one_byte_writers_in_both_directions() {
         let (mut buffer, mut words) = (Vec::new(), Vec::<u8>::new());
         while words.len() < size {
             let read = reads.read_buf(&mut buffer);
-            assert!(tidegate_tests::within("bytes", read).await.unwrap() > 0);
+            assert!(within("bytes", read).await.unwrap() > 0);
             while let Some((frame, length)) = Frame::parse(&buffer) {
                 if frame.opcode == 10 {
                     assert_eq!(frame.payload, b"ppppp");
