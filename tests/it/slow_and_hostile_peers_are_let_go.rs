@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 
 /// Timers are looked at once a second.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a queue that is not taken from stays as it is to be believed full.
+/// How long nothing is taken from a full socket before it is believed that nothing will be.
 const STILL: Duration = Duration::from_millis(500);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -40,26 +40,8 @@ async fn narrow_session(keys: &str) -> (ScriptedUpstream, TestGateway, Wire, Wir
 
 /// Sends frames of `frame` until its socket is full and nothing is taken of it any more; since when.
 async fn fill(wire: &mut Wire, frame: &[u8]) -> Instant {
-    let (local, remote) = (wire.local().port(), wire.peer().port());
-    let sending = async { while wire.try_send(frame).await.is_ok() {} };
-    let full = async {
-        let (mut since, mut before) = (Instant::now(), 0);
-        while before == 0 || since.elapsed() < STILL {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            // The kernel's table may fail to show it, which says nothing.
-            let Some(untaken) = sockets::untaken(local, remote) else {
-                continue;
-            };
-            if untaken != before {
-                (since, before) = (Instant::now(), untaken);
-            }
-        }
-        since
-    };
-    tokio::select! {
-        () = sending => panic!("the connection ended"),
-        since = within("the sockets to be full", full) => since,
-    }
+    wire.narrow();
+    within("the sockets to be full", wire.send_until_full(frame, STILL)).await
 }
 
 async fn no_socket_is_left(gateway: &TestGateway, upstream: &ScriptedUpstream) {

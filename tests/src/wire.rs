@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -115,6 +115,22 @@ impl Wire {
     /// Sends all of `bytes`, if the other side still takes them.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         within("room to send", self.stream.write_all(bytes.as_ref())).await
+    }
+
+    /// Sends `words` again and again, until its socket is full and has been for `still`; since when.
+    ///
+    /// # Panics
+    /// When the other side is gone.
+    pub async fn send_until_full(&mut self, words: &[u8], still: Duration) -> Instant {
+        let (mut at, mut since) = (0, Instant::now());
+        loop {
+            let writing = tokio::time::timeout(still, self.stream.write(&words[at..]));
+            let Ok(written) = writing.await else {
+                return since;
+            };
+            at = (at + written.unwrap()) % words.len();
+            since = Instant::now();
+        }
     }
 
     /// Sends `request`.
