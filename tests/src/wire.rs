@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::frame::{self, Frame};
 use crate::head::Head;
 use crate::request::{Request, accept_for};
-use crate::time::{DEADLINE, GRACE, within, within_limit};
+use crate::time::{GRACE, within};
 
 mod body;
 mod loose;
@@ -71,7 +71,7 @@ impl Wire {
             stream,
             buffer: Vec::new(),
             end: None,
-            patience: DEADLINE,
+            patience: crate::DEADLINE,
             record: None,
         }
     }
@@ -356,7 +356,7 @@ impl Wire {
         }
         self.buffer.reserve(64 * 1024);
         let reading = self.stream.read_buf(&mut self.buffer);
-        let read = within_limit(self.patience, what, reading).await;
+        let read = crate::time::within_limit(self.patience, what, reading).await;
         let end = match read {
             Ok(0) => End::Fin,
             Ok(_) => return Ok(()),
