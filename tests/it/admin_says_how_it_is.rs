@@ -225,7 +225,11 @@ async fn what_the_document_shows_works() {
     let document = include_str!("../../docs/admin.md");
     let urls: Vec<_> = document
         .lines()
-        .filter_map(|line| line.strip_prefix("curl http://127.0.0.1:9900"))
+        .filter_map(|line| line.strip_prefix("curl "))
+        .filter_map(|url| {
+            let url = url.trim_matches('\'');
+            url.strip_prefix("http://127.0.0.1:9900")
+        })
         .collect();
     assert_eq!(urls.len(), 4, "{urls:?}");
     for path in urls {

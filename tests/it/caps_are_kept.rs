@@ -241,7 +241,7 @@ async fn connections_of_a_service() {
 #[tokio::test]
 async fn handshakes_of_one_address() {
     let upstream = ScriptedUpstream::mirror().await;
-    let top = "limits: { handshakes_per_address: { rate: 30/m, burst: 3 } }";
+    let top = "limits: { handshakes_per_address: { rate: 10/m, burst: 3 } }";
     let gateway = TestGateway::start(&upstream, &yaml(top, "", ""));
     for _ in 0..3 {
         gateway.connect().await.upgrade("/").await;
@@ -252,7 +252,7 @@ async fn handshakes_of_one_address() {
     expect_overload(&refused, 429, "too_many_handshakes");
     assert_eq!(upstream.connections(), before, "something was dialled");
     let wait = refused.head.field("Retry-After").unwrap().to_owned();
-    assert!(matches!(&*wait, "1" | "2"), "{wait}");
+    assert!((1..=6).contains(&wait.parse::<u64>().unwrap()), "{wait}");
     // Neither plain requests nor other addresses are meant.
     client.ask(&Request::get("/")).await.seen();
     let mut other = Wire::connect_from(loopback(9), gateway.address()).await;
@@ -374,10 +374,10 @@ async fn refusals_are_few_and_short() {
     let answer = unheard.read_answer().await;
     expect_overload(&answer, 503, "gateway_full");
     unheard.expect_end().await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "it was not at once"
-    );
+    for silent in &mut silent {
+        let ended = tokio::time::timeout(Duration::ZERO, silent.something_came()).await;
+        assert!(ended.is_err(), "it had to wait for a place among them");
+    }
     for mut silent in silent {
         silent.expect_end().await;
     }

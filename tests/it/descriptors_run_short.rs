@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tidegate_tests::child::{Process, Scratch};
+use tidegate_tests::time::eventually_does;
 use tidegate_tests::{Request, ScriptedUpstream, Wire, eventually, tools};
 
 /// Starts the gateway where it may have so many descriptors.
@@ -58,14 +59,11 @@ async fn fill(address: SocketAddr) -> (Vec<Wire>, String) {
 
 /// Serves again, soon.
 async fn serves(address: SocketAddr) {
-    for _ in 0..1000 {
+    eventually_does("it serves again", async || {
         let mut client = Wire::connect(address).await;
-        if client.ask(&Request::get("/")).await.status() == 200 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it never serves again");
+        client.ask(&Request::get("/")).await.status() == 200
+    })
+    .await;
 }
 
 /// What the gateway costs in a second of waiting, in hundredths of a second of CPU.

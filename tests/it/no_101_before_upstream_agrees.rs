@@ -117,7 +117,6 @@ fn assert_promptly(begun: Instant) {
     assert!(begun.elapsed() < limit, "it took {:?}", begun.elapsed());
 }
 
-///
 #[tokio::test]
 async fn words_right_behind_either_handshake_are_kept() {
     let mut upstream = ScriptedUpstream::bind().await;

@@ -103,7 +103,6 @@ async fn fields_apart_in_order_and_case() {
     assert_eq!(of_the_client(&seen), expected);
 }
 
-///
 #[tokio::test]
 async fn query_byte_for_byte() {
     let upstream = ScriptedUpstream::mirror().await;

@@ -4,11 +4,10 @@
 use std::time::{Duration, Instant};
 
 use tidegate_tests::sockets::{self, FullListener};
+use tidegate_tests::time::SLACK;
 use tidegate_tests::{Frame, Head, Request, ScriptedUpstream, TestGateway, Wire, eventually};
 
 const SOON: Duration = Duration::from_secs(1);
-/// What a loaded machine may add.
-const SLACK: Duration = Duration::from_secs(1);
 const HALF_ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
 const HALF_FRAME: &[u8] = &[0x82, 0x7e, 0x10, 0x00, 7, 7, 7, 7, 7, 7, 7, 7];
 

@@ -1,16 +1,19 @@
-//! whoever takes nothing, trickles, floods, vanishes or never ends keeps neither the
+//! Whoever takes nothing, trickles, floods, vanishes or never ends keeps neither the
 //! other side nor the gateway for longer than the route says.
 
 use std::time::{Duration, Instant};
 
 use tidegate_tests::frame::{BINARY, CLOSE, CONTINUATION, PING, TEXT};
 use tidegate_tests::sockets;
-use tidegate_tests::time::SLACK;
+use tidegate_tests::time::{SLACK, within};
 use tidegate_tests::{End, Frame, ScriptedUpstream, TestGateway, Wire, eventually};
 use tokio::io::AsyncWriteExt as _;
 
 /// Timers are looked at once a second.
 const TICK: Duration = Duration::from_secs(1);
+/// How long nothing is taken from a full socket before it is believed that nothing will be.
+const STILL: Duration = Duration::from_millis(500);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 
 async fn session(keys: &str) -> (ScriptedUpstream, TestGateway, Wire, Wire) {
     let mut upstream = ScriptedUpstream::bind().await;
@@ -35,15 +38,10 @@ async fn narrow_session(keys: &str) -> (ScriptedUpstream, TestGateway, Wire, Wir
     (upstream, gateway, client, peer)
 }
 
-/// Sends frames of `frame` until the other side has taken none for a while.
-async fn fill(wire: &mut Wire, frame: &[u8]) {
-    loop {
-        let sent = tokio::time::timeout(Duration::from_millis(500), wire.try_send(frame)).await;
-        match sent {
-            Ok(sent) => sent.unwrap(),
-            Err(_stalled) => return,
-        }
-    }
+/// Sends frames of `frame` until its socket is full and nothing is taken of it any more; since when.
+async fn fill(wire: &mut Wire, frame: &[u8]) -> Instant {
+    wire.narrow();
+    within("the sockets to be full", wire.send_until_full(frame, STILL)).await
 }
 
 async fn no_socket_is_left(gateway: &TestGateway, upstream: &ScriptedUpstream) {
@@ -119,31 +117,27 @@ async fn slow_reader_of_a_reset_client_is_told_between_frames() {
 #[tokio::test]
 async fn side_that_takes_nothing_is_let_go_after_write_timeout() {
     for is_client in [true, false] {
-        let keys = "write_timeout: 2s, close_timeout: 2s";
+        let keys = "write_timeout: 4s, close_timeout: 2s";
         let (upstream, gateway, mut client, mut peer) = narrow_session(keys).await;
         let frame = Frame::new(BINARY, vec![7; 1 << 16]);
-        let (deaf, other) = if is_client {
-            fill(&mut peer, &frame.bytes()).await;
-            (&mut client, &mut peer)
+        let (since, deaf, other) = if is_client {
+            let since = fill(&mut peer, &frame.bytes()).await;
+            (since, &mut client, &mut peer)
         } else {
-            fill(&mut client, &frame.from_client().bytes()).await;
-            (&mut peer, &mut client)
+            let since = fill(&mut client, &frame.from_client().bytes()).await;
+            (since, &mut peer, &mut client)
         };
-        let begun = Instant::now();
         let told = other.read_frame().await;
-        // It took nothing for half a second already when the clock here began.
-        let took = begun.elapsed() + Duration::from_millis(600);
-        assert!(took >= Duration::from_secs(2), "after {took:?}");
-        assert!(
-            took < Duration::from_secs(2) + TICK + SLACK,
-            "after {took:?}"
-        );
+        let took = since.elapsed();
+        // What was taken last was taken before the queue behind it was full.
+        assert!(took + SLACK >= WRITE_TIMEOUT, "after {took:?}");
+        assert!(took < WRITE_TIMEOUT + TICK + SLACK, "after {took:?}");
         let code = if is_client { 1001 } else { 1013 };
         assert_eq!(told.close_code(), Some(code));
         assert_eq!(told.payload[2..], *b"slow_consumer");
         gateway.is_empty().await;
-        let limit = Duration::from_secs(2 + 2) + TICK + SLACK;
-        assert!(begun.elapsed() < limit, "gone after {:?}", begun.elapsed());
+        let limit = WRITE_TIMEOUT + Duration::from_secs(2) + TICK + SLACK;
+        assert!(since.elapsed() < limit, "gone after {:?}", since.elapsed());
         assert_eq!(deaf.read_to_end().await.1, End::Reset);
         drop((client, peer));
         no_socket_is_left(&gateway, &upstream).await;
@@ -169,7 +163,7 @@ async fn side_that_takes_little_is_not_let_go() {
 #[tokio::test]
 async fn talkative_side_that_takes_nothing_is_let_go_too() {
     let (_upstream, _gateway, client, mut peer) =
-        narrow_session("write_timeout: 2s, close_timeout: 2s").await;
+        narrow_session("write_timeout: 4s, close_timeout: 2s").await;
     let (_reads, mut writes) = client.into_stream().into_split();
     let talk = tokio::spawn(async move {
         let word = Frame::text("word").from_client().bytes();
@@ -178,16 +172,15 @@ async fn talkative_side_that_takes_nothing_is_let_go_too() {
             ticks.tick().await;
         }
     });
-    fill(&mut peer, &Frame::new(BINARY, vec![7; 1 << 16]).bytes()).await;
-    let begun = Instant::now();
+    let since = fill(&mut peer, &Frame::new(BINARY, vec![7; 1 << 16]).bytes()).await;
     let told = loop {
         let frame = peer.read_frame().await;
         if frame.opcode == CLOSE {
             break frame;
         }
     };
-    let limit = Duration::from_secs(2) + TICK + SLACK;
-    assert!(begun.elapsed() < limit, "after {:?}", begun.elapsed());
+    let limit = WRITE_TIMEOUT + TICK + SLACK;
+    assert!(since.elapsed() < limit, "after {:?}", since.elapsed());
     assert_eq!(told.payload[2..], *b"slow_consumer");
     talk.abort();
 }
@@ -232,7 +225,7 @@ async fn one_byte_writers_in_both_directions() {
         let (mut buffer, mut words) = (Vec::new(), Vec::<u8>::new());
         while words.len() < size {
             let read = reads.read_buf(&mut buffer);
-            assert!(tidegate_tests::within("bytes", read).await.unwrap() > 0);
+            assert!(within("bytes", read).await.unwrap() > 0);
             while let Some((frame, length)) = Frame::parse(&buffer) {
                 if frame.opcode == 10 {
                     assert_eq!(frame.payload, b"ppppp");

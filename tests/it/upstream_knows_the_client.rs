@@ -1,4 +1,4 @@
-//! X-Forwarded-For, -Proto, -Host, -Port and Forwarded say who asked and for what. A
+//! X-Forwarded-For, -Proto, -Host, -Port and Forwarded say who asked and for what. A
 //! stranger's are removed and made anew; those of a trusted proxy are added to.
 
 use std::net::{IpAddr, Ipv4Addr};

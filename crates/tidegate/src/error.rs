@@ -174,7 +174,7 @@ impl GatewayError {
         }
     }
 
-    /// The status of the answer (`conventions`, table of statuses).
+    /// The status of the answer (`docs/statuses.md`).
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status_and_label().0

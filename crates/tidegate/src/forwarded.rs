@@ -1,6 +1,6 @@
 //! Who the client is, as one proxy tells the next: `X-Forwarded-*`, `X-Real-IP` and `Forwarded` (RFC
 //! 7239). What an untrusted peer says is removed and made anew; the word of a trusted proxy is kept
-//! and added to.
+//! and added to.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};

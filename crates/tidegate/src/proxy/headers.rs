@@ -1,5 +1,5 @@
 //! What the two sides are told of each other: hop-by-hop fields go, the client's address is told,
-//! `Host` and `Origin` follow the route's policy.
+//! `Host` and `Origin` follow the route's policy.
 
 use http::HeaderValue;
 
