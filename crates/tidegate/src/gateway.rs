@@ -24,6 +24,7 @@ use crate::config::plan::Plan;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
+use crate::task::Panics;
 use crate::worker::{Core, Worker};
 
 /// Accepted sockets that may wait for one worker.
@@ -79,7 +80,8 @@ pub struct Census {
     pub upstream_idle: usize,
     /// Tasks of the data plane.
     pub tasks: usize,
-    /// Panics since the gateway started. Each ended one connection, session or request.
+    /// Panics since the gateway started, in the data plane and in the admin listener. Each ended
+    /// one connection, session or request.
     pub panics: u64,
 }
 
@@ -186,10 +188,16 @@ impl Gateway {
             workers: self.workers.clone(),
             addresses: self.addresses.clone(),
             state: Arc::clone(&self.state),
+            panics: self.panics(),
             commit,
             started: SystemTime::now(),
             begun: Instant::now(),
         }
+    }
+
+    fn panics(&self) -> Arc<Panics> {
+        let first = self.workers.first();
+        first.map_or_else(Arc::default, |(worker, _)| Arc::clone(worker.panics()))
     }
 
     /// Counts what is alive now.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::time;
 use crate::gateway::{self, Census};
 use crate::metrics::{self, Facts};
+use crate::task::Panics;
 use crate::worker::Worker;
 
 /// What there is to see.
@@ -19,6 +20,8 @@ pub(crate) struct View {
     pub(crate) workers: Vec<(Arc<Worker>, Handle)>,
     pub(crate) addresses: Vec<(Arc<str>, SocketAddr)>,
     pub(crate) state: Arc<State>,
+    /// Where those of the admin listener are counted too.
+    pub(crate) panics: Arc<Panics>,
     pub(crate) commit: Option<Arc<str>>,
     pub(crate) started: SystemTime,
     pub(crate) begun: Instant,

@@ -75,7 +75,7 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
         (
             "tidegate_panics_total",
             "counter",
-            "Panics in tasks of the data plane; each is a fault of ours.",
+            "Panics in tasks of the process; each is a fault of ours.",
             facts.panics as f64,
         ),
         (
