@@ -224,8 +224,13 @@ impl Worker {
 
     async fn connection(self: Arc<Self>, accepted: Accepted) {
         self.meters.accepted.add(1);
-        let Ok(stream) = TcpStream::from_std(accepted.stream) else {
-            return;
+        let stream = match TcpStream::from_std(accepted.stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let listener = &*accepted.listener.name;
+                tracing::warn!(listener, %error, "accepted, but cannot be served");
+                return;
+            }
         };
         let transport = Transport::new(stream);
         let Ok(local) = transport.local_address() else {
