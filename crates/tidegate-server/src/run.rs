@@ -20,10 +20,19 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let plan = config.resolve()?;
     log::start(&args.log, args.log_format)?;
     tracing::info!(file = config.file(), "configuration read");
-    for warning in config.warnings() {
+    raise_descriptors();
+    let warnings = config.warnings().into_iter();
+    for warning in warnings.chain(config.too_many_connections(&plan)) {
         tracing::warn!("{warning}");
     }
     serve(plan, |_gateway| {}, future::pending())
+}
+
+/// As many as there are already must do where there cannot be more.
+pub(crate) fn raise_descriptors() {
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "the limit of descriptors stays as it is");
+    }
 }
 
 /// Runs a gateway until a signal comes; `beside` runs as long and must not end. `started` is called
@@ -40,13 +49,6 @@ pub(crate) fn serve(
     let entered = runtime.enter();
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     drop(entered); // a gateway has runtimes of its own
-    // As many as there are already must do where it cannot be raised.
-    if let Err(error) = descriptors::raise() {
-        tracing::warn!(%error, "the limit of descriptors stays as it is");
-    }
-    if let Some(surprise) = config::too_many_connections(&plan) {
-        tracing::warn!("{surprise}");
-    }
     plan.commit = version::COMMIT.map(Into::into);
     let gateway = Gateway::start(plan)?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());

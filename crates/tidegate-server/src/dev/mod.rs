@@ -10,7 +10,7 @@ use tidegate::Gateway;
 use tidegate::config::{Config, Environment, Plan, defaults};
 
 use crate::cli::DevArgs;
-use crate::run::serve;
+use crate::run::{raise_descriptors, serve};
 use crate::{log, out};
 
 /// What `--print-config` shows is what the demo runs, with its variables set.
@@ -22,6 +22,7 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     log::start(&args.log, args.log_format)?;
+    raise_descriptors();
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .context("the built-in upstream cannot bind a port on 127.0.0.1")?;
     upstream.set_nonblocking(true)?;

@@ -72,15 +72,13 @@ fn report_taken<'a>(binds: impl Iterator<Item = &'a Located<SocketAddr>>, proble
         let is_taken = |other: &&SocketAddr| covers(**other, *value) || covers(*value, **other);
         if let Some(other) = bound.iter().find(is_taken) {
             let mut fault = Fault::new(format!("another listener has {other} already"));
-            let wider = if covers(*value, *other) {
-                *value
-            } else {
-                *other
-            };
-            if value != other {
-                let family = if wider.is_ipv4() { " IPv4" } else { "" };
+            let wider = if covers(*value, *other) { value } else { other };
+            let ip = wider.ip().to_canonical();
+            if value != other && ip.is_unspecified() {
+                let family = if ip.is_ipv4() { "IPv4 " } else { "" };
                 fault = fault.suggest(format!(
-                    "{wider} is that port of every{family} address of this machine"
+                    "{wider} is port {} of every {family}address of this machine",
+                    wider.port()
                 ));
             }
             problems.fault(place, fault);
