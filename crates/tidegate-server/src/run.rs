@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{self, Future};
 use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use tidegate::config::Plan;
@@ -66,19 +67,27 @@ pub(crate) fn serve(
             ended = beside => return Err(anyhow!("the process ends: {ended:?}")),
         }
         tracing::info!("stopping; a second signal ends the process at once");
-        tokio::select! {
-            () = stop(gateway) => Ok(None),
-            signal = signals.next() => Ok(Some(signal)),
+        let begun = Instant::now();
+        let (cut, signal) = tokio::select! {
+            cut = stop(gateway) => (cut, None),
+            signal = signals.next() => (None, Some(signal)),
+        };
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match cut {
+            Some(cut) => tracing::info!(milliseconds, cut, "ended"),
+            None => tracing::warn!(milliseconds, "ended before all was over"),
         }
+        Ok(signal)
     });
     runtime.shutdown_background(); // a second signal does not wait for `stop`
     let signal: Option<Received> = ended?;
     Ok(signal.map_or(ExitCode::SUCCESS, Received::exit_code))
 }
 
-/// Stops the gateway on another thread, so that signals are heard meanwhile.
-async fn stop(gateway: Gateway) {
-    if let Err(error) = tokio::task::spawn_blocking(move || gateway.stop()).await {
-        tracing::error!(%error, "the gateway did not stop in order");
-    }
+/// Stops the gateway on another thread, so that signals are heard meanwhile; tells how much was cut.
+async fn stop(gateway: Gateway) -> Option<usize> {
+    let stopped = tokio::task::spawn_blocking(move || gateway.stop()).await;
+    stopped
+        .inspect_err(|error| tracing::error!(%error, "the gateway did not stop in order"))
+        .ok()
 }

@@ -145,8 +145,8 @@ impl Gateway {
             let cut = self.cut.clone();
             let running = admin::Alive::new(&self.state);
             let run = move || {
-                let _running = running;
-                runtime.block_on(worker.run(accepted, cut));
+                let left = runtime.block_on(worker.run(accepted, cut));
+                running.note_cut(left);
                 // A name look-up cannot be cancelled, and nobody waits for it any more.
                 runtime.shutdown_background();
             };
@@ -208,9 +208,11 @@ impl Gateway {
 
     /// Stops: is not ready any more, accepts nothing more, lets requests under way finish, closes
     /// WebSockets with 1001 on both legs, and waits for all that for at most ten seconds. Blocks;
-    /// call it outside a runtime.
-    pub fn stop(mut self) {
+    /// call it outside a runtime. Returns how many connections and WebSockets had not ended by then,
+    /// and were cut.
+    pub fn stop(mut self) -> usize {
         self.end();
+        self.state.cut.load(Ordering::Relaxed)
     }
 
     fn end(&mut self) {

@@ -176,12 +176,13 @@ impl Worker {
         self.load.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Serves until the gateway stops, then until what is under way has ended, at most ten seconds.
+    /// Serves until the gateway stops, then until what is under way has ended, at most ten seconds;
+    /// returns how much has not.
     pub(crate) async fn run(
         self: Arc<Self>,
         mut accepted: mpsc::Receiver<Accepted>,
         cut: CancellationToken,
-    ) {
+    ) -> usize {
         let started = Instant::now();
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -205,11 +206,12 @@ impl Worker {
         let mut look = interval(Duration::from_millis(20));
         while self.load() > accepted.len() && Instant::now() < deadline {
             tokio::select! {
-                () = cut.cancelled() => return,
+                () = cut.cancelled() => break,
                 _ = second.tick() => self.tick(started.elapsed()).await,
                 _ = look.tick() => {}
             }
         }
+        self.load().saturating_sub(accepted.len())
     }
 
     /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle

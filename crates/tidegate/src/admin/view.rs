@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) draining: AtomicBool,
     /// Threads of the data plane that have not ended.
     pub(crate) running: AtomicUsize,
+    /// Connections and sessions that had not ended when their thread did.
+    pub(crate) cut: AtomicUsize,
 }
 
 /// Counts a thread of the data plane as long as it lives.
@@ -44,6 +46,11 @@ impl Alive {
     pub(crate) fn new(state: &Arc<State>) -> Self {
         state.running.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(state))
+    }
+
+    /// So many connections and sessions end with it.
+    pub(crate) fn note_cut(&self, count: usize) {
+        self.0.cut.fetch_add(count, Ordering::Relaxed);
     }
 }
 
