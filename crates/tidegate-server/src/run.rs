@@ -4,11 +4,11 @@ use std::convert::Infallible;
 use std::future::{self, Future};
 use std::io;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use tidegate::config::Plan;
 use tokio::runtime::Builder;
+use tokio::time::Instant;
 
 use crate::cli::RunArgs;
 use crate::signals::{Received, Signals};

@@ -72,8 +72,8 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> WebSocketPlan {
     if let Some(spot) = fields.take("extensions") {
         let read = |spot: &Spot<'_>| spot.value(problems, value::extension);
         plan.extensions = spot.any_number().iter().filter_map(read).collect();
-        let is_deflate = |name: &Box<str>| name.eq_ignore_ascii_case("permessage-deflate");
-        if plan.extensions.iter().any(is_deflate) {
+        let is_deflate = |name: &str| name.eq_ignore_ascii_case("permessage-deflate");
+        if plan.extensions.iter().any(|name| is_deflate(name)) {
             let message = "permessage-deflate passes in any case";
             problems.doubt(&spot.place(), message, "leave it out");
         }
