@@ -22,9 +22,9 @@ impl Counter {
 
 /// A number that goes up and down.
 #[derive(Debug, Default)]
-pub(super) struct Gauge(AtomicI64);
+pub(super) struct Level(AtomicI64);
 
-impl Gauge {
+impl Level {
     pub(super) fn add(&self, change: i64) {
         self.0.fetch_add(change, Ordering::Relaxed);
     }

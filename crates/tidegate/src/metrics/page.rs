@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::{Counter, Gauge, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
+use super::cell::{Counter, Level, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
 use super::exchange::{of_request_key, status_label};
 use super::session::of_end_key;
 use super::text::Page;
@@ -266,8 +266,8 @@ fn total<'a>(cells: impl Iterator<Item = &'a Counter>) -> u64 {
     cells.map(Counter::value).fold(0, u64::wrapping_add)
 }
 
-fn level<'a>(cells: impl Iterator<Item = &'a Gauge>) -> i64 {
-    cells.map(Gauge::value).fold(0, i64::wrapping_add)
+fn level<'a>(cells: impl Iterator<Item = &'a Level>) -> i64 {
+    cells.map(Level::value).fold(0, i64::wrapping_add)
 }
 
 fn sums<'a>(cells: impl Iterator<Item = &'a Sparse>) -> BTreeMap<u32, u64> {

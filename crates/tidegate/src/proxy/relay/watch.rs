@@ -121,7 +121,7 @@ impl Observer for Watch<'_, '_> {
                 self.around.sender.asks(payload, mask);
                 return false;
             }
-            OpCode::Ping => self.around.receiver.is_asked(payload),
+            OpCode::Ping => self.around.receiver.note_forwarded(payload),
             _ => self.around.sender.answers(payload),
         }
         true
