@@ -163,10 +163,16 @@ async fn stopping_it_is_alive_and_not_ready_until_all_has_ended() {
     }
     let ready = admin.get("/readyz").await;
     assert_eq!(ready.status(), 503, "{}", ready.text());
+    assert_eq!(ready.text(), "draining: the gateway is stopping\n");
     assert_eq!(admin.get("/healthz").await.status(), 503);
     assert_eq!(admin.get("/actuator/health").await.status(), 503);
     let checks: Value = serde_json::from_slice(&admin.get("/readyz?verbose").await.body).unwrap();
     assert_eq!(checks["status"], "failed");
+    let check = |place: usize| checks["checks"][place].clone();
+    assert_eq!(check(0)["name"], "draining");
+    assert_eq!(check(0)["status"], "failed");
+    let workers = serde_json::json!({ "name": "workers", "status": "ok", "detail": "ending" });
+    assert_eq!(check(3), workers);
     for path in ["/livez", "/startupz"] {
         assert_eq!(admin.get(path).await.status(), 200, "{path}");
     }

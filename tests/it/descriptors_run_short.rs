@@ -137,7 +137,7 @@ async fn with_too_high_a_cap_it_keeps_a_reserve() {
     serves(address).await;
     let output = gateway.output();
     assert!(
-        output.contains("limits.max_connections is 5000"),
+        output.contains("are too few for 5000 connections"),
         "{output}"
     );
 }
@@ -158,8 +158,14 @@ async fn check_warns_of_too_high_a_cap() {
         shell.arg("-c").arg(script).arg(&binary).arg(file);
         let (status, output) = Process::start(&mut shell).ends().await;
         assert!(status.success() && output.contains("valid"), "{output}");
+        // With its place, as all warnings.
         assert_eq!(
-            output.contains("warning: limits.max_connections is"),
+            output.contains("tidegate.yaml:3:28: limits.max_connections: "),
+            warns,
+            "{output}"
+        );
+        assert_eq!(
+            output.contains("too few for 5000 connections"),
             warns,
             "{output}"
         );

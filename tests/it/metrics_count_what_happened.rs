@@ -182,6 +182,28 @@ async fn sessions_and_messages_while_they_are_open() {
     );
 }
 
+/// A header that promises nearly all that a number can hold costs its sender ten bytes.
+#[tokio::test]
+async fn bytes_are_those_that_passed_and_not_those_that_were_promised() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = TestGateway::start(&upstream, &yaml("").replace("1KiB", "none"));
+    let admin = gateway.admin();
+    let bytes = "tidegate_ws_bytes_total{route=\"chat\",direction=\"in\"}";
+    let header = b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04";
+    for round in 1..=3 {
+        let mut client = gateway.connect().await;
+        client.request(&Request::handshake("/chat")).await;
+        let mut peer = upstream.accept().await;
+        peer.accept_handshake().await;
+        client.read_head().await;
+        client.send(header).await;
+        client.send([7; 100]).await;
+        peer.expect(header).await;
+        peer.expect([7; 100]).await;
+        admin.counts(bytes, 100.0 * f64::from(round)).await;
+    }
+}
+
 #[tokio::test]
 async fn sessions_by_how_they_ended() {
     let upstream = ScriptedUpstream::mirror().await;

@@ -107,9 +107,10 @@ async fn outcome(
     meter: &mut ExchangeMeter<'_>,
     worker: &Arc<Worker>,
 ) -> Outcome {
-    let work = dispatch::answer(worker, exchange, used, meter);
+    let mut entered = None;
+    let work = dispatch::answer(worker, exchange, &mut entered, used, meter);
     let survived = task::survive(Kind::Exchange, worker.panics(), work).await;
-    survived.unwrap_or_else(|| Outcome::Answer(dispatch::rescue(&GatewayError::Panicked, None)))
+    survived.unwrap_or_else(|| Outcome::Answer(dispatch::rescue(&GatewayError::Panicked, entered)))
 }
 
 /// The work's result, or `None` when the client leaves before.

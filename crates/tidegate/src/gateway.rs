@@ -24,6 +24,7 @@ use crate::config::plan::Plan;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
+use crate::task::Panics;
 use crate::worker::{Core, Worker};
 
 /// Accepted sockets that may wait for one worker.
@@ -79,7 +80,8 @@ pub struct Census {
     pub upstream_idle: usize,
     /// Tasks of the data plane.
     pub tasks: usize,
-    /// Panics since the gateway started. Each ended one connection, session or request.
+    /// Panics since the gateway started, in the data plane and in the admin listener. Each ended
+    /// one connection, session or request.
     pub panics: u64,
 }
 
@@ -143,8 +145,8 @@ impl Gateway {
             let cut = self.cut.clone();
             let running = admin::Alive::new(&self.state);
             let run = move || {
-                let _running = running;
-                runtime.block_on(worker.run(accepted, cut));
+                let left = runtime.block_on(worker.run(accepted, cut));
+                running.note_cut(left);
                 // A name look-up cannot be cancelled, and nobody waits for it any more.
                 runtime.shutdown_background();
             };
@@ -186,10 +188,16 @@ impl Gateway {
             workers: self.workers.clone(),
             addresses: self.addresses.clone(),
             state: Arc::clone(&self.state),
+            panics: self.panics(),
             commit,
             started: SystemTime::now(),
             begun: Instant::now(),
         }
+    }
+
+    fn panics(&self) -> Arc<Panics> {
+        let first = self.workers.first();
+        first.map_or_else(Arc::default, |(worker, _)| Arc::clone(worker.panics()))
     }
 
     /// Counts what is alive now.
@@ -200,9 +208,11 @@ impl Gateway {
 
     /// Stops: is not ready any more, accepts nothing more, lets requests under way finish, closes
     /// WebSockets with 1001 on both legs, and waits for all that for at most ten seconds. Blocks;
-    /// call it outside a runtime.
-    pub fn stop(mut self) {
+    /// call it outside a runtime. Returns how many connections and WebSockets had not ended by then,
+    /// and were cut.
+    pub fn stop(mut self) -> usize {
         self.end();
+        self.state.cut.load(Ordering::Relaxed)
     }
 
     fn end(&mut self) {

@@ -20,7 +20,7 @@ use crate::config::plan::ListenerPlan;
 use crate::connection;
 use crate::error::{GatewayError, UpstreamError, is_shortage};
 use crate::limits::descriptors::is_reserved;
-use crate::limits::{Gauge, Overload, Permits, Taken, gauge};
+use crate::limits::{Gauge, Overload, Permits, Taken};
 use crate::worker::{Core, Present, Worker};
 
 /// Connections that the kernel completes before they are accepted.
@@ -92,7 +92,7 @@ pub(crate) fn bind(plan: &ListenerPlan) -> io::Result<Listener> {
         plan: Arc::new(plan.clone()),
         address,
         socket,
-        gauge: gauge(plan.limits.max_connections),
+        gauge: Gauge::up_to(plan.limits.max_connections),
         pauses: false,
     })
 }

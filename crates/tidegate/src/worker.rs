@@ -176,12 +176,13 @@ impl Worker {
         self.load.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Serves until the gateway stops, then until what is under way has ended, at most ten seconds.
+    /// Serves until the gateway stops, then until what is under way has ended, at most ten seconds;
+    /// returns how much has not.
     pub(crate) async fn run(
         self: Arc<Self>,
         mut accepted: mpsc::Receiver<Accepted>,
         cut: CancellationToken,
-    ) {
+    ) -> usize {
         let started = Instant::now();
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -205,11 +206,12 @@ impl Worker {
         let mut look = interval(Duration::from_millis(20));
         while self.load() > accepted.len() && Instant::now() < deadline {
             tokio::select! {
-                () = cut.cancelled() => return,
+                () = cut.cancelled() => break,
                 _ = second.tick() => self.tick(started.elapsed()).await,
                 _ = look.tick() => {}
             }
         }
+        self.load().saturating_sub(accepted.len())
     }
 
     /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
@@ -224,8 +226,13 @@ impl Worker {
 
     async fn connection(self: Arc<Self>, accepted: Accepted) {
         self.meters.accepted.add(1);
-        let Ok(stream) = TcpStream::from_std(accepted.stream) else {
-            return;
+        let stream = match TcpStream::from_std(accepted.stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let listener = &*accepted.listener.name;
+                tracing::warn!(listener, %error, "accepted, but cannot be served");
+                return;
+            }
         };
         let transport = Transport::new(stream);
         let Ok(local) = transport.local_address() else {

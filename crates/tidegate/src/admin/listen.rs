@@ -20,6 +20,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::is_shortage;
+use crate::task::{self, Kind, Panics};
 
 /// Connections at one time. For one more, the oldest is cut: whoever holds them all keeps nobody out.
 pub(super) const CONNECTIONS: usize = 64;
@@ -118,6 +119,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     reserve: Reserve,
     router: Router,
+    panics: Arc<Panics>,
     ended: CancellationToken,
 ) {
     let mut open = Open {
@@ -149,7 +151,12 @@ pub(super) async fn serve(
             }
         };
         if let Some(stream) = stream {
-            open.add(answer(Refill(reserve.clone()), stream, router.clone()));
+            let answer = answer(Refill(reserve.clone()), stream, router.clone());
+            let panics = Arc::clone(&panics);
+            open.add(async move {
+                // It ends with the panic, which is told there.
+                let _ended = task::survive(Kind::Admin, &panics, answer).await;
+            });
         }
     }
     drop(listener);
@@ -204,5 +211,55 @@ async fn answer(_refill: Refill, stream: TcpStream, router: Router) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
         Err(_elapsed) => tracing::debug!("admin connection took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn stumble() -> &'static str {
+        std::panic::panic_any("on purpose")
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _cut = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_connection_and_is_counted() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let router = Router::new()
+            .route("/stumble", get(stumble))
+            .route("/", get(|| async { "well" }));
+        let (panics, ended) = (Arc::new(Panics::default()), CancellationToken::new());
+        let reserve = Reserve::full().unwrap();
+        let serving = serve(
+            listener,
+            reserve,
+            router,
+            Arc::clone(&panics),
+            ended.clone(),
+        );
+        let asking = async {
+            for round in 1..=3 {
+                assert_eq!(ask(address, "/stumble").await, "");
+                assert_eq!(panics.count(), round);
+                assert!(ask(address, "/").await.ends_with("well"));
+            }
+            ended.cancel();
+        };
+        tokio::join!(serving, asking);
+        assert_eq!(panics.count(), 3);
     }
 }

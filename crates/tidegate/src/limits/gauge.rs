@@ -14,12 +14,12 @@ pub(crate) struct Gauge {
 #[derive(Debug)]
 pub(crate) struct Taken(Arc<Gauge>);
 
-/// A gauge where there is a bound.
-pub(crate) fn gauge(most: Option<usize>) -> Option<Arc<Gauge>> {
-    most.map(|most| Arc::new(Gauge::new(most)))
-}
-
 impl Gauge {
+    /// One where there is a bound.
+    pub(crate) fn up_to(most: Option<usize>) -> Option<Arc<Self>> {
+        most.map(|most| Arc::new(Self::new(most)))
+    }
+
     pub(crate) const fn new(most: usize) -> Self {
         let used = AtomicUsize::new(0);
         Self { used, most }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn no_more_than_there_are_and_each_given_back_once() {
-        let gauge = gauge(Some(100)).unwrap();
+        let gauge = Gauge::up_to(Some(100)).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod body;
+pub(crate) mod bucket;
 pub mod descriptors;
 mod gauge;
 mod rates;
@@ -19,7 +20,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use self::addresses::{Addresses, Counted};
-pub(crate) use self::gauge::{Gauge, Taken, gauge};
+pub(crate) use self::gauge::{Gauge, Taken};
 use self::rates::Rates;
 use crate::config::plan::{Plan, RouteLimits};
 use crate::error::GatewayError;
@@ -28,7 +29,7 @@ use crate::exchange::Exchange;
 /// The last share of all connections, one in so many, is for clients that have few.
 const CONTESTED: usize = 16;
 /// A client has many when it has more than one in so many of those in use.
-const MANY: usize = 4;
+const MANY_SHARE: usize = 4;
 
 /// A cap that is reached: what the client is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,14 +62,14 @@ impl Overload {
     /// What it is as an answer.
     pub(crate) const fn status_and_label(self) -> (StatusCode, &'static str) {
         const FULL: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-        const MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
+        const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
         match self {
             Self::GatewayFull => (FULL, "gateway_full"),
             Self::ListenerFull => (FULL, "listener_full"),
             Self::RouteFull => (FULL, "route_full"),
             Self::ServiceFull => (FULL, "service_full"),
-            Self::TooManyConnections => (MANY, "too_many_connections"),
-            Self::TooManyHandshakes { .. } => (MANY, "too_many_handshakes"),
+            Self::TooManyConnections => (TOO_MANY, "too_many_connections"),
+            Self::TooManyHandshakes { .. } => (TOO_MANY, "too_many_handshakes"),
         }
     }
 
@@ -145,8 +146,8 @@ pub(crate) struct RouteCaps {
 impl RouteCaps {
     pub(crate) fn new(limits: &RouteLimits) -> Self {
         Self {
-            sessions: gauge(limits.max_sessions),
-            requests: gauge(limits.max_requests),
+            sessions: Gauge::up_to(limits.max_sessions),
+            requests: Gauge::up_to(limits.max_requests),
             max_body: limits.max_body,
         }
     }
@@ -242,7 +243,8 @@ impl Caps {
         let share = most / CONTESTED;
         let is_contested = share > 0 && most.saturating_sub(used) <= share;
         let held = self.addresses.count(client, |has| {
-            self.per_address.is_none_or(|most| has < most) && !(is_contested && has > used / MANY)
+            self.per_address.is_none_or(|most| has < most)
+                && !(is_contested && has > used / MANY_SHARE)
         });
         permits.count(held.ok_or(Overload::TooManyConnections)?);
         Ok(())
@@ -352,7 +354,7 @@ mod tests {
     #[test]
     fn a_refused_connection_holds_nothing() {
         let caps = caps(9, &[]);
-        let listener = gauge(Some(1)).unwrap();
+        let listener = Gauge::up_to(Some(1)).unwrap();
         let peer = "192.0.2.1".parse().unwrap();
         let held = caps.admit_connection(Some(&listener), peer).unwrap();
         for _ in 0..3 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::{Counter, Gauge, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
+use super::cell::{Counter, Level, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
 use super::exchange::{of_request_key, status_label};
 use super::session::of_end_key;
 use super::text::Page;
@@ -54,8 +54,7 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
         page.family(name, kind, help);
         page.sample(name, &[], value);
     };
-    let accepted = meters.iter().map(|meters| meters.accepted.value());
-    let accepted = accepted.sum::<u64>();
+    let accepted = total(meters.iter().map(|meters| &meters.accepted));
     #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps f64")]
     for (name, kind, help, value) in [
         (
@@ -79,7 +78,7 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
         (
             "tidegate_panics_total",
             "counter",
-            "Panics in tasks of the data plane; each is a fault of ours.",
+            "Panics in tasks of the process; each is a fault of ours.",
             facts.panics as f64,
         ),
         (
@@ -277,7 +276,7 @@ fn traffic(page: &mut Page, routes: &Routes<'_>) {
     page.family(
         name,
         "counter",
-        "Payload bytes of all frames, as they declare them; in: from clients, out: to clients.",
+        "Payload bytes of all frames, as they pass; in: from clients, out: to clients.",
     );
     for (route, meters) in routes {
         for (place, direction) in DIRECTIONS.iter().enumerate() {
@@ -289,11 +288,11 @@ fn traffic(page: &mut Page, routes: &Routes<'_>) {
 }
 
 fn total<'a>(cells: impl Iterator<Item = &'a Counter>) -> u64 {
-    cells.map(Counter::value).sum()
+    cells.map(Counter::value).fold(0, u64::wrapping_add)
 }
 
-fn level<'a>(cells: impl Iterator<Item = &'a Gauge>) -> i64 {
-    cells.map(Gauge::value).sum()
+fn level<'a>(cells: impl Iterator<Item = &'a Level>) -> i64 {
+    cells.map(Level::value).fold(0, i64::wrapping_add)
 }
 
 fn sums<'a>(cells: impl Iterator<Item = &'a Sparse>) -> BTreeMap<u32, u64> {
@@ -305,6 +304,13 @@ fn sums<'a>(cells: impl Iterator<Item = &'a Sparse>) -> BTreeMap<u32, u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_sum_is_too_large_to_be_told() {
+        let counters = [Counter::default(), Counter::default()];
+        counters.iter().for_each(|one| one.add(u64::MAX));
+        assert_eq!(total(counters.iter()), u64::MAX - 1);
+    }
 
     #[test]
     fn workers_are_summed() {

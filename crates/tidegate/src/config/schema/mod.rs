@@ -37,6 +37,8 @@ const MOST_WORKERS: u32 = 1024;
 pub(super) struct Root {
     pub(super) workers: Option<u32>,
     pub(super) limits: GatewayLimits,
+    /// Where its `max_connections` stands.
+    pub(super) max_connections: Option<Place>,
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
@@ -65,6 +67,7 @@ impl Root {
         let workers = workers.and_then(|spot| spot.whole(problems, 1..=MOST_WORKERS));
         let limits = fields.take("limits");
         let limits = limits.and_then(|spot| limits::gateway(&spot, problems));
+        let (limits, max_connections) = limits.unwrap_or_default();
         let listeners = fields.need("listeners", LISTENER_EXAMPLE, problems);
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
         let admin = fields.take("admin");
@@ -76,7 +79,8 @@ impl Root {
         let routes = routes.map_or_else(Vec::new, |spot| spot.any_number());
         let root = Self {
             workers,
-            limits: limits.unwrap_or_default(),
+            limits,
+            max_connections,
             listeners: listeners
                 .iter()
                 .filter_map(|spot| Listener::read(spot, problems))
@@ -101,6 +105,9 @@ impl Root {
     }
 }
 
+/// The name of the listener that the key `admin` makes.
+const ADMIN: &str = "admin";
+
 const LISTENER_EXAMPLE: &str = "listeners: [{ name: public, bind: 127.0.0.1:8080 }]";
 
 fn read_version(spot: &Spot<'_>, problems: &mut Problems) {
@@ -123,7 +130,7 @@ impl Listener {
         let listener = Self {
             name: fields
                 .need("name", "name: public", problems)
-                .and_then(|spot| name(&spot, problems)),
+                .and_then(|spot| listener_name(&spot, problems)),
             bind: fields
                 .need("bind", "bind: 127.0.0.1:8080", problems)
                 .and_then(|spot| located(&spot, problems, value::bind)),
@@ -135,6 +142,16 @@ impl Listener {
         fields.finish(problems);
         Some(listener)
     }
+}
+
+/// The admin listener goes by a name of its own in logs and errors.
+fn listener_name(spot: &Spot<'_>, problems: &mut Problems) -> Option<Located<String>> {
+    let name = name(spot, problems)?;
+    if name.value == ADMIN {
+        let message = "that is the name of the admin listener";
+        problems.suggest(&name.place, message, "choose another name");
+    }
+    Some(name)
 }
 
 /// A name of ours, with its place.

@@ -247,7 +247,7 @@ impl Relay {
             self.lost(from);
             return Poll::Ready(None);
         }
-        let was_due = self.pulses[from as usize].is_heard();
+        let was_due = self.pulses[from as usize].heard();
         self.timers.heard(from, self.worker.clock.now(), was_due);
         let (_, _, pump) = self.direction(from);
         let start = pump.put_held(buffer);

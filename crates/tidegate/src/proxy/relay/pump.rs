@@ -124,12 +124,15 @@ impl Pump {
         match &self.mode {
             Mode::Discard => Passed::default(),
             Mode::Finish(_) => match self.scanner.finish_frame(bytes) {
-                Ok(pass) => Passed {
-                    pass,
-                    active: pass > 0,
-                    ours: self.take_ours(),
-                    ..Passed::default()
-                },
+                Ok(pass) => {
+                    around.tally.passed(pass as u64);
+                    Passed {
+                        pass,
+                        active: pass > 0,
+                        ours: self.take_ours(),
+                        ..Passed::default()
+                    }
+                }
                 Err(violation) => Passed {
                     end: Some(PumpEnd::Torn(violation)),
                     ..Passed::default()
@@ -153,6 +156,7 @@ impl Pump {
         };
         let scan = self.scanner.scan(bytes, &mut watch);
         let active = watch.active || scan.pass > 0;
+        watch.around.tally.passed(scan.payload as u64);
         let end = match (watch.stop, scan.violation) {
             (Some(stop), _) => Some(stop),
             (None, Some(violation)) if !self.at_boundary() => Some(PumpEnd::Torn(violation)),

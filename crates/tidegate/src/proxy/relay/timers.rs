@@ -153,7 +153,7 @@ impl Relay {
             if pulse.is_unanswered() {
                 self.timers.asked(side, now);
             } else {
-                pulse.is_silent();
+                pulse.set_due();
             }
         }
     }
