@@ -27,23 +27,27 @@ pub fn is_open(local: u16, remote: u16) -> bool {
     connected().any(|ends| ends == (local, remote))
 }
 
-/// How many sockets of this process ask for a connection to `address` and have no answer (SYN-SENT).
+/// The inodes of the sockets of this process that ask for a connection to `address` and have no answer
+/// (SYN-SENT). The kernel's table is read for them, which may take its time.
 #[must_use]
-pub fn dialling(address: SocketAddr) -> usize {
+pub fn dialling(address: SocketAddr) -> Vec<String> {
     let port = format!(":{:04X}", address.port());
-    let asking: Vec<String> = table()
+    let held = inodes("self");
+    table()
         .filter(|row| row.contains(&port))
         .filter_map(|row| {
             let words: Vec<&str> = row.split_whitespace().collect();
             let is_it = words.get(2)?.ends_with(&port) && *words.get(3)? == "02";
-            is_it.then(|| (*words.get(9).unwrap_or(&"")).to_owned())
+            let inode = words.get(9).filter(|inode| held.contains(**inode))?;
+            is_it.then(|| (*inode).to_owned())
         })
-        .collect();
-    if asking.is_empty() {
-        return 0;
-    }
-    let held = inodes("self");
-    asking.iter().filter(|inode| held.contains(*inode)).count()
+        .collect()
+}
+
+/// Whether this process holds the socket with this inode.
+#[must_use]
+pub fn is_held(inode: &str) -> bool {
+    inodes("self").contains(inode)
 }
 
 /// The ports on which the process `pid` listens.
@@ -195,13 +199,14 @@ mod tests {
     #[test]
     fn a_dial_without_an_answer_is_seen() {
         let full = FullListener::bind();
-        assert_eq!(dialling(full.address()), 0);
+        assert!(dialling(full.address()).is_empty());
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_nonblocking(true).unwrap();
         assert!(socket.connect(&full.address().into()).is_err());
-        assert_eq!(dialling(full.address()), 1);
+        let inodes = dialling(full.address());
+        assert!(inodes.len() == 1 && is_held(&inodes[0]));
         drop(socket);
-        assert_eq!(dialling(full.address()), 0);
+        assert!(!is_held(&inodes[0]));
     }
 
     #[test]

@@ -164,7 +164,6 @@ mod tests {
             let _held = held;
             pending().await
         };
-        #[expect(clippy::panic, reason = "it is what is looked at")]
         let bad = async { panic!("in an attempt") };
         let attempts = first_of(vec![other.boxed(), AssertUnwindSafe(bad).boxed()]);
         assert!(survive(Kind::Exchange, &panics, attempts).await.is_none());
