@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 const TICK: Duration = Duration::from_secs(1);
 /// How long nothing is taken from a full socket before it is believed that nothing will be.
 const STILL: Duration = Duration::from_millis(500);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
 
 async fn session(keys: &str) -> (ScriptedUpstream, TestGateway, Wire, Wire) {
     let mut upstream = ScriptedUpstream::bind().await;
@@ -117,7 +117,7 @@ async fn slow_reader_of_a_reset_client_is_told_between_frames() {
 #[tokio::test]
 async fn side_that_takes_nothing_is_let_go_after_write_timeout() {
     for is_client in [true, false] {
-        let keys = "write_timeout: 4s, close_timeout: 2s";
+        let keys = "write_timeout: 8s, close_timeout: 2s";
         let (upstream, gateway, mut client, mut peer) = narrow_session(keys).await;
         let frame = Frame::new(BINARY, vec![7; 1 << 16]);
         let (since, deaf, other) = if is_client {
@@ -163,7 +163,7 @@ async fn side_that_takes_little_is_not_let_go() {
 #[tokio::test]
 async fn talkative_side_that_takes_nothing_is_let_go_too() {
     let (_upstream, _gateway, client, mut peer) =
-        narrow_session("write_timeout: 4s, close_timeout: 2s").await;
+        narrow_session("write_timeout: 8s, close_timeout: 2s").await;
     let (_reads, mut writes) = client.into_stream().into_split();
     let talk = tokio::spawn(async move {
         let word = Frame::text("word").from_client().bytes();
