@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, View};
+use crate::census::Census;
 use crate::config::plan::Plan;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
@@ -66,23 +67,6 @@ pub enum StartError {
     /// A thread or a runtime cannot be made.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
-}
-
-/// What is alive in a gateway at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Census {
-    /// Accepted connections that speak HTTP.
-    pub connections: usize,
-    /// Open WebSockets.
-    pub sessions: usize,
-    /// Idle upstream connections.
-    pub upstream_idle: usize,
-    /// Tasks of the data plane.
-    pub tasks: usize,
-    /// Panics since the gateway started, in the data plane and in the admin listener. Each ended
-    /// one connection, session or request.
-    pub panics: u64,
 }
 
 impl Gateway {
@@ -203,7 +187,7 @@ impl Gateway {
     /// Counts what is alive now.
     #[must_use]
     pub fn census(&self) -> Census {
-        count(&self.workers)
+        Census::of(&self.workers)
     }
 
     /// Stops: is not ready any more, accepts nothing more, lets requests under way finish, closes
@@ -235,20 +219,6 @@ impl Drop for Gateway {
         self.cut.cancel();
         self.end();
     }
-}
-
-/// Counts what is alive in the data plane.
-pub(crate) fn count(workers: &[(Arc<Worker>, Handle)]) -> Census {
-    let mut census = Census::default();
-    for (worker, runtime) in workers {
-        census.connections += worker.load().saturating_sub(worker.sessions.len());
-        census.sessions += worker.sessions.len();
-        census.upstream_idle += worker.pool.len();
-        census.tasks += runtime.metrics().num_alive_tasks();
-        // All of them count in one place.
-        census.panics = worker.panics().count();
-    }
-    census
 }
 
 fn bind_admin(plan: &Plan) -> Result<Option<admin::Bound>, StartError> {

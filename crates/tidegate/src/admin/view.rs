@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::time;
-use crate::gateway::{self, Census};
+use crate::census::Census;
 use crate::metrics::{self, Facts};
 use crate::task::Panics;
 use crate::worker::Worker;
@@ -62,7 +62,7 @@ impl Drop for Alive {
 
 impl View {
     pub(super) fn census(&self) -> Census {
-        gateway::count(&self.workers)
+        Census::of(&self.workers)
     }
 
     pub(super) fn is_draining(&self) -> bool {
