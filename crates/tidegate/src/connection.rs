@@ -81,9 +81,8 @@ pub(crate) async fn serve(
         match outcome {
             None => return,
             Some(Outcome::Switch(acceptance)) => {
-                meter.switched();
                 permits.join(used);
-                return upgrade::settle(*acceptance, io, permits, &worker).await;
+                return upgrade::settle(*acceptance, io, permits, &worker, meter).await;
             }
             Some(Outcome::Answer(answer)) => {
                 meter.answered(answer.status);
