@@ -130,10 +130,11 @@ fn exchange(
     // Before the path is judged, so that a refused request's body is passed over.
     let body = io.body(head.framing, head.expects_continue);
     let path = Path::normalise(&head.path)?;
+    let believed = downstream.trusted.then(|| worker.caps().forwarded_header());
+    forwarded::distrust(&mut head.headers, believed);
     let client = forwarded::client_address(downstream.peer.ip(), &head.headers, |address| {
         worker.caps().trusts(address)
     });
-    forwarded::distrust(&mut head.headers, downstream.trusted);
     // Before any filter runs, so that what a filter sets cannot be named away.
     head.headers.remove_named();
     Ok(Exchange {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use self::addresses::{Addresses, Counted};
 pub(crate) use self::gauge::{Gauge, Taken, gauge};
 use self::rates::Rates;
-use crate::config::plan::{Plan, RouteLimits};
+use crate::config::plan::{ForwardedHeader, Plan, RouteLimits};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;
 
@@ -115,6 +115,7 @@ pub(crate) struct Caps {
     per_address: Option<usize>,
     handshakes: Option<Rates>,
     trusted_proxies: Arc<[IpNet]>,
+    forwarded_header: ForwardedHeader,
     /// How many were refused for them.
     refused: AtomicU64,
 }
@@ -149,6 +150,7 @@ impl Caps {
             per_address: limits.max_connections_per_address,
             handshakes: limits.handshakes_per_address.map(Rates::new),
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
+            forwarded_header: plan.forwarded_header,
             refused: AtomicU64::new(0),
         }
     }
@@ -164,6 +166,11 @@ impl Caps {
         self.trusted_proxies
             .iter()
             .any(|net| net.contains(&address))
+    }
+
+    /// The header by which they name their clients.
+    pub(crate) const fn forwarded_header(&self) -> ForwardedHeader {
+        self.forwarded_header
     }
 
     /// The permits of a connection that was just accepted. Of a trusted proxy's the address is not
@@ -282,6 +289,7 @@ mod tests {
             per_address: None,
             handshakes: None,
             trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
+            forwarded_header: ForwardedHeader::default(),
             refused: AtomicU64::new(0),
         }
     }
