@@ -142,6 +142,55 @@ async fn with_too_high_a_cap_it_keeps_a_reserve() {
     );
 }
 
+/// Connections that nobody uses do not keep out those who want one to another service.
+#[tokio::test]
+async fn idle_upstream_connections_make_room() {
+    const CLIENTS: usize = 24;
+    let Some(binary) = tools::tidegate("idle_upstream_connections_make_room") else {
+        return;
+    };
+    let mut upstreams = Vec::new();
+    for _ in 0..4 {
+        upstreams.push(ScriptedUpstream::bind().await);
+    }
+    let mut yaml = "version: 1\nworkers: 2\nlisteners: [{ name: public, bind: 127.0.0.1:0 }]\n\
+                    limits: { max_connections: 100 }\nservices:\n"
+        .to_owned();
+    let mut routes = "routes:\n".to_owned();
+    for (place, upstream) in upstreams.iter().enumerate() {
+        let address = upstream.address();
+        yaml += &format!("  up{place}: {{ endpoints: 'http://{address}' }}\n");
+        routes += &format!(
+            "  - {{ name: r{place}, match: {{ path: /{place} }}, proxy: {{ service: up{place} }} }}\n"
+        );
+    }
+    let (_gateway, address, _files) = start(&binary, 128, &(yaml + &routes)).await;
+    let (mut clients, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..CLIENTS {
+        clients.push(Wire::connect(address).await);
+    }
+    for (place, upstream) in upstreams.iter_mut().enumerate() {
+        // All at once, so that each has a connection of its own.
+        for client in &mut clients {
+            client.request(&Request::get(&format!("/{place}"))).await;
+        }
+        let mut calls = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut call = upstream.accept().await;
+            call.read_head().await;
+            calls.push(call);
+        }
+        for call in &mut calls {
+            call.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+        }
+        for client in &mut clients {
+            assert_eq!(client.read_answer().await.status(), 200, "{place}");
+        }
+        idle.append(&mut calls);
+    }
+}
+
 /// And whoever asks before hears of it.
 #[tokio::test]
 async fn check_warns_of_too_high_a_cap() {

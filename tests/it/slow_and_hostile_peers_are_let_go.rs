@@ -312,7 +312,7 @@ async fn flood_behind_the_end_is_reset() {
             to.finish().await;
         }
         let told = tokio::io::AsyncReadExt::read_u8(&mut reads);
-        assert_eq!(tidegate_tests::within("a close", told).await.unwrap(), 0x88);
+        assert_eq!(within("a close", told).await.unwrap(), 0x88);
         let word = frame(Frame::new(BINARY, vec![7; 1 << 16]), is_client).bytes();
         let mut sent = 0;
         while let Ok(Ok(())) =
@@ -348,7 +348,7 @@ async fn flood_costs_its_sender_no_last_words() {
         let Some((frame, length)) = Frame::parse(&read) else {
             let mut some = [0; 1 << 14];
             let more = tokio::io::AsyncReadExt::read(&mut reads, &mut some);
-            let more = tidegate_tests::within("a last word", more).await.unwrap();
+            let more = within("a last word", more).await.unwrap();
             assert!(more > 0, "the end behind {words} words");
             read.extend(&some[..more]);
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -81,9 +81,8 @@ pub(crate) async fn serve(
         match outcome {
             None => return,
             Some(Outcome::Switch(acceptance)) => {
-                meter.switched();
                 permits.join(used);
-                return upgrade::settle(*acceptance, io, permits, &worker).await;
+                return upgrade::settle(*acceptance, io, permits, &worker, meter).await;
             }
             Some(Outcome::Answer(answer)) => {
                 meter.answered(answer.status);
@@ -132,10 +131,11 @@ fn exchange(
     // Before the path is judged, so that a refused request's body is passed over.
     let body = io.body(head.framing, head.expects_continue);
     let path = Path::normalise(&head.path)?;
+    let believed = downstream.trusted.then(|| worker.caps().forwarded_header());
+    forwarded::distrust(&mut head.headers, believed);
     let client = forwarded::client_address(downstream.peer.ip(), &head.headers, |address| {
         worker.caps().trusts(address)
     });
-    forwarded::distrust(&mut head.headers, downstream.trusted);
     // Before any filter runs, so that what a filter sets cannot be named away.
     head.headers.remove_named();
     Ok(Exchange {

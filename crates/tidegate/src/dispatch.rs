@@ -57,14 +57,15 @@ async fn walk<'w>(
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));
     meter.enter(place);
-    worker
-        .caps()
-        .admit_request(&route.caps, exchange, permits)?;
+    // Judged first: what can never be a session takes nothing of what sessions are granted.
     let wish = if exchange.upgrade {
         Some(Wish::parse(exchange)?)
     } else {
         None
     };
+    worker
+        .caps()
+        .admit_request(&route.caps, exchange, permits)?;
     if let Step::Answer(answer) = route.pipeline.request(exchange).await? {
         return Ok(Outcome::Answer(answer));
     }

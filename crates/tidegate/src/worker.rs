@@ -5,8 +5,8 @@
 //! time) hangs on it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -46,12 +46,23 @@ pub(crate) struct Core {
     services: Vec<Arc<Service>>,
     /// Endpoints of all services.
     endpoints: usize,
+    /// The idle upstream connections of all workers.
+    pools: Mutex<Vec<Arc<Pool>>>,
 }
 
 impl Core {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// Descriptors are short: drops idle upstream connections, whichever worker has them; whether
+    /// there were any.
+    pub(crate) fn make_room(&self) -> bool {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools
+            .iter()
+            .fold(false, |dropped, pool| pool.make_room() || dropped)
     }
 
     /// Builds the plan.
@@ -101,6 +112,7 @@ impl Core {
             panics,
             services: in_order,
             endpoints,
+            pools: Mutex::default(),
         }
     }
 }
@@ -110,7 +122,7 @@ impl Core {
 pub(crate) struct Worker {
     core: Arc<Core>,
     /// Idle upstream connections.
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     /// Open WebSockets.
     pub(crate) sessions: Arc<Registry>,
     /// Coarse time.
@@ -125,8 +137,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(core: Arc<Core>, stopping: CancellationToken) -> Self {
+        let pool = Arc::new(Pool::new(core.endpoints));
+        let mut pools = core.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push(Arc::clone(&pool));
+        drop(pools);
         Self {
-            pool: Pool::new(core.endpoints),
+            pool,
             sessions: Arc::new(Registry::default()),
             clock: Clock::default(),
             meters: Meters::new(core.routes.len(), core.services.len()),
@@ -149,6 +165,11 @@ impl Worker {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.core.caps
+    }
+
+    /// Descriptors are short: see [`Core::make_room`].
+    pub(crate) fn make_room(&self) -> bool {
+        self.core.make_room()
     }
 
     /// Where panics are counted.

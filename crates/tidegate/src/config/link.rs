@@ -39,6 +39,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         admin: root.admin.as_ref().and_then(link_admin),
         commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
+        forwarded_header: root.forwarded_header,
         services,
         routes: routes.into_iter().collect::<Option<_>>()?,
     })

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The last share, one in so many, is for clients that have few.
+const CONTESTED: usize = 16;
+
 /// Counts what is in use, up to a bound.
 #[derive(Debug)]
 pub(crate) struct Gauge {
@@ -36,6 +39,12 @@ impl Gauge {
 
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether no more than the last share is left. Of few there is no such share.
+    pub(super) fn is_contested(&self) -> bool {
+        let share = self.most / CONTESTED;
+        share > 0 && self.most.saturating_sub(self.used()) <= share
     }
 
     pub(crate) const fn most(&self) -> usize {

@@ -22,12 +22,10 @@ use tokio::time::Instant;
 use self::addresses::{Addresses, Counted};
 pub(crate) use self::gauge::{Gauge, Taken};
 use self::rates::Rates;
-use crate::config::plan::{Plan, RouteLimits};
+use crate::config::plan::{ForwardedHeader, Plan, RouteLimits};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;
 
-/// The last share of all connections, one in so many, is for clients that have few.
-const CONTESTED: usize = 16;
 /// A client has many when it has more than one in so many of those in use.
 const MANY_SHARE: usize = 4;
 
@@ -118,6 +116,7 @@ pub(crate) struct Caps {
     per_address: Option<usize>,
     handshakes: Option<Rates>,
     trusted_proxies: Arc<[IpNet]>,
+    forwarded_header: ForwardedHeader,
     /// How many were refused for them and not told of yet.
     refused: AtomicU64,
     /// How many were refused in all, by the places of [`CODES`].
@@ -165,6 +164,7 @@ impl Caps {
             per_address: limits.max_connections_per_address,
             handshakes: limits.handshakes_per_address.map(Rates::new),
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
+            forwarded_header: plan.forwarded_header,
             refused: AtomicU64::new(0),
             refusals: Default::default(),
         }
@@ -183,6 +183,11 @@ impl Caps {
             .any(|net| net.contains(&address))
     }
 
+    /// The header by which they name their clients.
+    pub(crate) const fn forwarded_header(&self) -> ForwardedHeader {
+        self.forwarded_header
+    }
+
     /// The permits of a connection that was just accepted. Of a trusted proxy's the address is not
     /// counted: its requests count for those whom they are from.
     pub(crate) fn admit_connection(
@@ -192,7 +197,7 @@ impl Caps {
     ) -> Result<Permits, Overload> {
         let mut permits = Permits(Vec::with_capacity(2 + usize::from(listener.is_some())));
         if !self.trusts(peer) {
-            self.count(peer, &mut permits)?;
+            self.count(peer, listener, &mut permits)?;
         }
         if let Some(listener) = listener {
             permits.take(listener, Overload::ListenerFull)?;
@@ -210,41 +215,57 @@ impl Caps {
         permits: &mut Permits,
     ) -> Result<(), GatewayError> {
         let client = exchange.client;
-        if exchange.upgrade
-            && let Some(handshakes) = &self.handshakes
-        {
-            handshakes.take(client, Instant::now())?;
-        }
-        // A proxy that speaks for nobody is itself the client, and not counted.
-        if exchange.downstream.trusted
-            && (exchange.upgrade || self.per_address.is_some())
-            && !self.trusts(client)
-        {
-            self.count(client, permits)?;
-        }
+        // Joined at the end: whoever is refused holds nothing while it takes its answer.
+        let mut held = Permits::default();
         let gauge = if exchange.upgrade {
             &route.sessions
         } else {
             &route.requests
         };
+        let sessions = gauge.as_ref().filter(|_| exchange.upgrade);
+        if exchange.downstream.trusted {
+            // A proxy that names nobody is itself the client.
+            if exchange.upgrade || self.per_address.is_some() {
+                self.count(client, sessions, &mut held)?;
+            }
+        } else if let Some(gauge) = sessions
+            && gauge.is_contested()
+            // The connection that it asks on is counted already.
+            && has_many(self.addresses.has(client).saturating_sub(1), gauge)
+        {
+            return Err(Overload::TooManyConnections.into());
+        }
         if let Some(gauge) = gauge {
-            permits.take(gauge, Overload::RouteFull)?;
+            held.take(gauge, Overload::RouteFull)?;
         }
-        match route.max_body {
-            Some(limit) => body::bound(&mut exchange.body, limit),
-            None => Ok(()),
+        // The last of all: what is refused otherwise costs no token.
+        if exchange.upgrade
+            && let Some(handshakes) = &self.handshakes
+        {
+            handshakes.take(client, Instant::now())?;
         }
+        if let Some(limit) = route.max_body {
+            body::bound(&mut exchange.body, limit)?;
+        }
+        permits.join(held);
+        Ok(())
     }
 
-    /// Counts one more for a client, unless it has as many as it may, or, where there are few left,
-    /// more than its share.
-    fn count(&self, client: IpAddr, permits: &mut Permits) -> Result<(), Overload> {
-        let (used, most) = (self.connections.used(), self.connections.most());
-        let share = most / CONTESTED;
-        let is_contested = share > 0 && most.saturating_sub(used) <= share;
+    /// Counts one more for a client, unless it has as many as it may, or, where there are few left
+    /// of the gateway's or of those of `also`, more than its share.
+    fn count(
+        &self,
+        client: IpAddr,
+        also: Option<&Arc<Gauge>>,
+        permits: &mut Permits,
+    ) -> Result<(), Overload> {
+        let contested = |gauge: &&Arc<Gauge>| gauge.is_contested();
+        let connections = Some(&self.connections).filter(contested);
+        let also = also.filter(contested);
         let held = self.addresses.count(client, |has| {
+            let mut contested = connections.into_iter().chain(also);
             self.per_address.is_none_or(|most| has < most)
-                && !(is_contested && has > used / MANY_SHARE)
+                && !contested.any(|gauge| has_many(has, gauge))
         });
         permits.count(held.ok_or(Overload::TooManyConnections)?);
         Ok(())
@@ -279,6 +300,11 @@ impl Caps {
     }
 }
 
+/// Whether one who has so many connections and sessions has too many of a gauge's for its last share.
+fn has_many(has: usize, gauge: &Gauge) -> bool {
+    has > gauge.used() / MANY_SHARE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +316,7 @@ mod tests {
             per_address: None,
             handshakes: None,
             trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
+            forwarded_header: ForwardedHeader::default(),
             refused: AtomicU64::new(0),
             refusals: Default::default(),
         }
@@ -340,6 +367,26 @@ mod tests {
             caps.note_refusal(code);
         }
         assert!(caps.refusals().all(|(_, count)| count == 1));
+    }
+
+    #[test]
+    fn so_is_the_last_share_of_a_listener() {
+        let caps = caps(1000, &[]);
+        let listener = Gauge::up_to(Some(32)).unwrap();
+        let admitted = |address: &str| {
+            let address = address.parse().unwrap();
+            caps.admit_connection(Some(&listener), address)
+        };
+        let hers: Vec<_> = (0..)
+            .map(|_| admitted("192.0.2.1"))
+            .take_while(Result::is_ok)
+            .collect();
+        assert_eq!(hers.len(), 30);
+        let refused = admitted("192.0.2.1").unwrap_err();
+        assert_eq!(refused, Overload::TooManyConnections);
+        let _others = [admitted("192.0.2.2").unwrap(), admitted("::2").unwrap()];
+        let refused = admitted("192.0.2.3").unwrap_err();
+        assert_eq!(refused, Overload::ListenerFull);
     }
 
     #[test]

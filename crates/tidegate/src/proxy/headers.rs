@@ -262,7 +262,7 @@ mod tests {
             let mut exchange = exchange("/");
             exchange.authority = Some(crate::authority::Authority::parse(b"client.example").unwrap());
             exchange.headers = before.clone();
-            forwarded::distrust(&mut exchange.headers, false);
+            forwarded::distrust(&mut exchange.headers, None);
             let after = for_upstream(&exchange, &plan, &plan.service.endpoints[0]);
 
             let named = named(&before);

@@ -15,11 +15,11 @@ use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::headers::Headers;
 use crate::http1::body::BodyFailure;
-use crate::http1::client::{Call, CallFailure};
+use crate::http1::client::{Call, CallFailure, UpstreamIo};
 use crate::http1::head::ResponseHead;
 use crate::http1::write;
 use crate::metrics::Meters;
-use crate::upstream::{Endpoint, Lease, Purpose, Service};
+use crate::upstream::{Endpoint, Lease, Purpose, Service, dial};
 use crate::worker::Worker;
 
 /// A route's proxy: its plan, and the service that runs.
@@ -107,6 +107,19 @@ impl<'a> Attempts<'a> {
         }
         Ok(())
     }
+}
+
+/// Dials `endpoint`; where descriptors are short, once more without some of the idle connections.
+async fn connect(
+    proxy: &Proxy,
+    worker: &Worker,
+    endpoint: &Endpoint,
+) -> Result<UpstreamIo, UpstreamError> {
+    let mut dialled = dial::dial(&proxy.service, endpoint).await;
+    if matches!(dialled, Err(UpstreamError::Shortage(_))) && worker.make_room() {
+        dialled = dial::dial(&proxy.service, endpoint).await;
+    }
+    dialled.map(UpstreamIo::new)
 }
 
 /// Writes the head of a request to `endpoint`: the endpoint's path before the routed one, the query

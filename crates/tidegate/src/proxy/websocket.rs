@@ -11,18 +11,18 @@ use tidegate_ws::handshake::{self, Extension, Key, ResponseError};
 use tidegate_ws::scan::Extensions;
 use tokio::time::timeout;
 
-use super::{Attempts, Proxy, failure, headers, request_head};
+use super::{Attempts, Proxy, connect, failure, headers, request_head};
 use crate::body::{Body, BodyError, Bounded, Part, Pulled, Stream};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::headers::{FieldName, Headers};
 use crate::http1::HeadError;
 use crate::http1::Limits;
-use crate::http1::client::{Call, UpstreamIo};
+use crate::http1::client::Call;
 use crate::http1::head::{Framing, ResponseHead, Version};
 use crate::pipeline::FrameFilters;
 use crate::upgrade::{Acceptance, Decision, Wish, is_of_handshake};
-use crate::upstream::{Lease, Purpose, dial};
+use crate::upstream::{Lease, Purpose};
 use crate::worker::Worker;
 
 /// The most bytes of a refusal's body that are passed on.
@@ -60,7 +60,7 @@ async fn ask(
     lease: Lease,
 ) -> Result<Decision, GatewayError> {
     // Sessions have connections of their own: a long one would empty the pool for the calls.
-    let io = UpstreamIo::new(dial::dial(&proxy.service, &lease.endpoint()).await?);
+    let io = connect(proxy, worker, &lease.endpoint()).await?;
     let key = Key::new(fastrand::u128(..).to_ne_bytes());
     let head = handshake_head(proxy, exchange, wish, &key, &lease);
     let mut call = io.call(Method::GET, head, Framing::Length(0), Body::empty(), false);

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::error::{Place, Problems};
-use super::plan::{GatewayLimits, ListenerLimits};
+use super::plan::{ForwardedHeader, GatewayLimits, ListenerLimits};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
@@ -42,6 +42,7 @@ pub(super) struct Root {
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
+    pub(super) forwarded_header: ForwardedHeader,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     /// Where the file begins, for what concerns all of it.
@@ -73,6 +74,9 @@ impl Root {
         let admin = fields.take("admin");
         let trusted = fields.take("trusted_proxies");
         let trusted = trusted.map_or_else(Vec::new, |spot| spot.any_number());
+        let forwarded_header = fields.take("forwarded_header");
+        let forwarded_header =
+            forwarded_header.and_then(|spot| spot.name_of(problems, "header", &FORWARDED_HEADERS));
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
@@ -90,6 +94,7 @@ impl Root {
                 .iter()
                 .filter_map(|spot| located(spot, problems, value::network))
                 .collect(),
+            forwarded_header: forwarded_header.unwrap_or_default(),
             services: services
                 .iter()
                 .map(|(name, spot)| Service::read(name, spot, problems))
@@ -108,6 +113,10 @@ impl Root {
 /// The name of the listener that the key `admin` makes.
 const ADMIN: &str = "admin";
 
+const FORWARDED_HEADERS: [(&str, ForwardedHeader); 2] = [
+    ("x-forwarded-for", ForwardedHeader::XForwardedFor),
+    ("forwarded", ForwardedHeader::Forwarded),
+];
 const LISTENER_EXAMPLE: &str = "listeners: [{ name: public, bind: 127.0.0.1:8080 }]";
 
 fn read_version(spot: &Spot<'_>, problems: &mut Problems) {
