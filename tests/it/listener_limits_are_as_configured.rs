@@ -117,7 +117,7 @@ async fn no_next_head() {
 #[tokio::test]
 async fn slow_body() {
     let mut upstream = ScriptedUpstream::bind().await;
-    let gateway = TestGateway::listening_before(&upstream, "body_timeout: 3s");
+    let gateway = TestGateway::listening_before(&upstream, "body_timeout: 3s, min_body_rate: none");
     for framing in [("Content-Length", "100"), ("Transfer-Encoding", "chunked")] {
         let mut client = gateway.connect().await;
         let request = Request::new("POST", "/").with(framing.0, framing.1);
@@ -144,6 +144,87 @@ async fn slow_body() {
         drop(client);
         gateway.is_empty().await;
     }
+}
+
+/// Steadily, and too slowly: it is refused behind the first `body_timeout`, and its upstream let go.
+/// Where its answer has begun, that one is cut.
+#[tokio::test]
+async fn body_that_trickles() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let limits = "body_timeout: 600ms, min_body_rate: 20B";
+    let gateway = TestGateway::listening_before(&upstream, limits);
+    for is_answered in [false, true] {
+        let mut client = gateway.connect().await;
+        let request = Request::new("POST", "/").with("Content-Length", "1000");
+        client.request(&request).await;
+        let mut peer = upstream.accept().await;
+        peer.read_head().await;
+        let begun = Instant::now();
+        if is_answered {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+                .await;
+            client.read_head().await;
+        }
+        let (mut sent, mut ended) = (0, false);
+        while !ended {
+            ended = tokio::time::timeout(SHORT / 4, client.something_came())
+                .await
+                .is_ok();
+            if !ended {
+                client.send("x").await;
+                sent += 1;
+            }
+            assert!(sent < 20, "10 bytes a second for 2 s");
+        }
+        expect_short(begun);
+        assert!(sent >= 2, "it was let be for less than its time");
+        if is_answered {
+            client.read_to_end().await;
+        } else {
+            let answer = client.read_answer().await;
+            answer.expect_problem(408);
+            assert_eq!(answer.code(), "slow_body");
+        }
+        peer.read_to_end().await;
+        drop(client);
+        gateway.is_empty().await;
+    }
+}
+
+/// As fast as the rate for longer than the time, and then held up by the upstream for as long.
+#[tokio::test]
+async fn body_that_comes_as_fast_as_it_can() {
+    const SIZE: usize = 16 << 20;
+    let mut upstream = ScriptedUpstream::bind().await;
+    let limits = "body_timeout: 600ms, min_body_rate: 100B";
+    let gateway = TestGateway::listening_before(&upstream, limits);
+    let mut client = gateway.connect().await;
+    let length = (SIZE + 800).to_string();
+    let request = Request::new("POST", "/").with("Content-Length", &length);
+    client.request(&request).await;
+    let mut peer = upstream.accept().await;
+    peer.narrow();
+    peer.read_head().await;
+    for _ in 0..8 {
+        tokio::time::sleep(SHORT / 4).await;
+        client.send([b'x'; 100]).await;
+        peer.expect([b'x'; 100]).await;
+    }
+    let mut client = client.into_stream();
+    let mut sending = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        client.write_all(&vec![b'y'; SIZE]).await.unwrap();
+        client
+    });
+    let stalled = tokio::time::timeout(SHORT * 3, &mut sending).await;
+    assert!(stalled.is_err(), "16 MiB were taken for a deaf upstream");
+    for _ in 0..SIZE >> 20 {
+        peer.expect(vec![b'y'; 1 << 20]).await;
+    }
+    let client = tidegate_tests::within("the upload", sending).await.unwrap();
+    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        .await;
+    assert_eq!(Wire::new(client).read_answer().await.text(), "ok");
 }
 
 /// Sends for ever, and tells how much was taken.

@@ -181,7 +181,30 @@ async fn ours_comes_once_the_forwarded_ping_is_answered() {
     peer.stays_silent().await;
 }
 
-/// No ping within a frame: it waits for the boundary, as long as it takes.
+/// Nor does a frame that stands still keep a side that says nothing. No ping stands in it, and the
+/// side's end is a reset, because it has half a frame.
+#[tokio::test]
+async fn frame_that_stands_still_keeps_nobody() {
+    let (_upstream, gateway, mut client, mut peer) = session(
+        "close_timeout: 2s, keep_alive: { client: { interval: 1s, timeout: 2s }, upstream: none }",
+    )
+    .await;
+    let down = Frame::new(BINARY, vec![7; 1000]).bytes();
+    peer.send(&down[..500]).await;
+    client.expect(&down[..500]).await;
+    let begun = Instant::now();
+    let told = peer.read_frame().await;
+    assert!(begun.elapsed() >= INTERVAL + TIMEOUT, "too soon");
+    let latest = INTERVAL + TIMEOUT + 2 * TICK + SLACK;
+    assert!(begun.elapsed() < latest, "after {:?}", begun.elapsed());
+    assert_eq!(reason(&told), "ping_timeout");
+    let (added, end) = client.read_to_end().await;
+    assert_eq!((added.len(), end), (0, End::Reset));
+    drop(peer);
+    gateway.is_empty().await;
+}
+
+/// No ping within a frame: it waits for the boundary, as long as the frame goes on.
 #[tokio::test]
 async fn ping_waits_for_the_boundary() {
     let (_upstream, _gateway, mut client, mut peer) =
@@ -189,10 +212,14 @@ async fn ping_waits_for_the_boundary() {
     let down = Frame::new(BINARY, vec![7; 1000]).bytes();
     peer.send(&down[..500]).await;
     client.expect(&down[..500]).await;
-    let quiet = tokio::time::timeout(Duration::from_secs(4), client.something_came()).await;
-    assert!(quiet.is_err(), "something was put into a frame");
-    peer.send(&down[500..]).await;
-    client.expect(&down[500..]).await;
+    for at in 500..506 {
+        let quiet = tokio::time::timeout(TICK, client.something_came()).await;
+        assert!(quiet.is_err(), "something was put into a frame");
+        peer.send(&down[at..=at]).await;
+        client.expect(&down[at..=at]).await;
+    }
+    peer.send(&down[506..]).await;
+    client.expect(&down[506..]).await;
     let ping = client.read_frame().await;
     client.send_frame(&pong(&ping).from_client()).await;
     peer.stays_silent().await;

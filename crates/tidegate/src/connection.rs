@@ -16,6 +16,7 @@ use crate::exchange::{Answer, Downstream, Exchange};
 use crate::forwarded;
 use crate::http1::Limits;
 use crate::http1::head::{Framing, RequestHead, Version};
+use crate::http1::pace::MinRate;
 use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead};
 use crate::http1::write::{self, Text};
 use crate::limits::{Overload, Permits};
@@ -129,7 +130,12 @@ fn exchange(
     worker: &Worker,
 ) -> Result<Exchange, GatewayError> {
     // Before the path is judged, so that a refused request's body is passed over.
-    let body = io.body(head.framing, head.expects_continue);
+    let limits = &downstream.limits;
+    let least = limits.min_body_rate.map(|bytes| MinRate {
+        bytes,
+        grace: limits.body_timeout,
+    });
+    let body = io.body(head.framing, head.expects_continue, least);
     let path = Path::normalise(&head.path)?;
     let believed = downstream.trusted.then(|| worker.caps().forwarded_header());
     forwarded::distrust(&mut head.headers, believed);

@@ -19,8 +19,14 @@ use crate::limits::descriptors::is_reserved;
 /// After so long without life the kernel asks whether the peer is still there.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// After so long with unacknowledged bytes the kernel gives the connection up.
+/// After so long with bytes that the peer does not acknowledge, or has no room for, the kernel gives
+/// the connection up; at the least, and at the least so much behind what its user allows.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
+const USER_TIMEOUT_SLACK: Duration = Duration::from_secs(30);
+/// So many bytes may wait in the kernel that it has not sent. A peer that takes them slowly is seen
+/// to take them, because there is room again once half of these are gone.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 256 * 1024;
 
 /// What has become of what was written. A write tells that the peer takes something only when much
 /// room is free again; this tells of each byte.
@@ -95,7 +101,20 @@ impl Transport {
         let _ = socket.set_tcp_keepalive(&keepalive);
         #[cfg(target_os = "linux")]
         let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_notsent_lowat(UNSENT);
         Self(stream)
+    }
+
+    /// Keeps the kernel from giving up a peer that takes nothing before its user does, who waits for
+    /// `stall`.
+    pub(crate) fn outlast(&self, stall: Duration) {
+        let timeout = stall.saturating_add(USER_TIMEOUT_SLACK);
+        #[cfg(target_os = "linux")]
+        if timeout > USER_TIMEOUT {
+            let longest = Duration::from_millis(i32::MAX as u64);
+            let _ = SockRef::from(&self.0).set_tcp_user_timeout(Some(timeout.min(longest)));
+        }
     }
 
     /// Our own address.

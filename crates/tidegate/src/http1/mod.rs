@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod end;
 mod fields;
 pub(crate) mod head;
+pub(crate) mod pace;
 pub(crate) mod server;
 mod stall;
 pub(crate) mod write;

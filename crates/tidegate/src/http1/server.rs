@@ -15,6 +15,7 @@ use super::body::{self, BodyDecoder, BodyFailure};
 use super::chunk::Decoded;
 use super::end::find_end;
 use super::head::{self, Framing, HeadError, Limits, RequestHead};
+use super::pace::{MinRate, Pace};
 use super::stall::Stall;
 use super::write::{Filled, MessageWriter, Outbound};
 use super::{READ_SIZE, poll_fill};
@@ -87,6 +88,7 @@ pub(crate) enum AnswerFailure {
 impl DownstreamIo {
     /// A connection whose client may take nothing of its answer for `stall`.
     pub(crate) fn new(transport: Transport, stall: Duration) -> Self {
+        transport.outlast(stall);
         Self(Arc::new(Mutex::new(Inner {
             transport,
             input: BytesMut::new(),
@@ -127,8 +129,13 @@ impl DownstreamIo {
         }
     }
 
-    /// The body of the request whose head was read last.
-    pub(crate) fn body(&self, framing: Framing, expects_continue: bool) -> Body {
+    /// The body of the request whose head was read last, which comes at `least` so fast.
+    pub(crate) fn body(
+        &self,
+        framing: Framing,
+        expects_continue: bool,
+        least: Option<MinRate>,
+    ) -> Body {
         let body = BodyDecoder::new(framing);
         if body.is_done() {
             return Body::empty();
@@ -137,7 +144,10 @@ impl DownstreamIo {
         inner.body = body;
         inner.owes_continue = expects_continue && inner.input.is_empty();
         drop(inner);
-        Body::stream(RequestBody(self.clone()))
+        Body::stream(RequestBody {
+            io: self.clone(),
+            pace: least.map(Pace::new),
+        })
     }
 
     /// Waits until the client is gone: its stream has failed, or it has ended its side of it, which a
@@ -402,18 +412,31 @@ fn start_line_first(input: &[u8], limits: &Limits, refused: HeadError) -> HeadEr
 
 /// A request's body, read from the connection that it came on.
 #[derive(Debug)]
-struct RequestBody(DownstreamIo);
+struct RequestBody {
+    io: DownstreamIo,
+    pace: Option<Pace>,
+}
 
 impl Stream for RequestBody {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
-        let mut inner = self.0.lock();
+        let mut inner = self.io.lock();
         if inner.body.is_done() {
             return Poll::Ready(None);
         }
-        Poll::Ready(body::part(ready!(inner.poll_body(cx))))
+        let Poll::Ready(decoded) = inner.poll_body(cx) else {
+            let Some(pace) = &mut self.pace else {
+                return Poll::Pending;
+            };
+            ready!(pace.poll_too_slow(cx));
+            return Poll::Ready(Some(Err(BodyFailure::Slow.into())));
+        };
+        if let (Some(pace), Ok(Decoded::Data(data))) = (&mut self.pace, &decoded) {
+            pace.received(data.len());
+        }
+        Poll::Ready(body::part(decoded))
     }
 
     fn length(&self) -> Option<u64> {
-        self.0.lock().body.remaining()
+        self.io.lock().body.remaining()
     }
 }

@@ -144,6 +144,7 @@ fn failure(failure: CallFailure) -> GatewayError {
     match failure {
         CallFailure::Request(error) => match error.downcast_ref() {
             Some(&BodyFailure::TooLarge { limit }) => GatewayError::BodyTooLarge { limit },
+            Some(BodyFailure::Slow) => GatewayError::SlowBody,
             _ => GatewayError::Body(error),
         },
         CallFailure::Connection {

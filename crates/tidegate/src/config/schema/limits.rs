@@ -61,6 +61,10 @@ pub(super) fn listener(spot: &Spot<'_>, problems: &mut Problems) -> Option<Liste
     ] {
         *timeout = duration(&mut fields, key, problems).unwrap_or(*timeout);
     }
+    if let Some(spot) = fields.take("min_body_rate") {
+        let rate = spot.value(problems, value::limit);
+        limits.min_body_rate = rate.unwrap_or(limits.min_body_rate);
+    }
     let max_target = fields.take("max_target");
     for (spot, size) in [
         (fields.take("max_head"), &mut limits.max_head),

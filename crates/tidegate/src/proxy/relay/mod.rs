@@ -118,6 +118,9 @@ const SIDES: [Side; 2] = [Side::Client, Side::Upstream];
 impl Relay {
     pub(crate) fn new(opening: Opening) -> Self {
         let plan = opening.plan;
+        for (transport, _) in [&opening.downstream, &opening.upstream] {
+            transport.outlast(plan.write_timeout);
+        }
         let is_foreign = opening.extensions == Extensions::Foreign;
         let rules = |sender, max_frame: Option<u64>, max_message: Option<u64>| Rules {
             sender,
