@@ -283,6 +283,30 @@ async fn client_that_is_held_back_is_not_silent() {
     writer.await.unwrap();
 }
 
+/// A client that reads steadily, but slower than it is sent to, is neither silent nor a slow
+/// consumer: its ping stands behind what it has not read.
+#[tokio::test]
+async fn client_that_reads_slowly_is_there() {
+    use tokio::io::AsyncWriteExt as _;
+    let (_upstream, _gateway, mut client, peer) = session(
+        "write_timeout: 3s, keep_alive: { client: { interval: 1s, timeout: 2s }, upstream: none }",
+    )
+    .await;
+    let (mut reads, mut writes) = peer.into_stream().into_split();
+    let frame = Frame::new(BINARY, vec![7; 16_000]).bytes();
+    let writer = tokio::spawn(async move { while writes.write_all(&frame).await.is_ok() {} });
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.read_exact(30_000).await;
+    }
+    let mut byte = [0];
+    let told = tokio::io::AsyncReadExt::read(&mut reads, &mut byte);
+    let quiet = tokio::time::timeout(Duration::from_millis(100), told).await;
+    assert!(quiet.is_err(), "the session was ended");
+    assert!(!writer.is_finished(), "the writer was let go");
+    writer.abort();
+}
+
 #[tokio::test]
 async fn nobody_is_asked_where_keep_alive_is_none() {
     let (_upstream, _gateway, mut client, mut peer) = session("keep_alive: none").await;
