@@ -60,9 +60,7 @@ impl Core {
     /// there were any.
     pub(crate) fn make_room(&self) -> bool {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools
-            .iter()
-            .fold(false, |dropped, pool| pool.make_room() || dropped)
+        pools.iter().filter(|pool| pool.make_room()).count() > 0
     }
 
     /// Builds the plan.
