@@ -151,7 +151,7 @@ async fn slow_body() {
 #[tokio::test]
 async fn body_that_trickles() {
     let mut upstream = ScriptedUpstream::bind().await;
-    let limits = "body_timeout: 600ms, min_body_rate: 20B";
+    let limits = "body_timeout: 3s, min_body_rate: 20B";
     let gateway = TestGateway::listening_before(&upstream, limits);
     for is_answered in [false, true] {
         let mut client = gateway.connect().await;
@@ -196,19 +196,19 @@ async fn body_that_trickles() {
 async fn body_that_comes_as_fast_as_it_can() {
     const SIZE: usize = 16 << 20;
     let mut upstream = ScriptedUpstream::bind().await;
-    let limits = "body_timeout: 600ms, min_body_rate: 100B";
+    let limits = "body_timeout: 3s, min_body_rate: 100B";
     let gateway = TestGateway::listening_before(&upstream, limits);
     let mut client = gateway.connect().await;
-    let length = (SIZE + 800).to_string();
+    let length = (SIZE + 3000).to_string();
     let request = Request::new("POST", "/").with("Content-Length", &length);
     client.request(&request).await;
     let mut peer = upstream.accept().await;
     peer.narrow();
     peer.read_head().await;
-    for _ in 0..8 {
+    for _ in 0..6 {
         tokio::time::sleep(SHORT / 4).await;
-        client.send([b'x'; 100]).await;
-        peer.expect([b'x'; 100]).await;
+        client.send([b'x'; 500]).await;
+        peer.expect([b'x'; 500]).await;
     }
     let mut client = client.into_stream();
     let mut sending = tokio::spawn(async move {
@@ -216,7 +216,7 @@ async fn body_that_comes_as_fast_as_it_can() {
         client.write_all(&vec![b'y'; SIZE]).await.unwrap();
         client
     });
-    let stalled = tokio::time::timeout(SHORT * 3, &mut sending).await;
+    let stalled = tokio::time::timeout(SHORT + SHORT / 2, &mut sending).await;
     assert!(stalled.is_err(), "16 MiB were taken for a deaf upstream");
     for _ in 0..SIZE >> 20 {
         peer.expect(vec![b'y'; 1 << 20]).await;
@@ -273,12 +273,12 @@ async fn slow_reader() {
 #[tokio::test]
 async fn reader_of_little_is_no_stalled_one() {
     let mut upstream = ScriptedUpstream::bind().await;
-    let gateway = TestGateway::listening_before(&upstream, "write_timeout: 600ms");
+    let gateway = TestGateway::listening_before(&upstream, "write_timeout: 3s");
     // The kernel at its end tells of little room only where there is little in all.
     let mut client = Wire::connect_narrow(gateway.address()).await;
     client.request(&Request::get("/")).await;
     let poured = tokio::spawn(pour(upstream.accept().await));
-    for _ in 0..30 {
+    for _ in 0..8 {
         tokio::time::sleep(SHORT / 4).await;
         client.read_exact(1 << 16).await;
     }
