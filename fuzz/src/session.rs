@@ -11,6 +11,8 @@ use crate::message::{self, Look};
 use crate::upgrade::{Asked, answer, asked, wish};
 use crate::world::{self, World, settle};
 
+/// Bytes that one side sends before there is a session; more would only be slow to judge.
+const MAX_BEFORE: usize = 16 * 1024;
 /// Steps of one script.
 const MAX_STEPS: usize = 80;
 /// Bytes that the gateway may hold of one direction of a session.
@@ -170,13 +172,17 @@ impl Play<'_> {
             step => step.max(bytes.len() / 40),
         };
         for piece in bytes.chunks(step) {
+            let in_session = self.session.is_some();
             let side = if by_client {
                 Some(&mut self.client)
             } else {
                 self.upstreams.last_mut()
             };
             // What is sent behind one's own end, or to one who has left, never was.
-            if let Some(side) = side.filter(|side| !side.peer.is_over()) {
+            let may = |side: &&mut Side| {
+                !side.peer.is_over() && (in_session || side.sent.len() < MAX_BEFORE)
+            };
+            if let Some(side) = side.filter(may) {
                 side.sent.extend(piece);
                 side.peer.send(piece);
             }
