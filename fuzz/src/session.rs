@@ -13,6 +13,8 @@ use crate::world::{self, World, settle};
 
 /// Bytes that one side sends before there is a session; more would only be slow to judge.
 const MAX_BEFORE: usize = 16 * 1024;
+/// Bytes that one side sends in all: more than the gateway may hold of them.
+const MAX_SENT: usize = 512 * 1024;
 /// Steps of one script.
 const MAX_STEPS: usize = 80;
 /// Bytes that the gateway may hold of one direction of a session.
@@ -169,19 +171,21 @@ impl Play<'_> {
     async fn send(&mut self, by_client: bool, bytes: &[u8]) {
         let step = match self.step {
             0 => bytes.len().max(1),
-            step => step.max(bytes.len() / 40),
+            step => step.max(bytes.len() / 20),
         };
         for piece in bytes.chunks(step) {
-            let in_session = self.session.is_some();
+            let most = if self.session.is_some() {
+                MAX_SENT
+            } else {
+                MAX_BEFORE
+            };
             let side = if by_client {
                 Some(&mut self.client)
             } else {
                 self.upstreams.last_mut()
             };
             // What is sent behind one's own end, or to one who has left, never was.
-            let may = |side: &&mut Side| {
-                !side.peer.is_over() && (in_session || side.sent.len() < MAX_BEFORE)
-            };
+            let may = |side: &&mut Side| !side.peer.is_over() && side.sent.len() < most;
             if let Some(side) = side.filter(may) {
                 side.sent.extend(piece);
                 side.peer.send(piece);
