@@ -11,7 +11,8 @@ use crate::message::{self, Look};
 use crate::upgrade::{Asked, answer, asked, wish};
 use crate::world::{self, World, settle};
 
-/// Bytes that one side sends before there is a session; more would only be slow to judge.
+/// Bytes that one side sends before there is a session, or where few may wait for it; more would
+/// only be slow to judge.
 const MAX_BEFORE: usize = 16 * 1024;
 /// Bytes that one side sends in all: more than the gateway may hold of them.
 const MAX_SENT: usize = 512 * 1024;
@@ -36,6 +37,8 @@ struct Play<'w> {
     client: Side,
     upstreams: Vec<Side>,
     upstream_takes: bool,
+    /// How many bytes may wait for a peer.
+    room: usize,
     /// Bytes that are sent at a time; 0: all at once.
     step: usize,
     passed: Duration,
@@ -57,6 +60,7 @@ pub fn play(script: &[u8]) {
             client,
             upstreams: Vec::new(),
             upstream_takes: true,
+            room,
             step: [0, 0, 1, 11][usize::from(settings >> 2 & 3)],
             passed: Duration::ZERO,
             session: None,
@@ -174,7 +178,7 @@ impl Play<'_> {
             step => step.max(bytes.len() / 20),
         };
         for piece in bytes.chunks(step) {
-            let most = if self.session.is_some() {
+            let most = if self.session.is_some() && self.room > 100 {
                 MAX_SENT
             } else {
                 MAX_BEFORE
