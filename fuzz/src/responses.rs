@@ -30,6 +30,8 @@ const REQUESTS: [(&str, &str); 6] = [
 struct Got {
     bytes: Vec<u8>,
     left: Left,
+    /// The second request went where the first one had gone.
+    reused: bool,
 }
 
 /// Asks twice; the upstream's first connection answers with `bytes`, as the settings have it.
@@ -43,6 +45,7 @@ pub fn relay(settings: u8, bytes: &[u8]) {
     let mut got = Got {
         bytes: Vec::new(),
         left: Left::Open,
+        reused: false,
     };
     world::play(0, usize::MAX, async |world| {
         let client = world.inside.accept(usize::MAX);
@@ -56,13 +59,21 @@ pub fn relay(settings: u8, bytes: &[u8]) {
         if ends {
             upstream.end();
         }
-        world.pass(Duration::from_secs(62)).await;
+        // Until the call is over, which takes a minute where there is no answer; a connection that
+        // is kept is not idle for long then.
+        for _ in 0..62 {
+            world.pass(Duration::from_secs(1)).await;
+            if world.inside.alive().leases == 0 {
+                break;
+            }
+        }
         got.bytes = client.take();
         got.left = client.left();
         // What is asked next must be answered by what a new call brings, never by what is left over.
-        let fresh = ask_again(&client, got.left).await;
-        if let Some(again) = fresh {
-            got.bytes.extend(again);
+        let _ = upstream.take();
+        if let Some(again) = ask_again(&client, &upstream, got.left).await {
+            got.bytes.extend(again.0);
+            got.reused = again.1;
             got.left = client.left();
         }
         upstream.end();
@@ -72,15 +83,17 @@ pub fn relay(settings: u8, bytes: &[u8]) {
     judge(method, request, bytes, ends, &got);
 }
 
-/// Sends a second request where the connection stays, and answers it on a connection of its own.
-async fn ask_again(client: &Peer, left: Left) -> Option<Vec<u8>> {
+/// Sends a second request where the connection stays, and answers it where it arrives; tells what
+/// came of it, and whether that was on the connection that it `was` on before.
+async fn ask_again(client: &Peer, was: &Peer, left: Left) -> Option<(Vec<u8>, bool)> {
     if left != Left::Open {
         return None;
     }
     client.send(b"GET /again HTTP/1.1\r\nHost: a\r\n\r\n");
     settle().await;
+    let reused = !was.take().is_empty();
     let peers = dialled();
-    for peer in &peers {
+    for peer in peers.iter().chain(reused.then_some(was)) {
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Again: 1\r\n\r\n");
     }
     settle().await;
@@ -88,7 +101,7 @@ async fn ask_again(client: &Peer, left: Left) -> Option<Vec<u8>> {
     for peer in peers {
         peer.end();
     }
-    Some(again)
+    Some((again, reused))
 }
 
 /// What the upstream said to the first request, as the other reader has it.
@@ -152,6 +165,14 @@ fn judge(method: &str, request: &str, bytes: &[u8], ends: bool, got: &Got) {
         .response_framing(method.as_bytes())
         .expect("its framing");
     let said = message::body(&bytes[from..], said_framing, ends);
+    if got.reused {
+        let behind = bytes.len() - from - said.size;
+        assert_eq!(
+            behind, 0,
+            "a connection with something left on it served again"
+        );
+        assert!(said.whole && said_framing != Framing::UntilEnd);
+    }
     if body.whole {
         assert_eq!(said.broken, None, "a body that cannot be read looks whole");
         assert!(said.whole, "half an answer looks whole");

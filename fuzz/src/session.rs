@@ -11,6 +11,11 @@ use crate::message::{self, Look};
 use crate::upgrade::{Asked, answer, asked, wish};
 use crate::world::{self, World, settle};
 
+/// Bytes that one side sends before there is a session, or where few may wait for it; more would
+/// only be slow to judge.
+const MAX_BEFORE: usize = 16 * 1024;
+/// Bytes that one side sends in all: more than the gateway may hold of them.
+const MAX_SENT: usize = 512 * 1024;
 /// Steps of one script.
 const MAX_STEPS: usize = 80;
 /// Bytes that the gateway may hold of one direction of a session.
@@ -32,6 +37,8 @@ struct Play<'w> {
     client: Side,
     upstreams: Vec<Side>,
     upstream_takes: bool,
+    /// How many bytes may wait for a peer.
+    room: usize,
     /// Bytes that are sent at a time; 0: all at once.
     step: usize,
     passed: Duration,
@@ -53,6 +60,7 @@ pub fn play(script: &[u8]) {
             client,
             upstreams: Vec::new(),
             upstream_takes: true,
+            room,
             step: [0, 0, 1, 11][usize::from(settings >> 2 & 3)],
             passed: Duration::ZERO,
             session: None,
@@ -167,16 +175,22 @@ impl Play<'_> {
     async fn send(&mut self, by_client: bool, bytes: &[u8]) {
         let step = match self.step {
             0 => bytes.len().max(1),
-            step => step.max(bytes.len() / 40),
+            step => step.max(bytes.len() / 20),
         };
         for piece in bytes.chunks(step) {
+            let most = if self.session.is_some() && self.room > 100 {
+                MAX_SENT
+            } else {
+                MAX_BEFORE
+            };
             let side = if by_client {
                 Some(&mut self.client)
             } else {
                 self.upstreams.last_mut()
             };
             // What is sent behind one's own end, or to one who has left, never was.
-            if let Some(side) = side.filter(|side| !side.peer.is_over()) {
+            let may = |side: &&mut Side| !side.peer.is_over() && side.sent.len() < most;
+            if let Some(side) = side.filter(may) {
                 side.sent.extend(piece);
                 side.peer.send(piece);
             }

@@ -149,16 +149,15 @@ impl Target {
         command.arg(corpus).arg(&self.kept);
         command.arg(format!("-max_total_time={seconds}"));
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
-        command.args(["-timeout=10", "-print_final_stats=1"]);
+        command.args(["-timeout=30", "-print_final_stats=1"]);
         let status = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .status()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
-        let found = fs::read_dir(&artifacts)?.next().transpose()?;
-        match found {
-            Some(input) => Ok(Outcome::Found(input.path())),
+        match found(&artifacts)? {
+            Some(input) => Ok(Outcome::Found(input)),
             None if status.success() => Ok(Outcome::Quiet(self.last_state()?)),
             None => bail!(
                 "{} ended with {status}; see {}",
@@ -199,4 +198,19 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// What libFuzzer left as a finding; an input that was only slow may have shared its core.
+fn found(artifacts: &Path) -> anyhow::Result<Option<PathBuf>> {
+    for entry in fs::read_dir(artifacts)? {
+        let entry = entry?;
+        if !entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("slow-unit-")
+        {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
 }

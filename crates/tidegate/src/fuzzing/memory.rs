@@ -242,12 +242,12 @@ impl Peer {
         })
     }
 
-    /// How many bytes the gateway has read off it, and how many it has taken of the gateway's.
+    /// How many bytes the gateway has read off it, and how many it has written to it.
     #[must_use]
     pub fn moved(&self) -> (usize, usize) {
         (
             with(&self.to_gateway, |flow| flow.taken),
-            with(&self.from_gateway, |flow| flow.taken),
+            with(&self.from_gateway, |flow| flow.taken + flow.bytes.len()),
         )
     }
 }
