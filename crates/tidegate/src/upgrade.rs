@@ -23,6 +23,7 @@ use crate::limits::Permits;
 use crate::metrics::{RouteMeters, SessionMeter};
 use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
+use crate::session::facts::Facts;
 use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::upstream::Lease;
@@ -72,6 +73,8 @@ pub(crate) struct Acceptance {
     pub(crate) filters: FrameFilters,
     /// Where the session is counted.
     pub(crate) route: Arc<RouteMeters>,
+    /// What those who operate the gateway are told of it.
+    pub(crate) facts: Facts,
 }
 
 impl Wish {
@@ -122,7 +125,7 @@ pub(crate) async fn settle(
         lease: acceptance.lease,
         permits,
         present: Present::new(worker),
-        registered: worker.sessions.register(),
+        registered: worker.sessions.register(acceptance.facts, &worker.clock),
         worker: Arc::clone(worker),
         meter: SessionMeter::opened(acceptance.route),
     });

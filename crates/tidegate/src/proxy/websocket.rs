@@ -23,6 +23,7 @@ use crate::http1::body::BodyFailure;
 use crate::http1::client::{Call, UpstreamIo};
 use crate::http1::head::{Framing, ResponseHead, Version};
 use crate::pipeline::FrameFilters;
+use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Wish, is_of_handshake};
 use crate::upstream::{Lease, Purpose, dial};
 use crate::worker::Worker;
@@ -92,6 +93,8 @@ async fn ask(
         .collect();
     headers::remove_hop_by_hop(&mut headers);
     headers.retain(|field| !is_of_handshake(field.name.as_str()));
+    let route = worker.route(proxy.place);
+    let facts = Facts::new(route, exchange, &lease, subprotocol.as_ref());
     Ok(Decision::Accept(Box::new(Acceptance {
         key: wish.key,
         headers,
@@ -103,6 +106,7 @@ async fn ask(
         lease,
         filters: FrameFilters::default(),
         route: Arc::clone(worker.meters.route(proxy.place)),
+        facts,
     })))
 }
 
