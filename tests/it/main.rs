@@ -44,6 +44,8 @@ mod relayed_bytes_are_those_sent;
 mod request_decides_the_route;
 mod requests_arrive_as_sent;
 mod resets_leave_nothing_behind;
+mod session_walks_are_whole;
+mod sessions_are_seen_and_ended;
 mod sessions_have_limits;
 mod silent_peers_are_found;
 mod slow_and_hostile_peers_are_let_go;

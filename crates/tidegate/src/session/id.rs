@@ -78,7 +78,8 @@ impl FromStr for SessionId {
             let mut bits = 0;
             for letter in four {
                 let value = ALPHABET.iter().position(|one| one == letter);
-                bits = bits << 6 | u32::try_from(value.ok_or(NotAnId)?).map_err(|_large| NotAnId)?;
+                bits =
+                    bits << 6 | u32::try_from(value.ok_or(NotAnId)?).map_err(|_large| NotAnId)?;
             }
             three.copy_from_slice(&bits.to_be_bytes()[1..]);
         }
@@ -105,7 +106,13 @@ mod tests {
             assert_eq!(text.parse(), Ok(id), "{text}");
             assert_eq!(id.slot(), slot);
         }
-        for wrong in ["", "s_", "s_AAAAAAAAAAAAAAA", "s_AAAAAAAAAAAAAAAAA", "c_AAAAAAAAAAAAAAAA"] {
+        for wrong in [
+            "",
+            "s_",
+            "s_AAAAAAAAAAAAAAA",
+            "s_AAAAAAAAAAAAAAAAA",
+            "c_AAAAAAAAAAAAAAAA",
+        ] {
             assert_eq!(wrong.parse::<SessionId>(), Err(NotAnId), "{wrong}");
         }
         assert!("s_AAAAAAAAAAAAAAA=".parse::<SessionId>().is_err());

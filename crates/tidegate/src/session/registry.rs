@@ -356,9 +356,16 @@ mod tests {
         assert_eq!(registry.find(id).unwrap().id, id);
         drop(first);
         let third = registered(&registry);
-        assert_eq!(third.handle().id.slot(), id.slot(), "the place is taken again");
+        assert_eq!(
+            third.handle().id.slot(),
+            id.slot(),
+            "the place is taken again"
+        );
         assert!(registry.find(id).is_none());
-        assert_eq!(registry.find(second.handle().id).unwrap().id, second.handle().id);
+        assert_eq!(
+            registry.find(second.handle().id).unwrap().id,
+            second.handle().id
+        );
     }
 
     #[test]
