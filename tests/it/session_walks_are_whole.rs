@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tidegate_tests::{Admin, Frame, Request, ScriptedUpstream, TestGateway, Wire, sockets};
+use tidegate_tests::{Admin, Frame, ScriptedUpstream, TestGateway, Wire, sockets};
 use tokio::task::JoinHandle;
 
 fn two_workers(upstream: &ScriptedUpstream) -> TestGateway {
@@ -166,8 +166,9 @@ async fn sessions_are_as_many_as_the_system_counts() {
             if counts == [staying.len(); 4] {
                 break;
             }
+            if begun.elapsed() > Duration::from_secs(3) { eprintln!("pid {} port {port:04X}", std::process::id()); for l in std::fs::read_to_string("/proc/net/tcp").unwrap().lines().filter(|l| l.contains(&format!(":{port:04X} "))) { eprintln!("{l}"); } }
             assert!(
-                begun.elapsed() < Duration::from_secs(15),
+                begun.elapsed() < Duration::from_secs(3),
                 "round {round}: listed, of routes, in the census, sockets: {counts:?}, not {}",
                 staying.len()
             );
@@ -175,9 +176,6 @@ async fn sessions_are_as_many_as_the_system_counts() {
         }
         staying.truncate(staying.len() / 2);
     }
-    let mut refused = Wire::connect(gateway.address()).await;
-    let answer = refused.ask(&Request::handshake("/none")).await;
-    answer.expect_problem(404);
     drop(staying);
     gateway.is_empty().await;
     assert!(walk(admin, "").await.is_empty());

@@ -445,6 +445,10 @@ async fn routes_and_services_are_told_as_they_are_used() {
     };
     assert_eq!(json(admin, "/v1/routes").await, routes(0));
     let open = gateway.open(&mut upstream).await;
+    // It is counted a moment after its 101.
+    admin
+        .counts("tidegate_ws_connections{route=\"all\",kind=\"proxy\"}", 1.0)
+        .await;
     assert_eq!(json(admin, "/v1/routes").await, routes(1));
     let address = upstream.address().to_string();
     let endpoint = |path: &str, leases: u64| json!([{ "address": address, "path": path, "weight": 1, "leases": leases }]);
@@ -457,6 +461,9 @@ async fn routes_and_services_are_told_as_they_are_used() {
     );
     drop(open);
     gateway.is_empty().await;
+    admin
+        .counts("tidegate_ws_connections{route=\"all\",kind=\"proxy\"}", 0.0)
+        .await;
     assert_eq!(json(admin, "/v1/routes").await, routes(0));
 }
 

@@ -105,6 +105,9 @@ pub(crate) async fn settle(
     worker: &Arc<Worker>,
 ) {
     let head = switching_head(&acceptance);
+    // Before the 101, so that whoever has it finds the session.
+    let present = Present::new(worker);
+    let registered = worker.sessions.register(acceptance.facts, &worker.clock);
     if io
         .write(head, Framing::Length(0), Body::empty())
         .await
@@ -124,8 +127,8 @@ pub(crate) async fn settle(
         filters: acceptance.filters,
         lease: acceptance.lease,
         permits,
-        present: Present::new(worker),
-        registered: worker.sessions.register(acceptance.facts, &worker.clock),
+        present,
+        registered,
         worker: Arc::clone(worker),
         meter: SessionMeter::opened(acceptance.route),
     });
