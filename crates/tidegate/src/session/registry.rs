@@ -389,6 +389,13 @@ mod tests {
         }
     }
 
+    /// There is one for each idle session, and its texts beside it.
+    #[test]
+    fn a_handle_is_small() {
+        let size = size_of::<Handle>();
+        assert!(size <= 208, "{size} bytes");
+    }
+
     #[test]
     fn the_first_farewell_counts() {
         let session = registered(&Arc::new(Registry::default()));

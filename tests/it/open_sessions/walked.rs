@@ -166,9 +166,8 @@ async fn sessions_are_as_many_as_the_system_counts() {
             if counts == [staying.len(); 4] {
                 break;
             }
-            if begun.elapsed() > Duration::from_secs(3) { eprintln!("pid {} port {port:04X}", std::process::id()); for l in std::fs::read_to_string("/proc/net/tcp").unwrap().lines().filter(|l| l.contains(&format!(":{port:04X} "))) { eprintln!("{l}"); } }
             assert!(
-                begun.elapsed() < Duration::from_secs(3),
+                begun.elapsed() < Duration::from_secs(15),
                 "round {round}: listed, of routes, in the census, sockets: {counts:?}, not {}",
                 staying.len()
             );
