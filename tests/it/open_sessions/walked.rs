@@ -106,11 +106,9 @@ async fn while_sessions_come_and_go() {
         let (sessions, next) = page(admin, &format!("route=stay&limit={limit}")).await;
         assert_eq!(sessions.len(), limit);
         assert!(next.is_some());
-        if limit < 100 {
-            assert!(
-                turns.load(Ordering::Relaxed) > before,
-                "nothing came or went"
-            );
+        if limit == 1 {
+            let after = turns.load(Ordering::Relaxed);
+            assert!(after > before, "nothing came or went");
         }
     }
     over.store(true, Ordering::Relaxed);
