@@ -18,6 +18,16 @@ pub fn open_on(port: u16) -> usize {
         .count()
 }
 
+/// What the kernel's tables say of the sockets with `port` at one of their ends, for a message.
+#[must_use]
+pub fn told(port: u16) -> String {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|file| fs::read_to_string(file));
+    let part = on_port(port);
+    let lines = tables.iter().flatten().flat_map(|table| table.lines());
+    let lines: Vec<_> = lines.filter(|line| line.contains(&part)).collect();
+    lines.join("\n")
+}
+
 /// How many connections to `port` are being made and are not answered (SYN-SENT).
 #[must_use]
 pub fn dialling(port: u16) -> usize {

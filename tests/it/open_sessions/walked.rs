@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidegate_tests::wire::switching;
 use tidegate_tests::{Admin, Frame, ScriptedUpstream, TestGateway, Wire, sockets};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 fn two_workers(upstream: &ScriptedUpstream) -> TestGateway {
@@ -19,6 +21,20 @@ fn two_workers(upstream: &ScriptedUpstream) -> TestGateway {
                   {{ name: go, match: {{ path: /go }}, proxy: {{ service: up }} }}]\n",
         upstream.address()
     ))
+}
+
+/// An upstream whose sessions last, silent, for as long as nobody says a word.
+async fn patient() -> ScriptedUpstream {
+    ScriptedUpstream::serve(|mut wire| async move {
+        let head = wire.read_head().await;
+        wire.send(switching(&head, &[])).await;
+        let mut stream = wire.into_stream();
+        if matches!(stream.read(&mut [0; 512]).await, Ok(count) if count > 0) {
+            let close = Frame::close(1000, "").bytes();
+            stream.write_all(&close).await.ok();
+        }
+    })
+    .await
 }
 
 async fn page(admin: Admin, query: &str) -> (Vec<Value>, Option<String>) {
@@ -80,7 +96,7 @@ fn churn(
 
 #[tokio::test]
 async fn while_sessions_come_and_go() {
-    let upstream = ScriptedUpstream::mirror().await;
+    let upstream = patient().await;
     let gateway = two_workers(&upstream);
     let admin = gateway.admin();
     let mut staying = Vec::new();
@@ -131,7 +147,7 @@ async fn while_sessions_come_and_go() {
 
 #[tokio::test]
 async fn sessions_are_as_many_as_the_system_counts() {
-    let upstream = ScriptedUpstream::mirror().await;
+    let upstream = patient().await;
     let gateway = two_workers(&upstream);
     let (admin, port) = (gateway.admin(), upstream.address().port());
     let mut staying = Vec::new();
@@ -166,8 +182,9 @@ async fn sessions_are_as_many_as_the_system_counts() {
             }
             assert!(
                 begun.elapsed() < Duration::from_secs(15),
-                "round {round}: listed, of routes, in the census, sockets: {counts:?}, not {}",
-                staying.len()
+                "round {round}: listed, of routes, in the census, sockets: {counts:?}, not {}\n{}",
+                staying.len(),
+                sockets::told(port)
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
