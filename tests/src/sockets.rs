@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -18,14 +18,17 @@ pub fn open_on(port: u16) -> usize {
         .count()
 }
 
-/// What the kernel's tables say of the sockets with `port` at one of their ends, for a message.
+/// As [`open_on`], of the sockets that have `address` itself at one of their ends: others on this
+/// machine may use its port with another address.
 #[must_use]
-pub fn told(port: u16) -> String {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|file| fs::read_to_string(file));
-    let part = on_port(port);
-    let lines = tables.iter().flatten().flat_map(|table| table.lines());
-    let lines: Vec<_> = lines.filter(|line| line.contains(&part)).collect();
-    lines.join("\n")
+pub fn open_at(address: SocketAddrV4) -> usize {
+    // The kernel writes the address as a number in the order of this machine's bytes.
+    let number = u32::from_ne_bytes(address.ip().octets());
+    let end = format!("{number:08X}:{:04X} ", address.port());
+    table(&end)
+        .iter()
+        .filter(|row| !row.is_listening && !row.is_waiting)
+        .count()
 }
 
 /// How many connections to `port` are being made and are not answered (SYN-SENT).
@@ -170,6 +173,12 @@ mod tests {
         let _client = TcpStream::connect(address).unwrap();
         let _peer = listener.accept().unwrap();
         assert_eq!(open_on(address.port()), 2);
+        let SocketAddr::V4(address) = address else {
+            unreachable!("it was bound so")
+        };
+        assert_eq!(open_at(address), 2);
+        let other = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), address.port());
+        assert_eq!(open_at(other), 0);
     }
 
     #[test]

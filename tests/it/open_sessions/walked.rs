@@ -2,6 +2,7 @@
 //! and there are as many sessions as the system has sockets of them.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -64,18 +65,14 @@ async fn walk(admin: Admin, query: &str) -> Vec<String> {
     }
 }
 
-async fn opened(gateway: std::net::SocketAddr, path: &str) -> Wire {
+async fn opened(gateway: SocketAddr, path: &str) -> Wire {
     let mut client = Wire::connect(gateway).await;
     client.upgrade(path).await;
     client
 }
 
 /// Sessions that come and go, some in order and some by a reset, until `over`.
-fn churn(
-    gateway: std::net::SocketAddr,
-    over: &Arc<AtomicBool>,
-    turns: &Arc<AtomicUsize>,
-) -> JoinHandle<()> {
+fn churn(gateway: SocketAddr, over: &Arc<AtomicBool>, turns: &Arc<AtomicUsize>) -> JoinHandle<()> {
     let (over, turns) = (Arc::clone(over), Arc::clone(turns));
     tokio::spawn(async move {
         let mut open = Vec::new();
@@ -149,7 +146,10 @@ async fn while_sessions_come_and_go() {
 async fn sessions_are_as_many_as_the_system_counts() {
     let upstream = patient().await;
     let gateway = two_workers(&upstream);
-    let (admin, port) = (gateway.admin(), upstream.address().port());
+    let admin = gateway.admin();
+    let SocketAddr::V4(at) = upstream.address() else {
+        unreachable!("it is on the IPv4 loopback")
+    };
     let mut staying = Vec::new();
     for round in 1..=5 {
         let (over, turns) = (Arc::default(), Arc::default());
@@ -175,16 +175,15 @@ async fn sessions_are_as_many_as_the_system_counts() {
                 .map(|place| routes["routes"][place]["sessions"].as_u64().unwrap())
                 .sum();
             // A connection has two ends on this machine.
-            let sockets = sockets::open_on(port) / 2;
+            let sockets = sockets::open_at(at) / 2;
             let counts = [sessions, routes as usize, gateway.sessions(), sockets];
             if counts == [staying.len(); 4] {
                 break;
             }
             assert!(
                 begun.elapsed() < Duration::from_secs(15),
-                "round {round}: listed, of routes, in the census, sockets: {counts:?}, not {}\n{}",
-                staying.len(),
-                sockets::told(port)
+                "round {round}: listed, of routes, in the census, sockets: {counts:?}, not {}",
+                staying.len()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
