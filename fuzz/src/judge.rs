@@ -69,6 +69,8 @@ fn end_to_end(head: &Head, handshake: bool) -> Vec<(String, Vec<u8>)> {
                 && (is_protected(name) || !named.contains(name))
                 && !tells_of_client(name)
                 && !anew(name)
+                // HTTP/1.0 knows no expectation (RFC 9110 section 10.1.1).
+                && (head.is_http11() || name != "expect")
         })
         .collect()
 }

@@ -26,13 +26,16 @@ routes:
 ";
 
 /// What routes may say of pings, each with its line of `websocket`.
-const WAYS: &[(Pings, &str)] = &[(
-    Pings {
-        own: false,
-        answered: false,
-    },
-    "",
-)];
+const WAYS: &[(Pings, &str)] = &[
+    (pings(false, false), ", keep_alive: none"),
+    (pings(true, false), ""),
+    (pings(false, true), ", keep_alive: none, ping: answer"),
+    (pings(true, true), ", ping: answer"),
+];
+
+const fn pings(own: bool, answered: bool) -> Pings {
+    Pings { own, answered }
+}
 
 static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
     let plan = |(_, more): &(Pings, &str)| {

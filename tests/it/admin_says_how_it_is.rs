@@ -163,10 +163,16 @@ async fn stopping_it_is_alive_and_not_ready_until_all_has_ended() {
     }
     let ready = admin.get("/readyz").await;
     assert_eq!(ready.status(), 503, "{}", ready.text());
+    assert_eq!(ready.text(), "draining: the gateway is stopping\n");
     assert_eq!(admin.get("/healthz").await.status(), 503);
     assert_eq!(admin.get("/actuator/health").await.status(), 503);
     let checks: Value = serde_json::from_slice(&admin.get("/readyz?verbose").await.body).unwrap();
     assert_eq!(checks["status"], "failed");
+    let check = |place: usize| checks["checks"][place].clone();
+    assert_eq!(check(0)["name"], "draining");
+    assert_eq!(check(0)["status"], "failed");
+    let workers = serde_json::json!({ "name": "workers", "status": "ok", "detail": "ending" });
+    assert_eq!(check(3), workers);
     for path in ["/livez", "/startupz"] {
         assert_eq!(admin.get(path).await.status(), 200, "{path}");
     }
@@ -225,7 +231,11 @@ async fn what_the_document_shows_works() {
     let document = include_str!("../../docs/admin.md");
     let urls: Vec<_> = document
         .lines()
-        .filter_map(|line| line.strip_prefix("curl http://127.0.0.1:9900"))
+        .filter_map(|line| line.strip_prefix("curl "))
+        .filter_map(|url| {
+            let url = url.trim_matches('\'');
+            url.strip_prefix("http://127.0.0.1:9900")
+        })
         .collect();
     assert_eq!(urls.len(), 4, "{urls:?}");
     for path in urls {

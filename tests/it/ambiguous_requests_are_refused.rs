@@ -1,5 +1,5 @@
 //! What two parsers could read in two ways is 400 and the end of the connection; the upstream hears
-//! nothing of it (`security.md` section 2).
+//! nothing of it (`SECURITY.md`, promise 4).
 
 use tidegate_tests::{End, Request, ScriptedUpstream, TestGateway};
 
@@ -246,7 +246,7 @@ async fn broken_chunks_of_an_upload_look_cut() {
     }
 }
 
-/// `conventions.md` section 9: head 64 KiB, 100 fields, target 8 KiB.
+/// By default: head 64 KiB, 100 fields, target 8 KiB.
 #[tokio::test]
 async fn heads_are_bounded() {
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(9000));

@@ -1,5 +1,5 @@
-//! a frame that RFC 6455 forbids is not passed on. Who sent it hears 1002, the other
-//! side what `conventions.md` section 9 says.
+//! A frame that RFC 6455 forbids is not passed on. Who sent it hears 1002, the other side what
+//! `docs/statuses.md` says.
 
 use tidegate_tests::frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
 use tidegate_tests::{Frame, ScriptedUpstream, TestGateway, Wire};

@@ -1,5 +1,5 @@
-//! a close frame arrives as it was sent, nothing before it is lost, and after it both
-//! connections end.
+//! A close frame arrives as it was sent, nothing before it is lost, and after it both connections
+//! end.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tidegate_tests::time::SLACK;
 use tidegate_tests::{End, Frame, ScriptedUpstream, TestGateway, eventually};
 
 /// The longest that the closing handshake may take, both connections' ends included
-/// (`conventions.md` section 9).
+/// (`docs/statuses.md`).
 const CLOSING: Duration = Duration::from_secs(5);
 
 fn close_frames() -> Vec<Frame> {

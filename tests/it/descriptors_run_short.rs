@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tidegate_tests::child::{Process, Scratch};
+use tidegate_tests::time::eventually_does;
 use tidegate_tests::{Request, ScriptedUpstream, Wire, eventually, tools};
 
 /// Starts the gateway where it may have so many descriptors.
@@ -58,14 +59,11 @@ async fn fill(address: SocketAddr) -> (Vec<Wire>, String) {
 
 /// Serves again, soon.
 async fn serves(address: SocketAddr) {
-    for _ in 0..1000 {
+    eventually_does("it serves again", async || {
         let mut client = Wire::connect(address).await;
-        if client.ask(&Request::get("/")).await.status() == 200 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it never serves again");
+        client.ask(&Request::get("/")).await.status() == 200
+    })
+    .await;
 }
 
 /// What the gateway costs in a second of waiting, in hundredths of a second of CPU.
@@ -139,9 +137,58 @@ async fn with_too_high_a_cap_it_keeps_a_reserve() {
     serves(address).await;
     let output = gateway.output();
     assert!(
-        output.contains("limits.max_connections is 5000"),
+        output.contains("are too few for 5000 connections"),
         "{output}"
     );
+}
+
+/// Connections that nobody uses do not keep out those who want one to another service.
+#[tokio::test]
+async fn idle_upstream_connections_make_room() {
+    const CLIENTS: usize = 24;
+    let Some(binary) = tools::tidegate("idle_upstream_connections_make_room") else {
+        return;
+    };
+    let mut upstreams = Vec::new();
+    for _ in 0..4 {
+        upstreams.push(ScriptedUpstream::bind().await);
+    }
+    let mut yaml = "version: 1\nworkers: 2\nlisteners: [{ name: public, bind: 127.0.0.1:0 }]\n\
+                    limits: { max_connections: 100 }\nservices:\n"
+        .to_owned();
+    let mut routes = "routes:\n".to_owned();
+    for (place, upstream) in upstreams.iter().enumerate() {
+        let address = upstream.address();
+        yaml += &format!("  up{place}: {{ endpoints: 'http://{address}' }}\n");
+        routes += &format!(
+            "  - {{ name: r{place}, match: {{ path: /{place} }}, proxy: {{ service: up{place} }} }}\n"
+        );
+    }
+    let (_gateway, address, _files) = start(&binary, 128, &(yaml + &routes)).await;
+    let (mut clients, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..CLIENTS {
+        clients.push(Wire::connect(address).await);
+    }
+    for (place, upstream) in upstreams.iter_mut().enumerate() {
+        // All at once, so that each has a connection of its own.
+        for client in &mut clients {
+            client.request(&Request::get(&format!("/{place}"))).await;
+        }
+        let mut calls = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut call = upstream.accept().await;
+            call.read_head().await;
+            calls.push(call);
+        }
+        for call in &mut calls {
+            call.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+        }
+        for client in &mut clients {
+            assert_eq!(client.read_answer().await.status(), 200, "{place}");
+        }
+        idle.append(&mut calls);
+    }
 }
 
 /// And whoever asks before hears of it.
@@ -160,8 +207,14 @@ async fn check_warns_of_too_high_a_cap() {
         shell.arg("-c").arg(script).arg(&binary).arg(file);
         let (status, output) = Process::start(&mut shell).ends().await;
         assert!(status.success() && output.contains("valid"), "{output}");
+        // With its place, as all warnings.
         assert_eq!(
-            output.contains("warning: limits.max_connections is"),
+            output.contains("tidegate.yaml:3:28: limits.max_connections: "),
+            warns,
+            "{output}"
+        );
+        assert_eq!(
+            output.contains("too few for 5000 connections"),
             warns,
             "{output}"
         );

@@ -1,4 +1,4 @@
-//! ten thousand handshakes that fail, of every kind, leave no socket, no task, no session.
+//! Ten thousand handshakes that fail, of every kind, leave no socket, no task, no session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

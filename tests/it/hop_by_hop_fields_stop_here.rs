@@ -1,4 +1,4 @@
-//! fields of one connection are not passed to the next, in either direction; and no
+//! Fields of one connection are not passed to the next, in either direction; and no
 //! `Connection` can name away what protects.
 
 use tidegate_tests::request::KEY;

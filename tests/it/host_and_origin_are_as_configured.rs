@@ -1,4 +1,4 @@
-//! R-023, E-004: the upstream sees the client's Host and Origin, its own, or a literal one.
+//! The upstream sees the client's Host and Origin, its own, or a literal one.
 
 use tidegate_tests::{Head, Request, ScriptedUpstream, TestGateway};
 

@@ -1,5 +1,5 @@
-//! when one side is lost without a close, the other is told by the code of
-//! `conventions.md` section 9 and soon; and a cut message never looks whole.
+//! When one side is lost without a close, the other is told, by the code of `docs/statuses.md` and
+//! soon; and a cut message never looks whole.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! a 101 that is not what RFC 6455 section 4.1 demands is never passed on and never
+//! A 101 that is not what RFC 6455 section 4.1 demands is never passed on and never
 //! repaired; the client is told 502, and the upstream is hung up on.
 
 use tidegate_tests::wire::switching;

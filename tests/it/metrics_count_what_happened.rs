@@ -182,6 +182,28 @@ async fn sessions_and_messages_while_they_are_open() {
     );
 }
 
+/// A header that promises nearly all that a number can hold costs its sender ten bytes.
+#[tokio::test]
+async fn bytes_are_those_that_passed_and_not_those_that_were_promised() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = TestGateway::start(&upstream, &yaml("").replace("1KiB", "none"));
+    let admin = gateway.admin();
+    let bytes = "tidegate_ws_bytes_total{route=\"chat\",direction=\"in\"}";
+    let header = b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04";
+    for round in 1..=3 {
+        let mut client = gateway.connect().await;
+        client.request(&Request::handshake("/chat")).await;
+        let mut peer = upstream.accept().await;
+        peer.accept_handshake().await;
+        client.read_head().await;
+        client.send(header).await;
+        client.send([7; 100]).await;
+        peer.expect(header).await;
+        peer.expect([7; 100]).await;
+        admin.counts(bytes, 100.0 * f64::from(round)).await;
+    }
+}
+
 #[tokio::test]
 async fn sessions_by_how_they_ended() {
     let upstream = ScriptedUpstream::mirror().await;
@@ -276,6 +298,38 @@ async fn refused_handshakes_and_what_was_tried_anew() {
         page.get("tidegate_ws_connections_opened_total{route=\"chat\"}"),
         Some(0.0)
     );
+}
+
+#[tokio::test]
+async fn refusals_by_their_code() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let limits =
+        "limits: { max_connections: 3, handshakes_per_address: { rate: 1/m, burst: 1 } }\n";
+    let gateway = TestGateway::start(&upstream, &yaml(limits));
+    let admin = gateway.admin();
+    let rate = "tidegate_ws_rate_limited_total{scope=\"address\",action=\"refuse\"}";
+    let full = "tidegate_refused_total{code=\"gateway_full\"}";
+    let page = admin.metrics().await;
+    assert_eq!((page.get(rate), page.get(full)), (Some(0.0), Some(0.0)));
+    let mut session = gateway.connect().await;
+    session.request(&Request::handshake("/chat")).await;
+    upstream.accept().await.accept_handshake().await;
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut client = gateway.connect().await;
+        let answer = client.ask(&Request::handshake("/chat")).await;
+        assert_eq!(answer.code(), "too_many_handshakes");
+        others.push(client);
+    }
+    for _ in 0..3 {
+        let answer = gateway.ask(&Request::get("/app/x")).await;
+        assert_eq!(answer.code(), "gateway_full");
+    }
+    admin.counts(rate, 2.0).await;
+    admin.counts(full, 3.0).await;
+    let page = admin.metrics().await;
+    let refused = page.series().filter(|one| one.contains("tidegate_refused"));
+    assert_eq!(refused.filter_map(|one| page.get(one)).sum::<f64>(), 3.0);
 }
 
 #[tokio::test]

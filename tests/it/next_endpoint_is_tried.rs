@@ -164,7 +164,7 @@ async fn among_three_whatever_the_policy() {
     assert!(!bad.heads().is_empty(), "nobody met the bad one");
 }
 
-/// `security.md` section 3, promise 3.
+/// `SECURITY.md`, promise 3.
 #[tokio::test]
 async fn but_never_for_a_post_that_may_have_been_seen() {
     for keep_alive in [false, true] {

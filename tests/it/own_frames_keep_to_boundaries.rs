@@ -1,5 +1,5 @@
 //! What the gateway has to say itself it says between frames; where no boundary comes within five
-//! seconds, the connection is cut rather than garbled (`security.md`, what a verbatim relay may do).
+//! seconds, the connection is cut rather than garbled (`SECURITY.md`, promise 2).
 
 use std::time::{Duration, Instant};
 

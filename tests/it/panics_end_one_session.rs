@@ -89,6 +89,8 @@ async fn within_a_request_is_500() {
             let answer = client.ask(&request).await;
             answer.expect_problem(500);
             assert_eq!(answer.code(), "internal_error");
+            let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(problem["route"], "r", "{problem}");
             assert_eq!(client.expect_end().await, End::Fin, "{round} {request:?}");
             panics += 1;
             assert_eq!(gateway.panics(), panics, "{request:?}");

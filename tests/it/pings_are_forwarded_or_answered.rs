@@ -1,4 +1,4 @@
-//! a route says whether pings pass or are answered; either way the payload comes back as it
+//! A route says whether pings pass or are answered; either way the payload comes back as it
 //! was, and pongs that nobody asked for pass.
 
 use tidegate_tests::frame::{BINARY, PING, PONG};
@@ -193,5 +193,6 @@ async fn pongs_for_a_deaf_client_are_one() {
     while client.read_frame().await.payload != b"last" {
         pongs += 1;
     }
-    assert!(pongs < 290_000, "{pongs} pongs were kept");
+    // The sockets between hold some 4 MiB, which are 33,000.
+    assert!(pongs < 100_000, "{pongs} pongs were kept");
 }

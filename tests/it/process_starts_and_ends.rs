@@ -87,6 +87,11 @@ async fn request_under_way_is_finished() {
     assert_eq!(client.read_answer().await.text(), "ok");
     let (status, output) = gateway.ends().await;
     assert_eq!(status.code(), Some(0), "{output}");
+    let last = output.lines().last().unwrap();
+    assert!(
+        last.contains("\"ended\"") && last.contains("\"cut\":0"),
+        "{output}"
+    );
 }
 
 #[tokio::test]
@@ -166,6 +171,49 @@ async fn all_cores_serve() {
         "{}",
         gateway.output()
     );
+}
+
+/// Whoever tries the demo has written no file, so what is wrong is told by its options.
+#[tokio::test]
+async fn demo_that_cannot_run_names_the_option_to_change() {
+    let Some(binary) = tools::tidegate("demo_that_cannot_run_names_the_option_to_change") else {
+        return;
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let held = other.local_addr().unwrap().to_string();
+    for (options, named, unnamed) in [
+        (
+            ["--bind", &held, "--admin", "127.0.0.1:0"],
+            "--bind",
+            "--admin",
+        ),
+        (
+            ["--bind", "127.0.0.1:0", "--admin", &held],
+            "--admin",
+            "--bind",
+        ),
+        (
+            ["--bind", &taken, "--admin", &taken],
+            "--admin",
+            "demo.yaml",
+        ),
+        (
+            ["--bind", "127.0.0.1:0", "--admin", "0.0.0.0:0"],
+            "--admin",
+            "demo.yaml",
+        ),
+    ] {
+        let mut demo = Process::start(Command::new(&binary).arg("dev").args(options));
+        let (status, output) = demo.ends().await;
+        assert_eq!(status.code(), Some(1), "{options:?}: {output}");
+        let error = output.lines().last().unwrap();
+        assert!(
+            error.contains(named) && !error.contains(unnamed) && !error.contains("127.0.0.1:0"),
+            "{options:?}: {output}"
+        );
+    }
 }
 
 /// The commands that `dev` prints are pasted by a newcomer: each must work.

@@ -1,5 +1,5 @@
 //! The bytes at the far end, masking keys included, equal those sent, however they were cut on
-//! their way (`security.md`, what a verbatim relay may do).
+//! their way (`SECURITY.md`, promise 2).
 
 use tidegate_tests::frame::{BINARY, CONTINUATION, PING, PONG, TEXT};
 use tidegate_tests::wire::switching;
@@ -163,7 +163,6 @@ async fn message_of_64_mib() {
     assert!(got == bytes, "the message is garbled");
 }
 
-///
 #[tokio::test]
 async fn fragments_with_pings_between_them() {
     let (_upstream, _gateway, mut client, mut peer) = session().await;
@@ -186,7 +185,6 @@ async fn fragments_with_pings_between_them() {
     }
 }
 
-///
 #[tokio::test]
 async fn pings_and_pongs_go_end_to_end() {
     let (_upstream, _gateway, mut client, mut peer) = session().await;

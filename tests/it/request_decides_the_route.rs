@@ -182,7 +182,7 @@ async fn plain_request_on_a_websocket_route_is_426() {
         .expect_problem(404);
 }
 
-/// SockJS and its like.
+/// SockJS and its like.
 #[tokio::test]
 async fn one_route_serves_both() {
     let case = Case::routes(&[("a", "methods: [GET]")]).await;
@@ -212,7 +212,6 @@ async fn one_path_serves_both_by_two_routes() {
     assert!(other == "405" || other == "426", "{other}");
 }
 
-///
 #[tokio::test]
 async fn ws_in_the_path_makes_no_websocket() {
     let upstream = ScriptedUpstream::mirror().await;

@@ -1,5 +1,7 @@
 //! The upstream sees the method, target, headers and body that the client sent.
 
+use std::time::Duration;
+
 use tidegate_tests::wire::Framing;
 use tidegate_tests::{Head, Request, ScriptedUpstream, TestGateway};
 
@@ -101,7 +103,6 @@ async fn fields_apart_in_order_and_case() {
     assert_eq!(of_the_client(&seen), expected);
 }
 
-///
 #[tokio::test]
 async fn query_byte_for_byte() {
     let upstream = ScriptedUpstream::mirror().await;
@@ -245,4 +246,26 @@ async fn empty_line_before_a_request_is_no_request() {
     client.send("\r\n").await;
     let answer = client.ask(&Request::get("/a")).await;
     assert!(matches!(answer.status(), 200 | 400), "{:?}", answer.head);
+}
+
+/// More than a few are no request, also where each comes by itself; behind a request they may come
+/// anew.
+#[tokio::test]
+async fn empty_lines_are_few_however_they_come() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::before(&upstream);
+    let mut client = gateway.connect().await;
+    for lines in [4, 4, 5] {
+        for _ in 0..lines {
+            client.send("\r\n").await;
+            // Time to be read by itself.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let answer = client.ask(&Request::get("/a")).await;
+        if lines > 4 {
+            answer.expect_problem(400);
+        } else {
+            answer.seen();
+        }
+    }
 }

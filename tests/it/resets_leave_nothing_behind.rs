@@ -4,11 +4,10 @@
 use std::time::{Duration, Instant};
 
 use tidegate_tests::sockets::{self, FullListener};
+use tidegate_tests::time::SLACK;
 use tidegate_tests::{Frame, Head, Request, ScriptedUpstream, TestGateway, Wire, eventually};
 
 const SOON: Duration = Duration::from_secs(1);
-/// What a loaded machine may add.
-const SLACK: Duration = Duration::from_secs(1);
 const HALF_ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
 const HALF_FRAME: &[u8] = &[0x82, 0x7e, 0x10, 0x00, 7, 7, 7, 7, 7, 7, 7, 7];
 
@@ -185,7 +184,7 @@ async fn by_the_upstream() {
 async fn by_the_client_while_dialling() {
     for request in [Request::get("/"), Request::handshake("/")] {
         let full = FullListener::bind();
-        let port = full.address().port();
+        let address = full.address();
         let gateway = TestGateway::start_among(
             &[("UP", full.address())],
             "services: { up: { endpoints: [http://UP], connect_timeout: 60s } }\n\
@@ -193,10 +192,15 @@ async fn by_the_client_while_dialling() {
         );
         let mut client = gateway.connect().await;
         client.request(&request).await;
-        eventually("the gateway dials", || sockets::dialling(port) == 1).await;
+        let mut dialling = Vec::new();
+        eventually("the gateway dials", || {
+            dialling = sockets::dialling(address);
+            dialling.len() == 1
+        })
+        .await;
         client.reset();
         gateway.is_empty().await;
-        eventually("the dial is cancelled", || sockets::dialling(port) == 0).await;
+        eventually("the dial is cancelled", || !sockets::is_held(&dialling[0])).await;
     }
 }
 

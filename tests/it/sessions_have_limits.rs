@@ -1,4 +1,4 @@
-//! a message, a frame and a silence may be so long and no longer; by default there is no
+//! A message, a frame and a silence may be so long and no longer; by default there is no
 //! limit on sizes.
 
 use std::time::{Duration, Instant};

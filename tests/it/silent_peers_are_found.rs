@@ -34,13 +34,14 @@ fn reason(close: &Frame) -> String {
 #[tokio::test]
 async fn each_side_is_asked_and_its_answer_is_kept() {
     // The time for an answer does not delay the next question.
+    let before = Instant::now();
     let (_upstream, _gateway, mut client, mut peer) =
         session("keep_alive: { interval: 1s, timeout: 6s }").await;
     let begun = Instant::now();
     let mut seen: Vec<Vec<u8>> = Vec::new();
     for round in 1..=3 {
         let (to_client, to_upstream) = (client.read_frame().await, peer.read_frame().await);
-        assert!(begun.elapsed() >= INTERVAL * round, "too soon");
+        assert!(before.elapsed() >= INTERVAL * round, "too soon");
         assert!(to_client.mask.is_none() && to_upstream.mask.is_some());
         client.send_frame(&pong(&to_client).from_client()).await;
         peer.send_frame(&pong(&to_upstream)).await;
@@ -61,12 +62,13 @@ async fn each_side_is_asked_and_its_answer_is_kept() {
 
 #[tokio::test]
 async fn silent_client_is_let_go_and_the_upstream_told() {
+    let before = Instant::now();
     let (_upstream, gateway, mut client, mut peer) =
         session("keep_alive: { client: { interval: 1s, timeout: 2s }, upstream: none }").await;
     let begun = Instant::now();
     assert_eq!(client.read_frame().await.opcode, PING);
     let told = peer.read_frame().await;
-    assert!(begun.elapsed() >= INTERVAL + TIMEOUT, "too soon");
+    assert!(before.elapsed() >= INTERVAL + TIMEOUT, "too soon");
     let latest = INTERVAL + TIMEOUT + 2 * TICK + SLACK;
     assert!(begun.elapsed() < latest, "after {:?}", begun.elapsed());
     assert_eq!(told.close_code(), Some(1001));
@@ -83,11 +85,12 @@ async fn silent_client_is_let_go_and_the_upstream_told() {
 
 #[tokio::test]
 async fn silent_upstream_is_let_go_and_the_client_told() {
+    let before = Instant::now();
     let (_upstream, gateway, mut client, mut peer) =
         session("keep_alive: { client: none, upstream: { interval: 1s, timeout: 2s } }").await;
     let begun = Instant::now();
     let told = client.read_frame().await;
-    assert!(begun.elapsed() >= INTERVAL + TIMEOUT, "too soon");
+    assert!(before.elapsed() >= INTERVAL + TIMEOUT, "too soon");
     let latest = INTERVAL + TIMEOUT + 2 * TICK + SLACK;
     assert!(begun.elapsed() < latest, "after {:?}", begun.elapsed());
     assert_eq!(told.close_code(), Some(1001));
@@ -147,12 +150,13 @@ async fn none_of_ours_behind_a_forwarded_ping_without_an_answer() {
     let (_upstream, _gateway, mut client, mut peer) =
         session("keep_alive: { client: { interval: 1s, timeout: 2s }, upstream: none }").await;
     let asked = Frame::new(PING, "the upstream asks");
+    let before = Instant::now();
     peer.send_frame(&asked).await;
     client.expect(asked.bytes()).await;
     let begun = Instant::now();
     // It counts as ours: its answer is waited for as long.
     let told = peer.read_frame().await;
-    assert!(begun.elapsed() >= INTERVAL + TIMEOUT, "too soon");
+    assert!(before.elapsed() >= INTERVAL + TIMEOUT, "too soon");
     let latest = INTERVAL + TIMEOUT + 2 * TICK + SLACK;
     assert!(begun.elapsed() < latest, "after {:?}", begun.elapsed());
     assert_eq!(reason(&told), "ping_timeout");
@@ -177,7 +181,30 @@ async fn ours_comes_once_the_forwarded_ping_is_answered() {
     peer.stays_silent().await;
 }
 
-/// No ping within a frame: it waits for the boundary, as long as it takes.
+/// Nor does a frame that stands still keep a side that says nothing. No ping stands in it, and the
+/// side's end is a reset, because it has half a frame.
+#[tokio::test]
+async fn frame_that_stands_still_keeps_nobody() {
+    let (_upstream, gateway, mut client, mut peer) = session(
+        "close_timeout: 2s, keep_alive: { client: { interval: 1s, timeout: 2s }, upstream: none }",
+    )
+    .await;
+    let down = Frame::new(BINARY, vec![7; 1000]).bytes();
+    peer.send(&down[..500]).await;
+    client.expect(&down[..500]).await;
+    let begun = Instant::now();
+    let told = peer.read_frame().await;
+    assert!(begun.elapsed() >= INTERVAL + TIMEOUT, "too soon");
+    let latest = INTERVAL + TIMEOUT + 2 * TICK + SLACK;
+    assert!(begun.elapsed() < latest, "after {:?}", begun.elapsed());
+    assert_eq!(reason(&told), "ping_timeout");
+    let (added, end) = client.read_to_end().await;
+    assert_eq!((added.len(), end), (0, End::Reset));
+    drop(peer);
+    gateway.is_empty().await;
+}
+
+/// No ping within a frame: it waits for the boundary, as long as the frame goes on.
 #[tokio::test]
 async fn ping_waits_for_the_boundary() {
     let (_upstream, _gateway, mut client, mut peer) =
@@ -185,10 +212,14 @@ async fn ping_waits_for_the_boundary() {
     let down = Frame::new(BINARY, vec![7; 1000]).bytes();
     peer.send(&down[..500]).await;
     client.expect(&down[..500]).await;
-    let quiet = tokio::time::timeout(Duration::from_secs(4), client.something_came()).await;
-    assert!(quiet.is_err(), "something was put into a frame");
-    peer.send(&down[500..]).await;
-    client.expect(&down[500..]).await;
+    for at in 500..506 {
+        let quiet = tokio::time::timeout(TICK, client.something_came()).await;
+        assert!(quiet.is_err(), "something was put into a frame");
+        peer.send(&down[at..=at]).await;
+        client.expect(&down[at..=at]).await;
+    }
+    peer.send(&down[506..]).await;
+    client.expect(&down[506..]).await;
     let ping = client.read_frame().await;
     client.send_frame(&pong(&ping).from_client()).await;
     peer.stays_silent().await;
@@ -197,6 +228,7 @@ async fn ping_waits_for_the_boundary() {
 /// Neither our pings nor their answers keep a session from being idle.
 #[tokio::test]
 async fn asking_is_no_activity() {
+    let before = Instant::now();
     let (_upstream, _gateway, mut client, mut peer) =
         session("idle_timeout: 3s, keep_alive: { interval: 1s, timeout: 10s }").await;
     let begun = Instant::now();
@@ -214,8 +246,8 @@ async fn asking_is_no_activity() {
         wire.send_frame(&answer).await;
     };
     let (told, _) = tokio::join!(answering(&mut client, true), answering(&mut peer, false));
+    assert!(before.elapsed() >= Duration::from_secs(3), "too soon");
     let took = begun.elapsed();
-    assert!(took >= Duration::from_secs(3), "after {took:?}");
     assert!(took < Duration::from_secs(4) + SLACK, "after {took:?}");
     assert_eq!(reason(&told), "idle_timeout;after=3s");
 }
@@ -249,6 +281,30 @@ async fn client_that_is_held_back_is_not_silent() {
         peer.expect(&expected).await;
     }
     writer.await.unwrap();
+}
+
+/// A client that reads steadily, but slower than it is sent to, is neither silent nor a slow
+/// consumer: its ping stands behind what it has not read.
+#[tokio::test]
+async fn client_that_reads_slowly_is_there() {
+    use tokio::io::AsyncWriteExt as _;
+    let (_upstream, _gateway, mut client, peer) = session(
+        "write_timeout: 3s, keep_alive: { client: { interval: 1s, timeout: 2s }, upstream: none }",
+    )
+    .await;
+    let (mut reads, mut writes) = peer.into_stream().into_split();
+    let frame = Frame::new(BINARY, vec![7; 16_000]).bytes();
+    let writer = tokio::spawn(async move { while writes.write_all(&frame).await.is_ok() {} });
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.read_exact(30_000).await;
+    }
+    let mut byte = [0];
+    let told = tokio::io::AsyncReadExt::read(&mut reads, &mut byte);
+    let quiet = tokio::time::timeout(Duration::from_millis(100), told).await;
+    assert!(quiet.is_err(), "the session was ended");
+    assert!(!writer.is_finished(), "the writer was let go");
+    writer.abort();
 }
 
 #[tokio::test]

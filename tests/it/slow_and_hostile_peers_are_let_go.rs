@@ -1,16 +1,19 @@
-//! whoever takes nothing, trickles, floods, vanishes or never ends keeps neither the
+//! Whoever takes nothing, trickles, floods, vanishes or never ends keeps neither the
 //! other side nor the gateway for longer than the route says.
 
 use std::time::{Duration, Instant};
 
 use tidegate_tests::frame::{BINARY, CLOSE, CONTINUATION, PING, TEXT};
 use tidegate_tests::sockets;
-use tidegate_tests::time::SLACK;
+use tidegate_tests::time::{SLACK, within};
 use tidegate_tests::{End, Frame, ScriptedUpstream, TestGateway, Wire, eventually};
 use tokio::io::AsyncWriteExt as _;
 
 /// Timers are looked at once a second.
 const TICK: Duration = Duration::from_secs(1);
+/// How long nothing is taken from a full socket before it is believed that nothing will be.
+const STILL: Duration = Duration::from_millis(500);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
 
 async fn session(keys: &str) -> (ScriptedUpstream, TestGateway, Wire, Wire) {
     let mut upstream = ScriptedUpstream::bind().await;
@@ -35,15 +38,10 @@ async fn narrow_session(keys: &str) -> (ScriptedUpstream, TestGateway, Wire, Wir
     (upstream, gateway, client, peer)
 }
 
-/// Sends frames of `frame` until the other side has taken none for a while.
-async fn fill(wire: &mut Wire, frame: &[u8]) {
-    loop {
-        let sent = tokio::time::timeout(Duration::from_millis(500), wire.try_send(frame)).await;
-        match sent {
-            Ok(sent) => sent.unwrap(),
-            Err(_stalled) => return,
-        }
-    }
+/// Sends frames of `frame` until its socket is full and nothing is taken of it any more; since when.
+async fn fill(wire: &mut Wire, frame: &[u8]) -> Instant {
+    wire.narrow();
+    within("the sockets to be full", wire.send_until_full(frame, STILL)).await
 }
 
 async fn no_socket_is_left(gateway: &TestGateway, upstream: &ScriptedUpstream) {
@@ -119,42 +117,53 @@ async fn slow_reader_of_a_reset_client_is_told_between_frames() {
 #[tokio::test]
 async fn side_that_takes_nothing_is_let_go_after_write_timeout() {
     for is_client in [true, false] {
-        let keys = "write_timeout: 2s, close_timeout: 2s";
+        let keys = "write_timeout: 8s, close_timeout: 2s";
         let (upstream, gateway, mut client, mut peer) = narrow_session(keys).await;
         let frame = Frame::new(BINARY, vec![7; 1 << 16]);
-        let (deaf, other) = if is_client {
-            fill(&mut peer, &frame.bytes()).await;
-            (&mut client, &mut peer)
+        let (since, deaf, other) = if is_client {
+            let since = fill(&mut peer, &frame.bytes()).await;
+            (since, &mut client, &mut peer)
         } else {
-            fill(&mut client, &frame.from_client().bytes()).await;
-            (&mut peer, &mut client)
+            let since = fill(&mut client, &frame.from_client().bytes()).await;
+            (since, &mut peer, &mut client)
         };
-        let begun = Instant::now();
         let told = other.read_frame().await;
-        // It took nothing for half a second already when the clock here began.
-        let took = begun.elapsed() + Duration::from_millis(600);
-        assert!(took >= Duration::from_secs(2), "after {took:?}");
-        assert!(
-            took < Duration::from_secs(2) + TICK + SLACK,
-            "after {took:?}"
-        );
+        let took = since.elapsed();
+        // What was taken last was taken before the queue behind it was full.
+        assert!(took + SLACK >= WRITE_TIMEOUT, "after {took:?}");
+        assert!(took < WRITE_TIMEOUT + TICK + SLACK, "after {took:?}");
         let code = if is_client { 1001 } else { 1013 };
         assert_eq!(told.close_code(), Some(code));
         assert_eq!(told.payload[2..], *b"slow_consumer");
         gateway.is_empty().await;
-        let limit = Duration::from_secs(2 + 2) + TICK + SLACK;
-        assert!(begun.elapsed() < limit, "gone after {:?}", begun.elapsed());
+        let limit = WRITE_TIMEOUT + Duration::from_secs(2) + TICK + SLACK;
+        assert!(since.elapsed() < limit, "gone after {:?}", since.elapsed());
         assert_eq!(deaf.read_to_end().await.1, End::Reset);
         drop((client, peer));
         no_socket_is_left(&gateway, &upstream).await;
     }
 }
 
+/// Each time far less than what makes the kernel say that there is room again, and yet it takes.
+#[tokio::test]
+async fn side_that_takes_little_is_not_let_go() {
+    let (_upstream, gateway, mut client, mut peer) = narrow_session("write_timeout: 1s").await;
+    fill(&mut peer, &Frame::new(BINARY, vec![7; 1 << 16]).bytes()).await;
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.read_exact(1 << 13).await;
+    }
+    assert_eq!(gateway.sessions(), 1, "it was let go");
+    peer.reset();
+    client.read_to_end().await;
+    gateway.is_empty().await;
+}
+
 /// A side that takes nothing is not excused by the other one's taking much.
 #[tokio::test]
 async fn talkative_side_that_takes_nothing_is_let_go_too() {
     let (_upstream, _gateway, client, mut peer) =
-        narrow_session("write_timeout: 2s, close_timeout: 2s").await;
+        narrow_session("write_timeout: 8s, close_timeout: 2s").await;
     let (_reads, mut writes) = client.into_stream().into_split();
     let talk = tokio::spawn(async move {
         let word = Frame::text("word").from_client().bytes();
@@ -163,16 +172,15 @@ async fn talkative_side_that_takes_nothing_is_let_go_too() {
             ticks.tick().await;
         }
     });
-    fill(&mut peer, &Frame::new(BINARY, vec![7; 1 << 16]).bytes()).await;
-    let begun = Instant::now();
+    let since = fill(&mut peer, &Frame::new(BINARY, vec![7; 1 << 16]).bytes()).await;
     let told = loop {
         let frame = peer.read_frame().await;
         if frame.opcode == CLOSE {
             break frame;
         }
     };
-    let limit = Duration::from_secs(2) + TICK + SLACK;
-    assert!(begun.elapsed() < limit, "after {:?}", begun.elapsed());
+    let limit = WRITE_TIMEOUT + TICK + SLACK;
+    assert!(since.elapsed() < limit, "after {:?}", since.elapsed());
     assert_eq!(told.payload[2..], *b"slow_consumer");
     talk.abort();
 }
@@ -217,7 +225,7 @@ async fn one_byte_writers_in_both_directions() {
         let (mut buffer, mut words) = (Vec::new(), Vec::<u8>::new());
         while words.len() < size {
             let read = reads.read_buf(&mut buffer);
-            assert!(tidegate_tests::within("bytes", read).await.unwrap() > 0);
+            assert!(within("bytes", read).await.unwrap() > 0);
             while let Some((frame, length)) = Frame::parse(&buffer) {
                 if frame.opcode == 10 {
                     assert_eq!(frame.payload, b"ppppp");
@@ -271,6 +279,92 @@ async fn flood_behind_a_close_goes_nowhere() {
         drop(to);
         no_socket_is_left(&gateway, &upstream).await;
     }
+}
+
+/// Once nothing is left to be said to it, a flood of a mebibyte is enough: it is not read on until
+/// `close_timeout`.
+#[tokio::test]
+async fn flood_behind_the_end_is_reset() {
+    for (is_client, is_answered) in [(true, true), (false, true), (true, false), (false, false)] {
+        let (_upstream, gateway, client, peer) = session("close_timeout: 5m").await;
+        let frame = |frame: Frame, of_client| {
+            if of_client {
+                frame.from_client()
+            } else {
+                frame
+            }
+        };
+        let (from, mut to) = if is_client {
+            (client, peer)
+        } else {
+            (peer, client)
+        };
+        let (mut reads, mut writes) = from.into_stream().into_split();
+        if is_answered {
+            // Its goodbye is answered, and it talks on.
+            let close = frame(Frame::close(1000, "bye"), is_client).bytes();
+            writes.write_all(&close).await.unwrap();
+            to.expect(close).await;
+            to.send_frame(&frame(Frame::close(1000, ""), !is_client))
+                .await;
+        } else {
+            // It ignores what it is told of the other one.
+            to.finish().await;
+        }
+        let told = tokio::io::AsyncReadExt::read_u8(&mut reads);
+        assert_eq!(within("a close", told).await.unwrap(), 0x88);
+        let word = frame(Frame::new(BINARY, vec![7; 1 << 16]), is_client).bytes();
+        let mut sent = 0;
+        while let Ok(Ok(())) =
+            tokio::time::timeout(tidegate_tests::DEADLINE, writes.write_all(&word)).await
+        {
+            sent += word.len();
+        }
+        assert!(sent < 16 << 20, "{sent} bytes were taken");
+        drop(to);
+        gateway.is_empty().await;
+    }
+}
+
+/// A flood is no reason to keep from its sender what was on its way to it.
+#[tokio::test]
+async fn flood_costs_its_sender_no_last_words() {
+    let keys = "max_age: 1s, close_timeout: 1m";
+    let (_upstream, gateway, client, mut peer) = narrow_session(keys).await;
+    let word = Frame::new(BINARY, vec![7; 1 << 10]);
+    fill(&mut peer, &word.bytes().repeat(8)).await;
+    let (mut reads, mut writes) = client.into_stream().into_split();
+    // By now the session is ended for its age.
+    tokio::time::sleep(2 * TICK).await;
+    let flood = tokio::spawn(async move {
+        let word = Frame::new(BINARY, vec![7; 1 << 16]).from_client().bytes();
+        for _ in 0..(8 << 4) {
+            writes.write_all(&word).await.ok();
+        }
+        writes
+    });
+    let (mut read, mut words) = (Vec::new(), 0);
+    let last = loop {
+        let Some((frame, length)) = Frame::parse(&read) else {
+            let mut some = [0; 1 << 14];
+            let more = tokio::io::AsyncReadExt::read(&mut reads, &mut some);
+            let more = within("a last word", more).await.unwrap();
+            assert!(more > 0, "the end behind {words} words");
+            read.extend(&some[..more]);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        };
+        read.drain(..length);
+        if frame.opcode == CLOSE {
+            break frame;
+        }
+        assert_eq!(frame.payload, word.payload);
+        words += 1;
+    };
+    assert_eq!(last.close_code(), Some(1001));
+    assert!(words > 100, "{words}");
+    drop((flood.await.unwrap(), reads, peer));
+    gateway.is_empty().await;
 }
 
 /// After both have said goodbye, a peer that keeps its connection open has it cut.

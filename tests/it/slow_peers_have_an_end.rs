@@ -110,7 +110,7 @@ async fn heads_of_upstreams() {
 #[tokio::test]
 async fn answers_that_trickle() {
     let mut upstream = ScriptedUpstream::bind().await;
-    let gateway = TestGateway::before_with(&upstream, "response_timeout: 200ms", "");
+    let gateway = TestGateway::before_with(&upstream, "response_timeout: 2s", "");
     let mut client = gateway.connect().await;
     client.request(&Request::get("/")).await;
     let mut peer = upstream.accept().await;
@@ -118,8 +118,8 @@ async fn answers_that_trickle() {
     peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         .await;
     client.read_head().await;
-    for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(400)).await;
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
         peer.send("1\r\nx\r\n").await;
         assert_eq!(client.read_chunk().await.unwrap(), b"x");
     }

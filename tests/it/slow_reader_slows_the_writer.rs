@@ -1,4 +1,4 @@
-//! a side that does not read stops the other from writing; the gateway holds little, loses
+//! A side that does not read stops the other from writing; the gateway holds little, loses
 //! nothing, and other sessions do not notice.
 
 use std::time::Duration;

@@ -49,7 +49,7 @@ async fn head_of_an_upstream() {
     }
 }
 
-/// Ten seconds for a head, however steadily it trickles (`conventions.md` section 9).
+/// Ten seconds for a head, however steadily it trickles.
 #[tokio::test]
 async fn head_of_a_client_is_408() {
     let upstream = ScriptedUpstream::mirror().await;

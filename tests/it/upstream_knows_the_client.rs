@@ -1,4 +1,4 @@
-//! R-022: X-Forwarded-For, -Proto, -Host, -Port and Forwarded say who asked and for what. A
+//! X-Forwarded-For, -Proto, -Host, -Port and Forwarded say who asked and for what. A
 //! stranger's are removed and made anew; those of a trusted proxy are added to.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,9 +20,18 @@ impl Case {
     }
 
     async fn with_filters(filters: &str) -> Self {
+        Self::with("", filters).await
+    }
+
+    /// Whose proxies write `Forwarded`.
+    async fn forwarded() -> Self {
+        Self::with("forwarded_header: forwarded", "").await
+    }
+
+    async fn with(top: &str, filters: &str) -> Self {
         let upstream = ScriptedUpstream::mirror().await;
         let yaml = format!(
-            "trusted_proxies: [127.0.0.0/24]\nservices: {{ up: {{ endpoints: [http://UP] }} }}\n\
+            "{top}\ntrusted_proxies: [127.0.0.0/24]\nservices: {{ up: {{ endpoints: [http://UP] }} }}\n\
              routes: [{{ name: r, match: {{ path: /** }}, filters: [{filters}], \
              proxy: {{ service: up }} }}]\n"
         );
@@ -161,10 +170,7 @@ async fn trusted_proxys_words_are_added_to() {
             .with("X-Forwarded-Proto", "https")
             .with("X-Forwarded-Host", "front.example")
             .with("X-Forwarded-Port", "443")
-            .with(
-                "Forwarded",
-                "for=203.0.113.9;proto=https;host=front.example",
-            );
+            .with("Forwarded", "for=192.0.2.66;proto=http;host=evil.example");
         let seen = case.seen(PROXY, &request).await;
         let chain = seen.fields("X-Forwarded-For").join(", ");
         let chain: Vec<&str> = chain.split(',').map(str::trim).collect();
@@ -172,16 +178,13 @@ async fn trusted_proxys_words_are_added_to() {
         assert_eq!(seen.field("X-Forwarded-Proto"), Some("https"));
         assert_eq!(seen.field("X-Forwarded-Host"), Some("front.example"));
         assert_eq!(seen.field("X-Forwarded-Port"), Some("443"));
+        // Its other header, which the client may have sent, is made anew.
         let elements = forwarded(&seen);
-        assert_eq!(elements.len(), 2, "{seen:?}");
-        assert!(
-            elements[0].contains(&"for=203.0.113.9".to_owned()),
-            "{seen:?}"
-        );
-        assert!(
-            elements[1].contains(&"for=127.0.0.7".to_owned()),
-            "{seen:?}"
-        );
+        assert_eq!(elements.len(), 3, "{seen:?}");
+        for (element, node) in elements.iter().zip(chain) {
+            assert!(element.contains(&format!("for={node}")), "{seen:?}");
+        }
+        assert!(!format!("{seen:?}").contains("evil"), "{seen:?}");
     }
 }
 
@@ -285,7 +288,7 @@ async fn real_ip_is_the_computed_one() {
 /// A proxy that speaks RFC 7239 alone, before an application that knows the older fields alone.
 #[tokio::test]
 async fn forwarded_alone_is_told_by_the_older_fields_too() {
-    let case = Case::start().await;
+    let case = Case::forwarded().await;
     for request in both() {
         let told = "for=203.0.113.9;proto=https;host=pub.example";
         let seen = case.seen(PROXY, &request.with("Forwarded", told)).await;
@@ -347,5 +350,60 @@ async fn what_a_filter_sets_stays() {
             assert_eq!(seen.field("X-Forwarded-Proto"), Some("https"), "{seen:?}");
             assert_eq!(seen.field("X-Real-IP"), Some("192.0.2.1"), "{seen:?}");
         }
+    }
+}
+
+/// What a client says goes no further past a proxy that writes the other header, nor can it swallow
+/// the proxy's word.
+#[tokio::test]
+async fn a_client_speaks_for_nobody_through_a_proxy() {
+    let case = Case::forwarded().await;
+    for request in both() {
+        let smuggled = request
+            .clone()
+            .with("X-Forwarded-For", "192.0.2.66")
+            .with("X-Forwarded-Proto", "gopher")
+            .with("X-Forwarded-Host", "evil.example")
+            .with(
+                "Forwarded",
+                "for=192.0.2.66;host=evil.example;proto=https, for=\"",
+            )
+            .with("Forwarded", "for=203.0.113.9;proto=https");
+        let seen = case.seen(PROXY, &smuggled).await;
+        let text = format!("{seen:?}");
+        for word in ["192.0.2.66", "evil", "gopher"] {
+            assert!(!text.contains(word), "{word} is in {text}");
+        }
+        assert_eq!(seen.field("X-Real-IP"), Some("203.0.113.9"));
+        assert_eq!(
+            seen.field("X-Forwarded-For"),
+            Some("203.0.113.9, 127.0.0.7")
+        );
+        assert_eq!(seen.field("X-Forwarded-Proto"), Some("https"));
+        let quoted = request.with("Forwarded", "for=\";, for=203.0.113.9");
+        let seen = case.seen(PROXY, &quoted).await;
+        assert_eq!(seen.field("X-Forwarded-For"), Some("127.0.0.7"));
+        assert_eq!(forwarded(&seen).len(), 1, "{seen:?}");
+    }
+}
+
+/// And what is no address, scheme or host ends here.
+#[tokio::test]
+async fn junk_of_a_trusted_proxy_ends_here() {
+    let case = Case::start().await;
+    for request in both() {
+        let request = request
+            .with("X-Forwarded-For", "192.0.2.66, \"x, 203.0.113.9")
+            .with("X-Forwarded-Proto", "javascript")
+            .with("X-Forwarded-Host", "a b")
+            .with("X-Forwarded-Port", "none");
+        let seen = case.seen(PROXY, &request).await;
+        assert_eq!(
+            seen.field("X-Forwarded-For"),
+            Some("203.0.113.9, 127.0.0.7")
+        );
+        assert_eq!(seen.field("X-Forwarded-Proto"), Some("http"));
+        assert_eq!(seen.field("X-Forwarded-Host"), Some("api.example:8443"));
+        assert_eq!(seen.field("X-Forwarded-Port"), Some("8443"));
     }
 }

@@ -1,4 +1,4 @@
-//! when the upstream refuses a handshake, the client sees its status, headers and body, and
+//! When the upstream refuses a handshake, the client sees its status, headers and body, and
 //! the connection is HTTP as before.
 
 use std::time::{Duration, Instant};

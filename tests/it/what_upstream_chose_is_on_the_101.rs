@@ -77,7 +77,6 @@ async fn hop_by_hop_fields_stay_behind() {
     }
 }
 
-///
 #[tokio::test]
 async fn second_of_two_protocols_may_be_chosen() {
     let offers = [
@@ -130,8 +129,8 @@ async fn deflate_may_be_declined() {
     assert!(!answer.has("Sec-WebSocket-Extensions"), "{answer:?}");
 }
 
-/// Under an extension that the gateway does not know it could neither count nor inject
-/// (`security.md`, what a verbatim relay may do).
+/// Under an extension that the gateway does not know it could neither look at messages nor
+/// put frames of its own between them.
 #[tokio::test]
 async fn unknown_extensions_are_not_offered() {
     let request = Request::handshake("/")

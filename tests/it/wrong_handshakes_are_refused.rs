@@ -1,5 +1,5 @@
-//! handshakes that are odd but right open a session; wrong ones are refused with the status
-//! of `conventions.md` section 9, and the upstream hears nothing of them.
+//! Handshakes that are odd but right open a session; wrong ones are refused with the status
+//! of `docs/statuses.md`, and the upstream hears nothing of them.
 
 use tidegate_tests::request::KEY;
 use tidegate_tests::{Answer, End, Request, ScriptedUpstream, TestGateway};
@@ -164,7 +164,7 @@ async fn no_host_or_two_are_400() {
 }
 
 /// HTTP/1.0, no `Connection: upgrade`, another protocol: the upgrade is ignored (RFC 9110 section
-/// 7.8 lets a server), and nothing of it goes on. X-16.
+/// 7.8 lets a server), and nothing of it goes on.
 #[tokio::test]
 async fn upgrades_to_nothing_are_plain_requests() {
     let upstream = ScriptedUpstream::mirror().await;

@@ -1,79 +1,96 @@
-//! What sockets the kernel knows of, so that a leak is seen whoever holds it.
+//! What sockets this process holds, and what the kernel says of them, so that a leak is seen whoever in
+//! here holds it. Those of strangers, and those that are closed and only live on in the kernel, do not
+//! count, whatever port they use.
 
 use std::collections::HashSet;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, RawFd};
 use std::time::Duration;
 
+use nix::libc;
+use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 use socket2::{Domain, Socket, Type};
 
-/// How many TCP sockets of this machine have `port` at one of their ends, listeners and those in
-/// TIME-WAIT not counted.
+/// How many connected TCP sockets of this process have `port` at one of their ends.
 #[must_use]
 pub fn open_on(port: u16) -> usize {
-    table(&on_port(port))
-        .iter()
-        .filter(|row| !row.is_listening && !row.is_waiting)
-        .filter(|row| row.local == port || row.remote == port)
+    connected()
+        .filter(|(local, remote)| *local == port || *remote == port)
         .count()
 }
 
-/// As [`open_on`], of the sockets that have `address` itself at one of their ends: others on this
-/// machine may use its port with another address.
-#[must_use]
-pub fn open_at(address: SocketAddrV4) -> usize {
-    // The kernel writes the address as a number in the order of this machine's bytes.
-    let number = u32::from_ne_bytes(address.ip().octets());
-    let end = format!("{number:08X}:{:04X} ", address.port());
-    table(&end)
-        .iter()
-        .filter(|row| !row.is_listening && !row.is_waiting)
-        .count()
-}
-
-/// How many connections to `port` are being made and are not answered (SYN-SENT).
-#[must_use]
-pub fn dialling(port: u16) -> usize {
-    table(&on_port(port))
-        .iter()
-        .filter(|row| row.is_dialling && row.remote == port)
-        .count()
-}
-
-/// Whether the socket with the port `local`, connected to the port `remote`, is alive at that end.
+/// Whether this process holds the socket with the port `local`, connected to the port `remote`.
 #[must_use]
 pub fn is_open(local: u16, remote: u16) -> bool {
-    table(&on_port(local))
-        .iter()
-        .any(|row| !row.is_waiting && row.local == local && row.remote == remote)
+    connected().any(|ends| ends == (local, remote))
 }
 
-/// How many bytes the socket with the port `local` has sent toward the port `remote` that the kernel
-/// there has not taken yet; `None` where the table does not show it, which, while others come and
-/// go, it may fail to do.
+/// The inodes of the sockets of this process that ask for a connection to `address` and have no answer
+/// (SYN-SENT). The kernel's table is read for them, which may take its time.
 #[must_use]
-pub fn untaken(local: u16, remote: u16) -> Option<u64> {
-    let rows = table(&on_port(local));
-    let mut ours = rows
-        .iter()
-        .filter(|row| row.local == local && row.remote == remote);
-    ours.next().map(|row| row.untaken)
+pub fn dialling(address: SocketAddr) -> Vec<String> {
+    let port = format!(":{:04X}", address.port());
+    let held = inodes("self");
+    table()
+        .filter(|row| row.contains(&port))
+        .filter_map(|row| {
+            let words: Vec<&str> = row.split_whitespace().collect();
+            let is_it = words.get(2)?.ends_with(&port) && *words.get(3)? == "02";
+            let inode = words.get(9).filter(|inode| held.contains(**inode))?;
+            is_it.then(|| (*inode).to_owned())
+        })
+        .collect()
+}
+
+/// Whether this process holds the socket with this inode.
+#[must_use]
+pub fn is_held(inode: &str) -> bool {
+    inodes("self").contains(inode)
 }
 
 /// The ports on which the process `pid` listens.
 #[must_use]
 pub fn listening(pid: u32) -> Vec<u16> {
-    let held: HashSet<String> = fs::read_dir(format!("/proc/{pid}/fd"))
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .map(|link| link.to_string_lossy().into_owned())
-        .collect();
-    table(" 0A ")
-        .iter()
-        .filter(|row| row.is_listening && held.contains(&format!("socket:[{}]", row.inode)))
-        .map(|row| row.local)
-        .collect()
+    let held = inodes(&pid.to_string());
+    let mut ports = Vec::new();
+    for file in TABLES {
+        // Listeners come first, however many others there are.
+        for row in rows(file).skip(1) {
+            let words: Vec<&str> = row.split_whitespace().collect();
+            let [_, local, _, "0A", .., inode] = words[..words.len().min(10)] else {
+                break;
+            };
+            let port = local.rsplit(':').next().unwrap_or_default();
+            if held.contains(inode) {
+                ports.push(u16::from_str_radix(port, 16).unwrap());
+            }
+        }
+    }
+    ports
+}
+
+nix::getsockopt_impl!(
+    TcpInfo,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    [u32; 37],
+    nix::sys::socket::sockopt::GetStruct<[u32; 37]>
+);
+
+#[derive(Debug, Clone, Copy)]
+struct TcpInfo;
+
+/// Whether the kernel at the other end of `socket` has taken all that was sent.
+///
+/// # Panics
+/// When the kernel does not tell, which one of Linux older than 4.6 does not.
+#[must_use]
+pub fn all_is_taken(socket: &impl AsFd) -> bool {
+    let info = nix::sys::socket::getsockopt(socket, TcpInfo).unwrap();
+    // `tcpi_unacked` and `tcpi_notsent_bytes`.
+    (info[6], info[36]) == (0, 0)
 }
 
 /// An address that takes no connection and refuses none: the queue of its listener is full, so the
@@ -112,50 +129,65 @@ impl FullListener {
     }
 }
 
-#[derive(Debug)]
-struct Row {
-    local: u16,
-    remote: u16,
-    is_dialling: bool,
-    is_listening: bool,
-    is_waiting: bool,
-    untaken: u64,
-    inode: String,
+const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
+fn rows(table: &str) -> impl Iterator<Item = String> {
+    let file = File::open(table).ok().map(BufReader::new);
+    file.into_iter()
+        .flat_map(|file| file.lines().map_while(Result::ok))
 }
 
-/// How an address with `port` ends in the table.
-fn on_port(port: u16) -> String {
-    format!(":{port:04X} ")
+fn table() -> impl Iterator<Item = String> {
+    TABLES.into_iter().flat_map(rows)
 }
 
-/// The rows that hold `part`. Only these are looked into: after many cases the table is long.
-fn table(part: &str) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let lines = text.lines().filter(|line| line.contains(part));
-        rows.extend(lines.filter_map(row));
-    }
-    rows
+/// The open descriptors of a process, and what they are.
+fn descriptors(process: &str) -> impl Iterator<Item = fs::DirEntry> + use<> {
+    let all = fs::read_dir(format!("/proc/{process}/fd"));
+    all.into_iter().flatten().filter_map(Result::ok)
 }
 
-fn row(line: &str) -> Option<Row> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let port = |word: &str| u16::from_str_radix(word.rsplit(':').next()?, 16).ok();
-    Some(Row {
-        local: port(words.get(1)?)?,
-        remote: port(words.get(2)?)?,
-        is_dialling: *words.get(3)? == "02",
-        is_listening: *words.get(3)? == "0A",
-        is_waiting: *words.get(3)? == "06",
-        untaken: u64::from_str_radix(words.get(4)?.split(':').next()?, 16).ok()?,
-        inode: (*words.get(9)?).to_owned(),
+/// The inodes of the sockets of a process.
+fn inodes(process: &str) -> HashSet<String> {
+    let links = descriptors(process).filter_map(|entry| fs::read_link(entry.path()).ok());
+    links
+        .filter_map(|link| {
+            let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            Some(inode.to_owned())
+        })
+        .collect()
+}
+
+/// The ports of the connected sockets of this process. Its own descriptors are asked, because the
+/// kernel's table is long where many sockets are, and misses some while others come and go.
+fn connected() -> impl Iterator<Item = (u16, u16)> {
+    descriptors("self").filter_map(|entry| {
+        let socket: RawFd = entry.file_name().to_str()?.parse().ok()?;
+        let remote = port(&getpeername(socket).ok()?)?;
+        Some((port(&getsockname(socket).ok()?)?, remote))
     })
+}
+
+fn port(address: &SockaddrStorage) -> Option<u16> {
+    let v4 = address.as_sockaddr_in().map(|address| address.port());
+    v4.or_else(|| Some(address.as_sockaddr_in6()?.port()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
+    use std::process::{Command, Stdio};
+
+    fn pair() -> (u16, TcpStream, TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(open_on(address.port()), 0);
+        assert!(listening(std::process::id()).contains(&address.port()));
+        let client = TcpStream::connect(address).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        (address.port(), client, peer)
+    }
 
     #[test]
     fn full_listener_is_full() {
@@ -165,38 +197,61 @@ mod tests {
     }
 
     #[test]
-    fn counts_both_ends() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        assert_eq!(open_on(address.port()), 0);
-        assert!(listening(std::process::id()).contains(&address.port()));
-        let _client = TcpStream::connect(address).unwrap();
-        let _peer = listener.accept().unwrap();
-        assert_eq!(open_on(address.port()), 2);
-        let SocketAddr::V4(address) = address else {
-            unreachable!("it was bound so")
-        };
-        assert_eq!(open_at(address), 2);
-        let other = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), address.port());
-        assert_eq!(open_at(other), 0);
+    fn a_dial_without_an_answer_is_seen() {
+        let full = FullListener::bind();
+        assert!(dialling(full.address()).is_empty());
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        assert!(socket.connect(&full.address().into()).is_err());
+        let inodes = dialling(full.address());
+        assert!(inodes.len() == 1 && is_held(&inodes[0]));
+        drop(socket);
+        assert!(!is_held(&inodes[0]));
     }
 
     #[test]
-    fn counts_what_is_not_taken() {
+    fn counts_both_ends() {
+        let (port, client, peer) = pair();
+        let (local, remote) = (client.local_addr().unwrap(), peer.local_addr().unwrap());
+        assert_eq!(open_on(port), 2);
+        assert!(is_open(local.port(), remote.port()) && is_open(remote.port(), local.port()));
+    }
+
+    /// Its connection lives on in the kernel (FIN-WAIT-2), and nobody holds it.
+    #[test]
+    fn counts_nothing_that_is_closed() {
+        let (port, client, _peer) = pair();
+        drop(client);
+        assert_eq!(open_on(port), 1);
+    }
+
+    #[test]
+    fn counts_nothing_of_strangers() {
+        let (port, client, _peer) = pair();
+        let remote = client.local_addr().unwrap().port();
+        let mut stranger = Command::new("sleep")
+            .arg("60")
+            .stdin(Stdio::from(OwnedFd::from(client)))
+            .spawn()
+            .unwrap();
+        assert_eq!(open_on(port), 1);
+        assert!(is_open(port, remote) && !is_open(remote, port));
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn sees_what_is_not_taken() {
         use std::io::{Read as _, Write as _};
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut receiver, from) = listener.accept().unwrap();
-        let (local, remote) = (from.port(), receiver.local_addr().unwrap().port());
-        while untaken(local, remote) != Some(0) {}
+        let (_, mut sender, mut receiver) = pair();
         sender.set_nonblocking(true).unwrap();
         let mut sent = 0;
         while let Ok(more) = sender.write(&[7; 65_536]) {
             sent += more;
         }
-        while untaken(local, remote).is_none_or(|left| left == 0) {}
+        assert!(!all_is_taken(&sender));
         receiver.read_exact(&mut vec![0; sent]).unwrap();
-        while untaken(local, remote) != Some(0) {
+        while !all_is_taken(&sender) {
             std::thread::yield_now();
         }
     }

@@ -15,9 +15,14 @@ pub const GRACE: Duration = Duration::from_millis(100);
 
 /// Awaits `future`, and panics with `what` when it does not come within [`DEADLINE`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
+    within_limit(DEADLINE, what, future).await
+}
+
+/// As [`within`], for what is promised later than that.
+pub async fn within_limit<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(limit, future).await {
         Ok(value) => value,
-        Err(_elapsed) => panic!("waited {DEADLINE:?} for {what}"),
+        Err(_elapsed) => panic!("waited {limit:?} for {what}"),
     }
 }
 
@@ -25,6 +30,18 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "waited {DEADLINE:?} until {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// As [`eventually`], where finding out takes a while itself.
+pub async fn eventually_does(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
         assert!(
             begun.elapsed() < DEADLINE,
             "waited {DEADLINE:?} until {what}"

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,6 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::frame::{self, Frame};
 use crate::head::Head;
 use crate::request::{Request, accept_for};
+use crate::sockets;
 use crate::time::{GRACE, within};
 
 mod body;
@@ -34,6 +35,8 @@ pub struct Wire {
     /// What was read and not yet taken.
     buffer: Vec<u8>,
     end: Option<End>,
+    /// How long it waits for what comes.
+    patience: Duration,
     /// Where request heads are recorded; the upstream that accepted this holds it too.
     record: Option<Arc<Mutex<Vec<Head>>>>,
 }
@@ -69,6 +72,7 @@ impl Wire {
             stream,
             buffer: Vec::new(),
             end: None,
+            patience: crate::DEADLINE,
             record: None,
         }
     }
@@ -77,6 +81,13 @@ impl Wire {
         let mut wire = Self::new(stream);
         wire.record = Some(record);
         wire
+    }
+
+    /// The same, for which the other side may take up to `limit` to say something.
+    #[must_use]
+    pub const fn patient(mut self, limit: Duration) -> Self {
+        self.patience = limit;
+        self
     }
 
     /// The address at the other end.
@@ -105,6 +116,22 @@ impl Wire {
     /// Sends all of `bytes`, if the other side still takes them.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         within("room to send", self.stream.write_all(bytes.as_ref())).await
+    }
+
+    /// Sends `words` again and again, until its socket is full and has been for `still`; since when.
+    ///
+    /// # Panics
+    /// When the other side is gone.
+    pub async fn send_until_full(&mut self, words: &[u8], still: Duration) -> Instant {
+        let (mut at, mut since) = (0, Instant::now());
+        loop {
+            let writing = tokio::time::timeout(still, self.stream.write(&words[at..]));
+            let Ok(written) = writing.await else {
+                return since;
+            };
+            at = (at + written.unwrap()) % words.len();
+            since = Instant::now();
+        }
     }
 
     /// Sends `request`.
@@ -154,6 +181,12 @@ impl Wire {
         SockRef::from(&self.stream)
             .set_send_buffer_size(8 * 1024)
             .unwrap();
+    }
+
+    /// Whether the kernel at the other end has taken all that was sent.
+    #[must_use]
+    pub fn all_is_taken(&self) -> bool {
+        sockets::all_is_taken(&self.stream)
     }
 
     /// Reads a head, of a request or an answer.
@@ -329,7 +362,8 @@ impl Wire {
             return Err(end);
         }
         self.buffer.reserve(64 * 1024);
-        let read = within(what, self.stream.read_buf(&mut self.buffer)).await;
+        let reading = self.stream.read_buf(&mut self.buffer);
+        let read = crate::time::within_limit(self.patience, what, reading).await;
         let end = match read {
             Ok(0) => End::Fin,
             Ok(_) => return Ok(()),

@@ -1,6 +1,8 @@
 //! The steps cargo itself can do: format, lint, build, test, document, and the features.
 
-use anyhow::Context as _;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
 
 use crate::run::{Done, Run};
 use crate::{services, shell};
@@ -29,8 +31,27 @@ pub(crate) fn lint(run: &Run) -> anyhow::Result<Done> {
         "warnings",
     ]))?;
     lint_fuzz(run)?;
+    lint_references(run)?;
     Ok(Done::Passed)
 }
+
+/// Comments must stand without documents and numbers that are not in the repository.
+fn lint_references(run: &Run) -> anyhow::Result<()> {
+    let mut grep = Command::new("git");
+    grep.current_dir(&run.root)
+        .args(["grep", "-nIP", FOREIGN_REFERENCES, "--", "*.rs", "*.md"]);
+    let output = grep.output().context("cannot start `git`")?;
+    let found = String::from_utf8_lossy(&output.stdout);
+    match output.status.code() {
+        Some(0) => bail!("what is referred to is not in the repository:\n{found}"),
+        // It has looked, and found nothing.
+        Some(1) => Ok(()),
+        _ => run.skip("references", "no git repository").map(|_| ()),
+    }
+}
+
+const FOREIGN_REFERENCES: &str =
+    r"\b(conventions|security|predecessors)\.md\b|\b[XRAE]-\d\d\d?\b|\bFA-\d";
 
 /// The fuzz targets are a workspace of their own, with a lock file that goes stale unseen.
 fn lint_fuzz(run: &Run) -> anyhow::Result<()> {

@@ -39,9 +39,8 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) fn smoke(run: &Run) -> anyhow::Result<Done> {
-    // libFuzzer is C++, built by the targets' own build script.
-    if shell::which("c++").is_none() && std::env::var_os("CXX").is_none() {
-        return run.skip("fuzz", "no C++ compiler");
+    if !has_compiler() {
+        return run.skip("fuzz", NO_COMPILER);
     }
     let folder = run.target.join("fuzz-build");
     shell::run(&mut build(run, &run.root, &folder)?)?;
@@ -63,6 +62,14 @@ pub(crate) fn smoke(run: &Run) -> anyhow::Result<Done> {
     } else {
         bail!("findings in {}", failed.join(", "))
     }
+}
+
+/// Why nothing is fuzzed where there is none.
+pub(crate) const NO_COMPILER: &str = "no C++ compiler";
+
+/// libFuzzer is C++, built by the targets' own build script.
+pub(crate) fn has_compiler() -> bool {
+    shell::which("c++").is_some() || std::env::var_os("CXX").is_some()
 }
 
 /// The command that builds all targets of the tree at `root`.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::fuzz::{self, Outcome, Target};
 use crate::run::Run;
@@ -17,18 +17,13 @@ const SECONDS: u32 = 120;
 
 /// Says whether every bug was found.
 pub(crate) fn find_all(run: &Run) -> anyhow::Result<bool> {
+    if !fuzz::has_compiler() {
+        run.skip("fuzz-planted", fuzz::NO_COMPILER)?;
+        return Ok(true);
+    }
+    let patches = patches(run)?;
     let folder = run.target.join("fuzz-planted");
     let tree = copy(run, &folder.join("tree"))?;
-    let mut patches: Vec<PathBuf> = fs::read_dir(run.root.join("fuzz/planted"))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    let wanted = &run.options.test_arguments;
-    patches.retain(|file| {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        name.ends_with(".patch")
-            && (wanted.is_empty() || wanted.iter().any(|part| name.starts_with(&**part)))
-    });
-    patches.sort();
     let mut told = Vec::new();
     for patch in &patches {
         told.push(find(run, &folder, &tree, patch)?);
@@ -43,16 +38,40 @@ pub(crate) fn find_all(run: &Run) -> anyhow::Result<bool> {
     Ok(told.iter().all(|(_, seconds)| seconds.is_some()))
 }
 
-/// A work tree of what is committed, beside ours.
-fn copy(run: &Run, tree: &Path) -> anyhow::Result<PathBuf> {
-    if tree.join(".git").exists() {
-        let head = shell::output(git(&run.root).args(["rev-parse", "HEAD"]))?;
-        shell::run(git(tree).args(["reset", "--quiet", "--hard", head.trim()]))?;
-    } else {
-        let mut add = git(&run.root);
-        add.args(["worktree", "add", "--force", "--detach"]);
-        shell::run(add.arg(tree).arg("HEAD"))?;
+/// The patches whose names begin with what was asked for; all, if nothing was.
+fn patches(run: &Run) -> anyhow::Result<Vec<PathBuf>> {
+    let mut patches: Vec<PathBuf> = fs::read_dir(run.root.join("fuzz/planted"))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    patches.retain(|file| file.extension().is_some_and(|end| end == "patch"));
+    let begins = |file: &Path, part: &str| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(part)
+    };
+    let wanted = &run.options.test_arguments;
+    for part in wanted {
+        if !patches.iter().any(|file| begins(file, part)) {
+            bail!("no patch in fuzz/planted/ begins with {part}");
+        }
     }
+    patches.retain(|file| wanted.is_empty() || wanted.iter().any(|part| begins(file, part)));
+    if patches.is_empty() {
+        bail!("there is no patch in fuzz/planted/");
+    }
+    patches.sort();
+    Ok(patches)
+}
+
+/// A clone of what is committed. It borrows our objects, and our repository knows nothing of it.
+fn copy(run: &Run, tree: &Path) -> anyhow::Result<PathBuf> {
+    if tree.exists() {
+        fs::remove_dir_all(tree)?;
+    }
+    let mut clone = git(&run.root);
+    clone.args(["clone", "--quiet", "--shared", "."]).arg(tree);
+    shell::run(&mut clone)?;
+    let head = shell::output(git(&run.root).args(["rev-parse", "HEAD"]))?;
+    shell::run(git(tree).args(["checkout", "--quiet", "--detach", head.trim()]))?;
     Ok(tree.to_owned())
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             }
             // As `run` would; where it fails, there are fewer, which is said next.
             let _ = descriptors::raise();
-            if let Some(surprise) = config::too_many_connections(&plan) {
+            if let Some(surprise) = config.too_many_connections(&plan) {
                 out::line(format_args!("warning: {surprise}"));
             }
             let (services, routes) = (plan.services.len(), plan.routes.len());

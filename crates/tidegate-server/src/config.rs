@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use tidegate::config::{Config, Plan};
-use tidegate::limits::descriptors;
+use tidegate::config::Config;
 
 use crate::cli::ConfigArgs;
 
@@ -29,18 +28,4 @@ pub(crate) fn find(args: &ConfigArgs) -> anyhow::Result<PathBuf> {
 /// Reads the configuration that `args` mean.
 pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
     Ok(Config::from_file(find(args)?)?)
-}
-
-/// What to say where the descriptors of this process are too few for the connections that `plan`
-/// allows.
-pub(crate) fn too_many_connections(plan: &Plan) -> Option<String> {
-    let enough_for = descriptors::connections(plan.workers, plan.listeners.len());
-    let most = plan.limits.max_connections?;
-    (most > enough_for).then(|| {
-        format!(
-            "limits.max_connections is {most}, but the {} descriptors that this process may have \
-             (ulimit -n) are enough for {enough_for} connections with one to an upstream each",
-            descriptors::allowed()
-        )
-    })
 }

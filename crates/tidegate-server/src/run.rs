@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use tidegate::config::Plan;
 use tokio::runtime::Builder;
+use tokio::time::Instant;
 
 use crate::cli::RunArgs;
 use crate::signals::{Received, Signals};
@@ -20,10 +21,19 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let plan = config.resolve()?;
     log::start(&args.log, args.log_format)?;
     tracing::info!(file = config.file(), "configuration read");
-    for warning in config.warnings() {
+    raise_descriptors();
+    let warnings = config.warnings().into_iter();
+    for warning in warnings.chain(config.too_many_connections(&plan)) {
         tracing::warn!("{warning}");
     }
     serve(plan, |_gateway| {}, future::pending())
+}
+
+/// As many as there are already must do where there cannot be more.
+pub(crate) fn raise_descriptors() {
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "the limit of descriptors stays as it is");
+    }
 }
 
 /// Runs a gateway until a signal comes; `beside` runs as long and must not end. `started` is called
@@ -40,13 +50,6 @@ pub(crate) fn serve(
     let entered = runtime.enter();
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     drop(entered); // a gateway has runtimes of its own
-    // As many as there are already must do where it cannot be raised.
-    if let Err(error) = descriptors::raise() {
-        tracing::warn!(%error, "the limit of descriptors stays as it is");
-    }
-    if let Some(surprise) = config::too_many_connections(&plan) {
-        tracing::warn!("{surprise}");
-    }
     plan.commit = version::COMMIT.map(Into::into);
     let gateway = Gateway::start(plan)?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());
@@ -64,19 +67,27 @@ pub(crate) fn serve(
             ended = beside => return Err(anyhow!("the process ends: {ended:?}")),
         }
         tracing::info!("stopping; a second signal ends the process at once");
-        tokio::select! {
-            () = stop(gateway) => Ok(None),
-            signal = signals.next() => Ok(Some(signal)),
+        let begun = Instant::now();
+        let (cut, signal) = tokio::select! {
+            cut = stop(gateway) => (cut, None),
+            signal = signals.next() => (None, Some(signal)),
+        };
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match cut {
+            Some(cut) => tracing::info!(milliseconds, cut, "ended"),
+            None => tracing::warn!(milliseconds, "ended before all was over"),
         }
+        Ok(signal)
     });
     runtime.shutdown_background(); // a second signal does not wait for `stop`
     let signal: Option<Received> = ended?;
     Ok(signal.map_or(ExitCode::SUCCESS, Received::exit_code))
 }
 
-/// Stops the gateway on another thread, so that signals are heard meanwhile.
-async fn stop(gateway: Gateway) {
-    if let Err(error) = tokio::task::spawn_blocking(move || gateway.stop()).await {
-        tracing::error!(%error, "the gateway did not stop in order");
-    }
+/// Stops the gateway on another thread, so that signals are heard meanwhile; tells how much was cut.
+async fn stop(gateway: Gateway) -> Option<usize> {
+    let stopped = tokio::task::spawn_blocking(move || gateway.stop()).await;
+    stopped
+        .inspect_err(|error| tracing::error!(%error, "the gateway did not stop in order"))
+        .ok()
 }

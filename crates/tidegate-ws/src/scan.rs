@@ -82,6 +82,8 @@ pub struct Scan {
     /// The bytes from here to the end of the buffer are the beginning of a frame: put them in
     /// front of the next read. At most [`MAX_HELD`].
     pub hold_from: usize,
+    /// Payload bytes of text, binary and continuation frames among those that may go on.
+    pub payload: usize,
     /// What broke a rule behind the bytes that may go on; the direction is over.
     pub violation: Option<Violation>,
 }
@@ -134,6 +136,7 @@ impl Scanner {
             pass: 0,
             gap: None,
             hold_from: bytes.len(),
+            payload: 0,
             violation: None,
         };
         let mut at = match self.skip_payload(bytes) {
@@ -145,6 +148,7 @@ impl Scanner {
         };
         // `pass` trails `at` once a frame was swallowed.
         scan.pass = at;
+        scan.payload = at;
         scan.gap = self.at_boundary().then_some(at);
         while at < bytes.len() && !self.closed {
             let (end, passes) = match self.frame(&bytes[at..], observer) {
@@ -154,7 +158,10 @@ impl Scanner {
                 }
                 Ok(Step::Swallowed(size)) => (at + size, false),
                 Ok(Step::Passed(size)) => match self.skip_payload(&bytes[at + size..]) {
-                    Ok(payload) => (at + size + payload, true),
+                    Ok(payload) => {
+                        scan.payload += payload;
+                        (at + size + payload, true)
+                    }
                     Err(violation) => {
                         // Nothing of this frame has gone on, and nothing will.
                         self.remaining = 0;
@@ -400,6 +407,20 @@ mod tests {
             assert_eq!(feed(OPEN, &stream, step, &mut seen), (stream.clone(), None));
             assert_eq!(seen, whole);
         }
+    }
+
+    #[test]
+    fn payload_is_what_went_on_of_it() {
+        let mut scanner = Scanner::new(OPEN);
+        let seen = &mut Seen::default();
+        let mut huge = vec![0x82, 127, 0x7f, 255, 255, 255, 255, 255, 255, 255];
+        assert_eq!(scanner.scan(&mut huge, seen).payload, 0);
+        for size in [1, 500] {
+            assert_eq!(scanner.scan(&mut vec![0; size], seen).payload, size);
+        }
+        let mut scanner = Scanner::new(OPEN);
+        let mut mixed = [0x01, 2, b'a', b'b', 0x89, 1, b'p', 0x80, 3, b'c'];
+        assert_eq!(scanner.scan(&mut mixed, seen).payload, 3);
     }
 
     #[test]

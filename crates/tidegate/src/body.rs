@@ -1,5 +1,7 @@
 //! A message body on its way through: pulled by whoever writes it out, never held whole.
 
+mod bounded;
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+pub(crate) use self::bounded::Bounded;
 use crate::headers::Headers;
 
 /// What any body may fail with; the kind decides who is told what (`error.rs`).

@@ -16,6 +16,7 @@ use crate::exchange::{Answer, Downstream, Exchange};
 use crate::forwarded;
 use crate::http1::Limits;
 use crate::http1::head::{Framing, RequestHead, Version};
+use crate::http1::pace::MinRate;
 use crate::http1::server::{AnswerFailure, DownstreamIo, NoHead};
 use crate::http1::write::{self, Text};
 use crate::limits::{Overload, Permits};
@@ -81,9 +82,8 @@ pub(crate) async fn serve(
         match outcome {
             None => return,
             Some(Outcome::Switch(acceptance)) => {
-                meter.switched();
                 permits.join(used);
-                return upgrade::settle(*acceptance, io, permits, &worker).await;
+                return upgrade::settle(*acceptance, io, permits, &worker, meter).await;
             }
             Some(Outcome::Answer(answer)) => {
                 meter.answered(answer.status);
@@ -107,9 +107,10 @@ async fn outcome(
     meter: &mut ExchangeMeter<'_>,
     worker: &Arc<Worker>,
 ) -> Outcome {
-    let work = dispatch::answer(worker, exchange, used, meter);
+    let mut entered = None;
+    let work = dispatch::answer(worker, exchange, &mut entered, used, meter);
     let survived = task::survive(Kind::Exchange, worker.panics(), work).await;
-    survived.unwrap_or_else(|| Outcome::Answer(dispatch::rescue(&GatewayError::Panicked, None)))
+    survived.unwrap_or_else(|| Outcome::Answer(dispatch::rescue(&GatewayError::Panicked, entered)))
 }
 
 /// The work's result, or `None` when the client leaves before.
@@ -129,12 +130,18 @@ fn exchange(
     worker: &Worker,
 ) -> Result<Exchange, GatewayError> {
     // Before the path is judged, so that a refused request's body is passed over.
-    let body = io.body(head.framing, head.expects_continue);
+    let limits = &downstream.limits;
+    let least = limits.min_body_rate.map(|bytes| MinRate {
+        bytes,
+        grace: limits.body_timeout,
+    });
+    let body = io.body(head.framing, head.expects_continue, least);
     let path = Path::normalise(&head.path)?;
+    let believed = downstream.trusted.then(|| worker.caps().forwarded_header());
+    forwarded::distrust(&mut head.headers, believed);
     let client = forwarded::client_address(downstream.peer.ip(), &head.headers, |address| {
         worker.caps().trusts(address)
     });
-    forwarded::distrust(&mut head.headers, downstream.trusted);
     // Before any filter runs, so that what a filter sets cannot be named away.
     head.headers.remove_named();
     Ok(Exchange {

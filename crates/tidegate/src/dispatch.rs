@@ -25,21 +25,22 @@ pub(crate) enum Outcome {
 /// on the way becomes an answer here and nowhere else.
 ///
 /// What the request uses of what is capped is put into `permits`, which its answer or its session holds.
-pub(crate) async fn answer(
-    worker: &Arc<Worker>,
+/// `entered` becomes the route, and is kept where the work panics.
+pub(crate) async fn answer<'w>(
+    worker: &'w Arc<Worker>,
     mut exchange: Exchange,
+    entered: &mut Option<&'w Route>,
     permits: &mut Permits,
     meter: &mut ExchangeMeter<'_>,
 ) -> Outcome {
-    let mut entered = None;
-    let walked = walk(worker, &mut exchange, &mut entered, permits, meter).await;
+    let walked = walk(worker, &mut exchange, entered, permits, meter).await;
     let mut outcome = walked.unwrap_or_else(|error| {
         if error.is_overload() {
-            worker.caps().note_refusal();
+            worker.caps().note_refusal(error.label());
         }
-        Outcome::Answer(rescue(&error, entered))
+        Outcome::Answer(rescue(&error, *entered))
     });
-    if let Some(route) = entered {
+    if let Some(route) = *entered {
         return_through(route, &exchange, &mut outcome);
     }
     outcome
@@ -56,14 +57,15 @@ async fn walk<'w>(
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));
     meter.enter(place);
-    worker
-        .caps()
-        .admit_request(&route.caps, exchange, permits)?;
+    // Judged first: what can never be a session takes nothing of what sessions are granted.
     let wish = if exchange.upgrade {
         Some(Wish::parse(exchange)?)
     } else {
         None
     };
+    worker
+        .caps()
+        .admit_request(&route.caps, exchange, permits)?;
     if let Step::Answer(answer) = route.pipeline.request(exchange).await? {
         return Ok(Outcome::Answer(answer));
     }
@@ -113,12 +115,15 @@ pub(crate) fn rescue(error: &GatewayError, route: Option<&Route>) -> Answer {
     let name = route.map(|route| &*route.name);
     let (label, route) = (error.label(), name.unwrap_or("-"));
     match error.fault() {
-        // There may be many of them; `limits` tells how many.
-        _ if error.is_overload() => tracing::debug!(label, route, %error, "request refused"),
-        Fault::Downstream => tracing::debug!(label, route, %error, "request refused"),
-        Fault::Gateway => tracing::error!(label, route, %error, "request failed"),
         // Each endpoint that failed was logged where it was tried.
         Fault::Upstream => tracing::debug!(label, route, %error, "service failed"),
+        Fault::Gateway if !error.is_overload() => {
+            tracing::error!(label, route, %error, "request failed");
+        }
+        // Of overloads there may be many; `limits` tells how many.
+        Fault::Downstream | Fault::Gateway => {
+            tracing::debug!(label, route, %error, "request refused");
+        }
     }
     error.answer(name)
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
+use nix::libc;
 use tidegate_ws::handshake::{RequestError, ResponseError};
 
 use crate::body::{Body, BodyError};
@@ -174,7 +175,7 @@ impl GatewayError {
         }
     }
 
-    /// The status of the answer (`conventions`, table of statuses).
+    /// The status of the answer (`docs/statuses.md`).
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status_and_label().0
@@ -229,7 +230,7 @@ impl GatewayError {
     /// Whether the same request may succeed a moment later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.status().as_u16(), 429 | 502 | 503 | 504)
+        is_retryable(self.status())
     }
 
     /// Whether the connection that it came on cannot be trusted any further.
@@ -329,9 +330,17 @@ fn date() -> HeaderValue {
     HeaderValue::from_str(&now).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Whether the system is out of descriptors or memory: EMFILE, ENFILE, ENOBUFS, ENOMEM.
+/// Whether an answer with this status of ours may be another one a moment later.
+pub(crate) fn is_retryable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+/// Whether the system is out of descriptors or memory.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 fn filter_status(error: &FilterError) -> (StatusCode, &'static str) {

@@ -20,10 +20,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, View};
+use crate::census::Census;
 use crate::config::plan::Plan;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
+use crate::task::Panics;
 use crate::worker::{Core, Worker};
 
 /// Accepted sockets that may wait for one worker.
@@ -65,22 +67,6 @@ pub enum StartError {
     /// A thread or a runtime cannot be made.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
-}
-
-/// What is alive in a gateway at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Census {
-    /// Accepted connections that speak HTTP.
-    pub connections: usize,
-    /// Open WebSockets.
-    pub sessions: usize,
-    /// Idle upstream connections.
-    pub upstream_idle: usize,
-    /// Tasks of the data plane.
-    pub tasks: usize,
-    /// Panics since the gateway started. Each ended one connection, session or request.
-    pub panics: u64,
 }
 
 impl Gateway {
@@ -143,8 +129,8 @@ impl Gateway {
             let cut = self.cut.clone();
             let running = admin::Alive::new(&self.state);
             let run = move || {
-                let _running = running;
-                runtime.block_on(worker.run(accepted, cut));
+                let left = runtime.block_on(worker.run(accepted, cut));
+                running.note_cut(left);
                 // A name look-up cannot be cancelled, and nobody waits for it any more.
                 runtime.shutdown_background();
             };
@@ -186,23 +172,31 @@ impl Gateway {
             workers: self.workers.clone(),
             addresses: self.addresses.clone(),
             state: Arc::clone(&self.state),
+            panics: self.panics(),
             commit,
             started: SystemTime::now(),
             begun: Instant::now(),
         }
     }
 
+    fn panics(&self) -> Arc<Panics> {
+        let first = self.workers.first();
+        first.map_or_else(Arc::default, |(worker, _)| Arc::clone(worker.panics()))
+    }
+
     /// Counts what is alive now.
     #[must_use]
     pub fn census(&self) -> Census {
-        count(&self.workers)
+        Census::of(&self.workers)
     }
 
     /// Stops: is not ready any more, accepts nothing more, lets requests under way finish, closes
     /// WebSockets with 1001 on both legs, and waits for all that for at most ten seconds. Blocks;
-    /// call it outside a runtime.
-    pub fn stop(mut self) {
+    /// call it outside a runtime. Returns how many connections and WebSockets had not ended by then,
+    /// and were cut.
+    pub fn stop(mut self) -> usize {
         self.end();
+        self.state.cut.load(Ordering::Relaxed)
     }
 
     fn end(&mut self) {
@@ -225,20 +219,6 @@ impl Drop for Gateway {
         self.cut.cancel();
         self.end();
     }
-}
-
-/// Counts what is alive in the data plane.
-pub(crate) fn count(workers: &[(Arc<Worker>, Handle)]) -> Census {
-    let mut census = Census::default();
-    for (worker, runtime) in workers {
-        census.connections += worker.load().saturating_sub(worker.sessions.len());
-        census.sessions += worker.sessions.len();
-        census.upstream_idle += worker.pool.len();
-        census.tasks += runtime.metrics().num_alive_tasks();
-        // All of them count in one place.
-        census.panics = worker.panics().count();
-    }
-    census
 }
 
 fn bind_admin(plan: &Plan) -> Result<Option<admin::Bound>, StartError> {

@@ -1,7 +1,7 @@
 //! Header fields as they stand on the wire: in order, repeated ones apart, names in their case.
 //!
 //! `http::HeaderMap` lower-cases names and forgets the order between them. A gateway forwards what
-//! it was given, so it keeps a plain list and compares names without case. A request has
+//! it was given, so it keeps a plain list and compares names without case. A request has
 //! about twenty fields, where a list also beats a hash.
 
 use std::fmt;

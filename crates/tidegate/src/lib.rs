@@ -5,6 +5,7 @@
 mod admin;
 pub mod authority;
 pub mod body;
+mod census;
 pub mod config;
 mod connection;
 mod dispatch;
@@ -32,5 +33,6 @@ mod upgrade;
 mod upstream;
 mod worker;
 
-pub use gateway::{Census, Gateway, StartError};
+pub use census::Census;
+pub use gateway::{Gateway, StartError};
 pub use http1::head::HeadError;

@@ -20,13 +20,18 @@ use crate::config::plan::ListenerPlan;
 use crate::connection;
 use crate::error::{GatewayError, UpstreamError, is_shortage};
 use crate::limits::descriptors::is_reserved;
-use crate::limits::{Gauge, Overload, Permits, Taken, gauge};
+use crate::limits::{Gauge, Overload, Permits, Taken};
 use crate::worker::{Core, Present, Worker};
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 4096;
 /// How long accepting pauses when the system has no descriptor or memory left.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that one listener may have accepted before the next one has its turn.
+const TURN: usize = 64;
+/// What is read of a connection that is refused unheard, at most, in steps of so many bytes.
+const UNHEARD: usize = 16;
+const STEP: usize = 4096;
 /// How long it pauses when no worker takes a connection.
 const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
 
@@ -92,7 +97,7 @@ pub(crate) fn bind(plan: &ListenerPlan) -> io::Result<Listener> {
         plan: Arc::new(plan.clone()),
         address,
         socket,
-        gauge: gauge(plan.limits.max_connections),
+        gauge: Gauge::up_to(plan.limits.max_connections),
         pauses: false,
     })
 }
@@ -105,6 +110,8 @@ pub(crate) struct Acceptor {
     seats: Vec<Seat>,
     core: Arc<Core>,
     stopping: CancellationToken,
+    /// Accepted, while no worker takes it.
+    waiting: Option<Offered>,
 }
 
 impl Acceptor {
@@ -128,6 +135,7 @@ impl Acceptor {
                 seats,
                 core,
                 stopping,
+                waiting: None,
             },
             waker,
         ))
@@ -138,8 +146,8 @@ impl Acceptor {
         let mut events = Events::with_capacity(64);
         // Readiness is told once, so a listener stays in here until it has nothing more to accept.
         let mut ready: Vec<usize> = Vec::new();
+        let mut patience = None;
         while !self.stopping.is_cancelled() {
-            let patience = (!ready.is_empty()).then_some(PAUSE);
             if let Err(error) = self.poll.poll(&mut events, patience)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -151,67 +159,102 @@ impl Acceptor {
                     ready.push(place);
                 }
             }
-            ready.retain(|&place| self.accept_some(place) == Left::Some);
+            patience = self.take_turns(&mut ready);
         }
     }
 
-    /// Accepts what waits at one listener.
+    /// Lets each ready listener accept some; how long to wait for events then.
+    fn take_turns(&mut self, ready: &mut Vec<usize>) -> Option<Duration> {
+        let mut patience = None;
+        let mut wait = |most: Duration| {
+            patience = Some(patience.map_or(most, |least: Duration| least.min(most)));
+        };
+        // Every worker has a thousand that it has not looked at yet: nobody else is accepted.
+        if let Some(waiting) = self.waiting.take()
+            && let Err(back) = self.hand_over(waiting)
+        {
+            self.waiting = Some(back);
+        }
+        ready.retain(|&place| {
+            if self.waiting.is_some() {
+                return true;
+            }
+            let left = self.accept_some(place);
+            match left {
+                Left::None => {}
+                Left::Some => wait(Duration::ZERO),
+                Left::Short => wait(PAUSE),
+            }
+            left != Left::None
+        });
+        if self.waiting.is_some() {
+            patience = Some(HANDOVER_PAUSE);
+        }
+        patience
+    }
+
+    /// Accepts what waits at one listener, as many as one turn allows.
     fn accept_some(&mut self, place: usize) -> Left {
-        while !self.stopping.is_cancelled() {
+        for _ in 0..TURN {
+            if self.stopping.is_cancelled() {
+                return Left::None;
+            }
             let listener = &mut self.listeners[place];
             match listener.socket.accept() {
-                Ok((stream, peer)) => self.admit(place, stream.into(), peer),
+                Ok((stream, peer)) => {
+                    self.waiting = self.admit(place, stream.into(), peer);
+                    if self.waiting.is_some() {
+                        return Left::Some;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.goes_on();
                     return Left::None;
                 }
-                Err(error) if is_shortage(&error) => {
+                Err(error) if is_shortage(&error) && !self.core.make_room() => {
                     listener.pause(&error);
-                    return Left::Some;
+                    return Left::Short;
                 }
-                // The client was gone before it was accepted.
+                // The client was gone before it was accepted, or there is room for it now.
                 Err(error) => {
                     tracing::debug!(listener = &*listener.plan.name, %error, "not accepted");
                 }
             }
         }
-        Left::None
+        Left::Some
     }
 
     /// Finds a worker for a connection, be it only to be told that it cannot be served. Where even
-    /// that would be too much, it is told at once and not heard.
-    fn admit(&self, place: usize, stream: TcpStream, peer: SocketAddr) {
+    /// that would be too much, it is told at once and not heard. It comes back where it may be served
+    /// and no worker takes it yet.
+    fn admit(&self, place: usize, stream: TcpStream, peer: SocketAddr) -> Option<Offered> {
         let listener = &self.listeners[place];
         let caps = self.core.caps();
-        if is_reserved(stream.as_raw_fd()) {
-            caps.note_refusal();
+        if is_reserved(stream.as_raw_fd()) && !self.core.make_room() {
             let short = UpstreamError::Shortage(io::Error::from_raw_os_error(EMFILE));
-            return refuse_unheard(stream, &short.into());
+            caps.note_refusal(short.label());
+            refuse_unheard(stream, &short.into());
+            return None;
         }
-        let mut offered = Offered {
+        let offered = Offered {
             stream,
             peer,
-            listener: &listener.plan,
+            listener: Arc::clone(&listener.plan),
             admitted: caps.admit_connection(listener.gauge.as_ref(), peer.ip()),
         };
-        if offered.admitted.is_err() {
-            caps.note_refusal();
+        if let Err(overload) = &offered.admitted {
+            caps.note_refusal(overload.status_and_label().1);
         }
-        while !self.stopping.is_cancelled() {
-            match self.hand_over(offered) {
-                Ok(()) => return,
-                Err(back) => offered = back,
-            }
-            if let Err(overload) = offered.admitted {
-                return refuse_unheard(offered.stream, &overload.into());
-            }
-            // Every worker has a thousand that it has not looked at yet.
-            thread::sleep(HANDOVER_PAUSE);
+        let back = self.hand_over(offered).err()?;
+        if let Err(overload) = back.admitted {
+            refuse_unheard(back.stream, &overload.into());
+            return None;
         }
+        Some(back)
     }
 
     /// Gives a connection to the worker with the least to do of those that take one.
-    fn hand_over<'l>(&self, mut offered: Offered<'l>) -> Result<(), Offered<'l>> {
+    fn hand_over(&self, mut offered: Offered) -> Result<(), Offered> {
         let mut seats: Vec<_> = self.seats.iter().collect();
         seats.sort_by_key(|seat| seat.worker.load());
         for seat in seats {
@@ -225,7 +268,7 @@ impl Acceptor {
             let sent = seat.accepted.try_send(Accepted {
                 stream: offered.stream,
                 peer: offered.peer,
-                listener: Arc::clone(offered.listener),
+                listener: Arc::clone(&offered.listener),
                 admission,
                 present: Present::new(&seat.worker),
             });
@@ -260,20 +303,32 @@ impl Listener {
 }
 
 /// A connection that nobody has taken yet.
-struct Offered<'l> {
+#[derive(Debug)]
+struct Offered {
     stream: TcpStream,
     peer: SocketAddr,
-    listener: &'l Arc<ListenerPlan>,
+    listener: Arc<ListenerPlan>,
     admitted: Result<Permits, Overload>,
 }
 
 /// Answers a connection without waiting for its request, and ends it. A fresh socket has room for so
-/// little; where the request has come meanwhile, it is taken, lest the answer be lost to a reset.
+/// little. What has come meanwhile is taken, before and after, lest the answer be lost to a reset.
 fn refuse_unheard(mut stream: TcpStream, error: &GatewayError) {
     if stream.set_nonblocking(true).is_ok() {
-        let _ = stream.read(&mut [0; 4096]);
+        drain(&mut stream);
         let _ = stream.write(&connection::refusal(&error.answer(None)));
         let _ = stream.shutdown(Shutdown::Write);
+        drain(&mut stream);
+    }
+}
+
+/// Takes what is at hand.
+fn drain(stream: &mut TcpStream) {
+    let mut step = [0; STEP];
+    for _ in 0..UNHEARD {
+        if !matches!(stream.read(&mut step), Ok(STEP)) {
+            return;
+        }
     }
 }
 
@@ -282,4 +337,24 @@ fn refuse_unheard(mut stream: TcpStream, error: &GatewayError) {
 enum Left {
     None,
     Some,
+    /// They do, and there is no descriptor for them.
+    Short,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_unheard_can_read_why() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(&[b'x'; 5 * STEP]).unwrap();
+        let (stream, _peer) = listener.accept().unwrap();
+        refuse_unheard(stream, &Overload::GatewayFull.into());
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("gateway_full"), "{answer}");
+    }
 }

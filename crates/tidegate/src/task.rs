@@ -15,6 +15,8 @@ compile_error!("a panic must end one task, not the gateway: build with `panic = 
 /// What a task is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// A connection of the admin listener.
+    Admin,
     /// A client's connection.
     Connection,
     /// The work on one request, within a connection's task.
@@ -32,6 +34,7 @@ pub(crate) struct Panics(AtomicU64);
 impl Kind {
     const fn label(self) -> &'static str {
         match self {
+            Self::Admin => "admin",
             Self::Connection => "connection",
             Self::Exchange => "exchange",
             Self::LookUp => "look_up",

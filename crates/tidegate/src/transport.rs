@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use nix::libc;
 #[cfg(target_os = "linux")]
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{SockRef, TcpKeepalive};
@@ -18,8 +19,52 @@ use crate::limits::descriptors::is_reserved;
 /// After so long without life the kernel asks whether the peer is still there.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// After so long with unacknowledged bytes the kernel gives the connection up.
+/// After so long with bytes that the peer does not acknowledge, or has no room for, the kernel gives
+/// the connection up; at the least, and at the least so much behind what its user allows.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
+const USER_TIMEOUT_SLACK: Duration = Duration::from_secs(30);
+/// So many bytes may wait in the kernel that it has not sent. A peer that takes them slowly is seen
+/// to take them, because there is room again once half of these are gone.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 256 * 1024;
+
+/// What has become of what was written. A write tells that the peer takes something only when much
+/// room is free again; this tells of each byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// So many bytes have been taken by the kernel at the other end.
+    pub(crate) taken: u64,
+    /// That is all.
+    pub(crate) is_all: bool,
+}
+
+#[cfg(target_os = "linux")]
+nix::getsockopt_impl!(
+    TcpInfo,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    TcpInfoStart,
+    nix::sys::socket::sockopt::GetStruct<TcpInfoStart>
+);
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+struct TcpInfo;
+
+/// The beginning of the kernel's `struct tcp_info`, as Linux has had it since 4.6; that of libc ends
+/// too early.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct TcpInfoStart {
+    _states_and_times: [u32; 6],
+    unacked: u32,
+    _counts: [u32; 23],
+    bytes_acked: u64,
+    _received: [u32; 4],
+    notsent_bytes: u32,
+    _min_rtt: u32,
+}
 
 /// A connected byte stream.
 #[derive(Debug)]
@@ -33,7 +78,7 @@ pub(crate) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<Tr
         TcpSocket::new_v6()
     }?;
     if is_reserved(socket.as_raw_fd()) {
-        return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
     }
     if !source.is_unspecified() {
         // The port is chosen on connect, so that it need be free towards this target only.
@@ -56,7 +101,20 @@ impl Transport {
         let _ = socket.set_tcp_keepalive(&keepalive);
         #[cfg(target_os = "linux")]
         let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_notsent_lowat(UNSENT);
         Self(stream)
+    }
+
+    /// Keeps the kernel from giving up a peer that takes nothing before its user does, who waits for
+    /// `stall`.
+    pub(crate) fn outlast(&self, stall: Duration) {
+        let timeout = stall.saturating_add(USER_TIMEOUT_SLACK);
+        #[cfg(target_os = "linux")]
+        if timeout > USER_TIMEOUT {
+            let longest = Duration::from_millis(i32::MAX as u64);
+            let _ = SockRef::from(&self.0).set_tcp_user_timeout(Some(timeout.min(longest)));
+        }
     }
 
     /// Our own address.
@@ -89,6 +147,22 @@ impl Transport {
             && SockRef::from(&self.0)
                 .take_error()
                 .is_ok_and(|error| error.is_some_and(|error| is_reset(&error)))
+    }
+
+    /// What has become of what was written, where the kernel tells.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn delivery(&self) -> Option<Delivery> {
+        let info = nix::sys::socket::getsockopt(&self.0, TcpInfo).ok()?;
+        Some(Delivery {
+            taken: info.bytes_acked,
+            is_all: info.unacked == 0 && info.notsent_bytes == 0,
+        })
+    }
+
+    /// What has become of what was written, where the kernel tells.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) const fn delivery(&self) -> Option<Delivery> {
+        None
     }
 
     /// Lets the kernel hold so much of what the peer sends and nobody reads, where it agrees.

@@ -20,7 +20,7 @@ use crate::http1::head::Framing;
 use crate::http1::server::DownstreamIo;
 use crate::http1::write;
 use crate::limits::Permits;
-use crate::metrics::{RouteMeters, SessionMeter};
+use crate::metrics::{ExchangeMeter, RouteMeters, SessionMeter};
 use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
 use crate::session::facts::Facts;
@@ -97,12 +97,13 @@ impl Wish {
     }
 }
 
-/// Writes the 101 and starts the session.
+/// Writes the 101 and starts the session. What `meter` counts is a 101 once that is written.
 pub(crate) async fn settle(
     acceptance: Acceptance,
     io: DownstreamIo,
     permits: Permits,
     worker: &Arc<Worker>,
+    meter: ExchangeMeter<'_>,
 ) {
     let head = switching_head(&acceptance);
     // Before the 101, so that whoever has it finds the session.
@@ -115,6 +116,7 @@ pub(crate) async fn settle(
     {
         return; // the client is gone, and the upstream connection goes with this frame
     }
+    meter.switched();
     // An upgrade has no body, so nobody else holds the connection.
     let Some(downstream) = io.into_parts() else {
         return;

@@ -5,8 +5,8 @@
 //! time) hangs on it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -46,6 +46,8 @@ pub(crate) struct Core {
     services: Vec<Arc<Service>>,
     /// Endpoints of all services.
     endpoints: usize,
+    /// The idle upstream connections of all workers.
+    pools: Mutex<Vec<Arc<Pool>>>,
 }
 
 impl Core {
@@ -57,6 +59,13 @@ impl Core {
     /// What stands behind the matcher at `place`.
     pub(crate) fn route(&self, place: usize) -> &Arc<Route> {
         &self.routes[place]
+    }
+
+    /// Descriptors are short: drops idle upstream connections, whichever worker has them; whether
+    /// there were any.
+    pub(crate) fn make_room(&self) -> bool {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().filter(|pool| pool.make_room()).count() > 0
     }
 
     /// Builds the plan.
@@ -106,6 +115,7 @@ impl Core {
             panics,
             services: in_order,
             endpoints,
+            pools: Mutex::default(),
         }
     }
 }
@@ -115,7 +125,7 @@ impl Core {
 pub(crate) struct Worker {
     core: Arc<Core>,
     /// Idle upstream connections.
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     /// Open WebSockets.
     pub(crate) sessions: Arc<Registry>,
     /// Coarse time.
@@ -130,8 +140,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(core: Arc<Core>, stopping: CancellationToken) -> Self {
+        let pool = Arc::new(Pool::new(core.endpoints));
+        let mut pools = core.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push(Arc::clone(&pool));
+        drop(pools);
         Self {
-            pool: Pool::new(core.endpoints),
+            pool,
             sessions: Arc::new(Registry::default()),
             clock: Clock::default(),
             meters: Meters::new(core.routes.len(), core.services.len()),
@@ -154,6 +168,11 @@ impl Worker {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.core.caps
+    }
+
+    /// Descriptors are short: see [`Core::make_room`].
+    pub(crate) fn make_room(&self) -> bool {
+        self.core.make_room()
     }
 
     /// Where panics are counted.
@@ -181,12 +200,13 @@ impl Worker {
         self.load.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Serves until the gateway stops, then until what is under way has ended, at most ten seconds.
+    /// Serves until the gateway stops, then until what is under way has ended, at most ten seconds;
+    /// returns how much has not.
     pub(crate) async fn run(
         self: Arc<Self>,
         mut accepted: mpsc::Receiver<Accepted>,
         cut: CancellationToken,
-    ) {
+    ) -> usize {
         let started = Instant::now();
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -210,11 +230,12 @@ impl Worker {
         let mut look = interval(Duration::from_millis(20));
         while self.load() > accepted.len() && Instant::now() < deadline {
             tokio::select! {
-                () = cut.cancelled() => return,
+                () = cut.cancelled() => break,
                 _ = second.tick() => self.tick(started.elapsed()).await,
                 _ = look.tick() => {}
             }
         }
+        self.load().saturating_sub(accepted.len())
     }
 
     /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
@@ -229,8 +250,13 @@ impl Worker {
 
     async fn connection(self: Arc<Self>, accepted: Accepted) {
         self.meters.accepted.add(1);
-        let Ok(stream) = TcpStream::from_std(accepted.stream) else {
-            return;
+        let stream = match TcpStream::from_std(accepted.stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let listener = &*accepted.listener.name;
+                tracing::warn!(listener, %error, "accepted, but cannot be served");
+                return;
+            }
         };
         let transport = Transport::new(stream);
         let Ok(local) = transport.local_address() else {

@@ -1,4 +1,4 @@
-//! Limits at their boundary and one past it (`conventions.md` section 9): head 64 KiB, 100 fields,
+//! Limits at their boundary and one past it: head 64 KiB, 100 fields,
 //! target 8 KiB.
 
 use tidegate_tests::Request;

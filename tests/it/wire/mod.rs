@@ -1,5 +1,5 @@
-//! The tables of `security.md` section 2, row by row: every row is a case of its own, named after
-//! what it protects. The engine that tries them is `tidegate_tests::probe`.
+//! What must be refused and what must pass as it is (`SECURITY.md`, promises 1, 2 and 4), row by row:
+//! every row is a case of its own, named after what it protects. The engine that tries them is `tidegate_tests::probe`.
 
 use tidegate_tests::probe::{FrameRow, ReplyRow, Row};
 

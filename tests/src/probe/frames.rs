@@ -143,7 +143,7 @@ impl FrameRow {
         receiver.reset();
     }
 
-    /// Both sides hear of a breach what `conventions.md` section 9 says.
+    /// Both sides hear of a breach what `docs/statuses.md` says.
     async fn are_told(&self, sender: &mut Wire, receiver: &mut Wire, code: u16) {
         // An upstream's breach is the client's 1011.
         let other = match (self.from, code) {

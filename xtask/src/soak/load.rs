@@ -139,6 +139,8 @@ fn leave(machine: &mut Machine) -> anyhow::Result<()> {
         }
         thread::sleep(EVERY);
     }
+    // The reading before was a connection to the gateway, too; by now that is gone.
+    thread::sleep(EVERY);
     machine.read(Phase::Rest)?;
     told(begun);
     Ok(())

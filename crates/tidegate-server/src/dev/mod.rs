@@ -5,12 +5,12 @@ mod upstream;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 
-use anyhow::Context;
-use tidegate::Gateway;
-use tidegate::config::{Config, Environment, Plan, defaults};
+use anyhow::{Context, anyhow};
+use tidegate::config::{Config, ConfigErrors, Environment, Plan, defaults};
+use tidegate::{Gateway, StartError};
 
 use crate::cli::DevArgs;
-use crate::run::serve;
+use crate::run::{raise_descriptors, serve};
 use crate::{log, out};
 
 /// What `--print-config` shows is what the demo runs, with its variables set.
@@ -22,41 +22,63 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     log::start(&args.log, args.log_format)?;
+    raise_descriptors();
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .context("the built-in upstream cannot bind a port on 127.0.0.1")?;
     upstream.set_nonblocking(true)?;
     let upstream_address = upstream.local_addr()?;
-    let admin = args.admin.unwrap_or_else(free_admin_address);
-    let plan = plan(args.bind, admin, upstream_address)?;
+    let admin = args.admin.unwrap_or_else(|| free_admin_address(args.bind));
+    let plan = plan(args.bind, admin, upstream_address).map_err(of_options)?;
     let started = |gateway: &Gateway| {
         let bound = gateway.addresses().first().map(|(_, address)| *address);
         let (bound, admin) = (bound.zip(gateway.admin_address())).unwrap_or((args.bind, admin));
         out::line(introduction(bound, admin, upstream_address));
     };
-    serve(plan, started, upstream::serve(upstream)).with_context(|| {
-        format!(
-            "the demo cannot run on {} and {admin} (choose other addresses with --bind and --admin)",
-            args.bind
-        )
-    })
+    serve(plan, started, upstream::serve(upstream)).map_err(named)
+}
+
+/// The error with the option that helps.
+fn named(error: anyhow::Error) -> anyhow::Error {
+    let Some(StartError::Bind { name, address, .. }) = error.downcast_ref() else {
+        return error.context("the demo cannot run");
+    };
+    let option = option(&**name == "admin");
+    let text = format!("the demo cannot run on {address} (choose another address with {option})");
+    error.context(text)
+}
+
+/// What is wrong with the demo's configuration are the addresses that were put into it.
+fn of_options(errors: ConfigErrors) -> anyhow::Error {
+    let Some(error) = errors.iter().next() else {
+        return errors.into();
+    };
+    let option = option(error.path.starts_with("admin"));
+    anyhow!(
+        "the demo cannot run: {} (choose another address with {option})",
+        error.message
+    )
+}
+
+const fn option(is_admin: bool) -> &'static str {
+    if is_admin { "--admin" } else { "--bind" }
 }
 
 /// The usual address; where somebody has it already, for instance another demo, a free port.
-fn free_admin_address() -> SocketAddr {
+fn free_admin_address(bind: SocketAddr) -> SocketAddr {
     let usual = defaults::ADMIN_BIND;
     match TcpListener::bind(usual) {
-        Ok(_free) => usual,
-        Err(_taken) => SocketAddr::new(usual.ip(), 0),
+        Ok(_free) if bind.port() != usual.port() => usual,
+        _ => SocketAddr::new(usual.ip(), 0),
     }
 }
 
-fn plan(bind: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Plan> {
+fn plan(bind: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> Result<Plan, ConfigErrors> {
     let environment = Environment::from_iter([
         ("BIND", bind.to_string()),
         ("ADMIN", admin.to_string()),
         ("UPSTREAM", format!("http://{upstream}")),
     ]);
-    Ok(Config::from_yaml_with("demo.yaml", CONFIG, &environment)?.resolve()?)
+    Config::from_yaml_with("demo.yaml", CONFIG, &environment)?.resolve()
 }
 
 /// What was started, and commands to paste.

@@ -75,35 +75,25 @@ fn checks(view: &View) -> [Check; 4] {
         passes,
         detail,
     };
+    // What is wrong first is told first.
     [
+        if draining {
+            check("draining", false, "the gateway is stopping")
+        } else {
+            check("draining", true, "no")
+        },
         check("config", true, "loaded"),
-        check(
-            "listeners",
-            !draining,
-            if draining {
-                "closed or closing"
-            } else {
-                "bound"
-            },
-        ),
-        check(
-            "workers",
-            whole,
-            if whole {
-                "running"
-            } else {
-                "at least one has ended"
-            },
-        ),
-        check(
-            "draining",
-            !draining,
-            if draining {
-                "the gateway is stopping"
-            } else {
-                "no"
-            },
-        ),
+        if draining {
+            check("listeners", false, "closed or closing")
+        } else {
+            check("listeners", true, "bound")
+        },
+        match (draining, whole) {
+            // One after the other, as they should.
+            (true, _) => check("workers", true, "ending"),
+            (false, true) => check("workers", true, "running"),
+            (false, false) => check("workers", false, "at least one has ended"),
+        },
     ]
 }
 
@@ -118,8 +108,11 @@ async fn readyz(State(view): State<Arc<View>>, RawQuery(query): RawQuery) -> Res
     };
     if !is_verbose(query.as_deref()) {
         let failed = checks.iter().find(|check| !check.passes);
-        let text = failed.map_or("ok", |check| check.detail);
-        return (status, format!("{text}\n")).into_response();
+        let text = failed.map_or_else(
+            || "ok\n".to_owned(),
+            |check| format!("{}: {}\n", check.name, check.detail),
+        );
+        return (status, text).into_response();
     }
     let checks: Vec<_> = checks
         .iter()

@@ -1,16 +1,18 @@
 //! Accepting for the admin listener: few connections, short ones, and descriptors in reserve.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,9 +22,13 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::is_shortage;
+use crate::task::{self, Kind, Panics};
 
-/// Connections at one time. For one more, the oldest is cut: whoever holds them all keeps nobody out.
+/// Connections at one time. For one more, the oldest without a request is cut: whoever holds them all
+/// keeps nobody out.
 pub(super) const CONNECTIONS: usize = 64;
+/// Those of one address, beyond which its own are cut first.
+const OF_ONE: usize = CONNECTIONS / 4;
 /// Descriptors that are held for nothing but to be given up when there are no others.
 pub(super) const RESERVE: usize = 8;
 /// How long a request's head may take.
@@ -85,13 +91,13 @@ impl Reserve {
     }
 
     /// Gives one up for a socket that waits; `None` when there is none, or nobody waits any more.
-    async fn accept(&self, listener: &TcpListener) -> Option<TcpStream> {
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         let accepted = poll_fn(|cx| {
             drop(self.lock().pop());
             Poll::Ready(listener.poll_accept(cx))
         });
         match accepted.await {
-            Poll::Ready(Ok((stream, _peer))) => Some(stream),
+            Poll::Ready(Ok(accepted)) => Some(accepted),
             Poll::Ready(Err(_)) | Poll::Pending => {
                 self.fill();
                 None
@@ -118,6 +124,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     reserve: Reserve,
     router: Router,
+    panics: Arc<Panics>,
     ended: CancellationToken,
 ) {
     let mut open = Open {
@@ -135,8 +142,8 @@ pub(super) async fn serve(
             }
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _peer)) => Some(stream),
+        let accepted = match accepted {
+            Ok(accepted) => Some(accepted),
             Err(error) if is_shortage(&error) && reserve.is_empty() => {
                 open.make_room().await;
                 None
@@ -148,8 +155,18 @@ pub(super) async fn serve(
                 None
             }
         };
-        if let Some(stream) = stream {
-            open.add(answer(Refill(reserve.clone()), stream, router.clone()));
+        if let Some((stream, peer)) = accepted {
+            let refill = Refill(reserve.clone());
+            let heard = Arc::new(AtomicBool::new(false));
+            let answer = answer(refill, stream, router.clone(), Arc::clone(&heard));
+            let panics = Arc::clone(&panics);
+            let connection = async move {
+                // It ends with the panic, which is told there.
+                let _ended = task::survive(Kind::Admin, &panics, answer).await;
+            };
+            open.add(connection, peer.ip().to_canonical(), heard);
+            // A request that is at hand is heard before anybody else is accepted.
+            yield_now().await;
         }
     }
     drop(listener);
@@ -161,48 +178,167 @@ pub(super) async fn serve(
 struct Open {
     tasks: JoinSet<()>,
     /// The oldest first; some may have ended.
-    order: VecDeque<AbortHandle>,
+    order: VecDeque<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    peer: IpAddr,
+    /// Its request's head has come.
+    heard: Arc<AtomicBool>,
 }
 
 impl Open {
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.order.retain(|connection| !connection.is_finished());
-        if self.order.len() >= CONNECTIONS {
-            self.cut_oldest();
+    fn add(
+        &mut self,
+        connection: impl Future<Output = ()> + Send + 'static,
+        peer: IpAddr,
+        heard: Arc<AtomicBool>,
+    ) {
+        self.forget_ended();
+        if self.order.len() >= CONNECTIONS && !self.cut_one() {
+            return; // each is being answered, which takes no time
         }
-        self.order.push_back(self.tasks.spawn(connection));
+        let task = self.tasks.spawn(connection);
+        self.order.push_back(Connection { task, peer, heard });
     }
 
     /// Sees to it that the reserve has a descriptor soon.
     async fn make_room(&mut self) {
-        self.order.retain(|connection| !connection.is_finished());
-        if self.cut_oldest() {
+        self.forget_ended();
+        if self.cut_one() {
             yield_now().await; // it ends now, and the reserve is filled
         } else {
             sleep(PAUSE).await;
         }
     }
 
-    /// Whether there was one.
-    fn cut_oldest(&mut self) -> bool {
-        let oldest = self.order.pop_front();
-        oldest.inspect(AbortHandle::abort).is_some()
+    fn forget_ended(&mut self) {
+        self.order
+            .retain(|connection| !connection.task.is_finished());
+    }
+
+    /// Cuts the oldest that has not asked yet, of an address that has many if there is one. One that
+    /// is being answered is cut only where its address has many; whether there was any.
+    fn cut_one(&mut self) -> bool {
+        let mut of_each: HashMap<IpAddr, usize> = HashMap::new();
+        for connection in &self.order {
+            *of_each.entry(connection.peer).or_default() += 1;
+        }
+        let has_many = |one: &Connection| of_each.get(&one.peer).is_some_and(|&has| has > OF_ONE);
+        let is_silent = |one: &Connection| !one.heard.load(Ordering::Relaxed);
+        let mut order = self.order.iter();
+        let first = order.position(|one| is_silent(one) && has_many(one));
+        let first = first.or_else(|| self.order.iter().position(is_silent));
+        let first = first.or_else(|| self.order.iter().position(has_many));
+        let cut = first.and_then(|place| self.order.remove(place));
+        cut.inspect(|one| one.task.abort()).is_some()
     }
 }
 
 /// One request, and its answer. The reserve is filled when the connection has been dropped, and so is
 /// the first of the arguments, which are dropped from the last to the first.
-async fn answer(_refill: Refill, stream: TcpStream, router: Router) {
+async fn answer(_refill: Refill, stream: TcpStream, router: Router, heard: Arc<AtomicBool>) {
+    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        heard.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .keep_alive(false)
         .max_headers(MAX_FIELDS)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     match timeout(LIFETIME, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
         Err(_elapsed) => tracing::debug!("admin connection took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn stumble() -> &'static str {
+        std::panic::panic_any("on purpose")
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _cut = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_connection_and_is_counted() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let router = Router::new()
+            .route("/stumble", get(stumble))
+            .route("/", get(|| async { "well" }));
+        let (panics, ended) = (Arc::new(Panics::default()), CancellationToken::new());
+        let reserve = Reserve::full().unwrap();
+        let serving = serve(
+            listener,
+            reserve,
+            router,
+            Arc::clone(&panics),
+            ended.clone(),
+        );
+        let asking = async {
+            for round in 1..=3 {
+                assert_eq!(ask(address, "/stumble").await, "");
+                assert_eq!(panics.count(), round);
+                assert!(ask(address, "/").await.ends_with("well"));
+            }
+            ended.cancel();
+        };
+        tokio::join!(serving, asking);
+        assert_eq!(panics.count(), 3);
+    }
+
+    #[tokio::test]
+    async fn one_is_cut_that_has_not_asked_and_whose_address_has_many() {
+        let mut open = Open {
+            tasks: JoinSet::new(),
+            order: VecDeque::new(),
+        };
+        let mut add = |last: u8, heard: bool| {
+            let peer = IpAddr::from([127, 0, 0, last]);
+            open.add(pending(), peer, Arc::new(AtomicBool::new(heard)));
+            let of = |last: u8| {
+                let peer = IpAddr::from([127, 0, 0, last]);
+                open.order.iter().filter(|one| one.peer == peer).count()
+            };
+            (of(1), of(2), open.order.len())
+        };
+        for _ in 0..4 {
+            add(1, false);
+        }
+        for _ in 0..3 {
+            add(2, true);
+        }
+        for _ in 0..57 {
+            add(2, false);
+        }
+        // The oldest are of another, who has few; the next ones are being answered.
+        for _ in 0..100 {
+            assert_eq!(add(2, false), (4, 60, CONNECTIONS));
+        }
+        let heard = |one: &&Connection| one.heard.load(Ordering::Relaxed);
+        assert_eq!(add(1, false), (5, 59, CONNECTIONS));
+        assert_eq!(open.order.iter().filter(heard).count(), 3);
     }
 }

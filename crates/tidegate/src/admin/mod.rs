@@ -62,10 +62,13 @@ impl Bound {
         let ended = CancellationToken::new();
         let end = ended.clone();
         let run = move || {
+            let panics = Arc::clone(&view.panics);
             let router = api::router(view, self.access, &self.aliases);
             runtime.block_on(async {
                 match tokio::net::TcpListener::from_std(self.listener) {
-                    Ok(listener) => listen::serve(listener, self.reserve, router, end).await,
+                    Ok(listener) => {
+                        listen::serve(listener, self.reserve, router, panics, end).await;
+                    }
                     Err(error) => tracing::error!(%error, "the admin listener cannot run"),
                 }
             });

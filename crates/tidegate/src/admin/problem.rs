@@ -3,6 +3,8 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::error::is_retryable;
+
 /// An answer that is an error.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
@@ -38,7 +40,7 @@ impl IntoResponse for Problem {
             "detail": self.detail,
             "code": self.code,
             "source": "gateway",
-            "retryable": self.status.is_server_error(),
+            "retryable": is_retryable(self.status),
         });
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();

@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::time;
-use crate::gateway::{self, Census};
+use crate::census::Census;
 use crate::metrics::{self, Facts};
+use crate::task::Panics;
 use crate::worker::Worker;
 
 /// What there is to see.
@@ -19,6 +20,8 @@ pub(crate) struct View {
     pub(crate) workers: Vec<(Arc<Worker>, Handle)>,
     pub(crate) addresses: Vec<(Arc<str>, SocketAddr)>,
     pub(crate) state: Arc<State>,
+    /// Where those of the admin listener are counted too.
+    pub(crate) panics: Arc<Panics>,
     pub(crate) commit: Option<Arc<str>>,
     pub(crate) started: SystemTime,
     pub(crate) begun: Instant,
@@ -31,6 +34,8 @@ pub(crate) struct State {
     pub(crate) draining: AtomicBool,
     /// Threads of the data plane that have not ended.
     pub(crate) running: AtomicUsize,
+    /// Connections and sessions that had not ended when their thread did.
+    pub(crate) cut: AtomicUsize,
 }
 
 /// Counts a thread of the data plane as long as it lives.
@@ -42,6 +47,11 @@ impl Alive {
         state.running.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(state))
     }
+
+    /// So many connections and sessions end with it.
+    pub(crate) fn note_cut(&self, count: usize) {
+        self.0.cut.fetch_add(count, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Alive {
@@ -52,7 +62,7 @@ impl Drop for Alive {
 
 impl View {
     pub(super) fn census(&self) -> Census {
-        gateway::count(&self.workers)
+        Census::of(&self.workers)
     }
 
     /// How many sessions the route at `place` has.
@@ -96,6 +106,11 @@ impl View {
             services,
             connections: census.connections,
             panics: census.panics,
+            // All workers have the same caps too.
+            refusals: self
+                .workers
+                .first()
+                .map_or_else(Vec::new, |(one, _)| one.caps().refusals().collect()),
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

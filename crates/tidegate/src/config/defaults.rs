@@ -42,5 +42,7 @@ pub const MAX_TARGET: usize = 8 * 1024;
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a client may send nothing of a body that it has announced.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The least that a client may send of a body on average, in bytes per second.
+pub const MIN_BODY_RATE: u64 = 64;
 /// How long a client may take nothing of its answer.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);

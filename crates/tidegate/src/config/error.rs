@@ -106,6 +106,17 @@ impl Place {
             path: String::new(),
         }
     }
+
+    /// A fault that stands here.
+    pub(super) fn say(&self, fault: Fault) -> ConfigError {
+        ConfigError {
+            file: Arc::clone(&self.file),
+            position: self.position,
+            path: self.path.clone(),
+            message: fault.message,
+            suggestion: fault.suggestion,
+        }
+    }
 }
 
 /// What a parser of one value says: what is wrong with it, and what to write instead.
@@ -131,7 +142,11 @@ impl Fault {
 
 /// Collects problems, so that one run shows them all.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Problems(Vec<ConfigError>);
+pub(super) struct Problems {
+    errors: Vec<ConfigError>,
+    /// What is doubtful alone.
+    doubts: Vec<ConfigError>,
+}
 
 impl Problems {
     pub(super) fn add(&mut self, place: &Place, message: impl Into<String>) {
@@ -148,27 +163,40 @@ impl Problems {
     }
 
     pub(super) fn fault(&mut self, place: &Place, fault: Fault) {
-        self.0.push(ConfigError {
-            file: Arc::clone(&place.file),
-            position: place.position,
-            path: place.path.clone(),
-            message: fault.message,
-            suggestion: fault.suggestion,
-        });
+        self.errors.push(place.say(fault));
+    }
+
+    /// Adds what is allowed, but hardly meant.
+    pub(super) fn doubt(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        suggestion: impl Into<String>,
+    ) {
+        let fault = Fault::new(message).suggest(suggestion);
+        self.doubts.push(place.say(fault));
+    }
+
+    /// The doubts of it, as problems.
+    pub(super) fn doubts(&self) -> Self {
+        Self {
+            errors: self.doubts.clone(),
+            doubts: Vec::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.errors.is_empty()
     }
 
     /// What was collected, in the order of `file`, and other sources behind it.
     pub(super) fn into_sorted(mut self, file: &str) -> Vec<ConfigError> {
-        self.0.sort_by(|one, other| {
+        self.errors.sort_by(|one, other| {
             let key =
                 |error: &ConfigError| (&*error.file != file, error.file.clone(), error.position);
             key(one).cmp(&key(other))
         });
-        self.0
+        self.errors
     }
 
     /// What was collected, as errors.

@@ -1,6 +1,7 @@
 //! From what was written to the plan: names become what they name, and must be unique.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::compile;
@@ -38,6 +39,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         admin: root.admin.as_ref().and_then(link_admin),
         commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
+        forwarded_header: root.forwarded_header,
         services,
         routes: routes.into_iter().collect::<Option<_>>()?,
     })
@@ -50,14 +52,8 @@ fn link_listeners(
 ) -> Vec<ListenerPlan> {
     let names = listeners.iter().filter_map(|one| one.name.as_ref());
     report_duplicates("listener", names, problems);
-    let mut bound = HashSet::new();
     let binds = listeners.iter().filter_map(|one| one.bind.as_ref());
-    let binds = binds.chain(admin.map(|admin| &admin.bind));
-    for Located { value, place } in binds {
-        if value.port() != 0 && !bound.insert(*value) {
-            problems.add(place, format!("another listener has {value} already"));
-        }
-    }
+    report_taken(binds.chain(admin.map(|admin| &admin.bind)), problems);
     listeners
         .iter()
         .filter_map(|listener| {
@@ -68,6 +64,36 @@ fn link_listeners(
             })
         })
         .collect()
+}
+
+/// Reports each address that a listener before has, be it among others.
+fn report_taken<'a>(binds: impl Iterator<Item = &'a Located<SocketAddr>>, problems: &mut Problems) {
+    let mut bound: Vec<SocketAddr> = Vec::new();
+    for Located { value, place } in binds {
+        let is_taken = |other: &&SocketAddr| covers(**other, *value) || covers(*value, **other);
+        if let Some(other) = bound.iter().find(is_taken) {
+            let mut fault = Fault::new(format!("another listener has {other} already"));
+            let wider = if covers(*value, *other) { value } else { other };
+            let ip = wider.ip().to_canonical();
+            if value != other && ip.is_unspecified() {
+                let family = if ip.is_ipv4() { "IPv4 " } else { "" };
+                fault = fault.suggest(format!(
+                    "{wider} is port {} of every {family}address of this machine",
+                    wider.port()
+                ));
+            }
+            problems.fault(place, fault);
+        }
+        bound.push(*value);
+    }
+}
+
+/// Whether nobody can bind `inner` beside `outer`. The system gives a port 0 to nobody twice, and
+/// `[::]` takes IPv4 too.
+fn covers(outer: SocketAddr, inner: SocketAddr) -> bool {
+    let (ip, other) = (outer.ip().to_canonical(), inner.ip().to_canonical());
+    let is_wide = ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
+    outer.port() != 0 && outer.port() == inner.port() && (is_wide || ip == other)
 }
 
 /// `None` for one that is open to strangers, which is a problem already.

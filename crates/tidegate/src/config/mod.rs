@@ -26,9 +26,11 @@ mod yaml;
 use std::path::Path;
 use std::sync::Arc;
 
-use error::{Place, Problems};
+use error::{Fault, Place, Problems};
 use schema::Root;
 use yaml::Spot;
+
+use crate::limits::descriptors;
 
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use load::Environment;
@@ -130,11 +132,29 @@ impl Config {
     /// some of these follow from them alone: show them for valid configurations.
     #[must_use]
     pub fn warnings(&self) -> Vec<ConfigError> {
-        let mut problems = Problems::default();
+        let mut problems = self.problems.doubts();
         if let Some(root) = &self.root {
             warnings::collect(root, &mut problems);
         }
         problems.into_sorted(&self.file)
+    }
+
+    /// What to say where the descriptors that this process may have now are too few for the
+    /// connections that `plan`, which this became, allows.
+    #[must_use]
+    pub fn too_many_connections(&self, plan: &Plan) -> Option<ConfigError> {
+        let enough_for = descriptors::connections(plan.workers, plan.listeners.len());
+        let most = plan
+            .limits
+            .max_connections
+            .filter(|most| *most > enough_for)?;
+        let place = self.root.as_ref()?.max_connections.as_ref()?;
+        let message = format!(
+            "the {} descriptors that this process may have (ulimit -n) are too few for {most} connections",
+            descriptors::allowed()
+        );
+        let remedy = format!("they are enough for {enough_for} with one to an upstream each");
+        Some(place.say(Fault::new(message).suggest(remedy)))
     }
 
     /// The name of the file, as messages show it.

@@ -29,12 +29,25 @@ pub struct Plan {
     /// The commit that the program was built from, where that is known; it is told to those who
     /// operate the gateway.
     pub commit: Option<Arc<str>>,
-    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
+    /// Peers whose word on whom they speak for is believed.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Which of the two they write; by default `x-forwarded-for`.
+    pub forwarded_header: ForwardedHeader,
     /// The services that routes name.
     pub services: Vec<Arc<ServicePlan>>,
     /// The routes, in the order in which they are tried.
     pub routes: Vec<RoutePlan>,
+}
+
+/// The header by which trusted proxies name their clients. The other one may come from a client, and
+/// is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, and with it all `X-Forwarded-*`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// One socket to bind.

@@ -144,6 +144,9 @@ pub(super) fn extension(text: &str) -> Result<Box<str>, Fault> {
         })
 }
 
+/// The most of anything that is counted.
+pub(super) const MOST: u32 = 100_000_000;
+
 /// Parses how many of something there may be, or `none` for no limit.
 pub(super) fn count(text: &str) -> Result<Option<usize>, Fault> {
     if text == "none" {
@@ -152,9 +155,11 @@ pub(super) fn count(text: &str) -> Result<Option<usize>, Fault> {
     match text.parse::<u32>() {
         Ok(0) => Err(Fault::new("a limit of 0 lets nobody in")
             .suggest("`none` means that there is no limit")),
-        Ok(number) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(number as usize)),
+        Ok(number) if number <= MOST && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(Some(number as usize))
+        }
         _ => Err(Fault::new(format!("{} is not a limit", Quoted(text)))
-            .suggest("write a whole number from 1 to 4294967295, or `none`")),
+            .suggest(format!("write a whole number from 1 to {MOST}, or `none`"))),
     }
 }
 

@@ -156,6 +156,13 @@ impl Stream {
         with(&self.incoming, |flow| flow.reset)
     }
 
+    /// How many bytes the peer has taken, and whether that is all.
+    pub(crate) fn delivery(&self) -> (u64, bool) {
+        with(&self.outgoing, |flow| {
+            (flow.taken as u64, flow.bytes.is_empty())
+        })
+    }
+
     pub(crate) fn set_abort(&self, abort: bool) {
         self.abort.store(abort, Ordering::Relaxed);
     }

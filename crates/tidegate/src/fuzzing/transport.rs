@@ -10,6 +10,12 @@ use tokio::net::TcpStream;
 
 use crate::fuzzing::memory::{self, Stream};
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) taken: u64,
+    pub(crate) is_all: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Transport(Stream);
 
@@ -39,6 +45,14 @@ impl Transport {
     pub(crate) fn was_reset(&self) -> bool {
         self.0.was_reset()
     }
+
+    pub(crate) fn delivery(&self) -> Option<Delivery> {
+        let (taken, is_all) = self.0.delivery();
+        Some(Delivery { taken, is_all })
+    }
+
+    /// No kernel gives anything up.
+    pub(crate) const fn outlast(&self, _stall: std::time::Duration) {}
 
     /// There is room for everything.
     pub(crate) const fn make_room(&self, _bytes: usize) {}

@@ -243,8 +243,13 @@ impl Call {
     }
 }
 
-fn is_too_large(error: &BodyError) -> bool {
-    matches!(error.downcast_ref(), Some(BodyFailure::TooLarge { .. }))
+/// Whether it is we who want no more of a request's body.
+fn is_refused(error: &BodyError) -> bool {
+    let refused = error.downcast_ref();
+    matches!(
+        refused,
+        Some(BodyFailure::TooLarge { .. } | BodyFailure::Slow)
+    )
 }
 
 type Done = Box<dyn FnOnce(Option<UpstreamIo>) + Send + Sync>;
@@ -327,7 +332,7 @@ impl Stream for ResponseBody {
         match call.poll_upload(cx) {
             Ok(()) => {}
             // Nobody will send the rest, and the upstream must not wait for it: the answer is cut.
-            Err(error) if is_too_large(&error) => self.call = None,
+            Err(error) if is_refused(&error) => self.call = None,
             // The client broke off its request; that shows where its answer is written.
             Err(_broken) => call.broken = true,
         }

@@ -23,6 +23,7 @@ pub(crate) fn find_end(
             return Err(HeadError::TooLarge);
         }
         match input.get(at + 2..at + 4) {
+            Some(b"\r\n") if at + 4 > limits.head => return Err(HeadError::TooLarge),
             Some(b"\r\n") => return Ok(Some(at + 4)),
             Some(_) => *scanned = at + 2,
             // Whether the head ends here shows with the next bytes.
@@ -45,6 +46,27 @@ pub(crate) fn find_end(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_is_no_larger_than_its_limit() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for cut in 0..=head.len() {
+            for (limit, expected) in [
+                (head.len(), Ok(Some(head.len()))),
+                (head.len() - 1, Err(HeadError::TooLarge)),
+                (head.len() - 2, Err(HeadError::TooLarge)),
+            ] {
+                let limits = Limits {
+                    head: limit,
+                    ..Limits::default()
+                };
+                let mut scanned = 0;
+                let early = find_end(&head[..cut], &mut scanned, &limits);
+                let whole = early.and_then(|_| find_end(head, &mut scanned, &limits));
+                assert_eq!(whole, expected, "{limit}, cut at {cut}");
+            }
+        }
+    }
 
     #[test]
     fn the_end_is_found_under_any_cut_and_no_byte_is_looked_at_twice() {

@@ -10,7 +10,9 @@ pub(crate) mod client;
 pub(crate) mod end;
 mod fields;
 pub(crate) mod head;
+pub(crate) mod pace;
 pub(crate) mod server;
+mod stall;
 pub(crate) mod write;
 
 use std::cell::RefCell;

@@ -15,6 +15,8 @@ use super::body::{self, BodyDecoder, BodyFailure};
 use super::chunk::Decoded;
 use super::end::find_end;
 use super::head::{self, Framing, HeadError, Limits, RequestHead};
+use super::pace::{MinRate, Pace};
+use super::stall::Stall;
 use super::write::{Filled, MessageWriter, Outbound};
 use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
@@ -86,6 +88,7 @@ pub(crate) enum AnswerFailure {
 impl DownstreamIo {
     /// A connection whose client may take nothing of its answer for `stall`.
     pub(crate) fn new(transport: Transport, stall: Duration) -> Self {
+        transport.outlast(stall);
         Self(Arc::new(Mutex::new(Inner {
             transport,
             input: BytesMut::new(),
@@ -108,7 +111,9 @@ impl DownstreamIo {
         idle: Duration,
         slow: Duration,
     ) -> Result<RequestHead, NoHead> {
-        match timeout(idle, poll_fn(|cx| self.lock().poll_first_byte(cx))).await {
+        let mut skipped = 0;
+        let first = poll_fn(|cx| self.lock().poll_first_byte(&mut skipped, cx));
+        match timeout(idle, first).await {
             Ok(true) => {}
             Ok(false) | Err(_) => return Err(NoHead::Over),
         }
@@ -124,8 +129,13 @@ impl DownstreamIo {
         }
     }
 
-    /// The body of the request whose head was read last.
-    pub(crate) fn body(&self, framing: Framing, expects_continue: bool) -> Body {
+    /// The body of the request whose head was read last, which comes at `least` so fast.
+    pub(crate) fn body(
+        &self,
+        framing: Framing,
+        expects_continue: bool,
+        least: Option<MinRate>,
+    ) -> Body {
         let body = BodyDecoder::new(framing);
         if body.is_done() {
             return Body::empty();
@@ -134,7 +144,10 @@ impl DownstreamIo {
         inner.body = body;
         inner.owes_continue = expects_continue && inner.input.is_empty();
         drop(inner);
-        Body::stream(RequestBody(self.clone()))
+        Body::stream(RequestBody {
+            io: self.clone(),
+            pace: least.map(Pace::new),
+        })
     }
 
     /// Waits until the client is gone: its stream has failed, or it has ended its side of it, which a
@@ -193,14 +206,13 @@ impl DownstreamIo {
         mut body: Body,
     ) -> Result<(), AnswerFailure> {
         let mut writer = MessageWriter::new(head, framing);
-        let mut stalled = None;
-        let stall = self.lock().stall;
+        let mut stall = Stall::new(self.lock().stall);
         let ends_by_closing = framing == Framing::UntilClose;
         if ends_by_closing {
             // Whatever drops the connection meanwhile must not look like the end of the body.
             self.lock().transport.set_abort_on_drop(true);
         }
-        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stalled, stall, cx)).await?;
+        poll_fn(|cx| self.poll_write(&mut writer, &mut body, &mut stall, cx)).await?;
         if ends_by_closing {
             self.lock().transport.set_abort_on_drop(false);
         }
@@ -211,8 +223,7 @@ impl DownstreamIo {
         &self,
         writer: &mut MessageWriter,
         body: &mut Body,
-        stalled: &mut Option<Pin<Box<tokio::time::Sleep>>>,
-        stall: Duration,
+        stall: &mut Stall,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), AnswerFailure>> {
         loop {
@@ -223,7 +234,7 @@ impl DownstreamIo {
                 .lock()
                 .poll_flush(&mut writer.outbound, &mut progress, cx);
             if progress {
-                *stalled = None;
+                stall.is_over();
             }
             match (wrote, filled) {
                 (Poll::Ready(Err(_gone)), _) => return Poll::Ready(Err(AnswerFailure::Client)),
@@ -233,8 +244,7 @@ impl DownstreamIo {
                 (Poll::Ready(Ok(())), Ok(Filled::Waiting)) => return Poll::Pending,
                 (Poll::Pending, Ok(_)) => {
                     body.poll_aside(cx);
-                    let timer = stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-                    ready!(timer.as_mut().poll(cx));
+                    ready!(stall.poll_end(|| self.lock().transport.delivery(), cx));
                     return Poll::Ready(Err(AnswerFailure::Client));
                 }
             }
@@ -283,13 +293,13 @@ impl Inner {
         poll_fill(&mut self.transport, &mut self.input, cx)
     }
 
-    /// Whether a first byte came; `false` when the client left. No buffer is held meanwhile.
-    fn poll_first_byte(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut skipped = 0;
+    /// Whether a first byte came, behind so many empty lines; `false` when the client left. No buffer
+    /// is held meanwhile.
+    fn poll_first_byte(&mut self, skipped: &mut usize, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            while skipped < MAX_EMPTY_LINES && self.input.starts_with(b"\r\n") {
+            while *skipped < MAX_EMPTY_LINES && self.input.starts_with(b"\r\n") {
                 let _ = self.input.split_to(2);
-                skipped += 1;
+                *skipped += 1;
             }
             if !self.input.is_empty() && self.input[..] != *b"\r" {
                 return Poll::Ready(true);
@@ -402,18 +412,31 @@ fn start_line_first(input: &[u8], limits: &Limits, refused: HeadError) -> HeadEr
 
 /// A request's body, read from the connection that it came on.
 #[derive(Debug)]
-struct RequestBody(DownstreamIo);
+struct RequestBody {
+    io: DownstreamIo,
+    pace: Option<Pace>,
+}
 
 impl Stream for RequestBody {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
-        let mut inner = self.0.lock();
+        let mut inner = self.io.lock();
         if inner.body.is_done() {
             return Poll::Ready(None);
         }
-        Poll::Ready(body::part(ready!(inner.poll_body(cx))))
+        let Poll::Ready(decoded) = inner.poll_body(cx) else {
+            let Some(pace) = &mut self.pace else {
+                return Poll::Pending;
+            };
+            ready!(pace.poll_too_slow(cx));
+            return Poll::Ready(Some(Err(BodyFailure::Slow.into())));
+        };
+        if let (Some(pace), Ok(Decoded::Data(data))) = (&mut self.pace, &decoded) {
+            pace.received(data.len());
+        }
+        Poll::Ready(body::part(decoded))
     }
 
     fn length(&self) -> Option<u64> {
-        self.0.lock().body.remaining()
+        self.io.lock().body.remaining()
     }
 }

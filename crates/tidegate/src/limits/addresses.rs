@@ -59,6 +59,12 @@ impl Addresses {
         Some(Counted { addresses, client })
     }
 
+    /// How many a client has.
+    pub(super) fn has(&self, address: IpAddr) -> usize {
+        let client = client_of(address);
+        self.lock(client).get(&client).copied().unwrap_or(0) as usize
+    }
+
     /// How many clients have something.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -20,6 +20,10 @@ const PER_WORKER: usize = 6;
 /// Above this, memory is what is short.
 const MOST_CONNECTIONS: usize = 500_000;
 
+/// The first descriptor of the reserve, kept because each accept and each dial asks.
+static FIRST_RESERVED: AtomicUsize = AtomicUsize::new(UNKNOWN);
+const UNKNOWN: usize = usize::MAX;
+
 /// Raises the number of descriptors that this process may have (`RLIMIT_NOFILE`) to what the system
 /// allows it. Call it before a gateway starts.
 ///
@@ -29,6 +33,7 @@ pub fn raise() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        FIRST_RESERVED.store(UNKNOWN, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -51,8 +56,15 @@ pub fn connections(workers: usize, listeners: usize) -> usize {
 /// Whether so many are in use that what was just opened belongs to the reserve: the system gives the
 /// lowest number that is free.
 pub(crate) fn is_reserved(descriptor: RawFd) -> bool {
-    static FIRST: OnceLock<usize> = OnceLock::new();
-    let first = *FIRST.get_or_init(|| allowed() - reserve(allowed()));
+    let first = match FIRST_RESERVED.load(Ordering::Relaxed) {
+        UNKNOWN => {
+            let allowed = allowed();
+            let first = allowed - reserve(allowed);
+            FIRST_RESERVED.store(first, Ordering::Relaxed);
+            first
+        }
+        first => first,
+    };
     usize::try_from(descriptor).is_ok_and(|descriptor| descriptor >= first)
 }
 

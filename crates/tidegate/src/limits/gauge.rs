@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The last share, one in so many, is for clients that have few.
+const CONTESTED: usize = 16;
+
 /// Counts what is in use, up to a bound.
 #[derive(Debug)]
 pub(crate) struct Gauge {
@@ -14,12 +17,12 @@ pub(crate) struct Gauge {
 #[derive(Debug)]
 pub(crate) struct Taken(Arc<Gauge>);
 
-/// A gauge where there is a bound.
-pub(crate) fn gauge(most: Option<usize>) -> Option<Arc<Gauge>> {
-    most.map(|most| Arc::new(Gauge::new(most)))
-}
-
 impl Gauge {
+    /// One where there is a bound.
+    pub(crate) fn up_to(most: Option<usize>) -> Option<Arc<Self>> {
+        most.map(|most| Arc::new(Self::new(most)))
+    }
+
     pub(crate) const fn new(most: usize) -> Self {
         let used = AtomicUsize::new(0);
         Self { used, most }
@@ -36,6 +39,12 @@ impl Gauge {
 
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether no more than the last share is left. Of few there is no such share.
+    pub(super) fn is_contested(&self) -> bool {
+        let share = self.most / CONTESTED;
+        share > 0 && self.most.saturating_sub(self.used()) <= share
     }
 
     pub(crate) const fn most(&self) -> usize {
@@ -55,7 +64,7 @@ mod tests {
 
     #[test]
     fn no_more_than_there_are_and_each_given_back_once() {
-        let gauge = gauge(Some(100)).unwrap();
+        let gauge = Gauge::up_to(Some(100)).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod body;
+pub(crate) mod bucket;
 pub mod descriptors;
 mod gauge;
 mod rates;
@@ -19,16 +20,14 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use self::addresses::{Addresses, Counted};
-pub(crate) use self::gauge::{Gauge, Taken, gauge};
+pub(crate) use self::gauge::{Gauge, Taken};
 use self::rates::Rates;
-use crate::config::plan::{Plan, RouteLimits};
+use crate::config::plan::{ForwardedHeader, Plan, RouteLimits};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;
 
-/// The last share of all connections, one in so many, is for clients that have few.
-const CONTESTED: usize = 16;
 /// A client has many when it has more than one in so many of those in use.
-const MANY: usize = 4;
+const MANY_SHARE: usize = 4;
 
 /// A cap that is reached: what the client is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,14 +60,14 @@ impl Overload {
     /// What it is as an answer.
     pub(crate) const fn status_and_label(self) -> (StatusCode, &'static str) {
         const FULL: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-        const MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
+        const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
         match self {
             Self::GatewayFull => (FULL, "gateway_full"),
             Self::ListenerFull => (FULL, "listener_full"),
             Self::RouteFull => (FULL, "route_full"),
             Self::ServiceFull => (FULL, "service_full"),
-            Self::TooManyConnections => (MANY, "too_many_connections"),
-            Self::TooManyHandshakes { .. } => (MANY, "too_many_handshakes"),
+            Self::TooManyConnections => (TOO_MANY, "too_many_connections"),
+            Self::TooManyHandshakes { .. } => (TOO_MANY, "too_many_handshakes"),
         }
     }
 
@@ -117,9 +116,23 @@ pub(crate) struct Caps {
     per_address: Option<usize>,
     handshakes: Option<Rates>,
     trusted_proxies: Arc<[IpNet]>,
-    /// How many were refused for them.
+    forwarded_header: ForwardedHeader,
+    /// How many were refused for them and not told of yet.
     refused: AtomicU64,
+    /// How many were refused in all, by the places of [`CODES`].
+    refusals: [AtomicU64; CODES.len()],
 }
+
+/// What refusals are counted by.
+const CODES: [&str; 7] = [
+    "descriptors_short",
+    "gateway_full",
+    "listener_full",
+    "route_full",
+    "service_full",
+    "too_many_connections",
+    "too_many_handshakes",
+];
 
 /// The caps of one route.
 #[derive(Debug)]
@@ -132,8 +145,8 @@ pub(crate) struct RouteCaps {
 impl RouteCaps {
     pub(crate) fn new(limits: &RouteLimits) -> Self {
         Self {
-            sessions: gauge(limits.max_sessions),
-            requests: gauge(limits.max_requests),
+            sessions: Gauge::up_to(limits.max_sessions),
+            requests: Gauge::up_to(limits.max_requests),
             max_body: limits.max_body,
         }
     }
@@ -151,7 +164,9 @@ impl Caps {
             per_address: limits.max_connections_per_address,
             handshakes: limits.handshakes_per_address.map(Rates::new),
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
+            forwarded_header: plan.forwarded_header,
             refused: AtomicU64::new(0),
+            refusals: Default::default(),
         }
     }
 
@@ -168,6 +183,11 @@ impl Caps {
             .any(|net| net.contains(&address))
     }
 
+    /// The header by which they name their clients.
+    pub(crate) const fn forwarded_header(&self) -> ForwardedHeader {
+        self.forwarded_header
+    }
+
     /// The permits of a connection that was just accepted. Of a trusted proxy's the address is not
     /// counted: its requests count for those whom they are from.
     pub(crate) fn admit_connection(
@@ -177,7 +197,7 @@ impl Caps {
     ) -> Result<Permits, Overload> {
         let mut permits = Permits(Vec::with_capacity(2 + usize::from(listener.is_some())));
         if !self.trusts(peer) {
-            self.count(peer, &mut permits)?;
+            self.count(peer, listener, &mut permits)?;
         }
         if let Some(listener) = listener {
             permits.take(listener, Overload::ListenerFull)?;
@@ -195,48 +215,77 @@ impl Caps {
         permits: &mut Permits,
     ) -> Result<(), GatewayError> {
         let client = exchange.client;
-        if exchange.upgrade
-            && let Some(handshakes) = &self.handshakes
-        {
-            handshakes.take(client, Instant::now())?;
-        }
-        // A proxy that speaks for nobody is itself the client, and not counted.
-        if exchange.downstream.trusted
-            && (exchange.upgrade || self.per_address.is_some())
-            && !self.trusts(client)
-        {
-            self.count(client, permits)?;
-        }
+        // Joined at the end: whoever is refused holds nothing while it takes its answer.
+        let mut held = Permits::default();
         let gauge = if exchange.upgrade {
             &route.sessions
         } else {
             &route.requests
         };
+        let sessions = gauge.as_ref().filter(|_| exchange.upgrade);
+        if exchange.downstream.trusted {
+            // A proxy that names nobody is itself the client.
+            if exchange.upgrade || self.per_address.is_some() {
+                self.count(client, sessions, &mut held)?;
+            }
+        } else if let Some(gauge) = sessions
+            && gauge.is_contested()
+            // The connection that it asks on is counted already.
+            && has_many(self.addresses.has(client).saturating_sub(1), gauge)
+        {
+            return Err(Overload::TooManyConnections.into());
+        }
         if let Some(gauge) = gauge {
-            permits.take(gauge, Overload::RouteFull)?;
+            held.take(gauge, Overload::RouteFull)?;
         }
-        match route.max_body {
-            Some(limit) => body::bound(&mut exchange.body, limit),
-            None => Ok(()),
+        // The last of all: what is refused otherwise costs no token.
+        if exchange.upgrade
+            && let Some(handshakes) = &self.handshakes
+        {
+            handshakes.take(client, Instant::now())?;
         }
+        if let Some(limit) = route.max_body {
+            body::bound(&mut exchange.body, limit)?;
+        }
+        permits.join(held);
+        Ok(())
     }
 
-    /// Counts one more for a client, unless it has as many as it may, or, where there are few left,
-    /// more than its share.
-    fn count(&self, client: IpAddr, permits: &mut Permits) -> Result<(), Overload> {
-        let (used, most) = (self.connections.used(), self.connections.most());
-        let share = most / CONTESTED;
-        let is_contested = share > 0 && most.saturating_sub(used) <= share;
+    /// Counts one more for a client, unless it has as many as it may, or, where there are few left
+    /// of the gateway's or of those of `also`, more than its share.
+    fn count(
+        &self,
+        client: IpAddr,
+        also: Option<&Arc<Gauge>>,
+        permits: &mut Permits,
+    ) -> Result<(), Overload> {
+        let contested = |gauge: &&Arc<Gauge>| gauge.is_contested();
+        let connections = Some(&self.connections).filter(contested);
+        let also = also.filter(contested);
         let held = self.addresses.count(client, |has| {
-            self.per_address.is_none_or(|most| has < most) && !(is_contested && has > used / MANY)
+            let mut contested = connections.into_iter().chain(also);
+            self.per_address.is_none_or(|most| has < most)
+                && !contested.any(|gauge| has_many(has, gauge))
         });
         permits.count(held.ok_or(Overload::TooManyConnections)?);
         Ok(())
     }
 
-    /// Somebody was refused.
-    pub(crate) fn note_refusal(&self) {
+    /// Somebody was refused with `code`.
+    pub(crate) fn note_refusal(&self, code: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        let place = CODES.iter().position(|one| *one == code);
+        if let Some(count) = place.and_then(|place| self.refusals.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many were refused so far, by code.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.refusals.iter();
+        CODES
+            .into_iter()
+            .zip(counts.map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Once a second: forgets whom it need not remember, and tells of those who were refused.
@@ -251,6 +300,11 @@ impl Caps {
     }
 }
 
+/// Whether one who has so many connections and sessions has too many of a gauge's for its last share.
+fn has_many(has: usize, gauge: &Gauge) -> bool {
+    has > gauge.used() / MANY_SHARE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +316,9 @@ mod tests {
             per_address: None,
             handshakes: None,
             trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
+            forwarded_header: ForwardedHeader::default(),
             refused: AtomicU64::new(0),
+            refusals: Default::default(),
         }
     }
 
@@ -296,6 +352,44 @@ mod tests {
     }
 
     #[test]
+    fn every_refusal_has_its_count() {
+        let caps = caps(1, &[]);
+        let codes = [
+            Overload::GatewayFull,
+            Overload::ListenerFull,
+            Overload::RouteFull,
+            Overload::ServiceFull,
+            Overload::TooManyConnections,
+            Overload::TooManyHandshakes { retry_after: 1 },
+        ]
+        .map(|overload| overload.status_and_label().1);
+        for code in codes.into_iter().chain(["descriptors_short"]) {
+            caps.note_refusal(code);
+        }
+        assert!(caps.refusals().all(|(_, count)| count == 1));
+    }
+
+    #[test]
+    fn so_is_the_last_share_of_a_listener() {
+        let caps = caps(1000, &[]);
+        let listener = Gauge::up_to(Some(32)).unwrap();
+        let admitted = |address: &str| {
+            let address = address.parse().unwrap();
+            caps.admit_connection(Some(&listener), address)
+        };
+        let hers: Vec<_> = (0..)
+            .map(|_| admitted("192.0.2.1"))
+            .take_while(Result::is_ok)
+            .collect();
+        assert_eq!(hers.len(), 30);
+        let refused = admitted("192.0.2.1").unwrap_err();
+        assert_eq!(refused, Overload::TooManyConnections);
+        let _others = [admitted("192.0.2.2").unwrap(), admitted("::2").unwrap()];
+        let refused = admitted("192.0.2.3").unwrap_err();
+        assert_eq!(refused, Overload::ListenerFull);
+    }
+
+    #[test]
     fn a_small_gateway_has_no_share_to_keep() {
         let caps = caps(3, &[]);
         let held: Vec<_> = (0..3).map(|_| admitted(&caps, "::1").unwrap()).collect();
@@ -307,7 +401,7 @@ mod tests {
     #[test]
     fn a_refused_connection_holds_nothing() {
         let caps = caps(9, &[]);
-        let listener = gauge(Some(1)).unwrap();
+        let listener = Gauge::up_to(Some(1)).unwrap();
         let peer = "192.0.2.1".parse().unwrap();
         let held = caps.admit_connection(Some(&listener), peer).unwrap();
         for _ in 0..3 {

@@ -1,5 +1,5 @@
-//! How often each client may do something: a token bucket per client, kept as the one moment at
-//! which it is full again (GCRA), and forgotten behind that moment.
+//! How often each client may do something: a bucket of tokens per client, forgotten when it is full
+//! again.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::Overload;
 use super::addresses::{SHARDS, client_of};
+use super::{Overload, bucket};
 use crate::config::plan::Rate;
 
 /// Clients that each shard remembers. Behind that, one that is remembered makes room for a new one:
@@ -60,14 +60,13 @@ impl Rates {
         let client = client_of(address);
         let now = self.nanos(now);
         let mut buckets = self.lock(self.hasher.hash_one(client) as usize);
-        let full_again = buckets.get(&client).copied().unwrap_or(0).max(now) + self.every;
-        let missing = full_again.saturating_sub(now + self.full);
-        if missing > 0 {
-            let seconds = u32::try_from(missing.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
-            return Err(Overload::TooManyHandshakes {
-                retry_after: seconds,
-            });
-        }
+        let full = buckets.get(&client).copied().unwrap_or(0);
+        let taken = bucket::take(full, now, self.every, self.full);
+        let full_again = taken.map_err(|missing| {
+            let seconds = missing.div_ceil(1_000_000_000);
+            let retry_after = u32::try_from(seconds).unwrap_or(u32::MAX);
+            Overload::TooManyHandshakes { retry_after }
+        })?;
         if buckets.len() >= REMEMBERED
             && !buckets.contains_key(&client)
             && let Some(other) = buckets.keys().next().copied()

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A number that only grows.
+/// A number that only grows, and begins again at 0 behind its largest.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -22,9 +22,9 @@ impl Counter {
 
 /// A number that goes up and down.
 #[derive(Debug, Default)]
-pub(super) struct Gauge(AtomicI64);
+pub(super) struct Level(AtomicI64);
 
-impl Gauge {
+impl Level {
     pub(super) fn add(&self, change: i64) {
         self.0.fetch_add(change, Ordering::Relaxed);
     }
@@ -86,7 +86,8 @@ impl Sparse {
         while let Some(Self { slots, next }) = block {
             for slot in slots {
                 if let Some(key) = slot.key.load(Ordering::Relaxed).checked_sub(1) {
-                    *sums.entry(key).or_default() += slot.count.value();
+                    let sum = sums.entry(key).or_default();
+                    *sum = sum.wrapping_add(slot.count.value());
                 }
             }
             block = next.get().map(|next| &**next);
@@ -182,9 +183,9 @@ impl Histogram {
                 sum: 0,
             });
             for (sum, count) in sum.counts.iter_mut().zip(&buckets.counts) {
-                *sum += count.value();
+                *sum = sum.wrapping_add(count.value());
             }
-            sum.sum += buckets.sum.value();
+            sum.sum = sum.sum.wrapping_add(buckets.sum.value());
         }
         sum
     }

@@ -13,7 +13,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::cell::{Counter, Gauge, Histogram, Sparse};
+use self::cell::{Counter, Histogram, Level, Sparse};
 pub(crate) use self::exchange::ExchangeMeter;
 pub(crate) use self::page::{Facts, page};
 pub(crate) use self::session::SessionMeter;
@@ -37,11 +37,11 @@ pub(crate) struct RouteMeters {
     requests: Sparse,
     /// By method.
     request_time: [Histogram; METHODS.len()],
-    in_flight: Gauge,
+    in_flight: Level,
     /// By status.
     handshakes: Sparse,
     handshake_time: Histogram,
-    sessions: Gauge,
+    sessions: Level,
     opened: Counter,
     /// By code, cause and initiator.
     closed: Sparse,

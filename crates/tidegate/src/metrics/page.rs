@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::{Counter, Gauge, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
+use super::cell::{Counter, Level, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
 use super::exchange::{of_request_key, status_label};
 use super::session::of_end_key;
 use super::text::Page;
@@ -18,6 +18,8 @@ pub(crate) struct Facts<'a> {
     /// Open connections that speak HTTP.
     pub(crate) connections: usize,
     pub(crate) panics: u64,
+    /// How many were refused for a cap, by code.
+    pub(crate) refusals: Vec<(&'static str, u64)>,
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -30,6 +32,7 @@ const NO_ROUTE: &str = "-";
 pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     let mut page = Page::default();
     process(&mut page, facts, meters);
+    refusals(&mut page, facts);
     let names = facts.routes.iter().copied().chain([NO_ROUTE]);
     let mut routes: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
     for (place, name) in names.enumerate() {
@@ -51,8 +54,7 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
         page.family(name, kind, help);
         page.sample(name, &[], value);
     };
-    let accepted = meters.iter().map(|meters| meters.accepted.value());
-    let accepted = accepted.sum::<u64>();
+    let accepted = total(meters.iter().map(|meters| &meters.accepted));
     #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps f64")]
     for (name, kind, help, value) in [
         (
@@ -76,7 +78,7 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
         (
             "tidegate_panics_total",
             "counter",
-            "Panics in tasks of the data plane; each is a fault of ours.",
+            "Panics in tasks of the process; each is a fault of ours.",
             facts.panics as f64,
         ),
         (
@@ -95,6 +97,28 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
     );
     let labels = [("version", facts.version), ("commit", facts.commit)];
     page.sample("tidegate_build_info", &labels, 1);
+}
+
+/// The refusal that is for a rate, and so has a metric of its own.
+const TOO_MANY_HANDSHAKES: &str = "too_many_handshakes";
+
+fn refusals(page: &mut Page, facts: &Facts<'_>) {
+    let name = "tidegate_refused_total";
+    page.family(
+        name,
+        "counter",
+        "Connections, requests and handshakes refused for a cap, by the code of the answer.",
+    );
+    let is_rate = |code: &str| code == TOO_MANY_HANDSHAKES;
+    for (code, count) in facts.refusals.iter().filter(|(code, _)| !is_rate(code)) {
+        page.sample(name, &[("code", code)], *count);
+    }
+    let name = "tidegate_ws_rate_limited_total";
+    page.family(name, "counter", "WebSocket handshakes over a rate.");
+    for (_, count) in facts.refusals.iter().filter(|(code, _)| is_rate(code)) {
+        let labels = [("scope", "address"), ("action", "refuse")];
+        page.sample(name, &labels, *count);
+    }
 }
 
 fn requests(page: &mut Page, routes: &Routes<'_>) {
@@ -252,7 +276,7 @@ fn traffic(page: &mut Page, routes: &Routes<'_>) {
     page.family(
         name,
         "counter",
-        "Payload bytes of all frames, as they declare them; in: from clients, out: to clients.",
+        "Payload bytes of all frames, as they pass; in: from clients, out: to clients.",
     );
     for (route, meters) in routes {
         for (place, direction) in DIRECTIONS.iter().enumerate() {
@@ -264,11 +288,11 @@ fn traffic(page: &mut Page, routes: &Routes<'_>) {
 }
 
 fn total<'a>(cells: impl Iterator<Item = &'a Counter>) -> u64 {
-    cells.map(Counter::value).sum()
+    cells.map(Counter::value).fold(0, u64::wrapping_add)
 }
 
-fn level<'a>(cells: impl Iterator<Item = &'a Gauge>) -> i64 {
-    cells.map(Gauge::value).sum()
+fn level<'a>(cells: impl Iterator<Item = &'a Level>) -> i64 {
+    cells.map(Level::value).fold(0, i64::wrapping_add)
 }
 
 fn sums<'a>(cells: impl Iterator<Item = &'a Sparse>) -> BTreeMap<u32, u64> {
@@ -282,6 +306,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_sum_is_too_large_to_be_told() {
+        let counters = [Counter::default(), Counter::default()];
+        counters.iter().for_each(|one| one.add(u64::MAX));
+        assert_eq!(total(counters.iter()), u64::MAX - 1);
+    }
+
+    #[test]
     fn workers_are_summed() {
         let (one, two) = (Meters::new(1, 0), Meters::new(1, 0));
         one.accepted.add(2);
@@ -293,6 +324,7 @@ mod tests {
             services: vec![],
             connections: 0,
             panics: 0,
+            refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
             draining: false,
             started: 0.5,
         };
@@ -301,6 +333,8 @@ mod tests {
             text.contains("\ntidegate_connections_accepted_total 5\n"),
             "{text}"
         );
+        assert!(text.contains("\ntidegate_refused_total{code=\"route_full\"} 2\n"));
+        assert!(text.contains("{scope=\"address\",action=\"refuse\"} 3\n"));
         assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");
         assert!(
             text.contains("\nprocess_start_time_seconds 0.5\n"),

@@ -45,7 +45,7 @@ impl SessionMeter {
             binary.add(of_bytes);
             text.add(messages - of_bytes);
         }
-        bytes.add(after.bytes - before.bytes);
+        bytes.add(after.bytes.wrapping_sub(before.bytes));
     }
 
     /// It has ended; `closes` are the codes of the close frames that the client and the upstream

@@ -36,10 +36,10 @@ impl Page {
         let Some(sum) = Histogram::sum(all) else {
             return;
         };
-        let mut upto = 0;
+        let mut upto = 0_u64;
         let written = bounds.iter().map(|(_, text)| *text).chain(["+Inf"]);
         for (text, count) in written.zip(&sum.counts) {
-            upto += count;
+            upto = upto.wrapping_add(*count);
             let _ = write!(self.0, "{name}_bucket");
             self.labels(labels, Some(text));
             let _ = writeln!(self.0, " {upto}");

@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::{Instant, sleep};
 
-use super::{Attempts, Proxy, answer, failure, headers, request_head};
+use super::{Attempts, Proxy, answer, connect, failure, headers, request_head};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::http1::Limits;
-use crate::http1::client::{Call, UpstreamIo};
+use crate::http1::client::Call;
 use crate::http1::head::{Framing, ResponseHead};
 use crate::http1::write;
-use crate::upstream::{Lease, Purpose, dial};
+use crate::upstream::{Lease, Purpose};
 use crate::worker::Worker;
 
 /// How long an upstream may keep silent about a 100 before the body is sent all the same.
@@ -58,7 +58,7 @@ async fn attempt(
     };
     let io = match idle {
         Some(io) => io,
-        None => UpstreamIo::new(dial::dial(&proxy.service, &lease.endpoint()).await?),
+        None => connect(proxy, worker, &lease.endpoint()).await?,
     };
     let (head, framing) = head_for(proxy, exchange, &lease);
     let expects_continue =

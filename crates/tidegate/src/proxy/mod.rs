@@ -15,11 +15,11 @@ use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::headers::Headers;
 use crate::http1::body::BodyFailure;
-use crate::http1::client::{Call, CallFailure};
+use crate::http1::client::{Call, CallFailure, UpstreamIo};
 use crate::http1::head::ResponseHead;
 use crate::http1::write;
 use crate::metrics::Meters;
-use crate::upstream::{Endpoint, Lease, Purpose, Service};
+use crate::upstream::{Endpoint, Lease, Purpose, Service, dial};
 use crate::worker::Worker;
 
 /// A route's proxy: its plan, and the service that runs.
@@ -109,6 +109,19 @@ impl<'a> Attempts<'a> {
     }
 }
 
+/// Dials `endpoint`; where descriptors are short, once more without some of the idle connections.
+async fn connect(
+    proxy: &Proxy,
+    worker: &Worker,
+    endpoint: &Endpoint,
+) -> Result<UpstreamIo, UpstreamError> {
+    let mut dialled = dial::dial(&proxy.service, endpoint).await;
+    if matches!(dialled, Err(UpstreamError::Shortage(_))) && worker.make_room() {
+        dialled = dial::dial(&proxy.service, endpoint).await;
+    }
+    dialled.map(UpstreamIo::new)
+}
+
 /// Writes the head of a request to `endpoint`: the endpoint's path before the routed one, the query
 /// byte for byte.
 fn request_head(exchange: &Exchange, endpoint: &EndpointPlan, headers: &Headers) -> BytesMut {
@@ -131,6 +144,7 @@ fn failure(failure: CallFailure) -> GatewayError {
     match failure {
         CallFailure::Request(error) => match error.downcast_ref() {
             Some(&BodyFailure::TooLarge { limit }) => GatewayError::BodyTooLarge { limit },
+            Some(BodyFailure::Slow) => GatewayError::SlowBody,
             _ => GatewayError::Body(error),
         },
         CallFailure::Connection {

@@ -2,30 +2,28 @@
 //! client gets.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use http::{HeaderValue, Method};
 use tidegate_ws::handshake::{self, Extension, Key, ResponseError};
 use tidegate_ws::scan::Extensions;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
 
-use super::{Attempts, Proxy, failure, headers, request_head};
-use crate::body::{Body, BodyError, Part, Pulled, Stream};
+use super::{Attempts, Proxy, connect, failure, headers, request_head};
+use crate::body::{Body, BodyError, Bounded, Part, Pulled, Stream};
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::headers::{FieldName, Headers};
 use crate::http1::HeadError;
 use crate::http1::Limits;
-use crate::http1::body::BodyFailure;
-use crate::http1::client::{Call, UpstreamIo};
+use crate::http1::client::Call;
 use crate::http1::head::{Framing, ResponseHead, Version};
 use crate::pipeline::FrameFilters;
 use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Wish, is_of_handshake};
-use crate::upstream::{Lease, Purpose, dial};
+use crate::upstream::{Lease, Purpose};
 use crate::worker::Worker;
 
 /// The most bytes of a refusal's body that are passed on.
@@ -63,7 +61,7 @@ async fn ask(
     lease: Lease,
 ) -> Result<Decision, GatewayError> {
     // Sessions have connections of their own: a long one would empty the pool for the calls.
-    let io = UpstreamIo::new(dial::dial(&proxy.service, &lease.endpoint()).await?);
+    let io = connect(proxy, worker, &lease.endpoint()).await?;
     let key = Key::new(fastrand::u128(..).to_ne_bytes());
     let head = handshake_head(proxy, exchange, wish, &key, &lease);
     let mut call = io.call(Method::GET, head, Framing::Length(0), Body::empty(), false);
@@ -225,39 +223,35 @@ async fn refusal(
     lease: Lease,
 ) -> Answer {
     let mut answer = super::answer(call, head, worker, proxy, lease);
-    let mut bounded = Bounded {
-        gathered: BytesMut::new(),
-        body: std::mem::take(&mut answer.body),
-        left: MAX_REFUSAL,
-        deadline: Box::pin(sleep(proxy.plan.service.handshake_timeout)),
+    let rest = Bounded::new(std::mem::take(&mut answer.body), MAX_REFUSAL);
+    let mut body = Gathered {
+        ahead: BytesMut::new(),
+        rest: rest.within(proxy.plan.service.handshake_timeout),
         failed: None,
     };
-    answer.body = match bounded.body.length() {
-        Some(0) => bounded.body,
-        None if bounded.gather().await => Body::full(bounded.gathered.freeze()),
-        _ => Body::stream(bounded),
+    answer.body = match body.length() {
+        Some(0) => body.rest.into_inner(),
+        None if body.gather().await => Body::full(body.ahead.freeze()),
+        _ => Body::stream(body),
     };
     answer
 }
 
-/// A body that is cut when it is longer, or takes longer, than allowed.
-struct Bounded {
-    /// What was read of it ahead.
-    gathered: BytesMut,
-    body: Body,
-    left: u64,
-    deadline: Pin<Box<Sleep>>,
+/// A body of which some was read ahead.
+struct Gathered {
+    ahead: BytesMut,
+    rest: Bounded,
     /// What ended the reading ahead.
     failed: Option<BodyError>,
 }
 
-impl Bounded {
+impl Gathered {
     /// Reads ahead, up to a bound; whether that is the whole body.
     async fn gather(&mut self) -> bool {
-        while self.gathered.len() < MAX_GATHERED {
-            match poll_fn(|cx| self.poll_bounded(cx)).await {
+        while self.ahead.len() < MAX_GATHERED {
+            match poll_fn(|cx| self.rest.poll_part(cx)).await {
                 None => return true,
-                Some(Ok(Part::Data(data))) => self.gathered.extend_from_slice(&data),
+                Some(Ok(Part::Data(data))) => self.ahead.extend_from_slice(&data),
                 Some(Ok(Part::Trailers(_))) => {}
                 Some(Err(error)) => {
                     self.failed = Some(error);
@@ -267,42 +261,29 @@ impl Bounded {
         }
         false
     }
-
-    fn poll_bounded(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
-        let Poll::Ready(part) = self.body.poll_part(cx) else {
-            ready!(self.deadline.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(BodyFailure::Slow.into())));
-        };
-        if let Some(Ok(Part::Data(data))) = &part {
-            match self.left.checked_sub(data.len() as u64) {
-                Some(left) => self.left = left,
-                None => {
-                    let failure = BodyFailure::TooLarge { limit: MAX_REFUSAL };
-                    return Poll::Ready(Some(Err(failure.into())));
-                }
-            }
-        }
-        Poll::Ready(part)
-    }
 }
 
-impl Stream for Bounded {
+impl Stream for Gathered {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
-        if !self.gathered.is_empty() {
-            let gathered = std::mem::take(&mut self.gathered);
-            return Poll::Ready(Some(Ok(Part::Data(gathered.freeze()))));
+        if !self.ahead.is_empty() {
+            let ahead = std::mem::take(&mut self.ahead);
+            return Poll::Ready(Some(Ok(Part::Data(ahead.freeze()))));
         }
         match self.failed.take() {
             Some(error) => Poll::Ready(Some(Err(error))),
-            None => self.poll_bounded(cx),
+            None => self.rest.poll_part(cx),
         }
     }
 
     fn poll_aside(&mut self, cx: &mut Context<'_>) {
-        self.body.poll_aside(cx);
+        self.rest.poll_aside(cx);
+    }
+
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.rest.poll_settle(cx)
     }
 
     fn length(&self) -> Option<u64> {
-        self.body.length()
+        self.rest.length()
     }
 }

@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_plain_route_listed_first_takes_upgrades_too() {
-        // a route that does not ask for an upgrade still forwards one.
+        // A route that does not ask for an upgrade still forwards one.
         let router = router([("plain", matcher("/x")), ("ws", websocket("/x"))]);
         assert_eq!(taken(&router, &Request::get("/x")).unwrap(), "plain");
         let upgrade = Request::get("/x").upgrade();

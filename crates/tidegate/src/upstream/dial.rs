@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::timeout;
 
 use super::{Endpoint, Service};
@@ -33,33 +34,40 @@ pub(crate) async fn dial(
     }
 }
 
-/// Tries the addresses one behind the other, each next one beside the last when that takes long.
 async fn race(service: &Service, addresses: &[SocketAddr]) -> Result<Transport, UpstreamError> {
+    let attempt = |address| connect(source_addresses(service, address), address);
     if let [address] = *addresses {
-        return connect(source_addresses(service, address), address).await;
+        return attempt(address).await;
     }
-    let mut attempts = JoinSet::new();
+    let attempts = addresses.iter().copied().map(attempt);
+    first(attempts, service.plan.connect_timeout).await
+}
+
+/// Makes the attempts one behind the other, each next one beside the last when that takes long. They
+/// are made in here and not in tasks, so that with this future all of them end, and a panic in one
+/// is a panic of whoever waits.
+async fn first<T>(
+    mut attempts: impl ExactSizeIterator<Item = impl Future<Output = Result<T, UpstreamError>>>,
+    connect_timeout: Duration,
+) -> Result<T, UpstreamError> {
+    let mut under_way = FuturesUnordered::new();
     let mut last = UpstreamError::Connect(io::ErrorKind::AddrNotAvailable.into());
-    let mut addresses = addresses.iter().copied();
     loop {
-        let next = addresses.next();
-        if let Some(address) = next {
-            attempts.spawn(connect(source_addresses(service, address), address));
-        } else if attempts.is_empty() {
-            return Err(last);
-        }
+        let next = attempts.next();
         let patience = if next.is_some() {
             ATTEMPT_DELAY
+        } else if under_way.is_empty() {
+            return Err(last);
         } else {
-            service.plan.connect_timeout
+            connect_timeout
         };
-        while let Ok(Some(joined)) = timeout(patience, attempts.join_next()).await {
-            match joined {
-                Ok(Ok(transport)) => return Ok(transport),
-                Ok(Err(error)) => last = error,
-                Err(_panicked) => {}
+        under_way.extend(next);
+        while let Ok(Some(ended)) = timeout(patience, under_way.next()).await {
+            match ended {
+                Ok(connected) => return Ok(connected),
+                Err(error) => last = error,
             }
-            if addresses.len() > 0 {
+            if attempts.len() > 0 {
                 break; // a failure need not be waited for
             }
         }
@@ -101,4 +109,64 @@ async fn connect(sources: Vec<IpAddr>, target: SocketAddr) -> Result<Transport, 
         }
     }
     Err(UpstreamError::AddressesExhausted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::panic::AssertUnwindSafe;
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::task::{Kind, Panics, survive};
+
+    type Attempt = BoxFuture<'static, Result<u32, UpstreamError>>;
+
+    fn refused() -> Attempt {
+        ready(Err(UpstreamError::Connect(
+            io::ErrorKind::ConnectionRefused.into(),
+        )))
+        .boxed()
+    }
+
+    async fn first_of(attempts: Vec<Attempt>) -> Result<u32, UpstreamError> {
+        first(attempts.into_iter(), Duration::from_secs(60)).await
+    }
+
+    #[tokio::test]
+    async fn the_next_one_runs_beside_one_that_takes_long() {
+        let attempts = vec![pending().boxed(), refused(), ready(Ok(3)).boxed()];
+        assert_eq!(first_of(attempts).await.unwrap(), 3);
+        let all_fail = first_of(vec![refused(), refused()]).await;
+        assert!(matches!(all_fail, Err(UpstreamError::Connect(_))));
+        assert!(first_of(vec![]).await.is_err());
+    }
+
+    /// Whoever is slow is not given up for the next one.
+    #[tokio::test]
+    async fn an_earlier_one_may_still_come_first() {
+        let slow = async {
+            tokio::time::sleep(2 * ATTEMPT_DELAY).await;
+            Ok(1)
+        };
+        let attempts = vec![slow.boxed(), pending().boxed(), refused()];
+        assert_eq!(first_of(attempts).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_counted_and_ends_the_others() {
+        let (panics, alive) = (Panics::default(), Arc::new(()));
+        let held = Arc::clone(&alive);
+        let other = async move {
+            let _held = held;
+            pending().await
+        };
+        let bad = async { panic!("in an attempt") };
+        let attempts = first_of(vec![other.boxed(), AssertUnwindSafe(bad).boxed()]);
+        assert!(survive(Kind::Exchange, &panics, attempts).await.is_none());
+        assert_eq!((panics.count(), Arc::strong_count(&alive)), (1, 1));
+    }
 }

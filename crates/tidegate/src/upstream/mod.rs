@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use self::balance::Balancer;
 use self::resolve::Resolver;
 use crate::config::plan::{Balance, EndpointPlan, ServicePlan};
-use crate::limits::{Gauge, Overload, Taken, gauge};
+use crate::limits::{Gauge, Overload, Taken};
 use crate::task::Panics;
 
 /// A named upstream application, shared by all workers.
@@ -90,7 +90,7 @@ impl Service {
             for_http: balancer(Balance::RoundRobin),
             for_sessions: balancer(Balance::LeastSessions),
             endpoints,
-            gauge: gauge(plan.max_connections),
+            gauge: Gauge::up_to(plan.max_connections),
             plan,
             place,
             next_source: AtomicUsize::new(0),

@@ -75,6 +75,17 @@ impl Pool {
         .await;
     }
 
+    /// Drops the older half of the idle connections of each endpoint; whether there were any.
+    pub(crate) fn make_room(&self) -> bool {
+        let mut dropped = false;
+        for index in 0..self.endpoints.len() {
+            let mut idle = self.lock(index);
+            let half = idle.connections.len().div_ceil(2);
+            dropped |= idle.connections.drain(..half).next().is_some();
+        }
+        dropped
+    }
+
     /// How many connections are idle.
     pub(crate) fn len(&self) -> usize {
         (0..self.endpoints.len())

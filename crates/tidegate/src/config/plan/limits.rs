@@ -42,6 +42,9 @@ pub struct ListenerLimits {
     pub keep_alive_timeout: Duration,
     /// How long a client may send nothing of a body that it has announced; 30 s.
     pub body_timeout: Duration,
+    /// The least that a client may send of a body on average, in bytes per second, from
+    /// `body_timeout` on; `None`: no limit; 64.
+    pub min_body_rate: Option<u64>,
     /// How long a client may take nothing of its answer; 30 s.
     pub write_timeout: Duration,
 }
@@ -56,6 +59,7 @@ impl Default for ListenerLimits {
             max_target: defaults::MAX_TARGET,
             keep_alive_timeout: defaults::KEEP_ALIVE_TIMEOUT,
             body_timeout: defaults::BODY_TIMEOUT,
+            min_body_rate: Some(defaults::MIN_BODY_RATE),
             write_timeout: defaults::WRITE_TIMEOUT,
         }
     }

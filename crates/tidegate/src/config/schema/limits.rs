@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::error::Problems;
+use super::super::error::{Place, Problems};
 use super::super::plan::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
 use super::super::value;
 use super::super::yaml::{Fields, Spot};
@@ -11,23 +11,39 @@ use super::super::yaml::{Fields, Spot};
 /// A head larger than this is held in memory by nobody.
 const LARGEST_HEAD: u64 = 1024 * 1024;
 const MOST_FIELDS: u32 = 1000;
-const MOST_CONNECTIONS: u32 = 100_000_000;
 const LARGEST_BURST: u32 = 1_000_000;
 
 /// Those of the whole gateway.
-pub(super) fn gateway(spot: &Spot<'_>, problems: &mut Problems) -> Option<GatewayLimits> {
+pub(super) fn gateway(
+    spot: &Spot<'_>,
+    problems: &mut Problems,
+) -> Option<(GatewayLimits, Option<Place>)> {
     let mut fields = spot.fields(problems)?;
     let most = fields.take("max_connections");
-    let most = most.and_then(|spot| spot.whole(problems, 1..=MOST_CONNECTIONS));
+    let place = most.as_ref().map(Spot::place);
+    let remedy = "leave it out: it then follows from the descriptors";
+    let most = most.and_then(|spot| number(&spot, value::MOST, remedy, problems));
+    let per_address = fields.take("max_connections_per_address");
     let limits = GatewayLimits {
         max_connections: most.map(|most| most as usize),
-        max_connections_per_address: count(&mut fields, "max_connections_per_address", problems),
+        max_connections_per_address: per_address
+            .as_ref()
+            .and_then(|spot| spot.value(problems, value::count).flatten()),
         handshakes_per_address: fields
             .take("handshakes_per_address")
             .and_then(|spot| rate(&spot, problems)),
     };
-    fields.finish(problems);
-    Some(limits)
+    finish(fields, problems);
+    if let (Some(spot), Some(most), Some(one)) = (
+        per_address,
+        limits.max_connections,
+        limits.max_connections_per_address,
+    ) && one > most
+    {
+        let message = format!("one client may have more connections than all together, {most}");
+        problems.doubt(&spot.place(), message, "write a smaller number, or `none`");
+    }
+    Some((limits, place))
 }
 
 /// Those of a listener.
@@ -44,6 +60,10 @@ pub(super) fn listener(spot: &Spot<'_>, problems: &mut Problems) -> Option<Liste
         ("write_timeout", &mut limits.write_timeout),
     ] {
         *timeout = duration(&mut fields, key, problems).unwrap_or(*timeout);
+    }
+    if let Some(spot) = fields.take("min_body_rate") {
+        let rate = spot.value(problems, value::limit);
+        limits.min_body_rate = rate.unwrap_or(limits.min_body_rate);
     }
     let max_target = fields.take("max_target");
     for (spot, size) in [
@@ -62,7 +82,7 @@ pub(super) fn listener(spot: &Spot<'_>, problems: &mut Problems) -> Option<Liste
         let most = spot.whole(problems, 1..=MOST_FIELDS);
         limits.max_fields = most.map_or(limits.max_fields, |most| most as usize);
     }
-    fields.finish(problems);
+    finish(fields, problems);
     Some(limits)
 }
 
@@ -77,7 +97,7 @@ pub(super) fn route(spot: &Spot<'_>, problems: &mut Problems) -> Option<RouteLim
             .and_then(|spot| spot.value(problems, value::limit))
             .flatten(),
     };
-    fields.finish(problems);
+    finish(fields, problems);
     Some(limits)
 }
 
@@ -85,8 +105,58 @@ pub(super) fn route(spot: &Spot<'_>, problems: &mut Problems) -> Option<RouteLim
 pub(super) fn service(spot: &Spot<'_>, problems: &mut Problems) -> Option<usize> {
     let mut fields = spot.fields(problems)?;
     let most = count(&mut fields, "max_connections", problems);
-    fields.finish(problems);
+    finish(fields, problems);
     most
+}
+
+/// The keys of each level's `limits`, and of what is looked for among them.
+const LEVELS: [(&str, &[&str]); 5] = [
+    (
+        "the gateway's `limits`",
+        &[
+            "max_connections",
+            "max_connections_per_address",
+            "handshakes_per_address",
+        ],
+    ),
+    (
+        "a listener's `limits`",
+        &[
+            "max_connections",
+            "head_timeout",
+            "keep_alive_timeout",
+            "body_timeout",
+            "write_timeout",
+            "max_head",
+            "max_target",
+            "max_fields",
+        ],
+    ),
+    (
+        "a route's `limits`",
+        &["max_sessions", "max_requests", "max_body"],
+    ),
+    ("a service's `limits`", &["max_connections"]),
+    ("`proxy.websocket`", &["max_message", "max_frame"]),
+];
+
+/// Reports the keys that nobody asked for; of one of another level, which that is.
+fn finish(fields: Fields<'_>, problems: &mut Problems) {
+    fields.finish_with(problems, |key| {
+        let levels = LEVELS.iter().filter(|(_, keys)| keys.contains(&key));
+        let levels: Vec<_> = levels.map(|(level, _)| *level).collect();
+        (!levels.is_empty()).then(|| format!("it is a key of {}", levels.join(", ")))
+    });
+}
+
+/// A whole number up to `most`; `none` is none, and has its own remedy.
+fn number(spot: &Spot<'_>, most: u32, remedy: &str, problems: &mut Problems) -> Option<u32> {
+    if spot.is_scalar() && spot.text(problems) == Some("none") {
+        let message = format!("expected a whole number from 1 to {most}, found `none`");
+        problems.suggest(&spot.place(), message, remedy);
+        return None;
+    }
+    spot.whole(problems, 1..=most)
 }
 
 fn count(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems) -> Option<usize> {
@@ -122,7 +192,8 @@ fn rate(spot: &Spot<'_>, problems: &mut Problems) -> Option<Rate> {
         let written = fields.need("rate", "rate: 10/s", problems);
         let written = written.and_then(|spot| spot.value(problems, value::rate));
         let burst = fields.take("burst");
-        let burst = burst.and_then(|spot| spot.whole(problems, 1..=LARGEST_BURST));
+        let remedy = "leave it out: it is then the rate's number";
+        let burst = burst.and_then(|spot| number(&spot, LARGEST_BURST, remedy, problems));
         fields.finish(problems);
         (written, burst)
     };

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::error::{Place, Problems};
-use super::plan::{GatewayLimits, ListenerLimits};
+use super::plan::{ForwardedHeader, GatewayLimits, ListenerLimits};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
@@ -37,9 +37,12 @@ const MOST_WORKERS: u32 = 1024;
 pub(super) struct Root {
     pub(super) workers: Option<u32>,
     pub(super) limits: GatewayLimits,
+    /// Where its `max_connections` stands.
+    pub(super) max_connections: Option<Place>,
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
+    pub(super) forwarded_header: ForwardedHeader,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     /// Where the file begins, for what concerns all of it.
@@ -65,18 +68,23 @@ impl Root {
         let workers = workers.and_then(|spot| spot.whole(problems, 1..=MOST_WORKERS));
         let limits = fields.take("limits");
         let limits = limits.and_then(|spot| limits::gateway(&spot, problems));
+        let (limits, max_connections) = limits.unwrap_or_default();
         let listeners = fields.need("listeners", LISTENER_EXAMPLE, problems);
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
         let admin = fields.take("admin");
         let trusted = fields.take("trusted_proxies");
         let trusted = trusted.map_or_else(Vec::new, |spot| spot.any_number());
+        let forwarded_header = fields.take("forwarded_header");
+        let forwarded_header =
+            forwarded_header.and_then(|spot| spot.name_of(problems, "header", &FORWARDED_HEADERS));
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
         let routes = routes.map_or_else(Vec::new, |spot| spot.any_number());
         let root = Self {
             workers,
-            limits: limits.unwrap_or_default(),
+            limits,
+            max_connections,
             listeners: listeners
                 .iter()
                 .filter_map(|spot| Listener::read(spot, problems))
@@ -86,6 +94,7 @@ impl Root {
                 .iter()
                 .filter_map(|spot| located(spot, problems, value::network))
                 .collect(),
+            forwarded_header: forwarded_header.unwrap_or_default(),
             services: services
                 .iter()
                 .map(|(name, spot)| Service::read(name, spot, problems))
@@ -101,6 +110,13 @@ impl Root {
     }
 }
 
+/// The name of the listener that the key `admin` makes.
+const ADMIN: &str = "admin";
+
+const FORWARDED_HEADERS: [(&str, ForwardedHeader); 2] = [
+    ("x-forwarded-for", ForwardedHeader::XForwardedFor),
+    ("forwarded", ForwardedHeader::Forwarded),
+];
 const LISTENER_EXAMPLE: &str = "listeners: [{ name: public, bind: 127.0.0.1:8080 }]";
 
 fn read_version(spot: &Spot<'_>, problems: &mut Problems) {
@@ -123,7 +139,7 @@ impl Listener {
         let listener = Self {
             name: fields
                 .need("name", "name: public", problems)
-                .and_then(|spot| name(&spot, problems)),
+                .and_then(|spot| listener_name(&spot, problems)),
             bind: fields
                 .need("bind", "bind: 127.0.0.1:8080", problems)
                 .and_then(|spot| located(&spot, problems, value::bind)),
@@ -135,6 +151,16 @@ impl Listener {
         fields.finish(problems);
         Some(listener)
     }
+}
+
+/// The admin listener goes by a name of its own in logs and errors.
+fn listener_name(spot: &Spot<'_>, problems: &mut Problems) -> Option<Located<String>> {
+    let name = name(spot, problems)?;
+    if name.value == ADMIN {
+        let message = "that is the name of the admin listener";
+        problems.suggest(&name.place, message, "choose another name");
+    }
+    Some(name)
 }
 
 /// A name of ours, with its place.

@@ -1,10 +1,16 @@
 //! `proxy.websocket`: what holds for the WebSockets of a route.
 
+use std::time::Duration;
+
 use super::super::defaults;
 use super::super::error::Problems;
 use super::super::plan::{KeepAlive, PingMode, Sides, TextCheck, WebSocketPlan};
 use super::super::value;
 use super::super::yaml::Spot;
+
+/// Less of a close, or of a keep-alive's timeout, is as much.
+const SHORTEST_CLOSE: Duration = Duration::from_secs(2);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// More control frames in a second than any peer has a use for.
 const MOST_CONTROL_FRAMES: u32 = 1_000_000;
@@ -15,13 +21,17 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> WebSocketPlan {
     let Some(mut fields) = spot.fields(problems) else {
         return plan;
     };
-    for (key, limit) in [
-        ("max_message", &mut plan.max_message),
-        ("max_frame", &mut plan.max_frame),
+    let max_frame = fields.take("max_frame");
+    for (spot, limit) in [
+        (fields.take("max_message"), &mut plan.max_message),
+        (max_frame.clone(), &mut plan.max_frame),
     ] {
-        if let Some(spot) = fields.take(key) {
+        if let Some(spot) = spot {
             *limit = read_limit(&spot, problems);
         }
+    }
+    if let Some(spot) = max_frame {
+        doubt_frames(&spot, &plan, problems);
     }
     for (key, timeout) in [
         ("idle_timeout", &mut plan.idle_timeout),
@@ -31,13 +41,17 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> WebSocketPlan {
         let written = written.and_then(|spot| spot.value(problems, value::timeout));
         *timeout = written.unwrap_or(*timeout);
     }
-    for (key, timeout) in [
-        ("write_timeout", &mut plan.write_timeout),
-        ("close_timeout", &mut plan.close_timeout),
+    let close_timeout = fields.take("close_timeout");
+    for (written, timeout) in [
+        (fields.take("write_timeout"), &mut plan.write_timeout),
+        (close_timeout.clone(), &mut plan.close_timeout),
     ] {
-        let written = fields.take(key);
         let written = written.and_then(|spot| spot.value(problems, value::duration));
         *timeout = written.unwrap_or(*timeout);
+    }
+    if let Some(spot) = close_timeout.filter(|_| plan.close_timeout < SHORTEST_CLOSE) {
+        let message = "it acts as 2s: times are whole seconds, and a close has two at least";
+        problems.doubt(&spot.place(), message, "write `2s`");
     }
     let text = fields.take("text").and_then(|spot| {
         let names = [("any", TextCheck::Any), ("utf8", TextCheck::Utf8)];
@@ -58,9 +72,33 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> WebSocketPlan {
     if let Some(spot) = fields.take("extensions") {
         let read = |spot: &Spot<'_>| spot.value(problems, value::extension);
         plan.extensions = spot.any_number().iter().filter_map(read).collect();
+        let is_deflate = |name: &str| name.eq_ignore_ascii_case("permessage-deflate");
+        if plan.extensions.iter().any(|name| is_deflate(name)) {
+            let message = "permessage-deflate passes in any case";
+            problems.doubt(&spot.place(), message, "leave it out");
+        }
     }
     fields.finish(problems);
     plan
+}
+
+/// A frame is larger than no message.
+fn doubt_frames(spot: &Spot<'_>, plan: &WebSocketPlan, problems: &mut Problems) {
+    let (frame, message) = (plan.max_frame, plan.max_message);
+    let is_idle = [
+        (frame.client, message.client),
+        (frame.upstream, message.upstream),
+    ]
+    .iter()
+    .any(|limits| matches!(limits, (Some(frame), Some(message)) if frame > message));
+    if is_idle {
+        let message = "it is never reached, for `max_message` is smaller";
+        problems.doubt(
+            &spot.place(),
+            message,
+            "write a smaller size, or leave it out",
+        );
+    }
 }
 
 /// A size or `none`, for both directions or for each.
@@ -88,6 +126,7 @@ fn read_limit(spot: &Spot<'_>, problems: &mut Problems) -> Sides<Option<u64>> {
 /// `none` or a pair of durations, for both legs or for each.
 fn read_keep_alive(spot: &Spot<'_>, problems: &mut Problems) -> Sides<Option<KeepAlive>> {
     const BY_LEG: [&str; 2] = ["client", "upstream"];
+    const OF_BOTH: [&str; 2] = ["interval", "timeout"];
     let mut keep_alive = Sides::both(Some(KeepAlive::default()));
     let names = if spot.is_map() {
         spot.entries(problems)
@@ -109,6 +148,15 @@ fn read_keep_alive(spot: &Spot<'_>, problems: &mut Problems) -> Sides<Option<Kee
         let written = written.and_then(|spot| read_one_keep_alive(&spot, problems));
         *leg = written.unwrap_or(*leg);
     }
+    for key in OF_BOTH {
+        if let Some(spot) = names.iter().find(|(name, _)| name.value == key) {
+            fields.take(key);
+            let message = "it stands beside `client` or `upstream`";
+            let remedy =
+                "write either `interval` and `timeout` for both sides, or `client` and `upstream`";
+            problems.suggest(&spot.0.place, message, remedy);
+        }
+    }
     fields.finish(problems);
     keep_alive
 }
@@ -119,13 +167,17 @@ fn read_one_keep_alive(spot: &Spot<'_>, problems: &mut Problems) -> Option<Optio
     }
     let mut fields = spot.fields(problems)?;
     let mut keep_alive = KeepAlive::default();
-    for (key, time) in [
-        ("interval", &mut keep_alive.interval),
-        ("timeout", &mut keep_alive.timeout),
+    let timeout = fields.take("timeout");
+    for (written, time) in [
+        (fields.take("interval"), &mut keep_alive.interval),
+        (timeout.clone(), &mut keep_alive.timeout),
     ] {
-        let written = fields.take(key);
         let written = written.and_then(|spot| spot.value(problems, value::duration));
         *time = written.unwrap_or(*time);
+    }
+    if let Some(spot) = timeout.filter(|_| keep_alive.timeout < SECOND) {
+        let message = "it acts as 1s: times are whole seconds";
+        problems.doubt(&spot.place(), message, "write `1s`");
     }
     fields.finish(problems);
     Some(Some(keep_alive))

@@ -47,10 +47,21 @@ impl<'t> Fields<'t> {
 
     /// Reports every key that was not asked for.
     pub(in crate::config) fn finish(self, problems: &mut Problems) {
+        self.finish_with(problems, |_key| None);
+    }
+
+    /// The same; `hint` may know what a key that was not asked for is.
+    pub(in crate::config) fn finish_with(
+        self,
+        problems: &mut Problems,
+        hint: impl Fn(&str) -> Option<String>,
+    ) {
         for key in self.entries.iter().map(|entry| &entry.key) {
             if !self.asked.contains(&key.name.as_str()) {
                 let place = key.at.place(key_path(&self.place.path, &key.name));
-                problems.fault(&place, self.unknown_key(key));
+                let mut fault = self.unknown_key(key);
+                fault.suggestion = hint(&key.name).or(fault.suggestion);
+                problems.fault(&place, fault);
             }
         }
     }

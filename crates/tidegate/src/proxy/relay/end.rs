@@ -132,6 +132,25 @@ impl Relay {
         self.upstream.queue_frame(upstream);
     }
 
+    /// Whether a side, of which so much was read, floods behind the end, and nothing is left that it
+    /// should get. It is reset then.
+    pub(super) fn wastes(&mut self, side: Side, size: usize) -> bool {
+        let (leg, _, pump) = self.direction(side);
+        if !pump.throws_away() {
+            return false;
+        }
+        leg.waste(size);
+        if !leg.is_flooding() || !leg.has_all() {
+            return false;
+        }
+        let (_, _, toward) = self.direction(other(side));
+        if !toward.is_over() {
+            return false;
+        }
+        self.direction(side).0.abort();
+        true
+    }
+
     /// Both have said goodbye: nothing more goes on.
     fn finish(&mut self) {
         self.up.discard();

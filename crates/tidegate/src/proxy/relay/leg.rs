@@ -10,6 +10,9 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use crate::transport::{Transport, is_reset};
 
+/// So many bytes of a side may be read for nothing behind the end: what it had on the way.
+const MAX_WASTED: usize = 1 << 20;
+
 /// A leg. Unwritten bytes are kept only while it does not take them.
 #[derive(Debug)]
 pub(super) struct Leg {
@@ -28,6 +31,10 @@ pub(super) struct Leg {
     /// We have ended ours.
     finished: bool,
     progressed: bool,
+    /// How much the kernel at its end had taken when it was asked last.
+    taken: u64,
+    /// How much of it was read for nothing.
+    wasted: usize,
 }
 
 impl Leg {
@@ -43,6 +50,8 @@ impl Leg {
             reset: false,
             finished: false,
             progressed: false,
+            taken: 0,
+            wasted: 0,
         }
     }
 
@@ -68,6 +77,34 @@ impl Leg {
     /// Whether it took anything since this was asked last.
     pub(super) fn progressed(&mut self) -> bool {
         std::mem::take(&mut self.progressed)
+    }
+
+    /// Asks the kernel whether the other end has taken something since it was asked last.
+    pub(super) fn look(&mut self) -> bool {
+        let delivery = self.transport.as_ref().and_then(Transport::delivery);
+        let taken = delivery.map_or(self.taken, |delivery| delivery.taken);
+        std::mem::replace(&mut self.taken, taken) != taken
+    }
+
+    /// Something was read for nothing.
+    pub(super) const fn waste(&mut self, size: usize) {
+        self.wasted = self.wasted.saturating_add(size);
+    }
+
+    /// Whether so much was read for nothing that it is no wonder any more.
+    pub(super) const fn is_flooding(&self) -> bool {
+        self.wasted > MAX_WASTED
+    }
+
+    /// Whether it has taken all that was sent to it, as far as the kernel tells.
+    pub(super) fn has_all(&self) -> bool {
+        let delivery = self.transport.as_ref().and_then(Transport::delivery);
+        !self.is_waiting() && delivery.is_none_or(|delivery| delivery.is_all)
+    }
+
+    /// It has taken something that no write told of.
+    pub(super) const fn note_progress(&mut self) {
+        self.progressed = true;
     }
 
     /// Reads once; `Ok(0)` is the end.

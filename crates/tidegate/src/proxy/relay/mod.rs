@@ -118,6 +118,9 @@ const SIDES: [Side; 2] = [Side::Client, Side::Upstream];
 impl Relay {
     pub(crate) fn new(opening: Opening) -> Self {
         let plan = opening.plan;
+        for (transport, _) in [&opening.downstream, &opening.upstream] {
+            transport.outlast(plan.write_timeout);
+        }
         let is_foreign = opening.extensions == Extensions::Foreign;
         let rules = |sender, max_frame: Option<u64>, max_message: Option<u64>| Rules {
             sender,
@@ -248,7 +251,11 @@ impl Relay {
             self.lost(from);
             return Poll::Ready(None);
         }
-        let was_due = self.pulses[from as usize].is_heard();
+        if self.wastes(from, size) {
+            self.lost(from);
+            return Poll::Ready(None);
+        }
+        let was_due = self.pulses[from as usize].heard();
         self.timers.heard(from, self.worker.clock.now(), was_due);
         let (_, _, pump) = self.direction(from);
         let start = pump.put_held(buffer);
@@ -371,6 +378,6 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         let size = size_of::<Relay>();
-        assert!(size <= 704, "{size} bytes");
+        assert!(size <= 736, "{size} bytes");
     }
 }

@@ -51,7 +51,7 @@ impl Pulse {
     }
 
     /// A ping of the other leg's passes to it.
-    pub(super) fn is_asked(&mut self, payload: &[u8]) {
+    pub(super) fn note_forwarded(&mut self, payload: &[u8]) {
         self.forwarded = Some(sum(payload));
     }
 
@@ -66,12 +66,12 @@ impl Pulse {
     }
 
     /// It is to be pinged.
-    pub(super) const fn is_silent(&mut self) {
+    pub(super) const fn set_due(&mut self) {
         self.due = true;
     }
 
     /// It said something, so there is no need to ping it; whether it was to be pinged.
-    pub(super) const fn is_heard(&mut self) -> bool {
+    pub(super) const fn heard(&mut self) -> bool {
         std::mem::replace(&mut self.due, false)
     }
 
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn ping(pulse: &mut Pulse) -> Vec<u8> {
-        pulse.is_silent();
+        pulse.set_due();
         match pulse.take_beat(None) {
             Some(Beat::Ping(frame)) => frame.as_bytes()[2..].to_vec(),
             beat => panic!("a ping was due, not {beat:?}"),
@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn none_of_ours_goes_where_a_forwarded_one_is_unanswered() {
         let mut pulse = Pulse::default();
-        pulse.is_asked(b"first");
-        pulse.is_asked(b"latest");
+        pulse.note_forwarded(b"first");
+        pulse.note_forwarded(b"latest");
         pulse.answers(b"first");
-        pulse.is_silent();
+        pulse.set_due();
         assert!(pulse.take_beat(None).is_none());
         assert!(pulse.is_unanswered());
         pulse.answers(b"latest");
@@ -168,7 +168,7 @@ mod tests {
     fn ours_is_answered_by_the_pong_to_a_later_one() {
         let mut pulse = Pulse::default();
         ping(&mut pulse);
-        pulse.is_asked(b"later");
+        pulse.note_forwarded(b"later");
         pulse.answers(b"later");
         assert!(!pulse.is_unanswered());
     }
@@ -178,7 +178,7 @@ mod tests {
         let mut pulse = Pulse::default();
         pulse.asks(b"one", None);
         pulse.asks(b"two", None);
-        pulse.is_silent();
+        pulse.set_due();
         let pong = pulse.take_beat(None).unwrap();
         assert_eq!(&pong.as_bytes()[2..], b"two");
         assert!(matches!(pulse.take_beat(None), Some(Beat::Ping(_))));

@@ -99,6 +99,15 @@ impl Pump {
         matches!(self.mode, Mode::Discard)
     }
 
+    /// Whether what comes is thrown away: nothing goes on, or the sender's close frame has.
+    pub(super) const fn throws_away(&self) -> bool {
+        match self.mode {
+            Mode::Discard => true,
+            Mode::Flow => self.is_closed(),
+            Mode::Part(_) | Mode::Finish(_) => false,
+        }
+    }
+
     /// Puts what was held back in front of what was read behind [`HEADROOM`]; tells where it begins.
     pub(super) fn put_held(&mut self, buffer: &mut [u8]) -> usize {
         if self.held.is_empty() {
@@ -115,12 +124,15 @@ impl Pump {
         match &self.mode {
             Mode::Discard => Passed::default(),
             Mode::Finish(_) => match self.scanner.finish_frame(bytes) {
-                Ok(pass) => Passed {
-                    pass,
-                    active: pass > 0,
-                    ours: self.take_ours(),
-                    ..Passed::default()
-                },
+                Ok(pass) => {
+                    around.tally.passed(pass as u64);
+                    Passed {
+                        pass,
+                        active: pass > 0,
+                        ours: self.take_ours(),
+                        ..Passed::default()
+                    }
+                }
                 Err(violation) => Passed {
                     end: Some(PumpEnd::Torn(violation)),
                     ..Passed::default()
@@ -144,6 +156,7 @@ impl Pump {
         };
         let scan = self.scanner.scan(bytes, &mut watch);
         let active = watch.active || scan.pass > 0;
+        watch.around.tally.passed(scan.payload as u64);
         let end = match (watch.stop, scan.violation) {
             (Some(stop), _) => Some(stop),
             (None, Some(violation)) if !self.at_boundary() => Some(PumpEnd::Torn(violation)),

@@ -1,5 +1,6 @@
-//! How many control frames a side may send: a bucket of tokens, told as the time at which it is full
-//! again.
+//! How many control frames a side may send: a bucket of tokens.
+
+use crate::limits::bucket;
 
 /// One second of the clock that is used here, which counts microseconds.
 const SECOND: u64 = 1_000_000;
@@ -20,12 +21,13 @@ impl Bucket {
     /// Takes a token at `now`, of a bucket that gains `rate` in a second; `false`: there is none.
     pub(super) fn take(&mut self, rate: u32, now: u64) -> bool {
         let token = SECOND / u64::from(rate.max(1));
-        let full = self.full.max(now) + token;
-        if full - now > SECOND {
-            return false;
+        match bucket::take(self.full, now, token, SECOND) {
+            Ok(full) => {
+                self.full = full;
+                true
+            }
+            Err(_missing) => false,
         }
-        self.full = full;
-        true
     }
 }
 

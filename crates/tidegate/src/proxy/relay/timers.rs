@@ -27,7 +27,8 @@ pub(super) struct Timers {
     moved: u32,
     /// When a leg was last heard, by [`Side`].
     heard: [u32; 2],
-    /// When a leg was asked for a sign of life; [`NEVER`] since it was heard.
+    /// When a leg was asked for a sign of life, or was to be; later while bytes before the question
+    /// are still on their way to it. [`NEVER`] since it was heard.
     asked: [u32; 2],
     /// When a leg that keeps us waiting last took something, or began to; [`NEVER`] for one that
     /// does not.
@@ -119,11 +120,16 @@ impl Relay {
     /// A leg may take nothing for a while and no longer. Its sender is not read meanwhile, so
     /// whether that one is still there must be asked.
     fn overdue_writes(&mut self, side: Side, now: u32) {
-        let took = self.timers.took[side as usize];
-        let (sender, leg, toward) = self.direction(other(side));
+        let (_, leg, _) = self.direction(other(side));
         if !leg.is_waiting() {
             return;
         }
+        if leg.look() {
+            leg.note_progress();
+            self.timers.took[side as usize] = now;
+        }
+        let took = self.timers.took[side as usize];
+        let (sender, _, toward) = self.direction(other(side));
         let says_more = !toward.is_closed() && !toward.is_over();
         // A leg that still takes gets the sender's last words first.
         if now > took.saturating_add(1) && says_more && sender.was_reset() {
@@ -145,15 +151,15 @@ impl Relay {
         }
         let asked = self.timers.asked[side as usize];
         if asked != NEVER {
+            // Its ping may still wait for the end of a frame that does not go on.
             if now >= after(asked, keep_alive.timeout) && self.ended.is_none() {
                 self.end(Ending::of(Cause::PingTimeout));
             }
         } else if now >= after(self.timers.heard[side as usize], keep_alive.interval) {
+            self.timers.asked(side, now);
             let pulse = &mut self.pulses[side as usize];
-            if pulse.is_unanswered() {
-                self.timers.asked(side, now);
-            } else {
-                pulse.is_silent();
+            if !pulse.is_unanswered() {
+                pulse.set_due();
             }
         }
     }
@@ -218,9 +224,20 @@ impl Relay {
         {
             let (is_waiting, took) = (leg.is_waiting(), leg.progressed());
             let stamp = &mut self.timers.took[side as usize];
+            let asked = &mut self.timers.asked[side as usize];
+            let was_waiting = *stamp != NEVER;
+            let is_due = self.pulses[side as usize].is_due();
+            // How long it may take nothing is for `write_timeout` to say. Into a buffer with room
+            // bytes go though nobody takes them, so they are no life once it was asked.
+            if *asked != NEVER && (is_waiting || was_waiting || (took && is_due)) {
+                *asked = now;
+            }
             if !is_waiting {
                 *stamp = NEVER;
             } else if took || *stamp == NEVER {
+                if *stamp == NEVER {
+                    leg.look();
+                }
                 *stamp = now;
             }
             waiting |= is_waiting;
@@ -284,7 +301,7 @@ impl Relay {
             };
             if asked != NEVER {
                 next = next.min(after(asked, keep_alive.timeout));
-            } else if !self.pulses[side as usize].is_due() {
+            } else {
                 next = next.min(after(heard, keep_alive.interval));
             }
         }

@@ -17,7 +17,7 @@ pub(crate) struct Tally {
     pub(crate) messages: u64,
     /// Those of bytes among them.
     pub(crate) binary: u64,
-    /// Payload bytes in this direction, declared.
+    /// Payload bytes in this direction, of all frames, as they passed.
     pub(crate) bytes: u64,
     /// The code of its close frame; 1005 where that has none, 0 while there was none.
     pub(crate) close: u16,
@@ -26,6 +26,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// So many payload bytes have passed.
+    pub(super) const fn passed(&mut self, bytes: u64) {
+        self.bytes = self.bytes.wrapping_add(bytes);
+    }
+
     fn count(&mut self, header: &FrameHeader) {
         match header.opcode {
             OpCode::Text => self.is_binary = false,
@@ -36,7 +41,10 @@ impl Tally {
             self.messages += 1;
             self.binary += u64::from(self.is_binary);
         }
-        self.bytes += header.length;
+        if header.opcode.is_control() {
+            // Whole when it is seen; other payloads are counted as they pass.
+            self.passed(header.length);
+        }
     }
 }
 
@@ -113,7 +121,7 @@ impl Observer for Watch<'_, '_> {
                 self.around.sender.asks(payload, mask);
                 return false;
             }
-            OpCode::Ping => self.around.receiver.is_asked(payload),
+            OpCode::Ping => self.around.receiver.note_forwarded(payload),
             _ => self.around.sender.answers(payload),
         }
         true
