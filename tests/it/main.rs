@@ -35,6 +35,7 @@ mod next_endpoint_is_tried;
 mod no_101_before_upstream_agrees;
 mod old_sessions_end;
 mod one_client_starves_no_other;
+mod open_sessions;
 mod own_frames_keep_to_boundaries;
 mod panics_end_one_session;
 mod path_decides_the_route;

@@ -30,6 +30,17 @@ impl Admin {
         Wire::connect(self.0).await.ask(request).await
     }
 
+    /// Ends the session `id`, with this body where it is not empty.
+    pub async fn end_session(&self, id: &str, body: &str) -> Answer {
+        let target = format!("/v1/sessions/{id}");
+        let request = Request::new("DELETE", &target).set("Host", &self.0.to_string());
+        let request = match body {
+            "" => request,
+            body => request.body(body),
+        };
+        self.ask(&request).await
+    }
+
     /// Reads and checks `/metrics`.
     pub async fn metrics(&self) -> Metrics {
         let answer = self.get("/metrics").await;

@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Routes(RoutesCommand),
     /// Run the gateway (the default command)
     Run(RunArgs),
+    /// See and end the WebSockets of a running gateway, by its admin listener
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// Show the version
     Version,
 }
@@ -37,6 +40,58 @@ pub(crate) enum Command {
 pub(crate) enum RoutesCommand {
     /// Show which route a request takes, and why not the others; exits with 1 when it takes none
     Test(RoutesTestArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// List the open sessions
+    Ls(SessionsLsArgs),
+    /// End a session, at the boundary between two frames
+    Kill(SessionsKillArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsLsArgs {
+    /// Only those of this route
+    #[arg(long, value_name = "NAME")]
+    pub(crate) route: Option<String>,
+    /// Only those with this service
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+    /// Only those of clients at this address, or in this network
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<String>,
+    /// Print all that is known of each session, as a JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsKillArgs {
+    /// The session's id
+    pub(crate) id: String,
+    /// The close code that the client gets; 1008 unless it is given
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<u16>,
+    /// The reason that the client gets, at most 123 bytes; `admin` unless it is given
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AdminArgs {
+    /// Where the admin listener is; without it as in the configuration, else 127.0.0.1:9900
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) admin: Option<String>,
+    /// The file that holds its token; without it as in the configuration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod log;
 mod out;
 mod routes;
 mod run;
+mod sessions;
 mod signals;
 mod version;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Dev(args) => dev::dev(&args),
         Command::Routes(RoutesCommand::Test(args)) => routes::test(&args),
         Command::Run(args) => run::run(&args),
+        Command::Sessions(command) => sessions::sessions(&command),
         Command::Version => version::version(),
     };
     done.unwrap_or_else(|error| {

@@ -23,6 +23,7 @@ use crate::limits::Permits;
 use crate::metrics::{ExchangeMeter, RouteMeters, SessionMeter};
 use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
+use crate::session::facts::Facts;
 use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::upstream::Lease;
@@ -72,6 +73,8 @@ pub(crate) struct Acceptance {
     pub(crate) filters: FrameFilters,
     /// Where the session is counted.
     pub(crate) route: Arc<RouteMeters>,
+    /// What those who operate the gateway are told of it.
+    pub(crate) facts: Facts,
 }
 
 impl Wish {
@@ -103,6 +106,9 @@ pub(crate) async fn settle(
     meter: ExchangeMeter<'_>,
 ) {
     let head = switching_head(&acceptance);
+    // Before the 101, so that whoever has it finds the session.
+    let present = Present::new(worker);
+    let registered = worker.sessions.register(acceptance.facts, &worker.clock);
     if io
         .write(head, Framing::Length(0), Body::empty())
         .await
@@ -123,8 +129,8 @@ pub(crate) async fn settle(
         filters: acceptance.filters,
         lease: acceptance.lease,
         permits,
-        present: Present::new(worker),
-        registered: worker.sessions.register(),
+        present,
+        registered,
         worker: Arc::clone(worker),
         meter: SessionMeter::opened(acceptance.route),
     });

@@ -39,7 +39,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Core {
     router: Router,
     /// In the order of the router's matchers.
-    routes: Vec<Route>,
+    routes: Vec<Arc<Route>>,
     caps: Arc<Caps>,
     panics: Arc<Panics>,
     /// In the order of their meters.
@@ -54,6 +54,11 @@ impl Core {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// What stands behind the matcher at `place`.
+    pub(crate) fn route(&self, place: usize) -> &Arc<Route> {
+        &self.routes[place]
     }
 
     /// Descriptors are short: drops idle upstream connections, whichever worker has them; whether
@@ -95,12 +100,12 @@ impl Core {
             };
             matchers.push(route.matcher);
             let pipeline = Pipeline::build(&route.filters);
-            routes.push(Route {
+            routes.push(Arc::new(Route {
                 name: route.name,
                 caps: RouteCaps::new(&route.limits),
                 pipeline,
                 target,
-            });
+            }));
         }
         let router = Router::new(matchers);
         Self {
@@ -156,8 +161,8 @@ impl Worker {
     }
 
     /// What stands behind the matcher at `place`.
-    pub(crate) fn route(&self, place: usize) -> &Route {
-        &self.core.routes[place]
+    pub(crate) fn route(&self, place: usize) -> &Arc<Route> {
+        self.core.route(place)
     }
 
     /// What all workers together may have in use.
@@ -176,7 +181,7 @@ impl Worker {
     }
 
     /// The routes, in the order of their meters.
-    pub(crate) fn routes(&self) -> &[Route] {
+    pub(crate) fn routes(&self) -> &[Arc<Route>] {
         &self.core.routes
     }
 

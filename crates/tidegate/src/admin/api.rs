@@ -1,4 +1,4 @@
-//! What is answered: health, facts, metrics.
+//! What is answered: health, facts and metrics here, the rest in `sessions`, `routes` and `aliases`.
 
 use std::sync::Arc;
 
@@ -11,15 +11,17 @@ use serde_json::json;
 
 use super::access::{self, Access};
 use super::problem::Problem;
-use super::time;
 use super::view::View;
+use super::{aliases, routes, sessions, time};
+use crate::config::plan::AdminAlias;
 
 /// The Prometheus text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All of it, behind the rule of who may ask.
-pub(super) fn router(view: Arc<View>, access: Access) -> Router {
-    Router::new()
+pub(super) fn router(view: Arc<View>, access: Access, aliases: &[AdminAlias]) -> Router {
+    let session = get(sessions::one).delete(sessions::end);
+    aliases::router(aliases)
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
@@ -28,6 +30,10 @@ pub(super) fn router(view: Arc<View>, access: Access) -> Router {
         .route("/actuator/health", get(actuator_health))
         .route("/metrics", get(metrics))
         .route("/v1/info", get(info))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/{id}", session)
+        .route("/v1/routes", get(routes::routes))
+        .route("/v1/services", get(routes::services))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(

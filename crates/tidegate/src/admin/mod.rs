@@ -2,12 +2,16 @@
 //!
 //! It has a thread and a runtime of its own, accepts for itself, and keeps descriptors in reserve, so
 //! that it answers while the data plane is full, busy or stopping. Who may ask is decided in
-//! `access`, what is answered in `api`. HTTP here is axum's: nothing of the data plane passes.
+//! `access`, what is answered in `api` and the rooms that it names. HTTP here is axum's: nothing of the data plane passes.
 
 mod access;
+mod aliases;
 mod api;
 mod listen;
 mod problem;
+mod query;
+mod routes;
+mod sessions;
 mod time;
 mod view;
 
@@ -22,13 +26,14 @@ use tokio_util::sync::CancellationToken;
 use self::access::Access;
 use self::listen::Reserve;
 pub(crate) use self::view::{Alive, State, View};
-use crate::config::plan::AdminPlan;
+use crate::config::plan::{AdminAlias, AdminPlan};
 
 /// The admin listener, bound and not yet running.
 pub(crate) struct Bound {
     listener: TcpListener,
     reserve: Reserve,
     access: Access,
+    aliases: Vec<AdminAlias>,
     address: SocketAddr,
 }
 
@@ -39,6 +44,7 @@ impl Bound {
         let address = listener.local_addr()?;
         Ok(Self {
             access: Access::new(plan.token().cloned(), address),
+            aliases: plan.aliases().to_vec(),
             reserve: Reserve::full()?,
             listener,
             address,
@@ -57,7 +63,7 @@ impl Bound {
         let end = ended.clone();
         let run = move || {
             let panics = Arc::clone(&view.panics);
-            let router = api::router(view, self.access);
+            let router = api::router(view, self.access, &self.aliases);
             runtime.block_on(async {
                 match tokio::net::TcpListener::from_std(self.listener) {
                     Ok(listener) => {

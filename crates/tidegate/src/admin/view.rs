@@ -1,4 +1,4 @@
-//! The gateway as the admin listener sees it: it looks, and changes nothing.
+//! The gateway as the admin listener sees it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,6 +63,14 @@ impl Drop for Alive {
 impl View {
     pub(super) fn census(&self) -> Census {
         Census::of(&self.workers)
+    }
+
+    /// How many sessions the route at `place` has.
+    pub(super) fn sessions_of(&self, place: usize) -> i64 {
+        let workers = self.workers.iter();
+        workers
+            .map(|(worker, _)| worker.meters.route(place).open_sessions())
+            .sum()
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -99,7 +99,8 @@ fn covers(outer: SocketAddr, inner: SocketAddr) -> bool {
 /// `None` for one that is open to strangers, which is a problem already.
 fn link_admin(admin: &Admin) -> Option<AdminPlan> {
     let token = admin.token.as_ref().map(|token| token.value.clone());
-    AdminPlan::new(admin.bind.value, token)
+    let plan = AdminPlan::new(admin.bind.value, token)?;
+    Some(plan.with_aliases(admin.aliases.clone()))
 }
 
 fn link_service(service: &Service) -> Arc<ServicePlan> {

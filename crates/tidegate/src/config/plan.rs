@@ -66,6 +66,17 @@ pub struct ListenerPlan {
 pub struct AdminPlan {
     bind: SocketAddr,
     token: Option<Secret>,
+    aliases: Vec<AdminAlias>,
+}
+
+/// Paths by which users of other gateways ask the admin listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdminAlias {
+    /// `/actuator/websocket` and `/actuator/websocket/count`: how many sessions there are.
+    ActuatorWebsocket,
+    /// `/application/websockets`: all of them.
+    ApplicationWebsockets,
 }
 
 impl AdminPlan {
@@ -73,7 +84,25 @@ impl AdminPlan {
     /// machines, because `bind` is no loopback address and there is no token.
     #[must_use]
     pub fn new(bind: SocketAddr, token: Option<Secret>) -> Option<Self> {
-        (token.is_some() || Self::is_loopback(bind)).then_some(Self { bind, token })
+        let plan = Self {
+            bind,
+            token,
+            aliases: Vec::new(),
+        };
+        (plan.token.is_some() || Self::is_loopback(bind)).then_some(plan)
+    }
+
+    /// With these aliases; by default there are none.
+    #[must_use]
+    pub fn with_aliases(mut self, aliases: Vec<AdminAlias>) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// Paths of other gateways that it answers too.
+    #[must_use]
+    pub fn aliases(&self) -> &[AdminAlias] {
+        &self.aliases
     }
 
     /// Its address; port 0 takes a free one.

@@ -28,6 +28,12 @@ impl Secret {
         difference == 0 && !self.0.is_empty()
     }
 
+    /// The secret itself, for whoever must tell it to somebody.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+
     /// How many bytes it has.
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -52,6 +52,13 @@ pub(crate) struct RouteMeters {
     bytes: [Counter; 2],
 }
 
+impl RouteMeters {
+    /// Its open sessions.
+    pub(crate) fn open_sessions(&self) -> i64 {
+        self.sessions.value()
+    }
+}
+
 /// What one worker counts for one service.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceMeters {

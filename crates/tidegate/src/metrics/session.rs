@@ -71,13 +71,19 @@ impl Drop for SessionMeter {
     }
 }
 
-const INITIATORS: [Initiator; 3] = [Initiator::Client, Initiator::Gateway, Initiator::Upstream];
+const INITIATORS: [Initiator; 4] = [
+    Initiator::Client,
+    Initiator::Gateway,
+    Initiator::Upstream,
+    Initiator::Admin,
+];
 
 const fn end_key(code: u16, cause: Cause, initiator: Initiator) -> u32 {
     let initiator = match initiator {
         Initiator::Client => 0,
         Initiator::Gateway => 1,
         Initiator::Upstream => 2,
+        Initiator::Admin => 3,
     };
     (folded(code) as u32) << 16 | (cause as u32) << 8 | initiator
 }

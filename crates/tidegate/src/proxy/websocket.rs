@@ -21,6 +21,7 @@ use crate::http1::Limits;
 use crate::http1::client::Call;
 use crate::http1::head::{Framing, ResponseHead, Version};
 use crate::pipeline::FrameFilters;
+use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Wish, is_of_handshake};
 use crate::upstream::{Lease, Purpose};
 use crate::worker::Worker;
@@ -90,6 +91,8 @@ async fn ask(
         .collect();
     headers::remove_hop_by_hop(&mut headers);
     headers.retain(|field| !is_of_handshake(field.name.as_str()));
+    let route = worker.route(proxy.place);
+    let facts = Facts::new(route, exchange, &lease, subprotocol.as_ref());
     Ok(Decision::Accept(Box::new(Acceptance {
         key: wish.key,
         headers,
@@ -101,6 +104,7 @@ async fn ask(
         lease,
         filters: FrameFilters::default(),
         route: Arc::clone(worker.meters.route(proxy.place)),
+        facts,
     })))
 }
 

@@ -73,6 +73,11 @@ pub enum RouteError {
 }
 
 impl Router {
+    /// The matchers, in the order in which they are tried.
+    pub(crate) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
     /// A router that tries `matchers` in this order.
     #[must_use]
     pub fn new(matchers: Vec<Matcher>) -> Self {

@@ -1,6 +1,10 @@
 //! Open WebSockets: why they end, and the cheap remote control to each of them.
 
+pub(crate) mod facts;
+pub(crate) mod id;
 pub(crate) mod registry;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use tidegate_ws::frame::Violation;
 
@@ -9,8 +13,10 @@ use tidegate_ws::frame::Violation;
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Cause {
+    /// Somebody who operates the gateway ended it.
+    Admin = 1,
     /// The client sent a close frame.
-    ClientClose = 1,
+    ClientClose,
     /// The client's connection ended without a close frame.
     ClientLost,
     /// The gateway is stopping.
@@ -42,6 +48,8 @@ pub enum Cause {
 /// Who ended a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Initiator {
+    /// Somebody who operates the gateway.
+    Admin,
     /// The client.
     Client,
     /// The gateway.
@@ -55,6 +63,7 @@ impl Cause {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Admin => "admin",
             Self::ClientClose => "client_close",
             Self::ClientLost => "client_lost",
             Self::Drain => "drain",
@@ -72,7 +81,8 @@ impl Cause {
         }
     }
 
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
+        Self::Admin,
         Self::ClientClose,
         Self::ClientLost,
         Self::Drain,
@@ -109,6 +119,7 @@ impl Ending {
     /// What the gateway ends for `cause`, or what ends because a side is lost.
     pub(crate) const fn of(cause: Cause) -> Self {
         let (initiator, to_client, to_upstream) = match cause {
+            Cause::Admin => (Initiator::Admin, 1008, 1001),
             Cause::ClientClose | Cause::ClientLost => (Initiator::Client, 1001, 1001),
             Cause::UpstreamClose | Cause::UpstreamLost => (Initiator::Upstream, 1011, 1001),
             Cause::SlowConsumer => (Initiator::Gateway, 1013, 1001),
@@ -142,7 +153,7 @@ impl Ending {
         let (to_client, to_upstream) = match (offender, code) {
             (Initiator::Upstream, 1002) => (1011, code),
             (Initiator::Upstream, _) => (1001, code),
-            (Initiator::Client | Initiator::Gateway, _) => (code, 1001),
+            (Initiator::Admin | Initiator::Client | Initiator::Gateway, _) => (code, 1001),
         };
         Self {
             cause,
@@ -156,7 +167,7 @@ impl Ending {
     pub(crate) const fn flood(offender: Initiator) -> Self {
         let (to_client, to_upstream) = match offender {
             Initiator::Upstream => (1001, 1008),
-            Initiator::Client | Initiator::Gateway => (1008, 1001),
+            Initiator::Admin | Initiator::Client | Initiator::Gateway => (1008, 1001),
         };
         Self {
             cause: Cause::RateLimited,
@@ -172,6 +183,7 @@ impl Initiator {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Admin => "admin",
             Self::Client => "client",
             Self::Gateway => "gateway",
             Self::Upstream => "upstream",

@@ -117,7 +117,7 @@ impl Service {
             Purpose::Call => &self.for_http,
             Purpose::Session => &self.for_sessions,
         };
-        let live = |at: usize| self.endpoints[at].live.load(Ordering::Relaxed);
+        let live = |at: usize| self.endpoints[at].live();
         let Some(chosen) = balancer.choose(tried, live) else {
             return Ok(None);
         };
@@ -130,11 +130,22 @@ impl Service {
         }))
     }
 
+    /// Its endpoints, in the order of the configuration.
+    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
     /// How many leases are out.
     #[cfg(fuzzing)]
     pub(crate) fn live(&self) -> usize {
-        let live = |endpoint: &Arc<Endpoint>| endpoint.live.load(Ordering::Relaxed);
-        self.endpoints.iter().map(live).sum()
+        self.endpoints.iter().map(|endpoint| endpoint.live()).sum()
+    }
+}
+
+impl Endpoint {
+    /// How many leases are out.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
     }
 }
 

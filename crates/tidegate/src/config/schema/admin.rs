@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::defaults;
 use super::super::error::{Fault, Problems};
 use super::super::load;
-use super::super::plan::AdminPlan;
+use super::super::plan::{AdminAlias, AdminPlan};
 use super::super::secret::Secret;
 use super::super::value;
 use super::super::yaml::{Located, Spot};
@@ -18,7 +18,13 @@ pub(in crate::config) struct Admin {
     /// Where it is bound; the place is that of `admin` where nothing is written.
     pub(in crate::config) bind: Located<SocketAddr>,
     pub(in crate::config) token: Option<Located<Secret>>,
+    pub(in crate::config) aliases: Vec<AdminAlias>,
 }
+
+const ALIASES: [(&str, AdminAlias); 2] = [
+    ("actuator_websocket", AdminAlias::ActuatorWebsocket),
+    ("application_websockets", AdminAlias::ApplicationWebsockets),
+];
 
 /// The longest token; a field of a head could not hold much more.
 const LONGEST_TOKEN: usize = 4096;
@@ -29,6 +35,12 @@ impl Admin {
         let mut fields = spot.fields(problems)?;
         let written = fields.take("bind");
         let token = fields.take("token");
+        let aliases = fields.take("aliases");
+        let aliases = aliases.map_or_else(Vec::new, |spot| spot.any_number());
+        let aliases = aliases.iter();
+        let aliases = aliases
+            .filter_map(|spot| spot.name_of(problems, "alias", &ALIASES))
+            .collect();
         fields.finish(problems);
         let bind = match written {
             Some(spot) => located(&spot, problems, value::bind)?,
@@ -53,7 +65,11 @@ impl Admin {
             );
             problems.suggest(&bind.place, message, suggestion);
         }
-        Some(Self { bind, token })
+        Some(Self {
+            bind,
+            token,
+            aliases,
+        })
     }
 }
 

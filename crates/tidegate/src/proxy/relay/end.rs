@@ -73,7 +73,12 @@ impl Relay {
     }
 
     /// Ends a session that its peers did not end themselves: tells both, at a frame boundary.
-    pub(super) fn end(&mut self, ending: Ending) {
+    pub(super) fn end(&mut self, mut ending: Ending) {
+        let farewell = self.registered.handle().farewell();
+        let farewell = farewell.filter(|_| ending.cause == Cause::Admin);
+        if let Some(farewell) = farewell {
+            ending.to_client = farewell.code;
+        }
         self.ended.get_or_insert(ending);
         self.forced = true;
         let limit = match ending.cause {
@@ -86,7 +91,10 @@ impl Relay {
             format!("{cause};after={after}s")
         });
         let reason = reason.as_deref().unwrap_or(ending.cause.label());
-        let (to_client, to_upstream) = close_frames(ending, reason);
+        let (mut to_client, to_upstream) = close_frames(ending, reason);
+        if let Some(farewell) = farewell {
+            to_client = ControlFrame::close(farewell.code, &farewell.reason, None);
+        }
         let (client, upstream) = (
             self.down.finish_with(to_client),
             self.up.finish_with(to_upstream),

@@ -34,7 +34,7 @@ use crate::config::plan::{PingMode, TextCheck, WebSocketPlan};
 use crate::limits::Permits;
 use crate::metrics::SessionMeter;
 use crate::pipeline::{Direction, FrameFilters};
-use crate::session::registry::{Order, Registered};
+use crate::session::registry::Registered;
 use crate::session::{Cause, Ending, Initiator};
 use crate::transport::Transport;
 use crate::upstream::Lease;
@@ -164,13 +164,9 @@ impl Relay {
     /// Does whatever can be done now.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.registered.handle().register(cx.waker());
-        let mut is_overdue = false;
-        while let Some(order) = self.registered.handle().take_order() {
-            match order {
-                Order::End(cause) if !self.forced => self.end(Ending::of(cause)),
-                Order::End(_) => {}
-                Order::Overdue => is_overdue = true,
-            }
+        let orders = self.registered.handle().take_orders();
+        if let Some(cause) = orders.end.filter(|_| !self.forced) {
+            self.end(Ending::of(cause));
         }
         BUFFER.with_borrow_mut(|buffer| {
             self.poll_direction(Side::Client, buffer, cx);
@@ -183,11 +179,12 @@ impl Relay {
         {
             self.stop_parting();
         }
-        if is_overdue {
+        if orders.overdue {
             self.overdue();
         }
         self.beat(cx);
         self.arm();
+        self.publish();
         let Some(ended) = self.ended else {
             return Poll::Pending;
         };
@@ -202,6 +199,14 @@ impl Relay {
         } else {
             Poll::Pending
         }
+    }
+
+    /// Shows where the session is. Once for each turn, however much moved in it.
+    fn publish(&self) {
+        let [up, down] = &self.tallies;
+        let counts = [(up.messages, up.bytes), (down.messages, down.bytes)];
+        let handle = self.registered.handle();
+        handle.publish(self.timers.last_moved(), counts, self.ended.is_some());
     }
 
     /// Moves what one side sent to the other, until nothing moves or the budget is used up.
@@ -373,6 +378,6 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         let size = size_of::<Relay>();
-        assert!(size <= 744, "{size} bytes");
+        assert!(size <= 736, "{size} bytes");
     }
 }

@@ -70,6 +70,11 @@ impl Timers {
         self.moved = now;
     }
 
+    /// When frames of the peers passed last.
+    pub(super) const fn last_moved(&self) -> u32 {
+        self.moved
+    }
+
     /// Bytes came from a leg, which need not be asked any more, whether it was or was to be.
     pub(super) const fn heard(&mut self, side: Side, now: u32, was_due: bool) {
         let side = side as usize;

@@ -1,0 +1,210 @@
+//! Asks an admin listener: one request to a connection, in the HTTP/1.0 that it answers without
+//! chunks.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+use std::{fs, str};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use tidegate::config::Secret;
+
+use crate::cli::AdminArgs;
+use crate::config;
+
+/// Where an admin listener is unless its configuration says otherwise.
+const DEFAULT: &str = "127.0.0.1:9900";
+/// How long each step may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// The way to one admin listener.
+pub(super) struct Client {
+    host: String,
+    token: Option<Secret>,
+}
+
+/// What it said.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// JSON, or null.
+    pub(super) body: Value,
+}
+
+impl Client {
+    /// The listener that `args` name, else that of the configuration.
+    pub(super) fn new(args: &AdminArgs) -> anyhow::Result<Self> {
+        let token = args.token_file.as_ref().map(|file| {
+            let text = fs::read_to_string(file);
+            let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+            anyhow::Ok(Secret::new(text.trim_ascii()))
+        });
+        let token = token.transpose()?;
+        // With an address and no file named, what lies about on this machine is not meant.
+        let is_named = args.config.config.is_some();
+        let plan = if is_named || (args.admin.is_none() && config::find(&args.config).is_ok()) {
+            let plan = config::load(&args.config)?.resolve()?;
+            let named = plan.admin.context("the configuration has no `admin`");
+            Some(named?)
+        } else {
+            None
+        };
+        let host = match (&args.admin, &plan) {
+            (Some(host), _) => host.clone(),
+            (None, Some(plan)) => reachable(plan.bind()).to_string(),
+            (None, None) => DEFAULT.to_owned(),
+        };
+        let configured = || plan.as_ref().and_then(|plan| plan.token().cloned());
+        let token = token.or_else(configured);
+        Ok(Self { host, token })
+    }
+
+    /// Where it is.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Sends a request, and reads the answer to its end.
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
+        let host = &self.host;
+        let answered = self.exchange(method, target, body);
+        let answer =
+            answered.with_context(|| format!("cannot ask the admin listener at {host}"))?;
+        parse(&answer).with_context(|| format!("what answers at {host} is no admin listener"))
+    }
+
+    fn exchange(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Vec<u8>> {
+        let mut stream = connect(&self.host)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        let mut request = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n", self.host);
+        if let Some(token) = &self.token {
+            let token = str::from_utf8(token.reveal())?;
+            write!(request, "Authorization: Bearer {token}\r\n")?;
+        }
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        if !body.is_empty() {
+            write!(request, "Content-Length: {}\r\n", body.len())?;
+        }
+        request.push_str("\r\n");
+        request.push_str(&body);
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.take(LONGEST).read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+impl Answer {
+    /// Its body, where it has this status; else what it complains of.
+    pub(super) fn expect(self, status: u16) -> anyhow::Result<Value> {
+        if self.status == status {
+            return Ok(self.body);
+        }
+        match self.body["detail"].as_str() {
+            Some(detail) => bail!(
+                "{} ({})",
+                detail.replace(char::is_control, "?"),
+                self.status
+            ),
+            None => bail!("the admin listener answers with {}", self.status),
+        }
+    }
+}
+
+/// An address on which a listener that is bound to every one of them is found.
+fn reachable(bind: SocketAddr) -> SocketAddr {
+    let ip = match bind.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bind.port())
+}
+
+fn connect(host: &str) -> anyhow::Result<TcpStream> {
+    let mut last = None;
+    for address in host.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) => Err(error.into()),
+        None => bail!("the name has no address"),
+    }
+}
+
+fn parse(answer: &[u8]) -> anyhow::Result<Answer> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, body) = answer.split_at(end.context("the answer has no whole head")?);
+    let head = str::from_utf8(head)?;
+    let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+    let status = status.context("the answer has no status")?.parse()?;
+    let body = &body[4..];
+    let lengths = head.lines().filter_map(|line| line.split_once(':'));
+    for (name, value) in lengths {
+        if name.eq_ignore_ascii_case("content-length") && value.trim() != body.len().to_string() {
+            bail!("the answer is cut");
+        }
+    }
+    let body = serde_json::from_slice(body).unwrap_or_default();
+    Ok(Answer { status, body })
+}
+
+/// A value for a path or a query.
+pub(super) fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_whole_or_none() {
+        let whole = parse(b"HTTP/1.0 200 OK\r\nContent-Length: 8\r\n\r\n{\"a\": 1}").unwrap();
+        assert_eq!((whole.status, &whole.body["a"]), (200, &1.into()));
+        for wrong in [
+            &b""[..],
+            b"HTTP/1.0 200 OK\r\n",
+            b"HTTP/1.0 2\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n{\"a\": 1}",
+            b"SSH-2.0\r\n\r\n",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_on_loopback() {
+        let at = |bind: &str| reachable(bind.parse().unwrap()).to_string();
+        assert_eq!(at("0.0.0.0:9900"), "127.0.0.1:9900");
+        assert_eq!(at("[::]:9900"), "[::1]:9900");
+        assert_eq!(at("10.0.0.1:1"), "10.0.0.1:1");
+        assert_eq!(encoded("10.0.0.0/8 é"), "10.0.0.0%2F8%20%C3%A9");
+    }
+}

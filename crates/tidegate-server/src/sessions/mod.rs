@@ -1,0 +1,103 @@
+//! `tidegate sessions`: what WebSockets does a running gateway have, and an end to one of them.
+
+mod client;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use self::client::{Client, encoded};
+use crate::cli::{SessionsCommand, SessionsKillArgs, SessionsLsArgs};
+use crate::out;
+
+/// Sessions that are asked for at once.
+const PAGE: usize = 1000;
+
+pub(crate) fn sessions(command: &SessionsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        SessionsCommand::Ls(args) => ls(args),
+        SessionsCommand::Kill(args) => kill(args),
+    }
+}
+
+fn ls(args: &SessionsLsArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&args.admin)?;
+    let mut filter = String::new();
+    let filters = [
+        ("route", &args.route),
+        ("service", &args.service),
+        ("address", &args.address),
+    ];
+    for (name, value) in filters {
+        if let Some(value) = value {
+            filter.push_str(&format!("&{name}={}", encoded(value)));
+        }
+    }
+    if !args.json {
+        out::line(row(&HEADINGS.map(str::to_owned)));
+    }
+    let mut cursor = String::new();
+    loop {
+        let target = format!("/v1/sessions?limit={PAGE}{filter}{cursor}");
+        let page = client.ask("GET", &target, None)?.expect(200)?;
+        let sessions = page["sessions"].as_array();
+        let sessions = sessions.context("the answer is none of an admin listener of Tidegate")?;
+        for session in sessions {
+            if args.json {
+                out::line(session);
+            } else {
+                out::line(row(&cells(session)));
+            }
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={}", encoded(next)),
+            None => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+fn kill(args: &SessionsKillArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&args.admin)?;
+    let target = format!("/v1/sessions/{}", encoded(&args.id));
+    let said = json!({ "code": args.code, "reason": args.reason });
+    let answer = client.ask("DELETE", &target, Some(&said))?;
+    if answer.status == 404 && answer.body["code"] != "no_session" {
+        bail!(
+            "there is no admin listener of Tidegate at {}",
+            client.host()
+        );
+    }
+    answer.expect(202)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+const HEADINGS: [&str; 9] = [
+    "ID", "ROUTE", "SERVICE", "CLIENT", "AGE", "IDLE", "IN", "OUT", "PATH",
+];
+
+fn cells(session: &Value) -> [String; 9] {
+    let text = |name: &str| match &session[name] {
+        Value::String(text) => text.replace(char::is_control, "?"),
+        other => other.to_string(),
+    };
+    let seconds = |name: &str| format!("{}s", text(name));
+    let messages = |name: &str| format!("{} msgs", text(name));
+    [
+        text("id"),
+        text("route"),
+        text("service"),
+        text("client"),
+        seconds("age_seconds"),
+        seconds("idle_seconds"),
+        messages("msgs_in"),
+        messages("msgs_out"),
+        text("path"),
+    ]
+}
+
+fn row([id, route, service, client, age, idle, sent, got, path]: &[String; 9]) -> String {
+    format!(
+        "{id:<18}  {route:<16}  {service:<16}  {client:<15}  {age:>8}  {idle:>8}  {sent:>12}  {got:>12}  {path}"
+    )
+}

@@ -1,0 +1,93 @@
+//! What users of other gateways ask for the sessions by, each behind a switch.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::sessions::Cursor;
+use super::view::View;
+use crate::config::plan::AdminAlias;
+use crate::session::registry::Handle;
+
+/// The paths of those that are switched on.
+pub(super) fn router(aliases: &[AdminAlias]) -> Router<Arc<View>> {
+    let mut router = Router::new();
+    if aliases.contains(&AdminAlias::ActuatorWebsocket) {
+        router = router
+            .route("/actuator/websocket", get(actuator))
+            .route("/actuator/websocket/count", get(actuator_count));
+    }
+    if aliases.contains(&AdminAlias::ApplicationWebsockets) {
+        router = router.route("/application/websockets", get(application));
+    }
+    router
+}
+
+async fn actuator(State(view): State<Arc<View>>) -> Response {
+    Json(json!({ "count": view.census().sessions })).into_response()
+}
+
+async fn actuator_count(State(view): State<Arc<View>>) -> Response {
+    Json(view.census().sessions).into_response()
+}
+
+/// All sessions in one array, made slice by slice as it is taken.
+async fn application(State(view): State<Arc<View>>) -> Response {
+    let parts = stream::unfold(Some((Cursor::default(), "[")), move |state| {
+        let part = state.map(|(cursor, before)| part(&view, cursor, before));
+        async move { part.map(|(bytes, state)| (Ok::<_, std::convert::Infallible>(bytes), state)) }
+    });
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, Body::from_stream(parts)).into_response()
+}
+
+/// The next piece of the array, with what stands before its first item, and what comes behind it.
+fn part<'s>(
+    view: &View,
+    cursor: Cursor,
+    mut before: &'s str,
+) -> (Bytes, Option<(Cursor, &'s str)>) {
+    let Some(((handles, _), next)) = cursor.slice(view) else {
+        let bare = if before == "[" { "[]" } else { "]" };
+        return (Bytes::from_static(bare.as_bytes()), None);
+    };
+    let mut text = String::new();
+    for handle in handles {
+        text.push_str(before);
+        text.push_str(&application_session(&handle));
+        before = ",";
+    }
+    (text.into(), Some((next, before)))
+}
+
+/// Members in the order that those who read this are used to.
+fn application_session(handle: &Handle) -> String {
+    let facts = &handle.facts;
+    let id = handle.id.to_string();
+    let endpoint = &facts.endpoint().plan;
+    let url = |host: &str, base: &str, path: &str| Value::from(format!("ws://{host}{base}{path}"));
+    let service_url = url(
+        &endpoint.authority.to_string(),
+        &endpoint.path,
+        facts.sent_path(),
+    );
+    format!(
+        "{{\"sessionId\":{},\"clientAddress\":{},\"gatewayPath\":{},\"serviceUrl\":{},\"serviceSessionId\":{}}}",
+        Value::from(&*id),
+        Value::from(format!("/{}", facts.peer)),
+        url(facts.host(), "", facts.path()),
+        service_url,
+        if handle.is_closing() {
+            Value::Null
+        } else {
+            Value::from(&*id)
+        },
+    )
+}

@@ -1,0 +1,151 @@
+//! What is known of a session from its opening on. There is one of these for every idle session, so
+//! it shares what can be shared and keeps its texts in one piece.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::exchange::Exchange;
+use crate::route::{Route, Target};
+use crate::upstream::{Endpoint, Lease};
+
+/// The most bytes that are kept of one text.
+const LONGEST: usize = 256;
+
+/// What a session is.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// The route as it was when the session was opened.
+    route: Arc<Route>,
+    endpoint: Arc<Endpoint>,
+    /// The name of the listener that it came through.
+    pub(crate) listener: Arc<str>,
+    /// Who holds the other end of the client's connection.
+    pub(crate) peer: SocketAddr,
+    /// The client that trusted proxies name, where it is not the peer.
+    behind: Option<Box<IpAddr>>,
+    /// Host, path, path at the upstream and subprotocol, one behind the other.
+    texts: Box<str>,
+    /// Where the first three of them end.
+    ends: [u16; 3],
+}
+
+impl Facts {
+    /// The facts of a session that comes of `exchange`.
+    pub(crate) fn new(
+        route: &Arc<Route>,
+        exchange: &Exchange,
+        lease: &Lease,
+        subprotocol: Option<&HeaderValue>,
+    ) -> Self {
+        let downstream = &exchange.downstream;
+        let (asked, sent) = (exchange.original_path().as_str(), exchange.path.as_str());
+        let host = exchange.authority.as_ref().map(ToString::to_string);
+        let subprotocol = subprotocol.map(|one| String::from_utf8_lossy(one.as_bytes()));
+        let (texts, ends) = joined([
+            host.as_deref().unwrap_or_default(),
+            asked,
+            // Every path has a slash, so nothing means the same one.
+            if sent == asked { "" } else { sent },
+            subprotocol.as_deref().unwrap_or_default(),
+        ]);
+        let is_behind = exchange.client != downstream.peer.ip().to_canonical();
+        Self {
+            route: Arc::clone(route),
+            endpoint: lease.endpoint(),
+            listener: Arc::clone(&downstream.listener),
+            peer: downstream.peer,
+            behind: is_behind.then(|| Box::new(exchange.client)),
+            texts,
+            ends,
+        }
+    }
+
+    /// The name of its route.
+    pub(crate) fn route(&self) -> &str {
+        &self.route.name
+    }
+
+    /// The name of its service.
+    pub(crate) fn service(&self) -> &str {
+        let Target::Proxy(proxy) = &self.route.target;
+        &proxy.plan.service.name
+    }
+
+    /// Where its upstream is.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The client's address: the peer's, or the one that trusted proxies name.
+    pub(crate) fn client(&self) -> IpAddr {
+        let behind = self.behind.as_deref().copied();
+        behind.unwrap_or_else(|| self.peer.ip().to_canonical())
+    }
+
+    /// The host that the client asked for, with its port where it named one.
+    pub(crate) fn host(&self) -> &str {
+        self.text(0, self.ends[0])
+    }
+
+    /// The path that the client asked for, without the query, which may hold secrets.
+    pub(crate) fn path(&self) -> &str {
+        self.text(self.ends[0], self.ends[1])
+    }
+
+    /// The path that the upstream was asked for, below that of the endpoint.
+    pub(crate) fn sent_path(&self) -> &str {
+        match self.text(self.ends[1], self.ends[2]) {
+            "" => self.path(),
+            sent => sent,
+        }
+    }
+
+    /// The subprotocol that the upstream chose.
+    pub(crate) fn subprotocol(&self) -> Option<&str> {
+        let chosen = self.texts.get(usize::from(self.ends[2])..);
+        chosen.filter(|text| !text.is_empty())
+    }
+
+    fn text(&self, from: u16, to: u16) -> &str {
+        self.texts
+            .get(usize::from(from)..usize::from(to))
+            .unwrap_or_default()
+    }
+}
+
+/// Texts one behind the other, each cut to what is kept, and where the first three end.
+fn joined(texts: [&str; 4]) -> (Box<str>, [u16; 3]) {
+    let texts = texts.map(cut);
+    let mut ends = [0; 3];
+    let mut end = 0;
+    for (place, text) in ends.iter_mut().zip(texts) {
+        end += text.len();
+        *place = u16::try_from(end).unwrap_or(u16::MAX);
+    }
+    (texts.concat().into(), ends)
+}
+
+/// As much of a text as is kept of it.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_two_characters() {
+        let long = "é".repeat(200);
+        let (texts, ends) = joined(["host", &format!("/{long}"), "", "chat"]);
+        assert_eq!(ends, [4, 4 + 255, 4 + 255]);
+        assert_eq!(texts.len(), 4 + 255 + 4);
+        assert_eq!(&texts[259..], "chat");
+    }
+}

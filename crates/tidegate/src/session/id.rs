@@ -1,0 +1,130 @@
+//! The name of a session: `s_` and 16 characters that cannot be guessed.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher as _;
+use std::str::FromStr;
+
+/// A session's id, the same in every answer as long as the session lives. Among its bytes is its
+/// place in the registry, so that it is found without a search.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionId {
+    secret: [u8; 8],
+    slot: [u8; 4],
+}
+
+/// A text that is no session's id.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotAnId;
+
+/// The alphabet of RFC 4648 section 5.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+impl SessionId {
+    /// The id of the session at `slot`, the `count`th of those that share `keys`. A keyed hash of a
+    /// number cannot be guessed without the keys, which the system chose.
+    pub(super) fn new(keys: &RandomState, count: u64, slot: usize) -> Self {
+        Self {
+            secret: keys.hash_one(count).to_be_bytes(),
+            slot: u32::try_from(slot).unwrap_or(u32::MAX).to_be_bytes(),
+        }
+    }
+
+    /// The place in its worker's registry.
+    pub(crate) const fn slot(self) -> usize {
+        u32::from_be_bytes(self.slot) as usize
+    }
+
+    fn bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.secret);
+        bytes[8..].copy_from_slice(&self.slot);
+        bytes
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("s_")?;
+        for three in self.bytes().chunks_exact(3) {
+            let bits = three
+                .iter()
+                .fold(0, |bits, &byte| bits << 8 | u32::from(byte));
+            for shift in [18, 12, 6, 0] {
+                let letter = ALPHABET[(bits >> shift & 63) as usize];
+                write!(f, "{}", char::from(letter))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let letters = text.strip_prefix("s_").ok_or(NotAnId)?.as_bytes();
+        if letters.len() != 16 {
+            return Err(NotAnId);
+        }
+        let mut bytes = [0; 12];
+        for (four, three) in letters.chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
+            let mut bits = 0;
+            for letter in four {
+                let value = ALPHABET.iter().position(|one| one == letter);
+                bits =
+                    bits << 6 | u32::try_from(value.ok_or(NotAnId)?).map_err(|_large| NotAnId)?;
+            }
+            three.copy_from_slice(&bits.to_be_bytes()[1..]);
+        }
+        let (mut secret, mut slot) = ([0; 8], [0; 4]);
+        secret.copy_from_slice(&bytes[..8]);
+        slot.copy_from_slice(&bytes[8..]);
+        Ok(Self { secret, slot })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_was_written() {
+        let keys = RandomState::new();
+        for slot in [0, 1, 63, 64, 99_999, u32::MAX as usize] {
+            let id = SessionId::new(&keys, 7, slot);
+            let text = id.to_string();
+            assert_eq!(text.len(), 18, "{text}");
+            assert_eq!(text.parse(), Ok(id), "{text}");
+            assert_eq!(id.slot(), slot);
+        }
+        for wrong in [
+            "",
+            "s_",
+            "s_AAAAAAAAAAAAAAA",
+            "s_AAAAAAAAAAAAAAAAA",
+            "c_AAAAAAAAAAAAAAAA",
+        ] {
+            assert_eq!(wrong.parse::<SessionId>(), Err(NotAnId), "{wrong}");
+        }
+        assert!("s_AAAAAAAAAAAAAAA=".parse::<SessionId>().is_err());
+        assert!("s_AAAAAAAAAAAAAAé".parse::<SessionId>().is_err());
+    }
+
+    #[test]
+    fn a_place_that_is_taken_again_has_another_id() {
+        let keys = RandomState::new();
+        let ids: HashSet<_> = (0..1000)
+            .map(|count| SessionId::new(&keys, count, 5).to_string())
+            .collect();
+        assert_eq!(ids.len(), 1000);
+    }
+}

@@ -1,0 +1,50 @@
+//! A session's facts for tests of the rooms beside.
+
+use std::sync::Arc;
+
+use http::{Extensions, Method};
+
+use super::facts::Facts;
+use crate::body::Body;
+use crate::config::Config;
+use crate::exchange::{Downstream, Exchange};
+use crate::headers::Headers;
+use crate::route::Target;
+use crate::router::{Captures, Path};
+use crate::upstream::Purpose;
+use crate::worker::Core;
+
+const YAML: &str = "version: 1\nlisteners: [{ name: public, bind: 127.0.0.1:0 }]\n\
+    services: { up: { endpoints: ['http://127.0.0.1:9'] } }\n\
+    routes: [{ name: all, match: { path: /** }, proxy: { service: up } }]\n";
+
+/// The facts of a session at `/`.
+pub(crate) fn facts() -> Facts {
+    let plan = Config::from_yaml("test.yaml", YAML).and_then(|config| config.resolve());
+    let core = Core::build(plan.unwrap());
+    let route = core.route(0);
+    let Target::Proxy(proxy) = &route.target;
+    let lease = proxy.service.lease(Purpose::Session, &mut Vec::new());
+    let peer = ([127, 0, 0, 1], 4000).into();
+    let exchange = Exchange {
+        method: Method::GET,
+        path: Path::normalise(b"/").unwrap(),
+        query: None,
+        authority: None,
+        headers: Headers::new(),
+        body: Body::empty(),
+        upgrade: true,
+        downstream: Arc::new(Downstream {
+            listener: "public".into(),
+            peer,
+            local: peer,
+            secure: false,
+            trusted: false,
+            limits: Arc::default(),
+        }),
+        client: peer.ip(),
+        captures: Captures::default(),
+        extensions: Extensions::new(),
+    };
+    Facts::new(route, &exchange, &lease.unwrap().unwrap(), None)
+}
