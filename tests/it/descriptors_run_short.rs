@@ -231,8 +231,9 @@ async fn without_any_it_pauses_and_goes_on() {
     let (gateway, address, _files) = start(&binary, 128, &yaml(&upstream, "")).await;
     let mut session = Wire::connect(address).await;
     session.upgrade("/").await;
+    let at_rest = gateway.descriptors();
     for round in 1..=2 {
-        gateway.allow_descriptors(gateway.descriptors());
+        gateway.allow_descriptors(gateway.first_free_descriptor());
         let mut waiting = Vec::new();
         for _ in 0..20 {
             let mut client = Wire::connect(address).await;
@@ -264,6 +265,7 @@ async fn without_any_it_pauses_and_goes_on() {
             gateway.output().matches("accepting goes on").count() == round
         })
         .await;
-        eventually("they are gone", || gateway.descriptors() < 40).await;
+        // One idle connection to the upstream may be kept.
+        eventually("they are gone", || gateway.descriptors() <= at_rest + 1).await;
     }
 }

@@ -118,6 +118,15 @@ impl Process {
         std::fs::read_dir(folder).unwrap().count()
     }
 
+    /// The lowest number that is free: allowed no more than that, it can open nothing.
+    #[must_use]
+    pub fn first_free_descriptor(&self) -> usize {
+        let file = |number: &usize| format!("/proc/{}/fd/{number}", self.child.id());
+        (0..)
+            .find(|number| std::fs::symlink_metadata(file(number)).is_err())
+            .unwrap()
+    }
+
     /// How much CPU time it has used, in hundredths of a second.
     #[must_use]
     pub fn cpu_ticks(&self) -> u64 {
