@@ -249,7 +249,7 @@ async fn a_second_signal_does_not_wait_for_it() {
     .await;
     let scratch = Scratch::new();
     let yaml = format!(
-        "version: 1\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n{}",
+        "version: 1\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\ndrain: {{ delay: none }}\n{}",
         YAML.replace("UP", &upstream.address().to_string())
     );
     let file = scratch.write("tidegate.yaml", &yaml);
@@ -261,7 +261,7 @@ async fn a_second_signal_does_not_wait_for_it() {
     upstream.only_head().await;
     gateway.signal("TERM");
     eventually("it has heard the first", || {
-        gateway.output().contains("stopping")
+        gateway.output().contains("draining")
     })
     .await;
     while admin.get("/readyz").await.status() != 503 {}

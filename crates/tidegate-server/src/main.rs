@@ -9,6 +9,7 @@ mod out;
 mod routes;
 mod run;
 mod signals;
+mod systemd;
 mod version;
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{self, Future};
 use std::io;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -11,7 +12,7 @@ use tokio::runtime::Builder;
 
 use crate::cli::RunArgs;
 use crate::signals::{Received, Signals};
-use crate::{config, log, version};
+use crate::{config, log, systemd, version};
 use tidegate::Gateway;
 use tidegate::limits::descriptors;
 
@@ -26,8 +27,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     serve(plan, |_gateway| {}, future::pending())
 }
 
-/// Runs a gateway until a signal comes; `beside` runs as long and must not end. `started` is called
-/// when it runs.
+/// Runs a gateway until it has drained, or a second signal has come; `beside` runs as long and must
+/// not end. `started` is called when it runs.
 pub(crate) fn serve(
     mut plan: Plan,
     started: impl FnOnce(&Gateway),
@@ -58,25 +59,46 @@ pub(crate) fn serve(
         tracing::info!(listener = "admin", %address, "listening");
     }
     started(&gateway);
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            _ = signals.next() => {}
-            ended = beside => return Err(anyhow!("the process ends: {ended:?}")),
-        }
-        tracing::info!("stopping; a second signal ends the process at once");
-        tokio::select! {
-            () = stop(gateway) => Ok(None),
-            signal = signals.next() => Ok(Some(signal)),
-        }
-    });
-    runtime.shutdown_background(); // a second signal does not wait for `stop`
+    systemd::notify(systemd::READY);
+    let ended = runtime.block_on(until_it_ends(gateway, &mut signals, beside));
+    runtime.shutdown_background(); // a second signal does not wait for the drain
     let signal: Option<Received> = ended?;
     Ok(signal.map_or(ExitCode::SUCCESS, Received::exit_code))
 }
 
-/// Stops the gateway on another thread, so that signals are heard meanwhile.
-async fn stop(gateway: Gateway) {
-    if let Err(error) = tokio::task::spawn_blocking(move || gateway.stop()).await {
-        tracing::error!(%error, "the gateway did not stop in order");
+/// Waits until something begins the drain, and then for its end; or the signal that cuts it short.
+async fn until_it_ends(
+    gateway: Gateway,
+    signals: &mut Signals,
+    beside: impl Future<Output = io::Result<Infallible>>,
+) -> anyhow::Result<Option<Received>> {
+    let mut beside = pin!(beside);
+    let mut is_signalled = tokio::select! {
+        _ = signals.next() => true,
+        () = gateway.draining() => false,
+        ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
+    };
+    gateway.drain();
+    tracing::info!("draining; a second signal ends the process at once");
+    systemd::notify(systemd::STOPPING);
+    let mut over = pin!(over(gateway));
+    loop {
+        tokio::select! {
+            () = &mut over => return Ok(None),
+            signal = signals.next() => {
+                // The admin listener's drain is what orchestrators ask for before their signal.
+                if std::mem::replace(&mut is_signalled, true) {
+                    return Ok(Some(signal));
+                }
+            }
+            ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
+        }
+    }
+}
+
+/// Waits on another thread for the gateway's end, so that signals are heard meanwhile.
+async fn over(gateway: Gateway) {
+    if let Err(error) = tokio::task::spawn_blocking(move || gateway.wait()).await {
+        tracing::error!(%error, "the gateway did not end in order");
     }
 }

@@ -8,6 +8,7 @@ pub mod body;
 pub mod config;
 mod connection;
 mod dispatch;
+mod drain;
 pub mod error;
 pub mod exchange;
 mod forwarded;

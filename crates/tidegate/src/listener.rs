@@ -14,10 +14,10 @@ use nix::libc::EMFILE;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::plan::ListenerPlan;
 use crate::connection;
+use crate::drain::Drain;
 use crate::error::{GatewayError, UpstreamError, is_shortage};
 use crate::limits::descriptors::is_reserved;
 use crate::limits::{Gauge, Overload, Permits, Taken, gauge};
@@ -104,42 +104,48 @@ pub(crate) struct Acceptor {
     listeners: Vec<Listener>,
     seats: Vec<Seat>,
     core: Arc<Core>,
-    stopping: CancellationToken,
+    drain: Arc<Drain>,
 }
 
 impl Acceptor {
-    /// An acceptor, and what wakes it when `stopping` is set.
+    /// An acceptor, which `drain` wakes when it begins.
     pub(crate) fn new(
         mut listeners: Vec<Listener>,
         seats: Vec<Seat>,
         core: Arc<Core>,
-        stopping: CancellationToken,
-    ) -> io::Result<(Self, Waker)> {
+        drain: Arc<Drain>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         for (place, listener) in listeners.iter_mut().enumerate() {
             poll.registry()
                 .register(&mut listener.socket, Token(place), Interest::READABLE)?;
         }
-        let waker = Waker::new(poll.registry(), Token(listeners.len()))?;
-        Ok((
-            Self {
-                poll,
-                listeners,
-                seats,
-                core,
-                stopping,
-            },
-            waker,
-        ))
+        drain.wakes(Waker::new(poll.registry(), Token(listeners.len()))?);
+        Ok(Self {
+            poll,
+            listeners,
+            seats,
+            core,
+            drain,
+        })
     }
 
-    /// Accepts until the gateway stops.
+    /// Accepts until the gateway's drain has it end, and takes with it what the kernel has completed
+    /// by then.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(64);
         // Readiness is told once, so a listener stays in here until it has nothing more to accept.
         let mut ready: Vec<usize> = Vec::new();
-        while !self.stopping.is_cancelled() {
-            let patience = (!ready.is_empty()).then_some(PAUSE);
+        loop {
+            let left = self.drain.accepts_for();
+            if left.is_zero() {
+                break;
+            }
+            let patience = match ready.is_empty() {
+                true if left == Duration::MAX => None,
+                true => Some(left),
+                false => Some(left.min(PAUSE)),
+            };
             if let Err(error) = self.poll.poll(&mut events, patience)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -153,29 +159,40 @@ impl Acceptor {
             }
             ready.retain(|&place| self.accept_some(place) == Left::Some);
         }
+        for place in 0..self.listeners.len() {
+            (0..BACKLOG).find_map(|_| self.accept_one(place));
+        }
     }
 
     /// Accepts what waits at one listener.
     fn accept_some(&mut self, place: usize) -> Left {
-        while !self.stopping.is_cancelled() {
-            let listener = &mut self.listeners[place];
-            match listener.socket.accept() {
-                Ok((stream, peer)) => self.admit(place, stream.into(), peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listener.goes_on();
-                    return Left::None;
-                }
-                Err(error) if is_shortage(&error) => {
-                    listener.pause(&error);
-                    return Left::Some;
-                }
-                // The client was gone before it was accepted.
-                Err(error) => {
-                    tracing::debug!(listener = &*listener.plan.name, %error, "not accepted");
-                }
+        while !self.drain.accepts_for().is_zero() {
+            if let Some(left) = self.accept_one(place) {
+                return left;
             }
         }
         Left::None
+    }
+
+    /// Accepts one; where there is none to be accepted, whether one may still wait.
+    fn accept_one(&mut self, place: usize) -> Option<Left> {
+        let listener = &mut self.listeners[place];
+        match listener.socket.accept() {
+            Ok((stream, peer)) => self.admit(place, stream.into(), peer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                listener.goes_on();
+                return Some(Left::None);
+            }
+            Err(error) if is_shortage(&error) => {
+                listener.pause(&error);
+                return Some(Left::Some);
+            }
+            // The client was gone before it was accepted.
+            Err(error) => {
+                tracing::debug!(listener = &*listener.plan.name, %error, "not accepted");
+            }
+        }
+        None
     }
 
     /// Finds a worker for a connection, be it only to be told that it cannot be served. Where even
@@ -197,13 +214,16 @@ impl Acceptor {
         if offered.admitted.is_err() {
             caps.note_refusal();
         }
-        while !self.stopping.is_cancelled() {
+        loop {
             match self.hand_over(offered) {
                 Ok(()) => return,
                 Err(back) => offered = back,
             }
             if let Err(overload) = offered.admitted {
                 return refuse_unheard(offered.stream, &overload.into());
+            }
+            if self.drain.accepts_for().is_zero() {
+                return;
             }
             // Every worker has a thousand that it has not looked at yet.
             thread::sleep(HANDOVER_PAUSE);
@@ -240,6 +260,15 @@ impl Acceptor {
             };
         }
         Err(offered)
+    }
+}
+
+impl Drop for Acceptor {
+    /// However it ends: nothing is accepted any more.
+    fn drop(&mut self) {
+        self.listeners.clear();
+        let sessions = self.seats.iter().map(|seat| seat.worker.sessions.len());
+        self.drain.close(sessions.sum());
     }
 }
 

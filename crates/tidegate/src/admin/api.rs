@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
@@ -28,6 +28,7 @@ pub(super) fn router(view: Arc<View>, access: Access) -> Router {
         .route("/actuator/health", get(actuator_health))
         .route("/metrics", get(metrics))
         .route("/v1/info", get(info))
+        .route("/v1/drain", post(drain))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(
@@ -175,6 +176,12 @@ async fn info(State(view): State<Arc<View>>) -> Response {
         },
     }))
     .into_response()
+}
+
+/// Begins the drain; asked again, it changes nothing.
+async fn drain(State(view): State<Arc<View>>) -> Response {
+    view.drain.begin();
+    (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()
 }
 
 async fn not_found() -> Problem {

@@ -1,14 +1,15 @@
-//! The gateway as the admin listener sees it: it looks, and changes nothing.
+//! The gateway as the admin listener sees it: it looks, and changes nothing but the drain.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::time;
+use crate::drain::Drain;
 use crate::gateway::{self, Census};
 use crate::metrics::{self, Facts};
 use crate::worker::Worker;
@@ -19,6 +20,7 @@ pub(crate) struct View {
     pub(crate) workers: Vec<(Arc<Worker>, Handle)>,
     pub(crate) addresses: Vec<(Arc<str>, SocketAddr)>,
     pub(crate) state: Arc<State>,
+    pub(crate) drain: Arc<Drain>,
     pub(crate) commit: Option<Arc<str>>,
     pub(crate) started: SystemTime,
     pub(crate) begun: Instant,
@@ -27,8 +29,6 @@ pub(crate) struct View {
 /// What changes while a gateway runs.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// Set before the first listener closes.
-    pub(crate) draining: AtomicBool,
     /// Threads of the data plane that have not ended.
     pub(crate) running: AtomicUsize,
 }
@@ -56,7 +56,7 @@ impl View {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.state.draining.load(Ordering::Relaxed)
+        self.drain.has_begun()
     }
 
     /// Whether every thread of the data plane runs.

@@ -36,6 +36,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         limits: root.limits.clone(),
         listeners,
         admin: root.admin.as_ref().and_then(link_admin),
+        drain: root.drain,
         commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
         services,

@@ -141,6 +141,21 @@ impl Registry {
         }
     }
 
+    /// Tells up to `count` sessions to end, from `place` on, and moves that behind them; how many it
+    /// told.
+    pub(crate) fn end_next(&self, place: &mut usize, count: usize, cause: Cause) -> usize {
+        let sessions = self.lock();
+        let mut told = 0;
+        while told < count && *place < sessions.capacity() {
+            if let Some(handle) = sessions.get(*place) {
+                handle.order(cause as u8);
+                told += 1;
+            }
+            *place += 1;
+        }
+        told
+    }
+
     /// Wakes those whose deadline has passed.
     pub(crate) fn sweep(&self, clock: &Clock) {
         let now = clock.now();
@@ -196,6 +211,23 @@ mod tests {
         assert_eq!(order, Some(Order::End(Cause::Drain)));
         registry.sweep(&clock);
         assert_eq!(session.handle().take_order(), Some(Order::Overdue));
+    }
+
+    #[test]
+    fn some_are_told_to_end_and_each_of_them_once() {
+        let registry = Arc::new(Registry::default());
+        let mut sessions: Vec<_> = (0..5).map(|_| registry.register()).collect();
+        drop(sessions.remove(1));
+        let told = |sessions: &[Registered]| -> Vec<_> {
+            let orders = sessions.iter().map(|one| one.handle().take_order());
+            orders.map(|order| order.is_some()).collect()
+        };
+        let mut place = 0;
+        assert_eq!(registry.end_next(&mut place, 2, Cause::Drain), 2);
+        assert_eq!(told(&sessions), [true, true, false, false]);
+        assert_eq!(registry.end_next(&mut place, 3, Cause::Drain), 2);
+        assert_eq!(told(&sessions), [false, false, true, true]);
+        assert_eq!(registry.end_next(&mut place, 3, Cause::Drain), 0);
     }
 
     #[test]
