@@ -293,3 +293,25 @@ async fn stop_and_cut_overtake_it() {
         }
     }
 }
+
+/// Nothing is dialled for a session that would be ended at once.
+#[tokio::test]
+async fn handshakes_behind_the_delay_are_503() {
+    let upstream = ScriptedUpstream::bind().await;
+    let gateway = gateway(&upstream, "delay: none, spread: none");
+    let mut client = gateway.connect().await;
+    client.send("GET / HTTP/1.1\r\n").await;
+    gateway.drain();
+    has_closed(&gateway).await;
+    let handshake = Request::handshake("/").bytes();
+    let (_start_line, rest) = handshake.split_at(b"GET / HTTP/1.1\r\n".len());
+    client.send(rest).await;
+    let answer = client.read_answer().await;
+    answer.expect_problem(503);
+    assert!(answer.text().contains("\"draining\""), "{}", answer.text());
+    assert!(answer.head.has("Retry-After"));
+    assert_eq!(answer.head.field("Connection"), Some("close"));
+    drop(client);
+    gateway.drained().await;
+    upstream.was_left_alone().await;
+}
