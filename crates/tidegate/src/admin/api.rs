@@ -93,11 +93,7 @@ fn checks(view: &View) -> [Check; 4] {
         check(
             "draining",
             !draining,
-            if draining {
-                "the gateway is stopping"
-            } else {
-                "no"
-            },
+            if draining { "the gateway drains" } else { "no" },
         ),
     ]
 }
