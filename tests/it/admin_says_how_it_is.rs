@@ -163,7 +163,7 @@ async fn stopping_it_is_alive_and_not_ready_until_all_has_ended() {
     }
     let ready = admin.get("/readyz").await;
     assert_eq!(ready.status(), 503, "{}", ready.text());
-    assert_eq!(ready.text(), "draining: the gateway is stopping\n");
+    assert_eq!(ready.text(), "draining: the gateway drains\n");
     assert_eq!(admin.get("/healthz").await.status(), 503);
     assert_eq!(admin.get("/actuator/health").await.status(), 503);
     let checks: Value = serde_json::from_slice(&admin.get("/readyz?verbose").await.body).unwrap();
@@ -259,7 +259,7 @@ async fn a_second_signal_does_not_wait_for_it() {
     .await;
     let scratch = Scratch::new();
     let yaml = format!(
-        "version: 1\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n{}",
+        "version: 1\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\ndrain: {{ delay: none }}\n{}",
         YAML.replace("UP", &upstream.address().to_string())
     );
     let file = scratch.write("tidegate.yaml", &yaml);
@@ -271,7 +271,7 @@ async fn a_second_signal_does_not_wait_for_it() {
     upstream.only_head().await;
     gateway.signal("TERM");
     eventually("it has heard the first", || {
-        gateway.output().contains("stopping")
+        gateway.output().contains("draining")
     })
     .await;
     while admin.get("/readyz").await.status() != 503 {}

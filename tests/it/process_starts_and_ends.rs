@@ -11,6 +11,7 @@ use tidegate_tests::{Frame, Request, ScriptedUpstream, Wire, tools};
 fn yaml(upstream: &ScriptedUpstream) -> String {
     format!(
         "version: 1\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
+         drain: {{ delay: none, spread: none }}\n\
          services: {{ up: {{ endpoints: [http://{}] }} }}\n\
          routes: [{{ name: r, match: {{ path: /** }}, proxy: {{ service: up }} }}]\n",
         upstream.address()
@@ -61,7 +62,7 @@ async fn second_signal_ends_it_at_once() {
     // It waits for the answer; the second signal does not.
     let begun = Instant::now();
     tidegate_tests::eventually("it has heard the first", || {
-        gateway.output().contains("stopping")
+        gateway.output().contains("draining")
     })
     .await;
     gateway.signal("TERM");
@@ -81,7 +82,7 @@ async fn request_under_way_is_finished() {
     let mut peer = upstream.accept().await;
     peer.read_head().await;
     gateway.signal("TERM");
-    tidegate_tests::eventually("it has heard", || gateway.output().contains("stopping")).await;
+    tidegate_tests::eventually("it has heard", || gateway.output().contains("draining")).await;
     peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         .await;
     assert_eq!(client.read_answer().await.text(), "ok");

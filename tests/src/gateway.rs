@@ -138,6 +138,18 @@ impl TestGateway {
         within("the gateway to stop", stopping).await.unwrap();
     }
 
+    /// Begins its drain.
+    pub fn drain(&self) {
+        self.gateway.as_ref().unwrap().drain();
+    }
+
+    /// Waits until its drain is over.
+    pub async fn drained(mut self) {
+        let gateway = self.gateway.take();
+        let waiting = tokio::task::spawn_blocking(|| gateway.map(Gateway::wait));
+        within("the drain to be over", waiting).await.unwrap();
+    }
+
     /// Drops it, which cuts whatever is under way; returns when all of it has ended.
     pub async fn cut(mut self) {
         let gateway = self.gateway.take();

@@ -12,6 +12,7 @@ pub mod head;
 pub mod probe;
 pub mod request;
 pub mod sockets;
+pub mod stamps;
 pub mod time;
 pub mod tools;
 pub mod upstream;

@@ -10,6 +10,7 @@ mod routes;
 mod run;
 mod sessions;
 mod signals;
+mod systemd;
 mod version;
 
 use std::process::ExitCode;

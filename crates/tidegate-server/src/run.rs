@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{self, Future};
 use std::io;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::cli::RunArgs;
 use crate::signals::{Received, Signals};
-use crate::{config, log, version};
+use crate::{config, log, systemd, version};
 use tidegate::Gateway;
 use tidegate::limits::descriptors;
 
@@ -36,8 +37,8 @@ pub(crate) fn raise_descriptors() {
     }
 }
 
-/// Runs a gateway until a signal comes; `beside` runs as long and must not end. `started` is called
-/// when it runs.
+/// Runs a gateway until it has drained, or a second signal has come; `beside` runs as long and must
+/// not end. `started` is called when it runs.
 pub(crate) fn serve(
     mut plan: Plan,
     started: impl FnOnce(&Gateway),
@@ -61,33 +62,55 @@ pub(crate) fn serve(
         tracing::info!(listener = "admin", %address, "listening");
     }
     started(&gateway);
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            _ = signals.next() => {}
-            ended = beside => return Err(anyhow!("the process ends: {ended:?}")),
-        }
-        tracing::info!("stopping; a second signal ends the process at once");
-        let begun = Instant::now();
-        let (cut, signal) = tokio::select! {
-            cut = stop(gateway) => (cut, None),
-            signal = signals.next() => (None, Some(signal)),
-        };
-        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match cut {
-            Some(cut) => tracing::info!(milliseconds, cut, "ended"),
-            None => tracing::warn!(milliseconds, "ended before all was over"),
-        }
-        Ok(signal)
-    });
-    runtime.shutdown_background(); // a second signal does not wait for `stop`
+    systemd::notify(systemd::READY);
+    let ended = runtime.block_on(until_it_ends(gateway, &mut signals, beside));
+    runtime.shutdown_background(); // a second signal does not wait for the drain
     let signal: Option<Received> = ended?;
     Ok(signal.map_or(ExitCode::SUCCESS, Received::exit_code))
 }
 
-/// Stops the gateway on another thread, so that signals are heard meanwhile; tells how much was cut.
-async fn stop(gateway: Gateway) -> Option<usize> {
-    let stopped = tokio::task::spawn_blocking(move || gateway.stop()).await;
-    stopped
-        .inspect_err(|error| tracing::error!(%error, "the gateway did not stop in order"))
+/// Waits until something begins the drain, and then for its end; or the signal that cuts it short.
+async fn until_it_ends(
+    gateway: Gateway,
+    signals: &mut Signals,
+    beside: impl Future<Output = io::Result<Infallible>>,
+) -> anyhow::Result<Option<Received>> {
+    let mut beside = pin!(beside);
+    let mut is_signalled = tokio::select! {
+        _ = signals.next() => true,
+        () = gateway.draining() => false,
+        ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
+    };
+    gateway.drain();
+    tracing::info!("draining; a second signal ends the process at once");
+    systemd::notify(systemd::STOPPING);
+    let begun = Instant::now();
+    let mut over = pin!(over(gateway));
+    let (cut, signal) = loop {
+        tokio::select! {
+            cut = &mut over => break (cut, None),
+            signal = signals.next() => {
+                // The admin listener's drain is what orchestrators ask for before their signal.
+                if std::mem::replace(&mut is_signalled, true) {
+                    break (None, Some(signal));
+                }
+            }
+            ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
+        }
+    };
+    let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match cut {
+        Some(cut) => tracing::info!(milliseconds, cut, "ended"),
+        None => tracing::warn!(milliseconds, "ended before all was over"),
+    }
+    Ok(signal)
+}
+
+/// Waits on another thread for the gateway's end, so that signals are heard meanwhile; tells how much
+/// was cut.
+async fn over(gateway: Gateway) -> Option<usize> {
+    let ended = tokio::task::spawn_blocking(move || gateway.wait()).await;
+    ended
+        .inspect_err(|error| tracing::error!(%error, "the gateway did not end in order"))
         .ok()
 }

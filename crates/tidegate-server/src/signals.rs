@@ -1,4 +1,4 @@
-//! The signals that end the process: SIGINT and SIGTERM.
+//! The signals that have the gateway drain, and a second time end the process: SIGINT and SIGTERM.
 
 use std::io;
 use std::process::ExitCode;

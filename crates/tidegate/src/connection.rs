@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Method;
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 
 use crate::body::Body;
 use crate::config::plan::ListenerLimits;
@@ -30,6 +31,10 @@ use crate::worker::Worker;
 /// How long a connection that is refused has for its request, and then for its answer.
 const REFUSAL: Duration = Duration::from_secs(2);
 
+/// How long a connection has for its first request, or to end the head that it has begun, when the
+/// gateway has closed.
+const FIRST_WORDS: Duration = Duration::from_secs(2);
+
 /// What the answer depends on besides itself.
 struct Wire {
     version: Version,
@@ -48,15 +53,16 @@ pub(crate) async fn serve(
     let limits = &downstream.limits;
     let io = DownstreamIo::new(transport, limits.write_timeout);
     let mut idle = limits.head_timeout;
+    let mut is_new = true;
     let of_heads = Limits::of(limits);
     loop {
         let head = tokio::select! {
             biased;
             head = io.read_head(&of_heads, idle, limits.head_timeout) => head,
-            // Nothing is owed to a connection between two requests.
-            () = worker.stopping.cancelled() => return,
+            () = of_no_use(&io, is_new, &worker) => return,
         };
         idle = limits.keep_alive_timeout;
+        is_new = false;
         let head = match head {
             Ok(head) => head,
             Err(NoHead::Over) => return,
@@ -97,6 +103,18 @@ pub(crate) async fn serve(
                 }
             }
         }
+    }
+}
+
+/// Waits until the gateway has closed and nothing is owed to a connection any more that has no request:
+/// at once between two of them; one that is new, or in the middle of a head, has a moment.
+async fn of_no_use(io: &DownstreamIo, is_new: bool, worker: &Worker) {
+    worker.drain.closed().await;
+    if is_new || io.has_bytes_ahead() {
+        sleep(FIRST_WORDS).await;
+    } else {
+        // What the kernel has by now is read first.
+        yield_now().await;
     }
 }
 
@@ -177,7 +195,7 @@ async fn reply(io: &DownstreamIo, mut answer: Answer, wire: &Wire, worker: &Work
     };
     let keep = wire.keep_alive
         && framing != Framing::UntilClose
-        && !worker.stopping.is_cancelled()
+        && !worker.drain.has_begun()
         && !answer.headers.list_has("connection", "close")
         && io.request_is_over()
         // What follows a refused upgrade may be frames, which are no request.
@@ -252,7 +270,7 @@ pub(crate) async fn turn_away(
     let head = tokio::select! {
         biased;
         head = timeout(REFUSAL, io.read_head(&limits, REFUSAL, REFUSAL)) => head,
-        () = worker.stopping.cancelled() => return,
+        () = worker.drain.closed() => return,
     };
     if !matches!(head, Ok(Err(NoHead::Over))) {
         // A client that takes neither its answer nor its end is not waited for.

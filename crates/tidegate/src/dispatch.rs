@@ -74,12 +74,13 @@ async fn walk<'w>(
             .await
             .map(Outcome::Answer),
         (Target::Proxy(proxy), Some(wish)) => {
+            // A session that began now would be ended at once.
+            if worker.drain.has_closed() {
+                return Err(GatewayError::Draining);
+            }
             match proxy::websocket::decide(proxy, worker, exchange, wish).await? {
                 Decision::Refuse(answer) => Ok(Outcome::Answer(answer)),
-                // A session that began now would be ended at once.
-                Decision::Accept(_) if worker.stopping.is_cancelled() => {
-                    Err(GatewayError::Draining)
-                }
+                Decision::Accept(_) if worker.drain.has_closed() => Err(GatewayError::Draining),
                 Decision::Accept(acceptance) => Ok(Outcome::Switch(acceptance)),
             }
         }

@@ -84,8 +84,8 @@ pub enum GatewayError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The gateway is stopping.
-    #[error("the gateway is stopping")]
+    /// The gateway drains.
+    #[error("the gateway drains")]
     Draining,
     /// A filter refused or failed.
     #[error(transparent)]

@@ -11,17 +11,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, View};
 use crate::census::Census;
 use crate::config::plan::Plan;
+use crate::drain::Drain;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
@@ -30,19 +30,20 @@ use crate::worker::{Core, Worker};
 
 /// Accepted sockets that may wait for one worker.
 const HANDOVER: usize = 1024;
+/// How long what is under way has when a gateway is stopped.
+const STOP: Duration = Duration::from_secs(10);
 
-/// A running gateway. Dropped without [`Gateway::stop`], it cuts whatever is under way.
+/// A running gateway.
+///
+/// It ends in one of three ways: politely, with [`Gateway::drain`] and then [`Gateway::wait`]; in a
+/// hurry, with [`Gateway::stop`]; or dropped, which cuts whatever is under way.
 #[derive(Debug)]
 pub struct Gateway {
     addresses: Vec<(Arc<str>, SocketAddr)>,
     core: Option<Arc<Core>>,
     workers: Vec<(Arc<Worker>, Handle)>,
     threads: Vec<JoinHandle<()>>,
-    stopping: CancellationToken,
-    /// Set when what is under way is cut.
-    cut: CancellationToken,
-    /// Wakes the acceptor, so that it sees `stopping`.
-    acceptor: Option<mio::Waker>,
+    drain: Arc<Drain>,
     /// What the admin listener is told besides.
     state: Arc<admin::State>,
     admin_address: Option<SocketAddr>,
@@ -94,9 +95,7 @@ impl Gateway {
             core: None,
             workers: Vec::new(),
             threads: Vec::new(),
-            stopping: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            acceptor: None,
+            drain: Arc::new(Drain::new(plan.drain)),
             state: Arc::default(),
             admin_address: admin.as_ref().map(admin::Bound::address),
             admin: None,
@@ -116,7 +115,7 @@ impl Gateway {
         self.core = Some(Arc::clone(&core));
         let mut seats = Vec::with_capacity(count);
         for number in 0..count {
-            let worker = Arc::new(Worker::new(Arc::clone(&core), self.stopping.clone()));
+            let worker = Arc::new(Worker::new(Arc::clone(&core), Arc::clone(&self.drain)));
             let (sender, accepted) = mpsc::channel(HANDOVER);
             let runtime = runtime()?;
             self.workers
@@ -126,10 +125,9 @@ impl Gateway {
                 accepted: sender,
                 refusals: Arc::new(Gauge::new(REFUSALS)),
             });
-            let cut = self.cut.clone();
             let running = admin::Alive::new(&self.state);
             let run = move || {
-                let left = runtime.block_on(worker.run(accepted, cut));
+                let left = runtime.block_on(worker.run(accepted));
                 running.note_cut(left);
                 // A name look-up cannot be cancelled, and nobody waits for it any more.
                 runtime.shutdown_background();
@@ -140,8 +138,7 @@ impl Gateway {
                     .spawn(run)?,
             );
         }
-        let (acceptor, waker) = Acceptor::new(listeners, seats, core, self.stopping.clone())?;
-        self.acceptor = Some(waker);
+        let acceptor = Acceptor::new(listeners, seats, core, Arc::clone(&self.drain))?;
         let accept = thread::Builder::new().name("tidegate-accept".into());
         self.threads.push(accept.spawn(move || acceptor.run())?);
         Ok(())
@@ -173,6 +170,7 @@ impl Gateway {
             addresses: self.addresses.clone(),
             state: Arc::clone(&self.state),
             panics: self.panics(),
+            drain: Arc::clone(&self.drain),
             commit,
             started: SystemTime::now(),
             begun: Instant::now(),
@@ -190,22 +188,37 @@ impl Gateway {
         Census::of(&self.workers)
     }
 
-    /// Stops: is not ready any more, accepts nothing more, lets requests under way finish, closes
-    /// WebSockets with 1001 on both legs, and waits for all that for at most ten seconds. Blocks;
-    /// call it outside a runtime. Returns how many connections and WebSockets had not ended by then,
-    /// and were cut.
-    pub fn stop(mut self) -> usize {
-        self.end();
+    /// Begins to end politely, by the times of [`Plan::drain`], and returns at once; a drain that has
+    /// begun goes on as it is. The gateway is not ready any more, and accepts for `delay` still. Then
+    /// it closes its listeners and lets requests under way finish, while it closes WebSockets with
+    /// 1001 on both legs, evenly over `spread`. What is left `timeout` later is cut.
+    pub fn drain(&self) {
+        self.drain.begin();
+    }
+
+    /// Waits until a drain has begun, be it by [`Gateway::drain`] or by `POST /v1/drain` of the admin
+    /// listener. The future holds nothing of the gateway, and needs no particular runtime.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.drain.begun()
+    }
+
+    /// Waits until a drain is over and all of the gateway has ended. It begins none: where nobody
+    /// asks for one, this waits for ever. Blocks; call it outside a runtime. Returns how many
+    /// connections and WebSockets had not ended in time, and were cut.
+    pub fn wait(mut self) -> usize {
+        self.join();
         self.state.cut.load(Ordering::Relaxed)
     }
 
-    fn end(&mut self) {
-        self.state.draining.store(true, Ordering::Relaxed);
-        self.stopping.cancel();
-        if let Some(acceptor) = &self.acceptor {
-            // It can only fail for want of memory, and then accepts until the process ends.
-            let _ = acceptor.wake();
-        }
+    /// Stops in a hurry, also amid a drain: as [`Gateway::drain`], with neither delay nor spread,
+    /// and ten seconds for what is under way. Blocks; call it outside a runtime. Returns what
+    /// [`Gateway::wait`] does.
+    pub fn stop(self) -> usize {
+        self.drain.hasten(STOP);
+        self.wait()
+    }
+
+    fn join(&mut self) {
         for thread in self.threads.drain(..) {
             // A worker that panicked has nothing left to stop.
             let _ = thread.join();
@@ -216,8 +229,8 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.cut.cancel();
-        self.end();
+        self.drain.cut();
+        self.join();
     }
 }
 

@@ -9,6 +9,7 @@ mod census;
 pub mod config;
 mod connection;
 mod dispatch;
+mod drain;
 pub mod error;
 pub mod exchange;
 mod forwarded;

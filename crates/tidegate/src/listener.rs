@@ -14,10 +14,10 @@ use nix::libc::EMFILE;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::plan::ListenerPlan;
 use crate::connection;
+use crate::drain::Drain;
 use crate::error::{GatewayError, UpstreamError, is_shortage};
 use crate::limits::descriptors::is_reserved;
 use crate::limits::{Gauge, Overload, Permits, Taken};
@@ -109,45 +109,50 @@ pub(crate) struct Acceptor {
     listeners: Vec<Listener>,
     seats: Vec<Seat>,
     core: Arc<Core>,
-    stopping: CancellationToken,
+    drain: Arc<Drain>,
     /// Accepted, while no worker takes it.
     waiting: Option<Offered>,
 }
 
 impl Acceptor {
-    /// An acceptor, and what wakes it when `stopping` is set.
+    /// An acceptor, which `drain` wakes when it begins.
     pub(crate) fn new(
         mut listeners: Vec<Listener>,
         seats: Vec<Seat>,
         core: Arc<Core>,
-        stopping: CancellationToken,
-    ) -> io::Result<(Self, Waker)> {
+        drain: Arc<Drain>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         for (place, listener) in listeners.iter_mut().enumerate() {
             poll.registry()
                 .register(&mut listener.socket, Token(place), Interest::READABLE)?;
         }
-        let waker = Waker::new(poll.registry(), Token(listeners.len()))?;
-        Ok((
-            Self {
-                poll,
-                listeners,
-                seats,
-                core,
-                stopping,
-                waiting: None,
-            },
-            waker,
-        ))
+        drain.wakes(Waker::new(poll.registry(), Token(listeners.len()))?);
+        Ok(Self {
+            poll,
+            listeners,
+            seats,
+            core,
+            drain,
+            waiting: None,
+        })
     }
 
-    /// Accepts until the gateway stops.
+    /// Accepts until the gateway's drain has it end, and takes with it what the kernel has completed
+    /// by then.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(64);
         // Readiness is told once, so a listener stays in here until it has nothing more to accept.
         let mut ready: Vec<usize> = Vec::new();
         let mut patience = None;
-        while !self.stopping.is_cancelled() {
+        loop {
+            let left = self.drain.accepts_for();
+            if left.is_zero() {
+                break;
+            }
+            if left < Duration::MAX {
+                patience = Some(patience.map_or(left, |patience: Duration| patience.min(left)));
+            }
             if let Err(error) = self.poll.poll(&mut events, patience)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -160,6 +165,31 @@ impl Acceptor {
                 }
             }
             patience = self.take_turns(&mut ready);
+        }
+        self.accept_the_rest();
+    }
+
+    /// Accepts what the kernel has completed already: closing a listener would reset it. Workers that
+    /// take nothing for a second are not waited for.
+    fn accept_the_rest(&mut self) {
+        let mut pauses = 200;
+        for place in 0..self.listeners.len() {
+            for _ in 0..BACKLOG {
+                while let Some(waiting) = self.waiting.take() {
+                    let Err(back) = self.hand_over(waiting) else {
+                        break;
+                    };
+                    if pauses == 0 {
+                        return;
+                    }
+                    pauses -= 1;
+                    self.waiting = Some(back);
+                    thread::sleep(HANDOVER_PAUSE);
+                }
+                if let Some(Left::None | Left::Short) = self.accept_one(place) {
+                    break;
+                }
+            }
         }
     }
 
@@ -196,32 +226,38 @@ impl Acceptor {
     /// Accepts what waits at one listener, as many as one turn allows.
     fn accept_some(&mut self, place: usize) -> Left {
         for _ in 0..TURN {
-            if self.stopping.is_cancelled() {
+            if self.drain.accepts_for().is_zero() {
                 return Left::None;
             }
-            let listener = &mut self.listeners[place];
-            match listener.socket.accept() {
-                Ok((stream, peer)) => {
-                    self.waiting = self.admit(place, stream.into(), peer);
-                    if self.waiting.is_some() {
-                        return Left::Some;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listener.goes_on();
-                    return Left::None;
-                }
-                Err(error) if is_shortage(&error) && !self.core.make_room() => {
-                    listener.pause(&error);
-                    return Left::Short;
-                }
-                // The client was gone before it was accepted, or there is room for it now.
-                Err(error) => {
-                    tracing::debug!(listener = &*listener.plan.name, %error, "not accepted");
-                }
+            if let Some(left) = self.accept_one(place) {
+                return left;
             }
         }
         Left::Some
+    }
+
+    /// Accepts one; where there is none to be accepted, whether one may still wait.
+    fn accept_one(&mut self, place: usize) -> Option<Left> {
+        let listener = &mut self.listeners[place];
+        match listener.socket.accept() {
+            Ok((stream, peer)) => {
+                self.waiting = self.admit(place, stream.into(), peer);
+                self.waiting.is_some().then_some(Left::Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                listener.goes_on();
+                Some(Left::None)
+            }
+            Err(error) if is_shortage(&error) && !self.core.make_room() => {
+                listener.pause(&error);
+                Some(Left::Short)
+            }
+            // The client was gone before it was accepted, or there is room for it now.
+            Err(error) => {
+                tracing::debug!(listener = &*listener.plan.name, %error, "not accepted");
+                None
+            }
+        }
     }
 
     /// Finds a worker for a connection, be it only to be told that it cannot be served. Where even
@@ -283,6 +319,15 @@ impl Acceptor {
             };
         }
         Err(offered)
+    }
+}
+
+impl Drop for Acceptor {
+    /// However it ends: nothing is accepted any more.
+    fn drop(&mut self) {
+        self.listeners.clear();
+        let sessions = self.seats.iter().map(|seat| seat.worker.sessions.len());
+        self.drain.close(sessions.sum());
     }
 }
 

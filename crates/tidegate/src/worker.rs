@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::config::plan::{Plan, ServicePlan, TargetPlan};
 use crate::connection;
+use crate::drain::{self, Drain};
 use crate::exchange::Downstream;
 use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
@@ -30,9 +30,6 @@ use crate::task::{self, Kind, Panics};
 use crate::transport::Transport;
 use crate::upstream::Service;
 use crate::upstream::pool::Pool;
-
-/// How long a stopping gateway waits for what is under way.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// What all workers share: the plan, built.
 #[derive(Debug)]
@@ -132,14 +129,14 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     /// What is counted here.
     pub(crate) meters: Meters,
-    /// Set once, when the gateway stops.
-    pub(crate) stopping: CancellationToken,
+    /// How far the gateway's end is.
+    pub(crate) drain: Arc<Drain>,
     /// Connections and sessions.
     load: AtomicUsize,
 }
 
 impl Worker {
-    pub(crate) fn new(core: Arc<Core>, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(core: Arc<Core>, drain: Arc<Drain>) -> Self {
         let pool = Arc::new(Pool::new(core.endpoints));
         let mut pools = core.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.push(Arc::clone(&pool));
@@ -150,7 +147,7 @@ impl Worker {
             clock: Clock::default(),
             meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
-            stopping,
+            drain,
             core,
         }
     }
@@ -200,20 +197,14 @@ impl Worker {
         self.load.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Serves until the gateway stops, then until what is under way has ended, at most ten seconds;
-    /// returns how much has not.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        mut accepted: mpsc::Receiver<Accepted>,
-        cut: CancellationToken,
-    ) -> usize {
+    /// Serves as long as the acceptor gives it connections, then until what is under way has ended
+    /// or is cut; returns how much was.
+    pub(crate) async fn run(self: Arc<Self>, mut accepted: mpsc::Receiver<Accepted>) -> usize {
         let started = Instant::now();
-        let mut second = interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut second = every(Duration::from_secs(1));
         loop {
             tokio::select! {
                 biased;
-                () = self.stopping.cancelled() => break,
                 _ = second.tick() => self.tick(started.elapsed()).await,
                 next = accepted.recv() => match next {
                     Some(next) => {
@@ -224,18 +215,36 @@ impl Worker {
                 },
             }
         }
-        accepted.close();
-        self.sessions.end_all(Cause::Drain);
-        let deadline = Instant::now() + GRACE;
-        let mut look = interval(Duration::from_millis(20));
-        while self.load() > accepted.len() && Instant::now() < deadline {
+        let mut look = every(drain::LOOK);
+        let mut ending = Ending::default();
+        while self.load() > 0 {
             tokio::select! {
-                () = cut.cancelled() => break,
+                biased;
+                () = self.drain.is_cut() => break,
                 _ = second.tick() => self.tick(started.elapsed()).await,
-                _ = look.tick() => {}
+                _ = look.tick() => {
+                    self.end_some(&mut ending);
+                    if self.drain.is_late() {
+                        break;
+                    }
+                }
             }
         }
-        self.load().saturating_sub(accepted.len())
+        self.load()
+    }
+
+    /// Ends the sessions whose turn has come.
+    fn end_some(&self, ending: &mut Ending) {
+        if ending.is_through {
+            return;
+        }
+        ending.is_through = self
+            .drain
+            .share(|due| self.sessions.end_next(&mut ending.place, due, Cause::Drain));
+        if ending.is_through {
+            // Those too that came while the others were ended.
+            self.sessions.end_all(Cause::Drain);
+        }
     }
 
     /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
@@ -281,6 +290,21 @@ impl Worker {
         }
         drop(accepted.present);
     }
+}
+
+/// How far a worker is with ending its sessions.
+#[derive(Debug, Default)]
+struct Ending {
+    /// Where in the registry the next one is.
+    place: usize,
+    /// All have been told.
+    is_through: bool,
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    interval
 }
 
 /// Counts a connection or a session of a worker as long as it lives.

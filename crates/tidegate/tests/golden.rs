@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate::config::plan::TargetPlan;
+use tidegate::config::plan::{DrainPlan, TargetPlan};
 use tidegate::config::{Config, Environment};
 
 #[test]
@@ -62,6 +62,7 @@ fn the_full_sample_shows_the_defaults() {
     assert_eq!(written.max_idle, silent.max_idle);
     assert_eq!(written.idle_timeout, silent.idle_timeout);
     assert_eq!(written.max_connections, silent.max_connections);
+    assert_eq!(plan.drain, DrainPlan::default());
     let limits = |at: usize| format!("{:?}", plan.listeners[at].limits);
     assert_eq!(limits(0), limits(1));
     let limits = |at: usize| format!("{:?}", plan.routes[at].limits);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
@@ -34,6 +34,7 @@ pub(super) fn router(view: Arc<View>, access: Access, aliases: &[AdminAlias]) ->
         .route("/v1/sessions/{id}", session)
         .route("/v1/routes", get(routes::routes))
         .route("/v1/services", get(routes::services))
+        .route("/v1/drain", post(drain))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(
@@ -78,7 +79,7 @@ fn checks(view: &View) -> [Check; 4] {
     // What is wrong first is told first.
     [
         if draining {
-            check("draining", false, "the gateway is stopping")
+            check("draining", false, "the gateway drains")
         } else {
             check("draining", true, "no")
         },
@@ -174,6 +175,12 @@ async fn info(State(view): State<Arc<View>>) -> Response {
         },
     }))
     .into_response()
+}
+
+/// Begins the drain; asked again, it changes nothing.
+async fn drain(State(view): State<Arc<View>>) -> Response {
+    view.drain.begin();
+    (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()
 }
 
 async fn not_found() -> Problem {

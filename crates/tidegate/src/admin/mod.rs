@@ -1,8 +1,9 @@
 //! The admin listener: for those who operate the gateway, and for machines that watch it.
 //!
 //! It has a thread and a runtime of its own, accepts for itself, and keeps descriptors in reserve, so
-//! that it answers while the data plane is full, busy or stopping. Who may ask is decided in
-//! `access`, what is answered in `api` and the rooms that it names. HTTP here is axum's: nothing of the data plane passes.
+//! that it answers while the data plane is full, busy or draining. Who may ask is decided in
+//! `access`, what is answered in `api` and the rooms that it names. HTTP here is axum's: nothing of
+//! the data plane passes.
 
 mod access;
 mod aliases;

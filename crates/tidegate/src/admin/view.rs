@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::time;
 use crate::census::Census;
+use crate::drain::Drain;
 use crate::metrics::{self, Facts};
 use crate::task::Panics;
 use crate::worker::Worker;
@@ -22,6 +23,7 @@ pub(crate) struct View {
     pub(crate) state: Arc<State>,
     /// Where those of the admin listener are counted too.
     pub(crate) panics: Arc<Panics>,
+    pub(crate) drain: Arc<Drain>,
     pub(crate) commit: Option<Arc<str>>,
     pub(crate) started: SystemTime,
     pub(crate) begun: Instant,
@@ -30,8 +32,6 @@ pub(crate) struct View {
 /// What changes while a gateway runs.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// Set before the first listener closes.
-    pub(crate) draining: AtomicBool,
     /// Threads of the data plane that have not ended.
     pub(crate) running: AtomicUsize,
     /// Connections and sessions that had not ended when their thread did.
@@ -74,7 +74,7 @@ impl View {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.state.draining.load(Ordering::Relaxed)
+        self.drain.has_begun()
     }
 
     /// Whether every thread of the data plane runs.

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 /// Where the admin listener is bound.
 pub const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
+/// How long a draining gateway accepts.
+pub const DRAIN_DELAY: Duration = Duration::from_secs(5);
+/// Over how long it spreads the ends of WebSockets.
+pub const DRAIN_SPREAD: Duration = Duration::from_secs(10);
+/// How long what is under way has after that.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a TCP connection to an upstream may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an upstream may take to answer a handshake.

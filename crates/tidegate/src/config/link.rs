@@ -37,6 +37,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         limits: root.limits.clone(),
         listeners,
         admin: root.admin.as_ref().and_then(link_admin),
+        drain: root.drain,
         commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
         forwarded_header: root.forwarded_header,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
+use super::defaults;
 use super::secret::Secret;
 use crate::authority::Authority;
 use crate::pipeline::FilterPlan;
@@ -26,6 +27,8 @@ pub struct Plan {
     pub listeners: Vec<ListenerPlan>,
     /// The listener for those who operate the gateway; `None` (the default): there is none.
     pub admin: Option<AdminPlan>,
+    /// How it ends.
+    pub drain: DrainPlan,
     /// The commit that the program was built from, where that is known; it is told to those who
     /// operate the gateway.
     pub commit: Option<Arc<str>>,
@@ -120,6 +123,27 @@ impl AdminPlan {
     /// Whether only this machine can connect to `address`.
     pub(crate) fn is_loopback(address: SocketAddr) -> bool {
         address.ip().to_canonical().is_loopback()
+    }
+}
+
+/// How a gateway ends politely. Zero means that there is no such time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainPlan {
+    /// How long connections are still accepted when it is not ready any more; 5 s.
+    pub delay: Duration,
+    /// Over how long the ends of WebSockets are spread, once nothing is accepted any more; 10 s.
+    pub spread: Duration,
+    /// How long what is under way has after that, before it is cut; 10 s.
+    pub timeout: Duration,
+}
+
+impl Default for DrainPlan {
+    fn default() -> Self {
+        Self {
+            delay: defaults::DRAIN_DELAY,
+            spread: defaults::DRAIN_SPREAD,
+            timeout: defaults::DRAIN_TIMEOUT,
+        }
     }
 }
 

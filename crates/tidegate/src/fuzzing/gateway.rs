@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::memory::{self, Peer};
 use crate::config::Plan;
 use crate::connection;
+use crate::drain::Drain;
 use crate::exchange::Downstream;
 use crate::limits::Permits;
 use crate::route::Target;
@@ -41,9 +40,10 @@ impl Inside {
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let routes = plan.routes.len();
+        let drain = Arc::new(Drain::new(plan.drain));
         let core = Arc::new(Core::build(plan));
         Self {
-            worker: Arc::new(Worker::new(core, CancellationToken::new())),
+            worker: Arc::new(Worker::new(core, drain)),
             routes,
         }
     }

@@ -72,7 +72,7 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
         (
             "tidegate_draining",
             "gauge",
-            "1 while the gateway is stopping, else 0.",
+            "1 while the gateway drains, else 0.",
             f64::from(u8::from(facts.draining)),
         ),
         (

@@ -19,7 +19,7 @@ pub enum Cause {
     ClientClose,
     /// The client's connection ended without a close frame.
     ClientLost,
-    /// The gateway is stopping.
+    /// The gateway drains.
     Drain,
     /// No frame in either direction for the idle timeout.
     IdleTimeout,

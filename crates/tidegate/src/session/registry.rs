@@ -266,6 +266,21 @@ impl Registry {
         }
     }
 
+    /// Tells up to `count` sessions to end, from `place` on, and moves that behind them; how many it
+    /// told.
+    pub(crate) fn end_next(&self, place: &mut usize, count: usize, cause: Cause) -> usize {
+        let sessions = self.lock();
+        let mut told = 0;
+        while told < count && *place < sessions.capacity() {
+            if let Some(handle) = sessions.get(*place) {
+                handle.order(cause);
+                told += 1;
+            }
+            *place += 1;
+        }
+        told
+    }
+
     /// Wakes those whose deadline has passed.
     pub(crate) fn sweep(&self, clock: &Clock) {
         let now = clock.now();
@@ -337,6 +352,23 @@ mod tests {
             assert_eq!(session.handle().take_orders(), both, "{order_first}");
             assert_eq!(session.handle().take_orders(), Orders::default());
         }
+    }
+
+    #[test]
+    fn some_are_told_to_end_and_each_of_them_once() {
+        let registry = Arc::new(Registry::default());
+        let mut sessions: Vec<_> = (0..5).map(|_| registered(&registry)).collect();
+        drop(sessions.remove(1));
+        let told = |sessions: &[Registered]| -> Vec<_> {
+            let orders = sessions.iter().map(|one| one.handle().take_orders().end);
+            orders.map(|end| end.is_some()).collect()
+        };
+        let mut place = 0;
+        assert_eq!(registry.end_next(&mut place, 2, Cause::Drain), 2);
+        assert_eq!(told(&sessions), [true, true, false, false]);
+        assert_eq!(registry.end_next(&mut place, 3, Cause::Drain), 2);
+        assert_eq!(told(&sessions), [false, false, true, true]);
+        assert_eq!(registry.end_next(&mut place, 3, Cause::Drain), 0);
     }
 
     #[test]
