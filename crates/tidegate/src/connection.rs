@@ -162,6 +162,9 @@ fn exchange(
     });
     // Before any filter runs, so that what a filter sets cannot be named away.
     head.headers.remove_named();
+    if let Some(tls) = downstream.tls.as_ref().filter(|tls| tls.forwards_certificate) {
+        forwarded::tell_of_certificate(&mut head.headers, tls.client_certificate.as_ref());
+    }
     Ok(Exchange {
         method: head.method,
         path,
@@ -276,6 +279,12 @@ pub(crate) async fn turn_away(
         // A client that takes neither its answer nor its end is not waited for.
         let _ = timeout(REFUSAL, refuse(io, &overload.into(), worker)).await;
     }
+}
+
+/// Answers HTTP that came where TLS is spoken, without having read it, and ends the connection.
+pub(crate) async fn refuse_plain(transport: Transport, worker: &Worker) {
+    let io = DownstreamIo::new(transport, REFUSAL);
+    let _in_time = timeout(REFUSAL, refuse(io, &GatewayError::PlainHttp, worker)).await;
 }
 
 /// The bytes of an answer of ours that ends its connection.

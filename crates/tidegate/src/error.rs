@@ -14,6 +14,7 @@ use crate::http1::head::HeadError;
 use crate::limits::Overload;
 use crate::pipeline::FilterError;
 use crate::router::{PathError, RouteError};
+use crate::tls::TlsFailure;
 
 /// Whose fault an error is; it decides how loudly it is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,12 @@ pub enum UpstreamError {
     /// This process has no descriptor or memory left for a connection.
     #[error("no descriptor or memory is left for a connection: {0}")]
     Shortage(io::Error),
+    /// TLS with the endpoint failed.
+    #[error("TLS failed: {0}")]
+    Tls(TlsFailure),
+    /// The endpoint ended TLS once a request was sent, as one does that misses a certificate of ours.
+    #[error("TLS failed: {0}")]
+    TlsRefused(TlsFailure),
     /// The endpoint's name has no address.
     #[error("the name cannot be resolved: {0}")]
     Unresolvable(io::Error),
@@ -108,6 +115,9 @@ pub enum GatewayError {
     /// No route takes the request.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// HTTP without TLS where TLS is spoken.
+    #[error("this port speaks HTTPS, and the request came without TLS")]
+    PlainHttp,
     /// The request body stopped coming.
     #[error("the request body did not come in time")]
     SlowBody,
@@ -132,6 +142,7 @@ impl UpstreamError {
             Self::AddressesExhausted
                 | Self::Connect(_)
                 | Self::ConnectTimeout
+                | Self::Tls(_)
                 | Self::Unresolvable(_)
         )
     }
@@ -156,6 +167,7 @@ impl UpstreamError {
             Self::Switch(_) | Self::SwitchUnasked => {
                 (StatusCode::BAD_GATEWAY, "upstream_bad_switch")
             }
+            Self::Tls(_) | Self::TlsRefused(_) => (StatusCode::BAD_GATEWAY, "upstream_tls_failed"),
             Self::Unresolvable(_) => (StatusCode::BAD_GATEWAY, "upstream_unresolvable"),
         }
     }
@@ -211,6 +223,7 @@ impl GatewayError {
             Self::Route(RouteError::UpgradeRequired) => {
                 (StatusCode::UPGRADE_REQUIRED, "upgrade_required")
             }
+            Self::PlainHttp => (StatusCode::BAD_REQUEST, "plain_http"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
             Self::SlowHead => (StatusCode::REQUEST_TIMEOUT, "slow_head"),
             Self::UpgradeBody => (StatusCode::BAD_REQUEST, "upgrade_with_body"),
@@ -242,6 +255,7 @@ impl GatewayError {
             | Self::BodyTooLarge { .. }
             | Self::Head(_)
             | Self::Panicked
+            | Self::PlainHttp
             | Self::SlowBody
             | Self::SlowHead
             | Self::UpgradeBody => true,
@@ -307,6 +321,7 @@ impl GatewayError {
             Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Lost(_)) => {
                 "the service ended the connection before it answered".into()
             }
+            Self::Upstream(UpstreamError::Tls(_) | UpstreamError::TlsRefused(_)) => "TLS with the service failed".into(),
             Self::Upstream(UpstreamError::Unresolvable(_)) => "the service has no address".into(),
             Self::Upstream(UpstreamError::Shortage(_)) => {
                 "no descriptor is left for a connection".into()

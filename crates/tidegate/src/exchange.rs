@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::config::plan::ListenerLimits;
 use crate::headers::Headers;
 use crate::router::{Captures, Path, RequestView};
+use crate::tls::Secured;
 
 /// One HTTP request on its way down, with what each room has learnt about it.
 #[derive(Debug)]
@@ -85,6 +86,8 @@ pub struct Downstream {
     pub local: SocketAddr,
     /// Whether the connection came through TLS.
     pub secure: bool,
+    /// What TLS agreed upon and knows of the client, where we spoke it.
+    pub tls: Option<Box<Secured>>,
     /// Whether the peer is one of `trusted_proxies`.
     pub trusted: bool,
     /// What the listener grants its clients.

@@ -5,12 +5,15 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use http::HeaderValue;
 
 use crate::authority::Authority;
 use crate::config::plan::ForwardedHeader;
 use crate::exchange::Exchange;
 use crate::headers::{FieldName, Headers};
+use crate::tls::ClientCertificate;
 
 /// What the proxies in front of us told.
 #[derive(Debug, Default)]
@@ -213,6 +216,19 @@ pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
     set(headers, "Forwarded", &forwarded);
 }
 
+/// Tells the upstream of the client's certificate (RFC 9440), and of nobody's where it showed none.
+pub(crate) fn tell_of_certificate(headers: &mut Headers, certificate: Option<&ClientCertificate>) {
+    headers.retain(|field| !tells_of_certificate(field.name.as_str()));
+    let Some(certificate) = certificate else {
+        return;
+    };
+    let encoded = format!(":{}:", STANDARD.encode(certificate.der()));
+    let names = certificate.names().collect::<Vec<_>>().join(", ");
+    set(headers, "Client-Cert", &encoded);
+    set(headers, "X-Client-Cert-Subject", certificate.subject());
+    set(headers, "X-Client-Cert-San", &names);
+}
+
 /// Reads what `X-Forwarded-*` say, and from `Forwarded` what they do not.
 fn told(headers: &Headers, client: IpAddr) -> Told {
     let text = |name| {
@@ -331,17 +347,29 @@ fn write_element(into: &mut String, node: &str, host: Option<&str>, proto: Optio
 /// which many applications take for hyphens.
 pub(crate) fn tells_of_client(name: &str) -> bool {
     const PREFIX: &str = "x-forwarded-";
+    begins(name, PREFIX)
+        || is(name, "forwarded")
+        || is(name, "x-real-ip")
+        || tells_of_certificate(name)
+}
+
+/// The same for those by which it tells of the client's certificate.
+fn tells_of_certificate(name: &str) -> bool {
+    begins(name, "client-cert") || begins(name, "x-client-cert-")
+}
+
+fn is(name: &str, known: &str) -> bool {
+    name.len() == known.len() && begins(name, known)
+}
+
+fn begins(name: &str, known: &str) -> bool {
     let same =
         |left: u8, right: u8| left.eq_ignore_ascii_case(&right) || left == b'_' && right == b'-';
-    let begins = |known: &str| {
-        name.len() >= known.len()
-            && name
-                .bytes()
-                .zip(known.bytes())
-                .all(|(left, right)| same(left, right))
-    };
-    let is = |known: &str| name.len() == known.len() && begins(known);
-    is("forwarded") || is("x-real-ip") || begins(PREFIX)
+    name.len() >= known.len()
+        && name
+            .bytes()
+            .zip(known.bytes())
+            .all(|(left, right)| same(left, right))
 }
 
 fn set_if_absent(headers: &mut Headers, name: &'static str, value: &str) {

@@ -20,12 +20,14 @@ use tokio::time::Instant;
 
 use crate::admin::{self, View};
 use crate::census::Census;
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, ServicePlan};
 use crate::drain::Drain;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
 use crate::task::Panics;
+use crate::tls::watch::{Watch, Watched};
+use crate::tls::{Loaded, TlsError};
 use crate::worker::{Core, Worker};
 
 /// Accepted sockets that may wait for one worker.
@@ -49,6 +51,8 @@ pub struct Gateway {
     admin_address: Option<SocketAddr>,
     /// Runs until the data plane has ended.
     admin: Option<admin::Running>,
+    /// Reads the files of TLS again when they change.
+    watch: Option<Watch>,
 }
 
 /// Why a gateway did not start. Nothing is left running or bound.
@@ -65,6 +69,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A certificate, a key or an authority cannot be read, or does not serve.
+    #[error(transparent)]
+    Tls(TlsError),
     /// A thread or a runtime cannot be made.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
@@ -77,6 +84,8 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound or a thread cannot be made; then nothing runs.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
+        let tls = Loaded::load(&plan).map_err(StartError::Tls)?;
+        warn_of_insecure(&plan);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for plan in &plan.listeners {
             listeners.push(listener::bind(plan).map_err(|source| StartError::Bind {
@@ -85,7 +94,7 @@ impl Gateway {
                 source,
             })?);
         }
-        let admin = bind_admin(&plan)?;
+        let admin = bind_admin(&plan, &tls)?;
         let commit = plan.commit.clone();
         let mut gateway = Self {
             addresses: listeners
@@ -99,9 +108,12 @@ impl Gateway {
             state: Arc::default(),
             admin_address: admin.as_ref().map(admin::Bound::address),
             admin: None,
+            watch: None,
         };
+        let watched = tls.watched();
         // A failure half-way drops the gateway, which stops what has started.
-        gateway.spawn(plan, listeners).map_err(StartError::Worker)?;
+        gateway.spawn(plan, listeners, &tls).map_err(StartError::Worker)?;
+        gateway.watch(watched).map_err(StartError::Worker)?;
         if let Some(admin) = admin {
             let view = Arc::new(gateway.view(commit));
             gateway.admin = Some(admin.run(view).map_err(StartError::Worker)?);
@@ -109,9 +121,9 @@ impl Gateway {
         Ok(gateway)
     }
 
-    fn spawn(&mut self, plan: Plan, listeners: Vec<Listener>) -> io::Result<()> {
+    fn spawn(&mut self, plan: Plan, listeners: Vec<Listener>, tls: &Loaded) -> io::Result<()> {
         let count = plan.workers.max(1);
-        let core = Arc::new(Core::build(plan));
+        let core = Arc::new(Core::build(plan, tls));
         self.core = Some(Arc::clone(&core));
         let mut seats = Vec::with_capacity(count);
         for number in 0..count {
@@ -142,6 +154,23 @@ impl Gateway {
         let accept = thread::Builder::new().name("tidegate-accept".into());
         self.threads.push(accept.spawn(move || acceptor.run())?);
         Ok(())
+    }
+
+    fn watch(&mut self, watched: Vec<Watched>) -> io::Result<()> {
+        if let Some(core) = self.core.as_ref().filter(|_| !watched.is_empty()) {
+            let core = Arc::clone(core);
+            let counted = move |succeeded| core.note_reload(succeeded);
+            self.watch = Some(Watch::start(watched, counted)?);
+        }
+        Ok(())
+    }
+
+    /// Reads the files of TLS again soon, as when they have changed. Where they are wrong, what holds
+    /// goes on to hold.
+    pub fn reload_certificates(&self) {
+        if let Some(watch) = &self.watch {
+            watch.look();
+        }
     }
 
     /// The address that each listener is bound to, by name.
@@ -224,6 +253,7 @@ impl Gateway {
             let _ = thread.join();
         }
         self.admin = None;
+        self.watch = None;
     }
 }
 
@@ -234,11 +264,26 @@ impl Drop for Gateway {
     }
 }
 
-fn bind_admin(plan: &Plan) -> Result<Option<admin::Bound>, StartError> {
+/// Says so for each service to which anybody could be the upstream.
+fn warn_of_insecure(plan: &Plan) {
+    let is_tls = |service: &ServicePlan| service.endpoints.iter().any(|endpoint| endpoint.is_tls);
+    for service in &plan.services {
+        if service.tls.is_insecure && is_tls(service) {
+            let service = &*service.name;
+            tracing::error!(
+                service,
+                "INSECURE: no certificate of this service is verified; whoever stands in between can \
+                 read and change all that passes"
+            );
+        }
+    }
+}
+
+fn bind_admin(plan: &Plan, tls: &Loaded) -> Result<Option<admin::Bound>, StartError> {
     let Some(plan) = &plan.admin else {
         return Ok(None);
     };
-    let bound = admin::Bound::bind(plan).map_err(|source| StartError::Bind {
+    let bound = admin::Bound::bind(plan, tls.admin.clone()).map_err(|source| StartError::Bind {
         name: "admin".into(),
         address: plan.bind(),
         source,

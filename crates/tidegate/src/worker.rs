@@ -5,7 +5,7 @@
 //! time) hangs on it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ use crate::router::Router;
 use crate::session::Cause;
 use crate::session::registry::{Clock, Registry};
 use crate::task::{self, Kind, Panics};
+use crate::tls::Loaded;
+use crate::tls::accept::Handshake;
+use crate::tls::server::ServerTls;
 use crate::transport::Transport;
 use crate::upstream::Service;
 use crate::upstream::pool::Pool;
@@ -43,6 +46,10 @@ pub(crate) struct Core {
     services: Vec<Arc<Service>>,
     /// Endpoints of all services.
     endpoints: usize,
+    /// TLS on those listeners that speak it, by name.
+    listener_tls: HashMap<Arc<str>, Arc<ServerTls>>,
+    /// How often its files were read again, in vain and not.
+    reloads: [AtomicU64; 2],
     /// The idle upstream connections of all workers.
     pools: Mutex<Vec<Arc<Pool>>>,
 }
@@ -51,6 +58,16 @@ impl Core {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// The files of TLS were read again because they had changed.
+    pub(crate) fn note_reload(&self, succeeded: bool) {
+        self.reloads[usize::from(succeeded)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that failed, and how often it did not.
+    pub(crate) fn reloads(&self) -> [u64; 2] {
+        [0, 1].map(|place| self.reloads[place].load(Ordering::Relaxed))
     }
 
     /// What stands behind the matcher at `place`.
@@ -66,7 +83,7 @@ impl Core {
     }
 
     /// Builds the plan.
-    pub(crate) fn build(plan: Plan) -> Self {
+    pub(crate) fn build(plan: Plan, tls: &Loaded) -> Self {
         let caps = Arc::new(Caps::new(&plan));
         let panics = Arc::new(Panics::default());
         let mut endpoints = 0;
@@ -75,7 +92,9 @@ impl Core {
         let mut service = |plan: &Arc<ServicePlan>| {
             let entry = services.entry(Arc::clone(&plan.name));
             let service = entry.or_insert_with(|| {
-                let service = Service::new(Arc::clone(plan), in_order.len(), endpoints, &panics);
+                let place = in_order.len();
+                let tls = tls.services.get(&plan.name);
+                let service = Service::new(Arc::clone(plan), place, endpoints, tls, &panics);
                 endpoints += service.size();
                 in_order.push(Arc::new(service));
                 Arc::clone(&in_order[in_order.len() - 1])
@@ -112,6 +131,8 @@ impl Core {
             panics,
             services: in_order,
             endpoints,
+            listener_tls: tls.listeners.clone(),
+            reloads: Default::default(),
             pools: Mutex::default(),
         }
     }
@@ -267,15 +288,30 @@ impl Worker {
                 return;
             }
         };
-        let transport = Transport::new(stream);
+        let mut transport = Transport::new(stream);
         let Ok(local) = transport.local_address() else {
             return;
         };
+        let mut secured = None;
+        if let Some(tls) = self.core.listener_tls.get(&accepted.listener.name) {
+            let handshake = Handshake {
+                tls,
+                worker: &self,
+                peer: accepted.peer,
+                is_refused: matches!(accepted.admission, Admission::Refused(..)),
+            };
+            // Boxed, so that the connection does not hold the room for it to its end.
+            match Box::pin(handshake.hold(transport)).await {
+                Some((held, agreed)) => (transport, secured) = (held, Some(agreed)),
+                None => return,
+            }
+        }
         let downstream = Downstream {
             listener: Arc::clone(&accepted.listener.name),
             peer: accepted.peer,
             local,
-            secure: false,
+            secure: secured.is_some(),
+            tls: secured.map(Box::new),
             trusted: self.caps().trusts(accepted.peer.ip()),
             limits: Arc::clone(&accepted.listener.limits),
         };

@@ -28,6 +28,7 @@ use self::access::Access;
 use self::listen::Reserve;
 pub(crate) use self::view::{Alive, State, View};
 use crate::config::plan::{AdminAlias, AdminPlan};
+use crate::tls::server::ServerTls;
 
 /// The admin listener, bound and not yet running.
 pub(crate) struct Bound {
@@ -35,17 +36,19 @@ pub(crate) struct Bound {
     reserve: Reserve,
     access: Access,
     aliases: Vec<AdminAlias>,
+    tls: Option<Arc<ServerTls>>,
     address: SocketAddr,
 }
 
 impl Bound {
     /// Binds it.
-    pub(crate) fn bind(plan: &AdminPlan) -> io::Result<Self> {
+    pub(crate) fn bind(plan: &AdminPlan, tls: Option<Arc<ServerTls>>) -> io::Result<Self> {
         let listener = listen::bind(plan.bind())?;
         let address = listener.local_addr()?;
         Ok(Self {
             access: Access::new(plan.token().cloned(), address),
             aliases: plan.aliases().to_vec(),
+            tls,
             reserve: Reserve::full()?,
             listener,
             address,

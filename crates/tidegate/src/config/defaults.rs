@@ -36,6 +36,10 @@ pub const WEBSOCKET_MAX_CONTROL_FRAMES: u32 = 100;
 pub const ENDPOINT_WEIGHT: u32 = 1;
 /// The port of an endpoint whose URL names none.
 pub const ENDPOINT_PORT: u16 = 80;
+/// The same, over TLS.
+pub const ENDPOINT_TLS_PORT: u16 = 443;
+/// How long a handshake of TLS may take.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a head may take from its first byte to its last.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head in bytes.

@@ -61,6 +61,7 @@ fn link_listeners(
             Some(ListenerPlan {
                 name: listener.name.as_ref()?.value.as_str().into(),
                 bind: listener.bind.as_ref()?.value,
+                tls: listener.tls.clone().map(Arc::new),
                 limits: Arc::new(listener.limits.clone()),
             })
         })
@@ -101,7 +102,8 @@ fn covers(outer: SocketAddr, inner: SocketAddr) -> bool {
 fn link_admin(admin: &Admin) -> Option<AdminPlan> {
     let token = admin.token.as_ref().map(|token| token.value.clone());
     let plan = AdminPlan::new(admin.bind.value, token)?;
-    Some(plan.with_aliases(admin.aliases.clone()))
+    let plan = plan.with_aliases(admin.aliases.clone());
+    Some(plan.with_tls(admin.tls.clone()))
 }
 
 fn link_service(service: &Service) -> Arc<ServicePlan> {
@@ -112,6 +114,7 @@ fn link_service(service: &Service) -> Arc<ServicePlan> {
             .map(|endpoint| EndpointPlan {
                 authority: endpoint.url.authority.clone(),
                 path: endpoint.url.path.clone(),
+                is_tls: endpoint.url.is_tls,
                 weight: endpoint.weight,
             })
             .collect(),
@@ -119,6 +122,7 @@ fn link_service(service: &Service) -> Arc<ServicePlan> {
         connect_timeout: service.connect_timeout,
         handshake_timeout: service.handshake_timeout,
         response_timeout: service.response_timeout,
+        tls: service.tls.clone(),
         source_addresses: service.source_addresses.clone(),
         max_idle: service.max_idle,
         idle_timeout: service.idle_timeout,

@@ -2,6 +2,7 @@
 //! running yet; `Gateway::start` builds what runs.
 
 mod limits;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
+pub use self::tls::{CertificateFiles, ClientCertificates, ListenerTls, ServiceTls, TlsVersion};
 use super::defaults;
 use super::secret::Secret;
 use crate::authority::Authority;
@@ -60,6 +62,8 @@ pub struct ListenerPlan {
     pub name: Arc<str>,
     /// Its address; port 0 takes a free one.
     pub bind: SocketAddr,
+    /// TLS; `None` (the default): there is none.
+    pub tls: Option<Arc<ListenerTls>>,
     /// What holds for its connections.
     pub limits: Arc<ListenerLimits>,
 }
@@ -70,6 +74,7 @@ pub struct AdminPlan {
     bind: SocketAddr,
     token: Option<Secret>,
     aliases: Vec<AdminAlias>,
+    tls: Option<Arc<ListenerTls>>,
 }
 
 /// Paths by which users of other gateways ask the admin listener.
@@ -91,6 +96,7 @@ impl AdminPlan {
             bind,
             token,
             aliases: Vec::new(),
+            tls: None,
         };
         (plan.token.is_some() || Self::is_loopback(bind)).then_some(plan)
     }
@@ -100,6 +106,19 @@ impl AdminPlan {
     pub fn with_aliases(mut self, aliases: Vec<AdminAlias>) -> Self {
         self.aliases = aliases;
         self
+    }
+
+    /// With TLS; by default there is none.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<ListenerTls>) -> Self {
+        self.tls = tls.map(Arc::new);
+        self
+    }
+
+    /// TLS, where there is some.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&Arc<ListenerTls>> {
+        self.tls.as_ref()
     }
 
     /// Paths of other gateways that it answers too.
@@ -162,6 +181,8 @@ pub struct ServicePlan {
     pub handshake_timeout: Duration,
     /// How long the upstream may take to begin its answer once it has the request; 60 s.
     pub response_timeout: Duration,
+    /// TLS to those of its endpoints that want it.
+    pub tls: ServiceTls,
     /// Local addresses to dial from, used in turn; empty: the system chooses.
     pub source_addresses: Vec<IpAddr>,
     /// Idle connections that each worker keeps per endpoint; 32.
@@ -177,6 +198,8 @@ pub struct ServicePlan {
 pub struct EndpointPlan {
     /// Host and port; the port is always there.
     pub authority: Authority,
+    /// Whether it is spoken to over TLS: the scheme of its URL is `https` or `wss`.
+    pub is_tls: bool,
     /// The path of the endpoint's URL, without its trailing slash: put before every request path.
     pub path: Box<str>,
     /// Its share against its siblings', 1 to 1000; 1.

@@ -15,26 +15,25 @@ use crate::router::Path;
 pub(super) struct EndpointUrl {
     pub(super) authority: Authority,
     pub(super) path: Box<str>,
+    /// The scheme is `https` or `wss`.
+    pub(super) is_tls: bool,
 }
 
-/// Parses `http://host[:port][/path]`; `ws` means the same as `http`.
+/// Parses `http://host[:port][/path]`; `ws` means the same as `http`, and `wss` as `https`.
 pub(super) fn endpoint(text: &str) -> Result<EndpointUrl, Fault> {
     let fault = |what: &str| Fault::new(format!("{} is no endpoint: {what}", Quoted(text)));
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(fault("it has no scheme").suggest(format!("write `http://{text}`")));
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" | "ws" => {}
-        "https" | "wss" => {
-            return Err(fault("TLS to upstreams is not built yet")
-                .suggest("write `http://` or `ws://`, or put a TLS proxy in between"));
-        }
+    let is_tls = match scheme.to_ascii_lowercase().as_str() {
+        "http" | "ws" => false,
+        "https" | "wss" => true,
         other => {
             let fault = fault("its scheme is not one of ours");
-            let meant = nearest(other, ["http", "ws"]).unwrap_or("http");
+            let meant = nearest(other, ["http", "https", "ws", "wss"]).unwrap_or("http");
             return Err(fault.suggest(format!("did you mean `{meant}://`?")));
         }
-    }
+    };
     if rest.contains(['?', '#']) {
         let end = rest.find(['?', '#']).unwrap_or(rest.len());
         let kept = &rest[..end];
@@ -48,7 +47,7 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointUrl, Fault> {
             .suggest("to send credentials, set the header `Authorization` by a filter"));
     }
     let authority = Authority::parse(authority.as_bytes())
-        .and_then(|written| with_port(&written))
+        .and_then(|written| with_port(&written, is_tls))
         .map_err(|error| fault(&format!("{} is {error}", Quoted(authority))))?;
     if has_empty_label(authority.host()) {
         return Err(fault("a part of its name between dots is empty"));
@@ -57,7 +56,11 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointUrl, Fault> {
         return Err(fault("port 0 cannot be connected to"));
     }
     let path = base_path(path).map_err(|what| fault(&what))?;
-    Ok(EndpointUrl { authority, path })
+    Ok(EndpointUrl {
+        authority,
+        path,
+        is_tls,
+    })
 }
 
 /// Normalises a path that is put before others; it loses the slash at its end.
@@ -76,8 +79,16 @@ fn base_path(path: &str) -> Result<Box<str>, String> {
     Ok(path.strip_suffix('/').unwrap_or(path).into())
 }
 
-fn with_port(authority: &Authority) -> Result<Authority, crate::authority::InvalidAuthority> {
-    let port = authority.port().unwrap_or(defaults::ENDPOINT_PORT);
+fn with_port(
+    authority: &Authority,
+    is_tls: bool,
+) -> Result<Authority, crate::authority::InvalidAuthority> {
+    let default = if is_tls {
+        defaults::ENDPOINT_TLS_PORT
+    } else {
+        defaults::ENDPOINT_PORT
+    };
+    let port = authority.port().unwrap_or(default);
     Authority::parse(format!("{}:{port}", authority.host()).as_bytes())
 }
 
@@ -137,6 +148,8 @@ mod tests {
             ("ws://10.0.0.7:9000/base", "10.0.0.7:9000", "/base"),
             ("http://H.example", "h.example:80", ""),
             ("HTTP://h/", "h:80", ""),
+            ("https://h", "h:443", ""),
+            ("wss://h:8443/a", "h:8443", "/a"),
             ("http://[::1]:8080/a/b%20c/", "[::1]:8080", "/a/b%20c"),
         ] {
             let url = endpoint(text).unwrap();
@@ -146,8 +159,6 @@ mod tests {
         for (text, part) in [
             ("", "no scheme"),
             ("h:8080", "write `http://h:8080`"),
-            ("https://h", "TLS to upstreams is not built yet"),
-            ("wss://h", "TLS to upstreams is not built yet"),
             ("htpp://h", "did you mean `http://`?"),
             ("http://u:p@h/", "it has a user"),
             ("http://h/a?b=1", "write `http://h/a`"),

@@ -41,7 +41,7 @@ impl Inside {
     pub fn new(plan: Plan) -> Self {
         let routes = plan.routes.len();
         let drain = Arc::new(Drain::new(plan.drain));
-        let core = Arc::new(Core::build(plan));
+        let core = Arc::new(Core::build(plan, &crate::tls::Loaded::default()));
         Self {
             worker: Arc::new(Worker::new(core, drain)),
             routes,
@@ -58,6 +58,7 @@ impl Inside {
             peer: SocketAddr::from(([192, 0, 2, 7], 4000)),
             local: SocketAddr::from(([10, 0, 0, 1], 80)),
             secure: false,
+            tls: None,
             trusted: false,
             limits: Arc::default(),
         };

@@ -1,19 +1,34 @@
-//! Stands in for `transport.rs`: the same stream, in memory.
+//! Stands in for `transport/`: the same stream, in memory.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::fuzzing::memory::{self, Stream};
+use crate::tls::Secured;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) taken: u64,
     pub(crate) is_all: bool,
+}
+
+/// No stream here speaks TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("the connection ended within the handshake: {0}")]
+    Lost(io::Error),
+    #[error("the client speaks HTTP without TLS")]
+    PlainHttp,
+    #[error("{0}")]
+    Refused(#[from] rustls::Error),
 }
 
 #[derive(Debug)]
@@ -32,6 +47,29 @@ impl Transport {
 
     pub(crate) const fn in_memory(stream: Stream) -> Self {
         Self(stream)
+    }
+
+    pub(crate) async fn accept_tls(
+        &mut self,
+        _config: Arc<ServerConfig>,
+    ) -> Result<(), HandshakeError> {
+        Err(HandshakeError::PlainHttp)
+    }
+
+    pub(crate) async fn connect_tls(
+        &mut self,
+        _config: Arc<ClientConfig>,
+        _name: ServerName<'static>,
+    ) -> Result<(), HandshakeError> {
+        Err(HandshakeError::Lost(io::ErrorKind::Unsupported.into()))
+    }
+
+    pub(crate) const fn secured(&self) -> Option<Secured> {
+        None
+    }
+
+    pub(crate) const fn holds_unsent(&self) -> bool {
+        false
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
@@ -61,7 +99,7 @@ impl Transport {
         self.0.set_abort(true);
     }
 
-    pub(crate) fn set_abort_on_drop(&self, abort: bool) {
+    pub(crate) fn set_abort_on_drop(&mut self, abort: bool) {
         self.0.set_abort(abort);
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::write::{Filled, MessageWriter};
 use super::{READ_SIZE, poll_fill};
 use crate::body::{Body, BodyError, Pulled, Stream};
 use crate::config::defaults;
+use crate::tls::client::{ClientTls, Trust};
 use crate::transport::Transport;
 
 /// Heads of 1xx answers that are passed over before the final one.
@@ -29,6 +31,8 @@ const MAX_INTERIM: usize = 16;
 pub(crate) struct UpstreamIo {
     transport: Transport,
     input: BytesMut,
+    /// Whom we believed when TLS was begun.
+    trust: Option<Arc<Trust>>,
 }
 
 /// Why a call brought no answer head.
@@ -76,10 +80,20 @@ impl fmt::Debug for Call {
 }
 
 impl UpstreamIo {
-    pub(crate) fn new(transport: Transport) -> Self {
+    pub(crate) fn new(transport: Transport, trust: Option<Arc<Trust>>) -> Self {
         Self {
             transport,
             input: BytesMut::new(),
+            trust,
+        }
+    }
+
+    /// Whether its peer is still believed.
+    pub(crate) fn is_trusted(&self, tls: Option<&Arc<ClientTls>>) -> bool {
+        match (tls, &self.trust) {
+            (Some(tls), Some(trust)) => tls.holds(trust),
+            (None, None) => true,
+            _ => false,
         }
     }
 

@@ -115,6 +115,7 @@ pub(crate) struct Caps {
     addresses: Arc<Addresses>,
     per_address: Option<usize>,
     handshakes: Option<Rates>,
+    tls_handshakes: Option<Rates>,
     trusted_proxies: Arc<[IpNet]>,
     forwarded_header: ForwardedHeader,
     /// How many were refused for them and not told of yet.
@@ -163,6 +164,7 @@ impl Caps {
             addresses: Arc::new(Addresses::default()),
             per_address: limits.max_connections_per_address,
             handshakes: limits.handshakes_per_address.map(Rates::new),
+            tls_handshakes: limits.tls_handshakes_per_address.map(Rates::new),
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
             forwarded_header: plan.forwarded_header,
             refused: AtomicU64::new(0),
@@ -204,6 +206,14 @@ impl Caps {
         }
         permits.take(&self.connections, Overload::GatewayFull)?;
         Ok(permits)
+    }
+
+    /// Whether a peer may hold a handshake of TLS now. Trusted proxies always may: they speak for many.
+    pub(crate) fn admit_tls_handshake(&self, peer: IpAddr) -> Result<(), Overload> {
+        match &self.tls_handshakes {
+            Some(rates) if !self.trusts(peer) => rates.take(peer, Instant::now()),
+            _ => Ok(()),
+        }
     }
 
     /// The permits of a request that has found its route, held until it is answered or its session
@@ -290,8 +300,8 @@ impl Caps {
 
     /// Once a second: forgets whom it need not remember, and tells of those who were refused.
     pub(crate) fn tick(&self) {
-        if let Some(handshakes) = &self.handshakes {
-            handshakes.forget_some(Instant::now());
+        for rates in [&self.handshakes, &self.tls_handshakes].into_iter().flatten() {
+            rates.forget_some(Instant::now());
         }
         if self.refused.load(Ordering::Relaxed) > 0 {
             let refused = self.refused.swap(0, Ordering::Relaxed);
@@ -315,6 +325,7 @@ mod tests {
             addresses: Arc::default(),
             per_address: None,
             handshakes: None,
+            tls_handshakes: None,
             trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
             forwarded_header: ForwardedHeader::default(),
             refused: AtomicU64::new(0),

@@ -18,6 +18,7 @@ pub(crate) use self::exchange::ExchangeMeter;
 pub(crate) use self::page::{Facts, page};
 pub(crate) use self::session::SessionMeter;
 use crate::error::UpstreamError;
+use crate::tls::accept;
 
 /// What one worker counts.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Meters {
     services: Box<[ServiceMeters]>,
     /// Accepted connections.
     pub(crate) accepted: Counter,
+    /// Handshakes of TLS with clients, by result.
+    pub(crate) tls: [Counter; accept::RESULTS.len()],
 }
 
 /// What one worker counts for one route.
@@ -79,6 +82,7 @@ impl Meters {
             routes: (0..=routes).map(|_| Arc::default()).collect(),
             services: (0..services).map(|_| ServiceMeters::default()).collect(),
             accepted: Counter::default(),
+            tls: Default::default(),
         }
     }
 
@@ -109,12 +113,13 @@ impl Meters {
 
 /// Why a request is tried anew: failures before which nothing can have been acted on, and a lost
 /// connection.
-const REASONS: [&str; 6] = [
+const REASONS: [&str; 7] = [
     "other",
     "addresses_exhausted",
     "upstream_connect_timeout",
     "upstream_lost",
     "upstream_refused",
+    "upstream_tls_failed",
     "upstream_unresolvable",
 ];
 

@@ -26,6 +26,7 @@ pub(crate) fn exchange(path: &str) -> Exchange {
             peer: address,
             local: address,
             secure: false,
+            tls: None,
             limits: Arc::default(),
             trusted: false,
         }),

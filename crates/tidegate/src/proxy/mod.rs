@@ -19,6 +19,7 @@ use crate::http1::client::{Call, CallFailure, UpstreamIo};
 use crate::http1::head::ResponseHead;
 use crate::http1::write;
 use crate::metrics::Meters;
+use crate::tls::TlsFailure;
 use crate::upstream::{Endpoint, Lease, Purpose, Service, dial};
 use crate::worker::Worker;
 
@@ -119,7 +120,7 @@ async fn connect(
     if matches!(dialled, Err(UpstreamError::Shortage(_))) && worker.make_room() {
         dialled = dial::dial(&proxy.service, endpoint).await;
     }
-    dialled.map(UpstreamIo::new)
+    dialled.map(|(transport, trust)| UpstreamIo::new(transport, trust))
 }
 
 /// Writes the head of a request to `endpoint`: the endpoint's path before the routed one, the query
@@ -150,7 +151,11 @@ fn failure(failure: CallFailure) -> GatewayError {
         CallFailure::Connection {
             error,
             answered: false,
-        } => UpstreamError::Lost(error).into(),
+        } => match TlsFailure::within(&error) {
+            // It may have been sent, so it is not sent again.
+            Some(failure) => UpstreamError::TlsRefused(failure).into(),
+            None => UpstreamError::Lost(error).into(),
+        },
         CallFailure::Connection {
             error,
             answered: true,

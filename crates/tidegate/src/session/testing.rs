@@ -21,7 +21,7 @@ const YAML: &str = "version: 1\nlisteners: [{ name: public, bind: 127.0.0.1:0 }]
 /// The facts of a session at `/`.
 pub(crate) fn facts() -> Facts {
     let plan = Config::from_yaml("test.yaml", YAML).and_then(|config| config.resolve());
-    let core = Core::build(plan.unwrap());
+    let core = Core::build(plan.unwrap(), &crate::tls::Loaded::default());
     let route = core.route(0);
     let Target::Proxy(proxy) = &route.target;
     let lease = proxy.service.lease(Purpose::Session, &mut Vec::new());
@@ -39,6 +39,7 @@ pub(crate) fn facts() -> Facts {
             peer,
             local: peer,
             secure: false,
+            tls: None,
             trusted: false,
             limits: Arc::default(),
         }),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,26 +12,60 @@ use tokio::time::timeout;
 
 use super::{Endpoint, Service};
 use crate::error::{UpstreamError, is_shortage};
-use crate::transport::{self, Transport};
+use crate::tls::TlsFailure;
+use crate::tls::client::{ClientTls, Trust};
+use crate::transport::{self, HandshakeError, Transport};
 
 /// How long an address has for itself before the next one is tried beside it (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to `endpoint` within the service's connect timeout, name look-up included.
+/// A connection, and whom we believed when TLS was begun on it.
+pub(crate) type Dialled = (Transport, Option<Arc<Trust>>);
+
+/// Connects to `endpoint`, TLS included, within the service's connect timeout, name look-up included.
 ///
 /// Dropped, it leaves no socket behind.
 pub(crate) async fn dial(
     service: &Service,
     endpoint: &Endpoint,
-) -> Result<Transport, UpstreamError> {
+) -> Result<Dialled, UpstreamError> {
     let dialled = async {
         let addresses = endpoint.resolver.addresses().await;
         let addresses = addresses.map_err(UpstreamError::Unresolvable)?;
-        race(service, &addresses).await
+        let mut transport = race(service, &addresses).await?;
+        let trust = match &endpoint.tls {
+            Some(tls) => Some(secure(&mut transport, tls, endpoint).await?),
+            None => None,
+        };
+        Ok((transport, trust))
     };
     match timeout(service.plan.connect_timeout, dialled).await {
-        Ok(transport) => transport,
+        Ok(dialled) => dialled,
         Err(_elapsed) => Err(UpstreamError::ConnectTimeout),
+    }
+}
+
+/// Shakes hands, and makes sure that it is the endpoint at the other end.
+async fn secure(
+    transport: &mut Transport,
+    tls: &ClientTls,
+    endpoint: &Endpoint,
+) -> Result<Arc<Trust>, UpstreamError> {
+    let host = endpoint.plan.authority.host();
+    let Some(name) = tls.name_of(host) else {
+        return Err(UpstreamError::Tls(TlsFailure::no_name(host)));
+    };
+    let trust = tls.trust();
+    let shaken = transport.connect_tls(Arc::clone(&trust.config), name).await;
+    match shaken {
+        Ok(()) => Ok(trust),
+        Err(HandshakeError::Refused(error)) => Err(UpstreamError::Tls(TlsFailure::of(&error))),
+        Err(HandshakeError::Lost(error)) => Err(UpstreamError::Tls(TlsFailure::lost(&error))),
+        // Only servers hear that.
+        Err(error @ HandshakeError::PlainHttp) => {
+            let error = io::Error::other(error);
+            Err(UpstreamError::Tls(TlsFailure::lost(&error)))
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use self::resolve::Resolver;
 use crate::config::plan::{Balance, EndpointPlan, ServicePlan};
 use crate::limits::{Gauge, Overload, Taken};
 use crate::task::Panics;
+use crate::tls::client::ClientTls;
 
 /// A named upstream application, shared by all workers.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) plan: EndpointPlan,
+    /// What is spoken to it over TLS, where its URL says so.
+    pub(crate) tls: Option<Arc<ClientTls>>,
     resolver: Resolver,
     /// Its place among all endpoints of the gateway, by which workers find its idle connections.
     pub(crate) index: usize,
@@ -67,6 +70,7 @@ impl Service {
         plan: Arc<ServicePlan>,
         place: usize,
         first_index: usize,
+        tls: Option<&Arc<ClientTls>>,
         panics: &Arc<Panics>,
     ) -> Self {
         let endpoints: Vec<_> = (first_index..)
@@ -74,6 +78,7 @@ impl Service {
             .map(|(index, plan)| {
                 Arc::new(Endpoint {
                     plan: plan.clone(),
+                    tls: tls.filter(|_| plan.is_tls).map(Arc::clone),
                     resolver: Resolver::new(&plan.authority, panics),
                     index,
                     live: AtomicUsize::new(0),

@@ -45,7 +45,8 @@ impl Pool {
     pub(crate) async fn take(&self, endpoint: &Endpoint) -> Option<UpstreamIo> {
         loop {
             let (mut io, expires) = self.lock(endpoint.index).connections.pop()?;
-            if expires > Instant::now() && poll_fn(|cx| Poll::Ready(io.poll_is_fresh(cx))).await {
+            let is_good = expires > Instant::now() && io.is_trusted(endpoint.tls.as_ref());
+            if is_good && poll_fn(|cx| Poll::Ready(io.poll_is_fresh(cx))).await {
                 return Some(io);
             }
         }

@@ -14,6 +14,8 @@ pub struct GatewayLimits {
     pub max_connections_per_address: Option<usize>,
     /// WebSocket handshakes of one client address; `None` (the default): no limit.
     pub handshakes_per_address: Option<Rate>,
+    /// Handshakes of TLS of one peer address; `None` (the default): no limit.
+    pub tls_handshakes_per_address: Option<Rate>,
 }
 
 /// How often something may happen.

@@ -6,11 +6,11 @@ use std::path::Path;
 use super::super::defaults;
 use super::super::error::{Fault, Problems};
 use super::super::load;
-use super::super::plan::{AdminAlias, AdminPlan};
+use super::super::plan::{AdminAlias, AdminPlan, ListenerTls};
 use super::super::secret::Secret;
 use super::super::value;
 use super::super::yaml::{Located, Spot};
-use super::located;
+use super::{located, tls};
 
 /// The value of `admin`.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub(in crate::config) struct Admin {
     pub(in crate::config) bind: Located<SocketAddr>,
     pub(in crate::config) token: Option<Located<Secret>>,
     pub(in crate::config) aliases: Vec<AdminAlias>,
+    pub(in crate::config) tls: Option<ListenerTls>,
 }
 
 const ALIASES: [(&str, AdminAlias); 2] = [
@@ -41,6 +42,8 @@ impl Admin {
         let aliases = aliases
             .filter_map(|spot| spot.name_of(problems, "alias", &ALIASES))
             .collect();
+        let tls = fields.take("tls");
+        let tls = tls.and_then(|spot| tls::listener(&spot, problems));
         fields.finish(problems);
         let bind = match written {
             Some(spot) => located(&spot, problems, value::bind)?,
@@ -69,6 +72,7 @@ impl Admin {
             bind,
             token,
             aliases,
+            tls,
         })
     }
 }

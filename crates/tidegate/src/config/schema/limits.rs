@@ -32,6 +32,9 @@ pub(super) fn gateway(
         handshakes_per_address: fields
             .take("handshakes_per_address")
             .and_then(|spot| rate(&spot, problems)),
+        tls_handshakes_per_address: fields
+            .take("tls_handshakes_per_address")
+            .and_then(|spot| rate(&spot, problems)),
     };
     finish(fields, problems);
     if let (Some(spot), Some(most), Some(one)) = (
@@ -117,6 +120,7 @@ const LEVELS: [(&str, &[&str]); 5] = [
             "max_connections",
             "max_connections_per_address",
             "handshakes_per_address",
+            "tls_handshakes_per_address",
         ],
     ),
     (

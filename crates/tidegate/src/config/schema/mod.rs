@@ -10,6 +10,7 @@ mod matcher;
 mod proxy;
 mod route;
 mod service;
+mod tls;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::error::{Place, Problems};
-use super::plan::{DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits};
+use super::plan::{DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits, ListenerTls};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
@@ -56,6 +57,7 @@ pub(super) struct Root {
 pub(super) struct Listener {
     pub(super) name: Option<Located<String>>,
     pub(super) bind: Option<Located<SocketAddr>>,
+    pub(super) tls: Option<ListenerTls>,
     pub(super) limits: ListenerLimits,
 }
 
@@ -149,6 +151,9 @@ impl Listener {
             bind: fields
                 .need("bind", "bind: 127.0.0.1:8080", problems)
                 .and_then(|spot| located(&spot, problems, value::bind)),
+            tls: fields
+                .take("tls")
+                .and_then(|spot| tls::listener(&spot, problems)),
             limits: fields
                 .take("limits")
                 .and_then(|spot| limits::listener(&spot, problems))

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::super::defaults;
 use super::super::error::{Place, Problems};
-use super::super::plan::Balance;
+use super::super::plan::{Balance, ServiceTls};
 use super::super::url::{self, EndpointUrl};
 use super::super::value;
 use super::super::yaml::{Located, Spot};
-use super::limits;
+use super::{limits, tls};
 
 const BALANCES: [(&str, Balance); 3] = [
     ("least_sessions", Balance::LeastSessions),
@@ -28,6 +28,7 @@ pub(in crate::config) struct Service {
     pub(in crate::config) connect_timeout: Duration,
     pub(in crate::config) handshake_timeout: Duration,
     pub(in crate::config) response_timeout: Duration,
+    pub(in crate::config) tls: ServiceTls,
     pub(in crate::config) source_addresses: Vec<IpAddr>,
     pub(in crate::config) max_idle: usize,
     pub(in crate::config) idle_timeout: Duration,
@@ -58,6 +59,7 @@ impl Service {
             connect_timeout: defaults::CONNECT_TIMEOUT,
             handshake_timeout: defaults::HANDSHAKE_TIMEOUT,
             response_timeout: defaults::RESPONSE_TIMEOUT,
+            tls: ServiceTls::default(),
             source_addresses: Vec::new(),
             max_idle: defaults::POOL_MAX_IDLE,
             idle_timeout: defaults::POOL_IDLE_TIMEOUT,
@@ -85,6 +87,9 @@ impl Service {
             let written = written.and_then(|spot| spot.value(problems, value::duration));
             *timeout = written.unwrap_or(*timeout);
         }
+        if let Some(spot) = fields.take("tls") {
+            self.read_tls(&spot, problems);
+        }
         if let Some(spot) = fields.take("source_addresses") {
             let addresses = spot.one_or_many(problems);
             let addresses = addresses.iter();
@@ -98,6 +103,16 @@ impl Service {
         let limits = fields.take("limits");
         self.max_connections = limits.and_then(|spot| limits::service(&spot, problems));
         fields.finish(problems);
+        Some(())
+    }
+
+    fn read_tls(&mut self, spot: &Spot<'_>, problems: &mut Problems) -> Option<()> {
+        self.tls = tls::service(spot, problems)?;
+        let has_some = self.endpoints.iter().any(|endpoint| endpoint.url.is_tls);
+        if !has_some && !self.endpoints.is_empty() {
+            let message = "no endpoint of this service is spoken to over TLS";
+            problems.doubt(&spot.place(), message, "write `https://` or `wss://` in its URLs");
+        }
         Some(())
     }
 

@@ -70,8 +70,8 @@ impl Leg {
     }
 
     /// Whether it keeps us waiting with bytes for it.
-    pub(super) const fn is_waiting(&self) -> bool {
-        !self.out.is_empty()
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.out.is_empty() || self.transport.as_ref().is_some_and(Transport::holds_unsent)
     }
 
     /// Whether it took anything since this was asked last.
@@ -177,6 +177,18 @@ impl Leg {
         }
         if !self.out.is_empty() {
             (self.out, self.written) = (Vec::new(), 0);
+        }
+        self.poll_flush(cx)
+    }
+
+    /// Writes what the transport kept of what it was given; `false` when the leg takes nothing any
+    /// more.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some(transport) = self.transport.as_mut().filter(|one| one.holds_unsent()) {
+            match ready!(Pin::new(transport).poll_flush(cx)) {
+                Ok(()) => self.progressed = true,
+                Err(error) => self.go_deaf(Some(&error)),
+            }
         }
         Poll::Ready(!self.is_deaf())
     }

@@ -1,4 +1,4 @@
-//! One accepted or dialled byte stream. Plain TCP today; TLS becomes a second variant here.
+//! The socket under a connection: plain TCP, with what the kernel tells of it.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -66,12 +66,12 @@ struct TcpInfoStart {
     _min_rtt: u32,
 }
 
-/// A connected byte stream.
+/// A connected socket.
 #[derive(Debug)]
-pub(crate) struct Transport(TcpStream);
+pub(super) struct Socket(TcpStream);
 
 /// Connects to `target` from a local address; an unspecified one leaves the choice to the system.
-pub(crate) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<Transport> {
+pub(super) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<Socket> {
     let socket = if target.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -86,13 +86,13 @@ pub(crate) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<Tr
         nix::sys::socket::setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(SocketAddr::new(source, 0))?;
     }
-    socket.connect(target).await.map(Transport::new)
+    socket.connect(target).await.map(Socket::new)
 }
 
-impl Transport {
+impl Socket {
     /// Takes a connected stream and sets what holds for all of them. A stream whose peer is gone
     /// already refuses options; the next read tells.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_TIME)
@@ -108,7 +108,7 @@ impl Transport {
 
     /// Keeps the kernel from giving up a peer that takes nothing before its user does, who waits for
     /// `stall`.
-    pub(crate) fn outlast(&self, stall: Duration) {
+    pub(super) fn outlast(&self, stall: Duration) {
         let timeout = stall.saturating_add(USER_TIMEOUT_SLACK);
         #[cfg(target_os = "linux")]
         if timeout > USER_TIMEOUT {
@@ -118,13 +118,13 @@ impl Transport {
     }
 
     /// Our own address.
-    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
     /// Whether the peer has ended its side, or the stream has failed, as far as the kernel has told;
     /// nothing is read.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         let ready = pin!(self.0.ready(Interest::READABLE));
         match ready.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(ready)) => ready.is_read_closed() || ready.is_error(),
@@ -135,7 +135,7 @@ impl Transport {
 
     /// Whether the peer has reset the stream without having ended it before, as far as the kernel
     /// has told. It is told once; nothing is read.
-    pub(crate) fn was_reset(&self) -> bool {
+    pub(super) fn was_reset(&self) -> bool {
         let ready = pin!(self.0.ready(Interest::READABLE | Interest::WRITABLE));
         let is_over = match ready.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(ready)) => ready.is_write_closed(),
@@ -151,7 +151,7 @@ impl Transport {
 
     /// What has become of what was written, where the kernel tells.
     #[cfg(target_os = "linux")]
-    pub(crate) fn delivery(&self) -> Option<Delivery> {
+    pub(super) fn delivery(&self) -> Option<Delivery> {
         let info = nix::sys::socket::getsockopt(&self.0, TcpInfo).ok()?;
         Some(Delivery {
             taken: info.bytes_acked,
@@ -161,22 +161,22 @@ impl Transport {
 
     /// What has become of what was written, where the kernel tells.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) const fn delivery(&self) -> Option<Delivery> {
+    pub(super) const fn delivery(&self) -> Option<Delivery> {
         None
     }
 
     /// Lets the kernel hold so much of what the peer sends and nobody reads, where it agrees.
-    pub(crate) fn make_room(&self, bytes: usize) {
+    pub(super) fn make_room(&self, bytes: usize) {
         let _ = SockRef::from(&self.0).set_recv_buffer_size(bytes);
     }
 
-    /// Makes the end of this stream a reset, so that the peer cannot take what it got for the whole.
-    pub(crate) fn abort(self) {
-        self.set_abort_on_drop(true);
+    /// Writes what the kernel takes of `bytes` now.
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
     }
 
     /// Whether dropping this stream resets it.
-    pub(crate) fn set_abort_on_drop(&self, abort: bool) {
+    pub(super) fn set_abort_on_drop(&self, abort: bool) {
         // A socket that refuses the option is gone already.
         let _ = SockRef::from(&self.0).set_linger(abort.then_some(Duration::ZERO));
     }
@@ -188,16 +188,7 @@ pub(crate) fn is_reset(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::BrokenPipe
 }
 
-/// Whoever is dropped by a panic has not finished what it said.
-impl Drop for Transport {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.set_abort_on_drop(true);
-        }
-    }
-}
-
-impl AsyncRead for Transport {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -207,7 +198,7 @@ impl AsyncRead for Transport {
     }
 }
 
-impl AsyncWrite for Transport {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

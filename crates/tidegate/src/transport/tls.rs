@@ -1,0 +1,598 @@
+//! TLS over a socket, by rustls's unbuffered half: it holds the keys, and the bytes are ours.
+//!
+//! What is read and what is written goes through scratch buffers of the thread. Kept is only what
+//! cannot go on: the beginning of a record whose end has not come, what a reader had no room for, and
+//! what the kernel does not take.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BytesMut};
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+};
+use rustls::{ClientConfig, CommonState, ServerConfig};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use super::socket::Socket;
+use crate::tls::Secured;
+
+/// The largest record: its header, 16 KiB, and what a cipher of TLS 1.2 may add to it.
+const RECORD: usize = 5 + (16 + 2) * 1024;
+/// The most that is read at once, behind the beginning of a record that was kept.
+const READ: usize = 128 * 1024;
+/// The most that is sealed at once, and so the most that is kept for a peer that does not take it.
+const WORD: usize = 64 * 1024;
+/// What sealing adds to a record, at most.
+const SEAL: usize = 5 + 8 + 16 + 1;
+
+thread_local! {
+    static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECORD + READ].into());
+    static GATHERED: RefCell<Vec<u8>> = RefCell::default();
+    static SEALED: RefCell<Sealed> = RefCell::default();
+}
+
+/// TLS on one stream.
+pub(super) struct Tls {
+    engine: Engine,
+    /// The beginning of a record, or of a message of the handshake.
+    partial: Vec<u8>,
+    /// What the peer said, and its reader had no room for.
+    ahead: BytesMut,
+    /// What was sealed, and the kernel has not taken.
+    unsent: BytesMut,
+    /// Why nothing more can be read, until that has been told.
+    failure: Option<io::Error>,
+    /// The peer has said something.
+    has_heard: bool,
+    /// It has failed.
+    is_broken: bool,
+    /// The peer has said that it will say no more.
+    has_ended: bool,
+    /// We have.
+    is_closing: bool,
+    /// Dropped, it says nothing.
+    aborts: bool,
+}
+
+enum Engine {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+/// What is to be said.
+#[derive(Clone, Copy)]
+enum Word<'a> {
+    Data(&'a [u8]),
+    Goodbye,
+}
+
+/// How far one turn of the engine came.
+enum Turn {
+    /// There may be more to do.
+    Again,
+    /// Nothing more can be done now.
+    Rest,
+    /// The word is sealed.
+    Said,
+}
+
+/// Where the results of a turn go.
+struct Sink<'a, 'b, 'w> {
+    reader: Option<&'a mut ReadBuf<'b>>,
+    ahead: &'a mut BytesMut,
+    sealed: &'a mut Sealed,
+    has_ended: &'a mut bool,
+    word: Option<Word<'w>>,
+}
+
+/// Bytes for the wire, in a buffer that is never made smaller.
+#[derive(Default)]
+struct Sealed {
+    room: Vec<u8>,
+    len: usize,
+}
+
+impl Sealed {
+    fn bytes(&self) -> &[u8] {
+        &self.room[..self.len]
+    }
+
+    /// Lets `seal` append, with room for `size` and, where that is not enough, for what it asks for.
+    fn append<E>(
+        &mut self,
+        size: usize,
+        mut seal: impl FnMut(&mut [u8]) -> Result<usize, E>,
+        needed: impl Fn(&E) -> Option<usize>,
+    ) -> Result<(), E> {
+        let mut size = size;
+        loop {
+            let end = self.len + size;
+            if self.room.len() < end {
+                self.room.resize(end, 0);
+            }
+            match seal(&mut self.room[self.len..]) {
+                Ok(written) => {
+                    self.len += written;
+                    return Ok(());
+                }
+                Err(error) => match needed(&error) {
+                    Some(needed) if needed > self.room.len() - self.len => size = needed,
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+impl Sink<'_, '_, '_> {
+    fn plain(&mut self, mut bytes: &[u8]) {
+        if let Some(reader) = &mut self.reader {
+            let fits = bytes.len().min(reader.remaining());
+            reader.put_slice(&bytes[..fits]);
+            bytes = &bytes[fits..];
+        }
+        self.ahead.extend_from_slice(bytes);
+    }
+
+    fn seal<D>(
+        &mut self,
+        traffic: &mut rustls::unbuffered::WriteTraffic<'_, D>,
+        word: Word<'_>,
+    ) -> Result<(), EncryptError> {
+        let needed = |error: &EncryptError| match error {
+            EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => {
+                Some(*required_size)
+            }
+            EncryptError::EncryptExhausted => None,
+        };
+        match word {
+            Word::Data(data) => {
+                let size = data.len() + (data.len() / (16 * 1024) + 1) * SEAL;
+                self.sealed
+                    .append(size, |out| traffic.encrypt(data, out), needed)
+            }
+            Word::Goodbye => {
+                self.sealed
+                    .append(2 + SEAL, |out| traffic.queue_close_notify(out), needed)
+            }
+        }
+    }
+}
+
+impl Engine {
+    fn turn(
+        &mut self,
+        input: &mut [u8],
+        sink: &mut Sink<'_, '_, '_>,
+    ) -> (usize, Result<Turn, io::Error>) {
+        match self {
+            Self::Client(client) => turn(client.process_tls_records(input), sink),
+            Self::Server(server) => turn(server.process_tls_records(input), sink),
+        }
+    }
+
+    fn common(&self) -> &CommonState {
+        match self {
+            Self::Client(client) => client,
+            Self::Server(server) => server,
+        }
+    }
+}
+
+/// Does what one status of the engine asks for; how much of the input is done with.
+fn turn<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    sink: &mut Sink<'_, '_, '_>,
+) -> (usize, Result<Turn, io::Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let state = match state {
+        Ok(state) => state,
+        Err(error) => return (discard, Err(invalid(error))),
+    };
+    let turn = match state {
+        ConnectionState::ReadTraffic(mut records) => {
+            while let Some(record) = records.next_record() {
+                match record {
+                    Ok(record) => {
+                        discard += record.discard;
+                        sink.plain(record.payload);
+                    }
+                    Err(error) => return (discard, Err(invalid(error))),
+                }
+            }
+            Turn::Again
+        }
+        ConnectionState::EncodeTlsData(mut data) => {
+            let needed = |error: &EncodeError| match error {
+                EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
+                    Some(*required_size)
+                }
+                EncodeError::AlreadyEncoded => None,
+            };
+            let encoded = sink.sealed.append(RECORD, |out| data.encode(out), needed);
+            if let Err(error) = encoded {
+                return (discard, Err(io::Error::other(error.to_string())));
+            }
+            Turn::Again
+        }
+        ConnectionState::TransmitTlsData(sent) => {
+            sent.done();
+            Turn::Again
+        }
+        ConnectionState::PeerClosed => {
+            *sink.has_ended = true;
+            Turn::Again
+        }
+        ConnectionState::WriteTraffic(mut traffic) => match sink.word.take() {
+            None => Turn::Rest,
+            Some(word) => match sink.seal(&mut traffic, word) {
+                Ok(()) => Turn::Said,
+                Err(error) => return (discard, Err(io::Error::other(error.to_string()))),
+            },
+        },
+        // Early data is never granted.
+        _ => Turn::Rest,
+    };
+    (discard, Ok(turn))
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl Tls {
+    pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        UnbufferedServerConnection::new(config).map(|server| Self::new(Engine::Server(server)))
+    }
+
+    pub(super) fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let client = UnbufferedClientConnection::new(config, name);
+        client.map(|client| Self::new(Engine::Client(client)))
+    }
+
+    fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            partial: Vec::new(),
+            ahead: BytesMut::new(),
+            unsent: BytesMut::new(),
+            failure: None,
+            has_heard: false,
+            is_broken: false,
+            has_ended: false,
+            is_closing: false,
+            aborts: false,
+        }
+    }
+
+    pub(super) fn secured(&self) -> Secured {
+        Secured::of(self.engine.common())
+    }
+
+    pub(super) const fn is_server(&self) -> bool {
+        matches!(self.engine, Engine::Server(_))
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.engine.common().is_handshaking()
+    }
+
+    /// Whether anything of the peer's handshake has come.
+    pub(super) const fn has_heard(&self) -> bool {
+        self.has_heard
+    }
+
+    pub(super) const fn has_ended(&self) -> bool {
+        self.has_ended || self.is_broken
+    }
+
+    pub(super) fn holds_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    pub(super) const fn set_abort(&mut self, abort: bool) {
+        self.aborts = abort;
+    }
+
+    /// Takes in what came during the handshake, and says what that calls for.
+    pub(super) fn poll_step(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut input = std::mem::take(&mut self.partial);
+        let opened = self.open(&mut input, None, socket, cx);
+        opened.and_then(|()| self.failure.take().map_or(Ok(()), Err))
+    }
+
+    /// Reads some of the peer's handshake; how much is there now.
+    pub(super) fn poll_more(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<&[u8]>> {
+        INPUT.with_borrow_mut(|input| {
+            let mut buffer = ReadBuf::new(&mut input[..RECORD]);
+            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Err(truncated()));
+            }
+            self.partial.extend_from_slice(buffer.filled());
+            self.has_heard = true;
+            Poll::Ready(Ok(()))
+        })
+        .map_ok(|()| &self.partial[..])
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        socket: &mut Socket,
+        buffer: &mut ReadBuf<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.ahead.is_empty() {
+            let fits = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(fits));
+            if self.ahead.is_empty() {
+                self.ahead = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        INPUT.with_borrow_mut(|input| {
+            loop {
+                if self.has_ended {
+                    return Poll::Ready(Ok(()));
+                }
+                if self.is_broken {
+                    return Poll::Ready(Err(self.take_failure()));
+                }
+                // What comes fits, or what does not is less than a record.
+                let most = buffer.remaining().clamp(RECORD, READ);
+                let held = self.partial.len();
+                let mut read = ReadBuf::new(&mut input[held..held + most]);
+                match ready!(Pin::new(&mut *socket).poll_read(cx, &mut read)) {
+                    Ok(()) if read.filled().is_empty() => self.fail(truncated()),
+                    Ok(()) => {
+                        let end = held + read.filled().len();
+                        input[..held].copy_from_slice(&self.partial);
+                        // What it says to this, it says before it says anything else.
+                        let _ = self.open(&mut input[..end], Some(buffer), socket, cx);
+                    }
+                    Err(error) => self.fail(error),
+                }
+                if buffer.filled().len() > before {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+    }
+
+    pub(super) fn poll_write(
+        &mut self,
+        socket: &mut Socket,
+        slices: &[IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_unsent(socket, cx))?;
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        let (first, second) = (filled.next(), filled.next());
+        let Some(first) = first else {
+            return Poll::Ready(Ok(0));
+        };
+        if second.is_none() || first.len() >= WORD {
+            let word = &first[..first.len().min(WORD)];
+            return Poll::Ready(self.say(Word::Data(word), socket, cx).map(|()| word.len()));
+        }
+        GATHERED.with_borrow_mut(|gathered| {
+            gathered.clear();
+            for slice in slices {
+                let fits = slice.len().min(WORD - gathered.len());
+                gathered.extend_from_slice(&slice[..fits]);
+            }
+            let said = self.say(Word::Data(gathered), socket, cx);
+            Poll::Ready(said.map(|()| gathered.len()))
+        })
+    }
+
+    pub(super) fn poll_flush(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_unsent(socket, cx))?;
+        Pin::new(socket).poll_flush(cx)
+    }
+
+    /// Says that we will say no more, then ends our side of the socket.
+    pub(super) fn poll_shutdown(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_unsent(socket, cx))?;
+        if !std::mem::replace(&mut self.is_closing, true) {
+            self.say(Word::Goodbye, socket, cx)?;
+            ready!(self.poll_unsent(socket, cx))?;
+        }
+        Pin::new(socket).poll_shutdown(cx)
+    }
+
+    /// The last words of a stream that is dropped: as much as goes out at once.
+    pub(super) fn say_goodbye(&mut self, socket: &Socket) {
+        if self.aborts || self.is_broken || self.is_closing || self.is_handshaking() {
+            return;
+        }
+        while !self.unsent.is_empty() {
+            match socket.try_write(&self.unsent) {
+                Ok(written) if written > 0 => self.unsent.advance(written),
+                _ => return,
+            }
+        }
+        SEALED.with_borrow_mut(|sealed| {
+            sealed.len = 0;
+            if self.seal(Word::Goodbye, sealed).is_ok() {
+                let _ = socket.try_write(sealed.bytes());
+            }
+        });
+    }
+
+    /// Opens what is whole of `input`, for `reader` or to be kept, and keeps the rest. A failure shows
+    /// once what came before it has been read; the one that is told is that of answering.
+    fn open(
+        &mut self,
+        input: &mut [u8],
+        reader: Option<&mut ReadBuf<'_>>,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        SEALED.with_borrow_mut(|sealed| {
+            sealed.len = 0;
+            let mut used = 0;
+            let mut sink = Sink {
+                reader,
+                ahead: &mut self.ahead,
+                sealed,
+                has_ended: &mut self.has_ended,
+                word: None,
+            };
+            let failure = loop {
+                let (discard, turned) = self.engine.turn(&mut input[used..], &mut sink);
+                used += discard;
+                match turned {
+                    Ok(Turn::Again) => {}
+                    Ok(Turn::Rest | Turn::Said) => break None,
+                    Err(error) => break Some(error),
+                }
+            };
+            if failure.is_some() {
+                // What it has to say to this comes out afterwards.
+                while let (_, Ok(Turn::Again)) = self.engine.turn(&mut [], &mut sink) {}
+            }
+            self.keep(&input[used..]);
+            let sent = self.send(sealed, socket, cx);
+            if let Some(failure) = failure {
+                self.fail(failure);
+            }
+            sent
+        })
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() {
+            self.partial = Vec::new();
+        } else {
+            self.partial.clear();
+            self.partial.extend_from_slice(rest);
+        }
+    }
+
+    /// Seals a word and hands it to the kernel; what that does not take is kept.
+    fn say(&mut self, word: Word<'_>, socket: &mut Socket, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.is_broken {
+            return Err(self.take_failure());
+        }
+        SEALED.with_borrow_mut(|sealed| {
+            sealed.len = 0;
+            self.seal(word, sealed)?;
+            self.send(sealed, socket, cx)
+        })
+    }
+
+    fn seal(&mut self, word: Word<'_>, sealed: &mut Sealed) -> io::Result<()> {
+        let mut input = std::mem::take(&mut self.partial);
+        let mut used = 0;
+        let mut sink = Sink {
+            reader: None,
+            ahead: &mut self.ahead,
+            sealed,
+            has_ended: &mut self.has_ended,
+            word: Some(word),
+        };
+        let said = loop {
+            let (discard, turned) = self.engine.turn(&mut input[used..], &mut sink);
+            used += discard;
+            match turned {
+                Ok(Turn::Again) => {}
+                Ok(Turn::Said) => break Ok(()),
+                Ok(Turn::Rest) => break Err(io::ErrorKind::BrokenPipe.into()),
+                Err(error) => break Err(error),
+            }
+        };
+        input.drain(..used);
+        self.partial = input;
+        said
+    }
+
+    fn send(
+        &mut self,
+        sealed: &Sealed,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let mut bytes = sealed.bytes();
+        while self.unsent.is_empty() && !bytes.is_empty() {
+            match Pin::new(&mut *socket).poll_write(cx, bytes) {
+                Poll::Ready(Ok(written)) if written > 0 => bytes = &bytes[written..],
+                Poll::Ready(Ok(_)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        self.unsent.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    pub(super) fn poll_unsent(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let written = ready!(Pin::new(&mut *socket).poll_write(cx, &self.unsent))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.advance(written);
+            if self.unsent.is_empty() {
+                self.unsent = BytesMut::new();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn fail(&mut self, failure: io::Error) {
+        self.is_broken = true;
+        self.failure.get_or_insert(failure);
+    }
+
+    fn take_failure(&mut self) -> io::Error {
+        let failure = self.failure.take();
+        failure.unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
+/// An end that could be anybody's: what came before it need not be all.
+fn truncated() -> io::Error {
+    let what = "the peer ended the connection without ending its side of TLS";
+    io::Error::new(io::ErrorKind::UnexpectedEof, what)
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("is_broken", &self.is_broken)
+            .field("has_ended", &self.has_ended)
+            .finish_non_exhaustive()
+    }
+}
