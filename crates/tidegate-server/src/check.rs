@@ -1,9 +1,12 @@
 //! `tidegate check`: is this configuration valid?
 
+use std::error::Error as _;
+use std::fmt;
 use std::process::ExitCode;
 
 use tidegate::config::Config;
 use tidegate::limits::descriptors;
+use tidegate::tls;
 
 use crate::cli::CheckArgs;
 use crate::{config, out};
@@ -27,6 +30,13 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             if let Some(surprise) = config.too_many_connections(&plan) {
                 out::line(format_args!("warning: {surprise}"));
             }
+            let broken = tls::check(&plan);
+            for error in &broken {
+                out::line(format_args!("{}: {}", config.file(), Chain(error)));
+            }
+            if !broken.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
             let (services, routes) = (plan.services.len(), plan.routes.len());
             let file = config.file();
             out::line(format_args!(
@@ -38,5 +48,20 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             out::line(errors);
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// An error with what is behind it.
+struct Chain<'a>(&'a tls::TlsError);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }

@@ -70,6 +70,7 @@ impl Request {
     /// What to say, and whether a route takes the request.
     fn answer(&self, plan: &Plan) -> (Vec<String>, bool) {
         let request = RequestView {
+            certificate: None,
             method: &self.method,
             path: &self.path,
             authority: self.authority.as_ref(),

@@ -162,7 +162,11 @@ fn exchange(
     });
     // Before any filter runs, so that what a filter sets cannot be named away.
     head.headers.remove_named();
-    if let Some(tls) = downstream.tls.as_ref().filter(|tls| tls.forwards_certificate) {
+    if let Some(tls) = downstream
+        .tls
+        .as_ref()
+        .filter(|tls| tls.forwards_certificate)
+    {
         forwarded::tell_of_certificate(&mut head.headers, tls.client_certificate.as_ref());
     }
     Ok(Exchange {

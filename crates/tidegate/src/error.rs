@@ -321,7 +321,9 @@ impl GatewayError {
             Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Lost(_)) => {
                 "the service ended the connection before it answered".into()
             }
-            Self::Upstream(UpstreamError::Tls(_) | UpstreamError::TlsRefused(_)) => "TLS with the service failed".into(),
+            Self::Upstream(UpstreamError::Tls(_) | UpstreamError::TlsRefused(_)) => {
+                "TLS with the service failed".into()
+            }
             Self::Upstream(UpstreamError::Unresolvable(_)) => "the service has no address".into(),
             Self::Upstream(UpstreamError::Shortage(_)) => {
                 "no descriptor is left for a connection".into()

@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::config::plan::ListenerLimits;
 use crate::headers::Headers;
 use crate::router::{Captures, Path, RequestView};
-use crate::tls::Secured;
+use crate::tls::{ClientCertificate, Secured};
 
 /// One HTTP request on its way down, with what each room has learnt about it.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ impl Exchange {
             headers: &self.headers,
             upgrade: self.upgrade,
             secure: self.downstream.secure,
+            certificate: self.downstream.client_certificate(),
         }
     }
 
@@ -92,6 +93,14 @@ pub struct Downstream {
     pub trusted: bool,
     /// What the listener grants its clients.
     pub limits: Arc<ListenerLimits>,
+}
+
+impl Downstream {
+    /// The client's certificate, where it showed one and we have seen it.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.client_certificate.as_ref()
+    }
 }
 
 /// An answer on its way up.

@@ -112,7 +112,9 @@ impl Gateway {
         };
         let watched = tls.watched();
         // A failure half-way drops the gateway, which stops what has started.
-        gateway.spawn(plan, listeners, &tls).map_err(StartError::Worker)?;
+        gateway
+            .spawn(plan, listeners, &tls)
+            .map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
         if let Some(admin) = admin {
             let view = Arc::new(gateway.view(commit));

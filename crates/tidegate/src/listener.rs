@@ -266,10 +266,11 @@ impl Acceptor {
     fn admit(&self, place: usize, stream: TcpStream, peer: SocketAddr) -> Option<Offered> {
         let listener = &self.listeners[place];
         let caps = self.core.caps();
+        let is_tls = listener.plan.tls.is_some();
         if is_reserved(stream.as_raw_fd()) && !self.core.make_room() {
             let short = UpstreamError::Shortage(io::Error::from_raw_os_error(EMFILE));
             caps.note_refusal(short.label());
-            refuse_unheard(stream, &short.into());
+            refuse_unheard(stream, &short.into(), is_tls);
             return None;
         }
         let offered = Offered {
@@ -283,7 +284,7 @@ impl Acceptor {
         }
         let back = self.hand_over(offered).err()?;
         if let Err(overload) = back.admitted {
-            refuse_unheard(back.stream, &overload.into());
+            refuse_unheard(back.stream, &overload.into(), is_tls);
             return None;
         }
         Some(back)
@@ -358,8 +359,9 @@ struct Offered {
 
 /// Answers a connection without waiting for its request, and ends it. A fresh socket has room for so
 /// little. What has come meanwhile is taken, before and after, lest the answer be lost to a reset.
-fn refuse_unheard(mut stream: TcpStream, error: &GatewayError) {
-    if stream.set_nonblocking(true).is_ok() {
+/// To one who expects TLS nothing can be said.
+fn refuse_unheard(mut stream: TcpStream, error: &GatewayError, is_tls: bool) {
+    if !is_tls && stream.set_nonblocking(true).is_ok() {
         drain(&mut stream);
         let _ = stream.write(&connection::refusal(&error.answer(None)));
         let _ = stream.shutdown(Shutdown::Write);
@@ -396,7 +398,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.write_all(&[b'x'; 5 * STEP]).unwrap();
         let (stream, _peer) = listener.accept().unwrap();
-        refuse_unheard(stream, &Overload::GatewayFull.into());
+        refuse_unheard(stream, &Overload::GatewayFull.into(), false);
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

@@ -178,6 +178,11 @@ impl Worker {
         &self.core.router
     }
 
+    /// See [`Core::reloads`].
+    pub(crate) fn reloads(&self) -> [u64; 2] {
+        self.core.reloads()
+    }
+
     /// What stands behind the matcher at `place`.
     pub(crate) fn route(&self, place: usize) -> &Arc<Route> {
         self.core.route(place)

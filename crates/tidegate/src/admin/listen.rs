@@ -16,13 +16,17 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::is_shortage;
+use crate::connection;
+use crate::error::{GatewayError, is_shortage};
 use crate::task::{self, Kind, Panics};
+use crate::tls::server::ServerTls;
+use crate::transport::{HandshakeError, Transport};
 
 /// Connections at one time. For one more, the oldest without a request is cut: whoever holds them all
 /// keeps nobody out.
@@ -119,11 +123,19 @@ impl Drop for Refill {
     }
 }
 
+/// What callers find.
+#[derive(Clone)]
+pub(super) struct Callers {
+    pub(super) router: Router,
+    /// Over TLS, where there is some.
+    pub(super) tls: Option<Arc<ServerTls>>,
+}
+
 /// Accepts and answers until the gateway has ended.
 pub(super) async fn serve(
     listener: TcpListener,
     reserve: Reserve,
-    router: Router,
+    callers: Callers,
     panics: Arc<Panics>,
     ended: CancellationToken,
 ) {
@@ -158,7 +170,7 @@ pub(super) async fn serve(
         if let Some((stream, peer)) = accepted {
             let refill = Refill(reserve.clone());
             let heard = Arc::new(AtomicBool::new(false));
-            let answer = answer(refill, stream, router.clone(), Arc::clone(&heard));
+            let answer = answer(refill, stream, callers.clone(), Arc::clone(&heard));
             let panics = Arc::clone(&panics);
             let connection = async move {
                 // It ends with the panic, which is told there.
@@ -238,8 +250,23 @@ impl Open {
 
 /// One request, and its answer. The reserve is filled when the connection has been dropped, and so is
 /// the first of the arguments, which are dropped from the last to the first.
-async fn answer(_refill: Refill, stream: TcpStream, router: Router, heard: Arc<AtomicBool>) {
-    let service = TowerToHyperService::new(router);
+async fn answer(_refill: Refill, stream: TcpStream, callers: Callers, heard: Arc<AtomicBool>) {
+    let mut stream = Transport::new(stream);
+    if let Some(tls) = &callers.tls {
+        let held = timeout(tls.handshake_timeout(), stream.accept_tls(tls.config()));
+        match held.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "handshake of TLS with the admin listener failed");
+                if matches!(error, HandshakeError::PlainHttp) {
+                    refuse_plain(stream).await;
+                }
+                return;
+            }
+            Err(_elapsed) => return,
+        }
+    }
+    let service = TowerToHyperService::new(callers.router);
     let service = service_fn(move |request| {
         heard.store(true, Ordering::Relaxed);
         service.call(request)
@@ -258,12 +285,22 @@ async fn answer(_refill: Refill, stream: TcpStream, router: Router, heard: Arc<A
     }
 }
 
+/// Tells a caller that it came without TLS.
+async fn refuse_plain(mut stream: Transport) {
+    let answer = connection::refusal(&GatewayError::PlainHttp.answer(None));
+    let said = async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_HEAD as u64), &mut tokio::io::sink()).await
+    };
+    let _in_time = timeout(FAREWELL, said).await;
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::pending;
 
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -293,7 +330,7 @@ mod tests {
         let serving = serve(
             listener,
             reserve,
-            router,
+            Callers { router, tls: None },
             Arc::clone(&panics),
             ended.clone(),
         );

@@ -25,7 +25,7 @@ use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
-use self::listen::Reserve;
+use self::listen::{Callers, Reserve};
 pub(crate) use self::view::{Alive, State, View};
 use crate::config::plan::{AdminAlias, AdminPlan};
 use crate::tls::server::ServerTls;
@@ -67,11 +67,14 @@ impl Bound {
         let end = ended.clone();
         let run = move || {
             let panics = Arc::clone(&view.panics);
-            let router = api::router(view, self.access, &self.aliases);
+            let callers = Callers {
+                router: api::router(view, self.access, &self.aliases),
+                tls: self.tls,
+            };
             runtime.block_on(async {
                 match tokio::net::TcpListener::from_std(self.listener) {
                     Ok(listener) => {
-                        listen::serve(listener, self.reserve, router, panics, end).await;
+                        listen::serve(listener, self.reserve, callers, panics, end).await;
                     }
                     Err(error) => tracing::error!(%error, "the admin listener cannot run"),
                 }

@@ -153,6 +153,7 @@ fn described(handle: &Handle, clock: &Clock) -> Value {
         "client": facts.client().to_string(),
         "peer": facts.peer.to_string(),
         "listener": &*facts.listener,
+        "client_certificate": facts.certificate(),
         "host": facts.host(),
         "path": facts.path(),
         "subprotocol": facts.subprotocol(),

@@ -111,6 +111,10 @@ impl View {
                 .workers
                 .first()
                 .map_or_else(Vec::new, |(one, _)| one.caps().refusals().collect()),
+            tls_reloads: self
+                .workers
+                .first()
+                .map_or([0; 2], |(one, _)| one.reloads()),
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

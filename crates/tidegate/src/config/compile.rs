@@ -5,7 +5,7 @@
 use std::fmt::Display;
 
 use super::error::{Fault, Problems};
-use super::schema::{Filter, HeaderTest, Line, Match, Side};
+use super::schema::{CertificateTest, Filter, HeaderTest, Line, Match, Side, TextTest};
 use super::url;
 use super::yaml::{Located, Quoted};
 use crate::headers::FieldName;
@@ -14,8 +14,8 @@ use crate::pipeline::{
     RewriteError, RewritePath, StripPrefix,
 };
 use crate::router::{
-    HeaderExpect, HeaderRule, HostPattern, Matcher, PathError, PathPattern, PatternError,
-    WholeRegex,
+    CertificateExpect, HeaderExpect, HeaderRule, HostPattern, Matcher, PathError, PathPattern,
+    PatternError, TextExpect, WholeRegex,
 };
 
 /// The matcher of a route; `None` where a pattern of it is wrong.
@@ -35,6 +35,10 @@ pub(super) fn matcher(written: &Match, problems: &mut Problems) -> Option<Matche
             .map(|method| method.value.clone())
             .collect(),
         headers: headers.into_iter().collect::<Option<_>>()?,
+        certificate: match &written.certificate {
+            Some(test) => Some(certificate(test, problems)?),
+            None => None,
+        },
         upgrade: written.upgrade,
     })
 }
@@ -136,6 +140,28 @@ fn header_rule(name: &FieldName, test: &HeaderTest, problems: &mut Problems) -> 
         name: name.clone(),
         expect,
     })
+}
+
+fn certificate(test: &CertificateTest, problems: &mut Problems) -> Option<CertificateExpect> {
+    let mut text = |test: &Option<TextTest>| {
+        Some(match test {
+            None => None,
+            Some(TextTest::Exact(text)) => Some(TextExpect::Exact(text.as_str().into())),
+            Some(TextTest::Regex(regex)) => {
+                let regex = parse(regex, problems, |text| {
+                    WholeRegex::parse(text).map_err(|error| fault(text, "regex", one_line(&error)))
+                });
+                Some(TextExpect::Regex(regex?))
+            }
+        })
+    };
+    match test {
+        CertificateTest::Absent => Some(CertificateExpect::Absent),
+        CertificateTest::Present { subject, san } => Some(CertificateExpect::Present {
+            subject: text(subject)?,
+            san: text(san)?,
+        }),
+    }
 }
 
 fn header_lines(

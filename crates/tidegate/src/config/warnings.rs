@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use http::Method;
 
 use super::error::Problems;
-use super::schema::{HeaderTest, Match, Root, Route};
+use super::schema::{CertificateTest, HeaderTest, Match, Root, Route, TextTest};
 use super::yaml::Quoted;
 
 /// Tokens with fewer characters can be tried out.
@@ -84,6 +84,21 @@ fn warn_of_shadowed_routes(routes: &[Route], problems: &mut Problems) {
     }
 }
 
+fn certificate_fingerprint(test: Option<&CertificateTest>) -> String {
+    let text = |test: &Option<TextTest>| match test {
+        None => String::new(),
+        Some(TextTest::Exact(text)) => format!("is {text:?}"),
+        Some(TextTest::Regex(regex)) => format!("like {:?}", regex.value),
+    };
+    match test {
+        None => String::new(),
+        Some(CertificateTest::Absent) => "no certificate".to_owned(),
+        Some(CertificateTest::Present { subject, san }) => {
+            format!("certificate {} {}", text(subject), text(san))
+        }
+    }
+}
+
 /// A text that is equal for matchers that are written alike, whatever the order of their items.
 fn fingerprint(matcher: &Match) -> String {
     fn sorted(items: impl Iterator<Item = String>) -> Vec<String> {
@@ -107,7 +122,8 @@ fn fingerprint(matcher: &Match) -> String {
         }
     }));
     format!(
-        "{paths:?} {hosts:?} {methods:?} {headers:?} {}",
+        "{paths:?} {hosts:?} {methods:?} {headers:?} {} {}",
+        certificate_fingerprint(matcher.certificate.as_ref()),
         matcher.upgrade
     )
 }

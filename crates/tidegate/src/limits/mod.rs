@@ -300,7 +300,10 @@ impl Caps {
 
     /// Once a second: forgets whom it need not remember, and tells of those who were refused.
     pub(crate) fn tick(&self) {
-        for rates in [&self.handshakes, &self.tls_handshakes].into_iter().flatten() {
+        for rates in [&self.handshakes, &self.tls_handshakes]
+            .into_iter()
+            .flatten()
+        {
             rates.forget_some(Instant::now());
         }
         if self.refused.load(Ordering::Relaxed) > 0 {

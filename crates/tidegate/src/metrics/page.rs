@@ -7,6 +7,7 @@ use super::exchange::{of_request_key, status_label};
 use super::session::of_end_key;
 use super::text::Page;
 use super::{METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
+use crate::tls::accept;
 
 /// What the page tells besides the cells.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) panics: u64,
     /// How many were refused for a cap, by code.
     pub(crate) refusals: Vec<(&'static str, u64)>,
+    /// How often files of TLS were read again in vain, and how often not.
+    pub(crate) tls_reloads: [u64; 2],
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -33,6 +36,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     let mut page = Page::default();
     process(&mut page, facts, meters);
     refusals(&mut page, facts);
+    tls(&mut page, facts, meters);
     let names = facts.routes.iter().copied().chain([NO_ROUTE]);
     let mut routes: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
     for (place, name) in names.enumerate() {
@@ -101,6 +105,28 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
 
 /// The refusal that is for a rate, and so has a metric of its own.
 const TOO_MANY_HANDSHAKES: &str = "too_many_handshakes";
+
+fn tls(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
+    let name = "tidegate_tls_handshakes_total";
+    page.family(
+        name,
+        "counter",
+        "Handshakes of TLS with clients, by result.",
+    );
+    for (place, result) in accept::RESULTS.into_iter().enumerate() {
+        let counters = meters.iter().filter_map(|meters| meters.tls.get(place));
+        page.sample(name, &[("result", result)], total(counters));
+    }
+    let name = "tidegate_tls_reloads_total";
+    page.family(
+        name,
+        "counter",
+        "Files of TLS that had changed and were read again, by result.",
+    );
+    for (result, count) in ["failed", "ok"].into_iter().zip(facts.tls_reloads) {
+        page.sample(name, &[("result", result)], count);
+    }
+}
 
 fn refusals(page: &mut Page, facts: &Facts<'_>) {
     let name = "tidegate_refused_total";
@@ -325,6 +351,7 @@ mod tests {
             connections: 0,
             panics: 0,
             refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
+            tls_reloads: [0; 2],
             draining: false,
             started: 0.5,
         };

@@ -30,6 +30,8 @@ pub struct Miss {
 /// A kind of condition.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
+    /// The client's certificate.
+    Certificate,
     /// What this header field is like.
     Header(FieldName),
     /// The host.
@@ -90,6 +92,13 @@ fn misses(matcher: &Matcher, request: &RequestView<'_>) -> Vec<Miss> {
                 values(request, rule.name.as_str()),
             );
         }
+    }
+    if let Some(expect) = &matcher.certificate
+        && !expect.holds(request.certificate)
+    {
+        let has = request.certificate;
+        let has = has.map_or("none".to_owned(), |one| one.subject().to_owned());
+        miss(Condition::Certificate, expect.to_string(), has);
     }
     if !matcher.upgrade_fits(request) {
         miss(
@@ -159,6 +168,7 @@ impl fmt::Display for Miss {
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Certificate => f.write_str("client certificate"),
             Self::Header(name) => write!(f, "header {name}"),
             Self::Host => f.write_str("host"),
             Self::Method => f.write_str("method"),

@@ -4,13 +4,14 @@ use std::fmt;
 
 use http::{HeaderValue, Method};
 
-use super::{Captures, HostPattern, PathPattern, RequestView, WholeRegex};
+use super::{Captures, CertificateExpect, HostPattern, PathPattern, RequestView, WholeRegex};
 use crate::headers::{FieldName, Headers};
 
 /// What a request must be like to take a route. Every condition must hold; an empty list asks for
 /// nothing, and within a list of paths, hosts or methods one is enough.
 ///
-/// Conditions are tried in a fixed order (path, host, headers, upgrade, method), from what names
+/// Conditions are tried in a fixed order (path, host, headers, certificate,
+/// upgrade, method), from what names
 /// the resource to what is done with it: a request that misses by its method alone, or by the
 /// upgrade alone, has found a resource, and deserves a better answer than 404.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +24,8 @@ pub struct Matcher {
     pub methods: Vec<Method>,
     /// Header rules, which must all hold.
     pub headers: Vec<HeaderRule>,
+    /// What the client's certificate must be like; `None` asks for nothing.
+    pub certificate: Option<CertificateExpect>,
     /// Whether the route is for WebSocket upgrades alone. Without it plain requests and upgrades
     /// both fit.
     pub upgrade: bool,
@@ -72,6 +75,7 @@ impl Matcher {
         let matched = self.path_fits(request, captures)
             && self.host_fits(request)
             && self.headers_fit(request.headers)
+            && self.certificate_fits(request)
             && self.upgrade_fits(request)
             && self.method_fits(request);
         if !matched {
@@ -94,7 +98,8 @@ impl Matcher {
     pub(super) fn near_miss(&self, request: &RequestView<'_>) -> Option<NearMiss> {
         let found = self.path_fits(request, &mut Captures::default())
             && self.host_fits(request)
-            && self.headers_fit(request.headers);
+            && self.headers_fit(request.headers)
+            && self.certificate_fits(request);
         match (self.upgrade_fits(request), self.method_fits(request)) {
             _ if !found => None,
             (true, true) => None,
@@ -123,6 +128,11 @@ impl Matcher {
 
     fn headers_fit(&self, headers: &Headers) -> bool {
         self.headers.iter().all(|rule| rule.holds(headers))
+    }
+
+    pub(super) fn certificate_fits(&self, request: &RequestView<'_>) -> bool {
+        let expect = self.certificate.as_ref();
+        expect.is_none_or(|expect| expect.holds(request.certificate))
     }
 
     pub(super) fn upgrade_fits(&self, request: &RequestView<'_>) -> bool {

@@ -7,6 +7,7 @@
 //! reasons ([`explain`]).
 
 mod captures;
+mod certificate;
 mod escape;
 mod explain;
 mod host;
@@ -20,6 +21,7 @@ mod testing;
 use http::Method;
 
 pub use captures::Captures;
+pub use certificate::{CertificateExpect, TextExpect};
 pub use explain::{Condition, Miss, Verdict, explain};
 pub use host::{HostPattern, HostPatternError};
 pub use matcher::{HeaderExpect, HeaderRule, Matcher};
@@ -29,6 +31,7 @@ pub use regex::WholeRegex;
 
 use crate::authority::Authority;
 use crate::headers::Headers;
+use crate::tls::ClientCertificate;
 use matcher::NearMiss;
 
 /// The matchers of all routes, in the order in which they are tried.
@@ -53,6 +56,8 @@ pub struct RequestView<'a> {
     pub upgrade: bool,
     /// Whether it came through TLS.
     pub secure: bool,
+    /// The client's certificate, where it showed one.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// Why no route takes a request.

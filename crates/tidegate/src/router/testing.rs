@@ -55,6 +55,7 @@ impl Request {
             headers: &self.headers,
             upgrade: self.upgrade,
             secure: false,
+            certificate: None,
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Facts {
     pub(crate) peer: SocketAddr,
     /// The client that trusted proxies name, where it is not the peer.
     behind: Option<Box<IpAddr>>,
+    /// The subject of the client's certificate.
+    certificate: Option<Box<str>>,
     /// Host, path, path at the upstream and subprotocol, one behind the other.
     texts: Box<str>,
     /// Where the first three of them end.
@@ -57,6 +59,9 @@ impl Facts {
             listener: Arc::clone(&downstream.listener),
             peer: downstream.peer,
             behind: is_behind.then(|| Box::new(exchange.client)),
+            certificate: downstream
+                .client_certificate()
+                .map(|one| cut(one.subject()).into()),
             texts,
             ends,
         }
@@ -82,6 +87,11 @@ impl Facts {
     pub(crate) fn client(&self) -> IpAddr {
         let behind = self.behind.as_deref().copied();
         behind.unwrap_or_else(|| self.peer.ip().to_canonical())
+    }
+
+    /// The subject of the client's certificate, where it showed one.
+    pub(crate) fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// The host that the client asked for, with its port where it named one.

@@ -38,7 +38,12 @@ pub(crate) struct Handshake<'a> {
 impl Handshake<'_> {
     /// Holds it; `None` where it failed, which has been counted and logged.
     pub(crate) async fn hold(self, mut transport: Transport) -> Option<(Transport, Secured)> {
-        if self.worker.caps().admit_tls_handshake(self.peer.ip()).is_err() {
+        if self
+            .worker
+            .caps()
+            .admit_tls_handshake(self.peer.ip())
+            .is_err()
+        {
             self.count("rate_limited");
             return None;
         }

@@ -50,8 +50,7 @@ impl fmt::Debug for Files {
 impl Files {
     fn read(plan: &ServiceTls) -> Result<Self, FileError> {
         let certificate = plan.certificate.as_ref();
-        let certificate =
-            certificate.map(|of| Ok((files::read(&of.cert)?, files::read(&of.key)?)));
+        let certificate = certificate.map(|of| Ok((files::read(&of.cert)?, files::read(&of.key)?)));
         Ok(Self {
             ca: plan.ca.as_ref().map(|path| files::read(path)).transpose()?,
             certificate: certificate.transpose()?,
@@ -87,7 +86,10 @@ impl ClientTls {
     /// Whom an endpoint at `host` must be; `None` where that is no name.
     pub(crate) fn name_of(&self, host: &str) -> Option<ServerName<'static>> {
         let name = self.plan.server_name.as_deref().unwrap_or(host);
-        let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let name = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'))
+            .unwrap_or(name);
         let name = name.strip_suffix('.').unwrap_or(name);
         ServerName::try_from(name.to_owned()).ok()
     }
@@ -106,7 +108,8 @@ impl ClientTls {
             return Ok(false);
         }
         // With it go the sessions that could be resumed, and idle connections that it was made for.
-        self.current.store(Arc::new(Trust::build(&self.plan, &files)?));
+        self.current
+            .store(Arc::new(Trust::build(&self.plan, &files)?));
         *made = files;
         Ok(true)
     }
@@ -129,9 +132,8 @@ impl Trust {
             (Some(paths), Some((certificate, key))) => {
                 let key =
                     files::certified_key((&paths.cert, certificate), (&paths.key, key), &provider)?;
-                builder.with_client_cert_resolver(Arc::new(
-                    rustls::sign::SingleCertAndKey::from(key),
-                ))
+                builder
+                    .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
             }
             _ => builder.with_no_client_auth(),
         };

@@ -37,7 +37,9 @@ impl<'a> Reader<'a> {
             0..=0x7f => (usize::from(first), rest),
             0x81..=0x84 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                let length = bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+                let length = bytes
+                    .iter()
+                    .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
                 (length, rest)
             }
             _ => return None,
@@ -55,7 +57,9 @@ impl<'a> Reader<'a> {
 
     /// The next element where it has this tag; else nothing is read.
     pub(super) fn optional(&mut self, tag: u8) -> Option<Element<'a>> {
-        (self.0.first() == Some(&tag)).then(|| self.next()).flatten()
+        (self.0.first() == Some(&tag))
+            .then(|| self.next())
+            .flatten()
     }
 }
 

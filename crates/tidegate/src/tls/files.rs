@@ -137,11 +137,11 @@ pub(crate) fn cipher_suites() -> impl Iterator<Item = &'static str> {
 
 /// The suites of these names, in their order.
 pub(super) fn chosen_suites(names: &[Box<str>]) -> Vec<rustls::SupportedCipherSuite> {
-    let suite = |name: &Box<str>| {
+    let suite = |name: &str| {
         aws_lc_rs::ALL_CIPHER_SUITES
             .iter()
             .find(|suite| suite.suite().as_str().map(iana_name) == Some(name))
             .copied()
     };
-    names.iter().filter_map(suite).collect()
+    names.iter().filter_map(|name| suite(name)).collect()
 }

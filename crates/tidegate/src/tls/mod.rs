@@ -15,15 +15,16 @@ pub(crate) mod watch;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+#[cfg(not(fuzzing))]
 use rustls::{CommonState, HandshakeKind};
 
+pub use self::certificate::ClientCertificate;
 use self::client::ClientTls;
+pub use self::client::TlsFailure;
+pub use self::files::FileError;
 use self::server::ServerTls;
 use self::watch::Watched;
 use crate::config::Plan;
-pub use self::certificate::ClientCertificate;
-pub use self::client::TlsFailure;
-pub use self::files::FileError;
 
 /// What the two ends of a connection agreed upon.
 #[derive(Debug, Clone)]
@@ -131,6 +132,7 @@ impl Loaded {
 }
 
 impl Secured {
+    #[cfg(not(fuzzing))]
     pub(crate) fn of(state: &CommonState) -> Self {
         let version = match state.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",

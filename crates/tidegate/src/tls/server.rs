@@ -58,7 +58,11 @@ impl Files {
         };
         let ca = plan.client_certificates.as_ref();
         Ok(Self {
-            certificates: plan.certificates.iter().map(pair).collect::<Result<_, _>>()?,
+            certificates: plan
+                .certificates
+                .iter()
+                .map(pair)
+                .collect::<Result<_, _>>()?,
             ca: ca.map(|asked| files::read(&asked.ca)).transpose()?,
         })
     }
@@ -135,7 +139,10 @@ fn tickets(plan: &ListenerTls) -> Result<Option<Arc<dyn ProducesTickets>>, FileE
 /// An error that is nobody's file's.
 fn whole(plan: &ListenerTls, error: &dyn std::fmt::Display) -> FileError {
     let first = plan.certificates.first();
-    FileError::new(first.map_or(std::path::Path::new(""), |files| &files.cert), error)
+    FileError::new(
+        first.map_or(std::path::Path::new(""), |files| &files.cert),
+        error,
+    )
 }
 
 fn build(
@@ -218,7 +225,10 @@ impl Certificates {
                 files::certified_key((&paths.cert, certificate), (&paths.key, key), provider)?;
             let parts = certified.cert.first().and_then(|leaf| Parts::of(leaf));
             for name in parts.iter().flat_map(Parts::dns_names) {
-                by_name.entry(name).or_default().push(Arc::clone(&certified));
+                by_name
+                    .entry(name)
+                    .or_default()
+                    .push(Arc::clone(&certified));
             }
             all.push(certified);
         }
@@ -243,9 +253,8 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let named = hello.server_name().and_then(|name| self.of(name));
         let candidates = named.unwrap_or(&self.all);
-        let can_check = |one: &&Arc<CertifiedKey>| {
-            one.key.choose_scheme(hello.signature_schemes()).is_some()
-        };
+        let can_check =
+            |one: &&Arc<CertifiedKey>| one.key.choose_scheme(hello.signature_schemes()).is_some();
         let chosen = candidates.iter().find(can_check).or(candidates.first());
         chosen.map(Arc::clone)
     }

@@ -157,7 +157,12 @@ fn look(one: &Watched, failed: &mut Option<String>, counted: &impl Fn(bool)) {
             let error = error.to_string();
             if failed.as_ref() != Some(&error) {
                 counted(false);
-                tracing::error!(of = kind, name = &**name, error, "certificates stay as they were");
+                tracing::error!(
+                    of = kind,
+                    name = &**name,
+                    error,
+                    "certificates stay as they were"
+                );
                 *failed = Some(error);
             }
         }

@@ -51,13 +51,15 @@ impl Transport {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), HandshakeError>> {
         loop {
-            tls.poll_step(&mut self.socket, cx).map_err(refused_or_lost)?;
+            tls.poll_step(&mut self.socket, cx)
+                .map_err(refused_or_lost)?;
             ready!(tls.poll_unsent(&mut self.socket, cx)).map_err(HandshakeError::Lost)?;
             if !tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
             let is_first = tls.is_server() && !tls.has_heard();
-            let input = ready!(tls.poll_more(&mut self.socket, cx)).map_err(HandshakeError::Lost)?;
+            let input =
+                ready!(tls.poll_more(&mut self.socket, cx)).map_err(HandshakeError::Lost)?;
             if is_first && is_http(input) {
                 return Poll::Ready(Err(HandshakeError::PlainHttp));
             }

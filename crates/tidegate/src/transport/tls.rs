@@ -306,7 +306,11 @@ impl Tls {
     }
 
     /// Takes in what came during the handshake, and says what that calls for.
-    pub(super) fn poll_step(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> io::Result<()> {
+    pub(super) fn poll_step(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
         let mut input = std::mem::take(&mut self.partial);
         let opened = self.open(&mut input, None, socket, cx);
         opened.and_then(|()| self.failure.take().map_or(Ok(()), Err))
@@ -318,17 +322,18 @@ impl Tls {
         socket: &mut Socket,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<&[u8]>> {
-        INPUT.with_borrow_mut(|input| {
-            let mut buffer = ReadBuf::new(&mut input[..RECORD]);
-            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                return Poll::Ready(Err(truncated()));
-            }
-            self.partial.extend_from_slice(buffer.filled());
-            self.has_heard = true;
-            Poll::Ready(Ok(()))
-        })
-        .map_ok(|()| &self.partial[..])
+        INPUT
+            .with_borrow_mut(|input| {
+                let mut buffer = ReadBuf::new(&mut input[..RECORD]);
+                ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Err(truncated()));
+                }
+                self.partial.extend_from_slice(buffer.filled());
+                self.has_heard = true;
+                Poll::Ready(Ok(()))
+            })
+            .map_ok(|()| &self.partial[..])
     }
 
     pub(super) fn poll_read(

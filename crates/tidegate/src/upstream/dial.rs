@@ -25,10 +25,7 @@ pub(crate) type Dialled = (Transport, Option<Arc<Trust>>);
 /// Connects to `endpoint`, TLS included, within the service's connect timeout, name look-up included.
 ///
 /// Dropped, it leaves no socket behind.
-pub(crate) async fn dial(
-    service: &Service,
-    endpoint: &Endpoint,
-) -> Result<Dialled, UpstreamError> {
+pub(crate) async fn dial(service: &Service, endpoint: &Endpoint) -> Result<Dialled, UpstreamError> {
     let dialled = async {
         let addresses = endpoint.resolver.addresses().await;
         let addresses = addresses.map_err(UpstreamError::Unresolvable)?;

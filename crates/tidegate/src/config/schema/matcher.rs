@@ -17,8 +17,26 @@ pub(in crate::config) struct Match {
     pub(in crate::config) hosts: Vec<Located<String>>,
     pub(in crate::config) methods: Vec<Located<Method>>,
     pub(in crate::config) headers: Vec<(FieldName, HeaderTest)>,
+    pub(in crate::config) certificate: Option<CertificateTest>,
     pub(in crate::config) upgrade: bool,
     pub(in crate::config) place: Place,
+}
+
+/// What is asked of the client's certificate.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum CertificateTest {
+    Absent,
+    Present {
+        subject: Option<TextTest>,
+        san: Option<TextTest>,
+    },
+}
+
+/// What is asked of a text of it.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum TextTest {
+    Exact(String),
+    Regex(Located<String>),
 }
 
 /// What is asked of one header field.
@@ -37,8 +55,9 @@ impl Match {
         let host = fields.take("host");
         let methods = fields.take("methods");
         let headers = fields.take("headers");
+        let certificate = fields.take("client_certificate");
         let upgrade = fields.take("upgrade");
-        let is_empty = [&path, &host, &methods, &headers, &upgrade]
+        let is_empty = [&path, &host, &methods, &headers, &certificate, &upgrade]
             .iter()
             .all(|condition| condition.is_none());
         let matcher = Self {
@@ -54,6 +73,7 @@ impl Match {
                 .iter()
                 .filter_map(|(name, spot)| read_header(name, spot, problems))
                 .collect(),
+            certificate: certificate.and_then(|spot| read_certificate(&spot, problems)),
             upgrade: upgrade
                 .and_then(|spot| spot.name_of(problems, "upgrade", &UPGRADES))
                 .is_some(),
@@ -74,6 +94,58 @@ fn texts(spot: Option<Spot<'_>>, problems: &mut Problems) -> Vec<Located<String>
     items
         .filter_map(|spot| located(spot, problems, |text| Ok(text.to_owned())))
         .collect()
+}
+
+/// `present`, `absent`, or what its subject and its names must be like.
+fn read_certificate(spot: &Spot<'_>, problems: &mut Problems) -> Option<CertificateTest> {
+    const WORDS: [(&str, bool); 2] = [("present", true), ("absent", false)];
+    if !spot.is_map() {
+        return match spot.name_of(problems, "test", &WORDS)? {
+            true => Some(CertificateTest::Present {
+                subject: None,
+                san: None,
+            }),
+            false => Some(CertificateTest::Absent),
+        };
+    }
+    let mut fields = spot.fields(problems)?;
+    let (subject, san) = (fields.take("subject"), fields.take("san"));
+    if subject.is_none() && san.is_none() {
+        let message = "nothing is asked of the certificate";
+        problems.suggest(
+            fields.place(),
+            message,
+            "write `client_certificate: present`",
+        );
+    }
+    fields.finish(problems);
+    // One that cannot be read asks for something all the same.
+    let subject = subject.map(|spot| read_text(&spot, problems));
+    let san = san.map(|spot| read_text(&spot, problems));
+    Some(CertificateTest::Present {
+        subject: subject.flatten(),
+        san: san.flatten(),
+    })
+}
+
+fn read_text(spot: &Spot<'_>, problems: &mut Problems) -> Option<TextTest> {
+    let exact = |spot: &Spot<'_>, problems: &mut Problems| spot.text(problems).map(str::to_owned);
+    if !spot.is_map() {
+        return exact(spot, problems).map(TextTest::Exact);
+    }
+    let choice = spot.choice(problems)?;
+    match choice.name {
+        "exact" => exact(&choice.need_argument(problems)?, problems).map(TextTest::Exact),
+        "regex" => {
+            let spot = choice.need_argument(problems)?;
+            let regex = located(&spot, problems, |text| Ok(text.to_owned()));
+            regex.map(TextTest::Regex)
+        }
+        _ => {
+            choice.unknown(problems, "test", ["exact", "regex"]);
+            None
+        }
+    }
 }
 
 /// A value alone is an exact one; else one of `exact`, `regex`, `present`.

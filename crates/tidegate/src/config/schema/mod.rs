@@ -24,7 +24,7 @@ use super::yaml::{Located, Quoted, Spot};
 
 pub(super) use admin::Admin;
 pub(super) use filter::{Filter, Line, Side};
-pub(super) use matcher::{HeaderTest, Match};
+pub(super) use matcher::{CertificateTest, HeaderTest, Match, TextTest};
 pub(super) use proxy::Proxy;
 pub(super) use route::Route;
 pub(super) use service::Service;

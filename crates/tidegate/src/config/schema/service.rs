@@ -111,7 +111,11 @@ impl Service {
         let has_some = self.endpoints.iter().any(|endpoint| endpoint.url.is_tls);
         if !has_some && !self.endpoints.is_empty() {
             let message = "no endpoint of this service is spoken to over TLS";
-            problems.doubt(&spot.place(), message, "write `https://` or `wss://` in its URLs");
+            problems.doubt(
+                &spot.place(),
+                message,
+                "write `https://` or `wss://` in its URLs",
+            );
         }
         Some(())
     }

@@ -13,8 +13,7 @@ use super::super::value;
 use super::super::yaml::{Fields, Quoted, Spot, did_you_mean};
 use crate::tls::files;
 
-const VERSIONS: [(&str, TlsVersion); 2] =
-    [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 const MODES: [(&str, bool); 2] = [("required", true), ("wanted", false)];
 const ROOTS: [(&str, Root); 2] = [("system", Root::System), ("file", Root::File)];
 const CERTIFICATES: &str = "certificates: { cert: /path/to/cert.pem, key: /path/to/key.pem }";
@@ -98,7 +97,11 @@ pub(super) fn service(spot: &Spot<'_>, problems: &mut Problems) -> Option<Servic
         tls.is_insecure = spot.truth(problems).unwrap_or(false);
         if tls.is_insecure {
             let message = "anybody may be this upstream: no certificate is verified";
-            problems.doubt(&spot.place(), message, "name its authority: `ca: /path/to/ca.pem`");
+            problems.doubt(
+                &spot.place(),
+                message,
+                "name its authority: `ca: /path/to/ca.pem`",
+            );
         }
     }
     fields.finish(problems);
