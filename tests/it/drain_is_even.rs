@@ -25,7 +25,7 @@ async fn upstream(farewells: &Arc<AtomicUsize>) -> ScriptedUpstream {
         async move {
             wire.accept_handshake().await;
             // However long it takes: waits of the kit have a deadline.
-            let stream = wire.into_stream();
+            let stream = wire.into_socket();
             stream.readable().await.unwrap();
             let mut wire = Wire::new(stream);
             let told = wire.read_frame().await;
@@ -46,7 +46,7 @@ async fn open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
         let opening = (0..50).map(|_| async move {
             let mut session = Wire::connect(address).await;
             session.upgrade("/").await;
-            let stream = session.into_stream();
+            let stream = session.into_socket();
             stamps::stamp(&stream);
             stream
         });

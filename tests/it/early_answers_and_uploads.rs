@@ -91,7 +91,7 @@ async fn upload_behind_its_answer_arrives_whole() {
     for (request, body) in uploads() {
         let mut upstream = ScriptedUpstream::bind().await;
         let gateway = TestGateway::before(&upstream);
-        let (reads, mut writes) = gateway.connect().await.into_stream().into_split();
+        let (reads, mut writes) = gateway.connect().await.into_socket().into_split();
         let bytes = request.bytes();
         let writer = tokio::spawn(async move {
             writes.write_all(&bytes).await.unwrap();
@@ -159,7 +159,7 @@ async fn overtaken(size: usize) {
     }
     let mut upstream = ScriptedUpstream::bind().await;
     let gateway = TestGateway::before(&upstream);
-    let (reads, mut writes) = gateway.connect().await.into_stream().into_split();
+    let (reads, mut writes) = gateway.connect().await.into_socket().into_split();
     let mut writer = tokio::spawn(async move {
         writes.write_all(&request.bytes()).await.unwrap();
         writes

@@ -224,7 +224,7 @@ async fn body_that_comes_as_fast_as_it_can() {
     let client = tidegate_tests::within("the upload", sending).await.unwrap();
     peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         .await;
-    assert_eq!(Wire::new(client).read_answer().await.text(), "ok");
+    assert_eq!(Wire::of(client).read_answer().await.text(), "ok");
 }
 
 /// Sends for ever, and tells how much was taken.

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use tidegate_tests::child::Process;
 use tidegate_tests::frame::BINARY;
 use tidegate_tests::wire::switching;
-use tidegate_tests::{DEADLINE, Frame, Request, ScriptedUpstream, Wire, eventually, tools};
+use tidegate_tests::{DEADLINE, Frame, Link, Request, ScriptedUpstream, Wire, eventually, tools};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 const GIB: usize = 1 << 30;
 /// What the process may have at its highest (in MiB): its own code and buffers, and a wide margin.
@@ -36,7 +35,7 @@ async fn giant() -> ScriptedUpstream {
 }
 
 /// Reads `count` bytes, those at hand included.
-async fn discard((rest, stream): &mut (Vec<u8>, TcpStream), count: usize) {
+async fn discard((rest, stream): &mut (Vec<u8>, Link), count: usize) {
     let mut left = count - rest.len();
     let mut buffer = vec![0; 1 << 18];
     while left > 0 {

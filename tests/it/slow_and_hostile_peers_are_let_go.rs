@@ -214,13 +214,13 @@ async fn one_byte_writers_in_both_directions() {
     let (client_stream, peer_stream) = (client.into_stream(), peer.into_stream());
     let (client_reads, mut client_writes) = client_stream.into_split();
     let (peer_reads, mut peer_writes) = peer_stream.into_split();
-    let dribble = async |writes: &mut tokio::net::tcp::OwnedWriteHalf, bytes: &[u8]| {
+    let dribble = async |writes: &mut tidegate_tests::link::Writes, bytes: &[u8]| {
         for byte in bytes {
             writes.write_all(std::slice::from_ref(byte)).await.unwrap();
             tokio::task::yield_now().await;
         }
     };
-    let collect = async |mut reads: tokio::net::tcp::OwnedReadHalf, size: usize| {
+    let collect = async |mut reads: tidegate_tests::link::Reads, size: usize| {
         use tokio::io::AsyncReadExt as _;
         let (mut buffer, mut words) = (Vec::new(), Vec::<u8>::new());
         while words.len() < size {

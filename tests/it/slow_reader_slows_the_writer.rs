@@ -6,13 +6,13 @@ use std::time::Duration;
 use tidegate_tests::frame::BINARY;
 use tidegate_tests::{Frame, Request, ScriptedUpstream, TestGateway, Wire, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tidegate_tests::Link;
 
 const OFFERED: usize = 64 << 20;
 
 /// Writes 64 MiB of frames at `from`, while nobody reads at `to`: it must stall. Then all of it
 /// must arrive.
-async fn stalls_and_then_arrives(from: TcpStream, to: TcpStream, frame: Vec<u8>) {
+async fn stalls_and_then_arrives(from: Link, to: Link, frame: Vec<u8>) {
     let count = OFFERED / frame.len();
     let length = frame.len();
     let expected = frame.clone();

@@ -1,14 +1,16 @@
 //! The gateway under test. The only file that touches the crate `tidegate`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tidegate::config::Config;
-use tidegate::config::plan::Plan;
+use tidegate::config::plan::{EndpointPlan, Plan, ServicePlan, ServiceTls, TargetPlan};
 use tidegate::{Census, Gateway};
 
 use crate::admin::Admin;
 use crate::request::Request;
 use crate::time::{eventually, within};
+use crate::tls::{Loopback, is_over_tls, is_spoken_at, must_be_spoken_at};
 use crate::upstream::ScriptedUpstream;
 use crate::wire::{Answer, Wire};
 
@@ -18,6 +20,8 @@ pub struct TestGateway {
     /// `None` once it is being stopped.
     gateway: Option<Gateway>,
     address: SocketAddr,
+    /// Its certificates, where the cases are held over TLS.
+    _loopback: Option<Arc<Loopback>>,
 }
 
 impl TestGateway {
@@ -62,9 +66,13 @@ impl TestGateway {
     }
 
     fn from_plan(plan: Plan) -> Result<Self, String> {
+        let loopback = is_over_tls().then(Loopback::now);
+        let is_tls = plan.listeners[0].tls.is_some();
         let gateway = Gateway::start(plan).map_err(|error| error.to_string())?;
         let (_, address) = gateway.addresses()[0];
+        is_spoken_at(address, is_tls && loopback.is_some());
         Ok(Self {
+            _loopback: loopback,
             gateway: Some(gateway),
             address,
         })
@@ -220,6 +228,7 @@ impl Drop for TestGateway {
     /// It says goodbye to its sessions, whose peers run in the very thread that drops it: so it is
     /// left to end by itself.
     fn drop(&mut self) {
+        is_spoken_at(self.address, false);
         if let Some(gateway) = self.gateway.take() {
             std::thread::spawn(|| gateway.stop());
         }
@@ -228,7 +237,44 @@ impl Drop for TestGateway {
 
 fn plan(yaml: &str) -> Result<Plan, String> {
     let plan = Config::from_yaml("test.yaml", yaml).and_then(|config| config.resolve());
-    plan.map_err(|errors| errors.to_string())
+    let mut plan = plan.map_err(|errors| errors.to_string())?;
+    if is_over_tls() {
+        over_tls(&mut plan);
+    }
+    Ok(plan)
+}
+
+/// Puts TLS on the first listener, and before every endpoint where it is spoken.
+fn over_tls(plan: &mut Plan) {
+    let loopback = Loopback::now();
+    plan.listeners[0].tls = Some(Arc::new(loopback.listener()));
+    // Nobody else holds them yet, but the routes hold them too.
+    let services: Vec<_> = plan.services.iter().map(|one| Arc::new(secured(one))).collect();
+    for route in &mut plan.routes {
+        let TargetPlan::Proxy(proxy) = &mut route.target;
+        let same = services.iter().find(|one| one.name == proxy.service.name);
+        proxy.service = Arc::clone(same.unwrap());
+    }
+    plan.services = services;
+}
+
+fn secured(service: &ServicePlan) -> ServicePlan {
+    let endpoints = service.endpoints.iter().map(|endpoint| {
+        let address = endpoint.authority.to_string().replace("localhost", "127.0.0.1");
+        let address = address.parse();
+        EndpointPlan {
+            is_tls: endpoint.is_tls || address.is_ok_and(must_be_spoken_at),
+            ..endpoint.clone()
+        }
+    });
+    ServicePlan {
+        endpoints: endpoints.collect(),
+        tls: ServiceTls {
+            is_insecure: true,
+            ..service.tls.clone()
+        },
+        ..service.clone()
+    }
 }
 
 fn whole_file(addresses: &[(&str, SocketAddr)], yaml: &str) -> String {

@@ -5,15 +5,18 @@
 //! port is chosen by the system, and nothing is shared between cases.
 
 pub mod admin;
+pub mod certificates;
 pub mod child;
 pub mod frame;
 pub mod gateway;
 pub mod head;
+pub mod link;
 pub mod probe;
 pub mod request;
 pub mod sockets;
 pub mod stamps;
 pub mod time;
+pub mod tls;
 pub mod tools;
 pub mod upstream;
 pub mod wire;
@@ -22,6 +25,7 @@ pub use admin::Admin;
 pub use frame::Frame;
 pub use gateway::TestGateway;
 pub use head::Head;
+pub use link::Link;
 pub use request::{Request, accept_for};
 pub use time::{DEADLINE, eventually, within};
 pub use upstream::ScriptedUpstream;

@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 
 use crate::frame::{CLOSE, Frame, PING, PONG};
 use crate::head::Head;
+use crate::link::Link;
 use crate::time::{eventually, within};
+use crate::tls::{self, Loopback, is_over_tls, is_spoken_at};
 use crate::wire::{Wire, switching};
 
 /// A listener on the loopback.
@@ -56,7 +58,7 @@ impl ScriptedUpstream {
     /// Listens on 127.0.0.1; every connection runs `script`.
     pub async fn serve<S, F>(script: S) -> Self
     where
-        S: Fn(Wire) -> F + Send + 'static,
+        S: Fn(Wire) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         Self::serve_on((Ipv4Addr::LOCALHOST, 0).into(), script).await
@@ -65,7 +67,7 @@ impl ScriptedUpstream {
     /// Listens on `address`; every connection runs `script`.
     pub async fn serve_on<S, F>(address: SocketAddr, script: S) -> Self
     where
-        S: Fn(Wire) -> F + Send + 'static,
+        S: Fn(Wire) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let (_nobody, accepted) = mpsc::unbounded_channel();
@@ -127,7 +129,7 @@ impl ScriptedUpstream {
     async fn listen(
         address: SocketAddr,
         accepted: mpsc::UnboundedReceiver<Wire>,
-        take: impl Fn(Wire) + Send + 'static,
+        take: impl Fn(Wire) + Send + Sync + 'static,
     ) -> Self {
         Self::listen_with(address, accepted, Arc::default(), take).await
     }
@@ -136,8 +138,10 @@ impl ScriptedUpstream {
         address: SocketAddr,
         accepted: mpsc::UnboundedReceiver<Wire>,
         seen: Arc<Seen>,
-        take: impl Fn(Wire) + Send + 'static,
+        take: impl Fn(Wire) + Send + Sync + 'static,
     ) -> Self {
+        let tls = is_over_tls().then(|| Loopback::now().server());
+        let take = Arc::new(take);
         let reservation = reserve(address);
         let address = reservation.local_addr().unwrap().as_socket().unwrap();
         let listener = reserve(address);
@@ -147,9 +151,20 @@ impl ScriptedUpstream {
         let acceptor = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 seen.connections.fetch_add(1, Ordering::SeqCst);
-                take(Wire::recording(stream, Arc::clone(&seen.heads)));
+                let Some(tls) = &tls else {
+                    take(Wire::recording(Link::Plain(stream), Arc::clone(&seen.heads)));
+                    continue;
+                };
+                let (take, tls) = (Arc::clone(&take), Arc::clone(tls));
+                let heads = Arc::clone(&seen.heads);
+                tokio::spawn(async move {
+                    if let Ok(stream) = tls::accept(stream, &tls).await {
+                        take(Wire::recording(Link::tls(stream), heads));
+                    }
+                });
             }
         });
+        is_spoken_at(address, is_over_tls());
         Self {
             address,
             seen: kept,
@@ -227,6 +242,7 @@ impl ScriptedUpstream {
 impl Drop for ScriptedUpstream {
     fn drop(&mut self) {
         self.acceptor.abort();
+        is_spoken_at(self.address, false);
         let failures = self.seen.failures.lock().unwrap();
         assert!(
             failures.is_empty() || std::thread::panicking(),

@@ -5,15 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::frame::{self, Frame};
 use crate::head::Head;
+use crate::link::Link;
 use crate::request::{Request, accept_for};
 use crate::sockets;
 use crate::time::{GRACE, within};
+use crate::tls;
 
 mod body;
 mod loose;
@@ -31,7 +34,7 @@ pub enum End {
 /// One end of a connection.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    stream: Link,
     /// What was read and not yet taken.
     buffer: Vec<u8>,
     end: Option<End>,
@@ -45,7 +48,8 @@ impl Wire {
     /// Connects to `address`.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = within("a connection", TcpStream::connect(address)).await;
-        Self::new(stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}")))
+        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        Self::fitting(stream, address).await
     }
 
     /// Connects from the local address `from`, one of 127.0.0.0/8 say.
@@ -53,7 +57,7 @@ impl Wire {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from, 0)).unwrap();
         let stream = within("a connection", socket.connect(address)).await;
-        Self::new(stream.unwrap())
+        Self::fitting(stream.unwrap(), address).await
     }
 
     /// Connects with a receive buffer of a few KiB, so that not reading is soon felt.
@@ -61,13 +65,43 @@ impl Wire {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(8 * 1024).unwrap();
         let stream = within("a connection", socket.connect(address)).await;
-        Self::new(stream.unwrap())
+        Self::fitting(stream.unwrap(), address).await
+    }
+
+    /// Connects to `address` over TLS, to one who must be `name`.
+    pub async fn connect_tls(
+        address: SocketAddr,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
+        let stream = within("a connection", TcpStream::connect(address)).await?;
+        let stream = within("a handshake of TLS", tls::connect(stream, config, name)).await?;
+        Ok(Self::of(Link::tls(stream)))
+    }
+
+    /// What is spoken at `address` over a stream to there.
+    async fn fitting(stream: TcpStream, address: SocketAddr) -> Self {
+        if !tls::must_be_spoken_at(address) {
+            return Self::new(stream);
+        }
+        let config = tls::credulous();
+        let shaking = tls::connect(stream, &config, "localhost");
+        match within("a handshake of TLS", shaking).await {
+            Ok(stream) => Self::of(Link::tls(stream)),
+            Err(error) => panic!("no TLS with {address}: {error}"),
+        }
     }
 
     /// Takes over `stream`.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
+        Self::of(Link::Plain(stream))
+    }
+
+    /// Takes over `stream`, TLS or not.
+    #[must_use]
+    pub fn of(stream: Link) -> Self {
+        stream.socket().set_nodelay(true).unwrap();
         Self {
             stream,
             buffer: Vec::new(),
@@ -77,8 +111,8 @@ impl Wire {
         }
     }
 
-    pub(crate) fn recording(stream: TcpStream, record: Arc<Mutex<Vec<Head>>>) -> Self {
-        let mut wire = Self::new(stream);
+    pub(crate) fn recording(stream: Link, record: Arc<Mutex<Vec<Head>>>) -> Self {
+        let mut wire = Self::of(stream);
         wire.record = Some(record);
         wire
     }
@@ -115,7 +149,8 @@ impl Wire {
 
     /// Sends all of `bytes`, if the other side still takes them.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        within("room to send", self.stream.write_all(bytes.as_ref())).await
+        within("room to send", self.stream.write_all(bytes.as_ref())).await?;
+        within("room to send", self.stream.flush()).await
     }
 
     /// Sends `words` again and again, until its socket is full and has been for `still`; since when.
@@ -156,23 +191,46 @@ impl Wire {
         self.stream.shutdown().await.ok();
     }
 
+    /// Ends the socket under it (FIN), whatever was said over it, and keeps on listening.
+    pub fn finish_socket(&self) {
+        // The other side may have ended all of it already.
+        SockRef::from(&self.stream)
+            .shutdown(std::net::Shutdown::Write)
+            .ok();
+    }
+
     /// Drops the connection with a reset.
     pub fn reset(self) {
         SockRef::from(&self.stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
+        self.stream.cut();
+    }
+
+    /// Drops the socket as it is (FIN), and says nothing over TLS before.
+    pub fn cut(self) {
+        self.stream.cut();
     }
 
     /// Gives the socket away; nothing that was read may be left.
     #[must_use]
-    pub fn into_stream(self) -> TcpStream {
+    pub fn into_stream(self) -> Link {
         assert!(self.buffer.is_empty(), "bytes are left: {:?}", self.buffer);
         self.stream
     }
 
+    /// Gives a plain socket away; nothing that was read may be left.
+    #[must_use]
+    pub fn into_socket(self) -> TcpStream {
+        match self.into_stream() {
+            Link::Plain(socket) => socket,
+            Link::Tls(_) => panic!("it speaks TLS"),
+        }
+    }
+
     /// Gives the socket away, and what was read and not yet taken.
     #[must_use]
-    pub fn into_stream_with_rest(self) -> (Vec<u8>, TcpStream) {
+    pub fn into_stream_with_rest(self) -> (Vec<u8>, Link) {
         (self.buffer, self.stream)
     }
 
@@ -312,20 +370,23 @@ impl Wire {
     /// Waits until something has come, and leaves it unread.
     pub async fn something_came(&mut self) {
         if self.buffer.is_empty() {
-            let mut byte = [0];
-            within("a byte", self.stream.peek(&mut byte)).await.unwrap();
+            if let Link::Plain(socket) = &self.stream {
+                let mut byte = [0];
+                within("a byte", socket.peek(&mut byte)).await.unwrap();
+            } else {
+                self.fill("a byte").await.ok();
+            }
         }
     }
 
     /// Expects that nothing comes, neither bytes nor an end.
     pub async fn stays_silent(&mut self) {
         if self.buffer.is_empty() && self.end.is_none() {
-            let mut byte = [0];
-            match tokio::time::timeout(GRACE, self.stream.peek(&mut byte)).await {
+            // Cancelled, it has read nothing.
+            match tokio::time::timeout(GRACE, self.fill("nothing")).await {
                 Err(_nothing_came) => return,
-                Ok(found) => drop(found),
+                Ok(_found) => {}
             }
-            self.fill("nothing").await.ok();
         }
         panic!("silence was due, not {:?} {:?}", self.text(), self.end);
     }

@@ -29,7 +29,7 @@ async fn patient() -> ScriptedUpstream {
     ScriptedUpstream::serve(|mut wire| async move {
         let head = wire.read_head().await;
         wire.send(switching(&head, &[])).await;
-        let mut stream = wire.into_stream();
+        let mut stream = wire.into_socket();
         if matches!(stream.read(&mut [0; 512]).await, Ok(count) if count > 0) {
             let close = Frame::close(1000, "").bytes();
             stream.write_all(&close).await.ok();

@@ -167,7 +167,7 @@ impl Default for DrainPlan {
 }
 
 /// A named upstream application.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ServicePlan {
     /// Its name, unique among the services.
     pub name: Arc<str>,
