@@ -57,6 +57,7 @@ mod slow_words_have_an_end;
 mod stop_begins_nothing_new;
 mod text_is_checked_where_asked;
 mod timeouts_are_their_own;
+mod tls;
 mod uploads_are_sent_once;
 mod upstream_failures_are_told;
 mod upstream_knows_the_client;

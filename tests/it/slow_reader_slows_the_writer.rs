@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use tidegate_tests::Link;
 use tidegate_tests::frame::BINARY;
 use tidegate_tests::{Frame, Request, ScriptedUpstream, TestGateway, Wire, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tidegate_tests::Link;
 
 const OFFERED: usize = 64 << 20;
 

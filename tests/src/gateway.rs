@@ -249,7 +249,11 @@ fn over_tls(plan: &mut Plan) {
     let loopback = Loopback::now();
     plan.listeners[0].tls = Some(Arc::new(loopback.listener()));
     // Nobody else holds them yet, but the routes hold them too.
-    let services: Vec<_> = plan.services.iter().map(|one| Arc::new(secured(one))).collect();
+    let services: Vec<_> = plan
+        .services
+        .iter()
+        .map(|one| Arc::new(secured(one)))
+        .collect();
     for route in &mut plan.routes {
         let TargetPlan::Proxy(proxy) = &mut route.target;
         let same = services.iter().find(|one| one.name == proxy.service.name);
@@ -260,7 +264,10 @@ fn over_tls(plan: &mut Plan) {
 
 fn secured(service: &ServicePlan) -> ServicePlan {
     let endpoints = service.endpoints.iter().map(|endpoint| {
-        let address = endpoint.authority.to_string().replace("localhost", "127.0.0.1");
+        let address = endpoint
+            .authority
+            .to_string()
+            .replace("localhost", "127.0.0.1");
         let address = address.parse();
         EndpointPlan {
             is_tls: endpoint.is_tls || address.is_ok_and(must_be_spoken_at),

@@ -27,6 +27,6 @@ pub use gateway::TestGateway;
 pub use head::Head;
 pub use link::Link;
 pub use request::{Request, accept_for};
-pub use time::{DEADLINE, eventually, within};
+pub use time::{DEADLINE, eventually, eventually_does, within};
 pub use upstream::ScriptedUpstream;
 pub use wire::{Answer, End, Wire};

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -120,6 +121,26 @@ impl ScriptedUpstream {
         .await
     }
 
+    /// Listens on 127.0.0.1 with TLS; the case takes connections with [`Self::accept`].
+    pub async fn bind_tls(config: Arc<ServerConfig>) -> Self {
+        let (give, accepted) = mpsc::unbounded_channel();
+        let take = move |wire| {
+            give.send(wire).ok();
+        };
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        Self::listen_over(address, Some(config), accepted, Arc::default(), take).await
+    }
+
+    /// As [`Self::mirror`], with TLS.
+    pub async fn mirror_tls(config: Arc<ServerConfig>) -> Self {
+        let (_nobody, accepted) = mpsc::unbounded_channel();
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let run = |wire| {
+            tokio::spawn(mirror(wire));
+        };
+        Self::listen_over(address, Some(config), accepted, Arc::default(), run).await
+    }
+
     /// An address of the IPv6 loopback.
     #[must_use]
     pub fn ipv6() -> SocketAddr {
@@ -141,6 +162,16 @@ impl ScriptedUpstream {
         take: impl Fn(Wire) + Send + Sync + 'static,
     ) -> Self {
         let tls = is_over_tls().then(|| Loopback::now().server());
+        Self::listen_over(address, tls, accepted, seen, take).await
+    }
+
+    async fn listen_over(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        accepted: mpsc::UnboundedReceiver<Wire>,
+        seen: Arc<Seen>,
+        take: impl Fn(Wire) + Send + Sync + 'static,
+    ) -> Self {
         let take = Arc::new(take);
         let reservation = reserve(address);
         let address = reservation.local_addr().unwrap().as_socket().unwrap();
@@ -152,7 +183,10 @@ impl ScriptedUpstream {
             while let Ok((stream, _)) = listener.accept().await {
                 seen.connections.fetch_add(1, Ordering::SeqCst);
                 let Some(tls) = &tls else {
-                    take(Wire::recording(Link::Plain(stream), Arc::clone(&seen.heads)));
+                    take(Wire::recording(
+                        Link::Plain(stream),
+                        Arc::clone(&seen.heads),
+                    ));
                     continue;
                 };
                 let (take, tls) = (Arc::clone(&take), Arc::clone(tls));

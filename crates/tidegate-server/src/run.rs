@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::cli::RunArgs;
-use crate::signals::{Received, Signals};
+use crate::signals::{HangUps, Received, Signals};
 use crate::{config, log, systemd, version};
 use tidegate::Gateway;
 use tidegate::limits::descriptors;
@@ -50,6 +50,7 @@ pub(crate) fn serve(
         .context("the process cannot have a runtime")?;
     let entered = runtime.enter();
     let mut signals = Signals::catch().context("signals cannot be caught")?;
+    let mut hang_ups = HangUps::catch().context("signals cannot be caught")?;
     drop(entered); // a gateway has runtimes of its own
     plan.commit = version::COMMIT.map(Into::into);
     let gateway = Gateway::start(plan)?;
@@ -63,7 +64,7 @@ pub(crate) fn serve(
     }
     started(&gateway);
     systemd::notify(systemd::READY);
-    let ended = runtime.block_on(until_it_ends(gateway, &mut signals, beside));
+    let ended = runtime.block_on(until_it_ends(gateway, &mut signals, &mut hang_ups, beside));
     runtime.shutdown_background(); // a second signal does not wait for the drain
     let signal: Option<Received> = ended?;
     Ok(signal.map_or(ExitCode::SUCCESS, Received::exit_code))
@@ -73,13 +74,18 @@ pub(crate) fn serve(
 async fn until_it_ends(
     gateway: Gateway,
     signals: &mut Signals,
+    hang_ups: &mut HangUps,
     beside: impl Future<Output = io::Result<Infallible>>,
 ) -> anyhow::Result<Option<Received>> {
     let mut beside = pin!(beside);
-    let mut is_signalled = tokio::select! {
-        _ = signals.next() => true,
-        () = gateway.draining() => false,
-        ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
+    let mut draining = pin!(gateway.draining());
+    let mut is_signalled = loop {
+        tokio::select! {
+            _ = signals.next() => break true,
+            () = hang_ups.next() => gateway.reload_certificates(),
+            () = &mut draining => break false,
+            ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
+        }
     };
     gateway.drain();
     tracing::info!("draining; a second signal ends the process at once");

@@ -1,15 +1,31 @@
 //! The signals that have the gateway drain, and a second time end the process: SIGINT and SIGTERM.
+//! SIGHUP has it read the files of TLS again.
 
 use std::io;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Both signals, caught from the moment this is made.
+/// The signals, caught from the moment this is made.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+}
+
+/// SIGHUP, which asks for files to be read again.
+#[derive(Debug)]
+pub(crate) struct HangUps(Signal);
+
+impl HangUps {
+    pub(crate) fn catch() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// The next one. Cancelling loses none.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 /// One that came.
@@ -24,7 +40,7 @@ impl Signals {
         })
     }
 
-    /// The next one. Cancelling loses none.
+    /// The next one that ends. Cancelling loses none.
     pub(crate) async fn next(&mut self) -> Received {
         tokio::select! {
             _ = self.interrupt.recv() => Received(SignalKind::interrupt()),
