@@ -481,8 +481,12 @@ impl Tls {
                 }
             };
             if failure.is_some() {
-                // What it has to say to this comes out afterwards.
-                while let (_, Ok(Turn::Again)) = self.engine.turn(&mut [], &mut sink) {}
+                // What it has to say to this comes out afterwards. It may hold places of the input.
+                while let (discard, Ok(Turn::Again)) =
+                    self.engine.turn(&mut input[used..], &mut sink)
+                {
+                    used += discard;
+                }
             }
             self.keep(&input[used..]);
             let sent = self.send(sealed, socket, cx);
