@@ -140,6 +140,9 @@ pub(crate) struct DevArgs {
     /// The address of the admin listener; 127.0.0.1:9900, or a free port where that is taken
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin: Option<SocketAddr>,
+    /// Speak TLS, with a certificate that is made for this demo and goes with it
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// Print the demo's configuration and exit
     #[arg(long)]
     pub(crate) print_config: bool,

@@ -210,7 +210,9 @@ async fn anybody_may_be_one_that_is_insecure_and_the_log_says_so() {
     let answer = Wire::connect(address).await.ask(&Request::get("/")).await;
     assert_eq!(answer.status(), 200);
     let output = process.output();
-    let loud = output.lines().filter(|line| line.contains("\"level\":\"error\""));
+    let loud = output
+        .lines()
+        .filter(|line| line.contains("\"level\":\"error\""));
     assert_eq!(
         loud.filter(|line| line.contains("INSECURE")).count(),
         1,

@@ -1,14 +1,18 @@
 //! `tidegate dev`: the gateway with built-in upstreams, all on loopback, to try and to show it.
 
+mod certificate;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use tidegate::config::{Config, ConfigErrors, Environment, Plan, defaults};
 use tidegate::{Gateway, StartError};
 
+use self::certificate::Development;
 use crate::cli::DevArgs;
 use crate::run::{raise_descriptors, serve};
 use crate::{log, out};
@@ -28,11 +32,21 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
     upstream.set_nonblocking(true)?;
     let upstream_address = upstream.local_addr()?;
     let admin = args.admin.unwrap_or_else(|| free_admin_address(args.bind));
-    let plan = plan(args.bind, admin, upstream_address).map_err(of_options)?;
+    let mut plan = plan(args.bind, admin, upstream_address).map_err(of_options)?;
+    let development = args.tls.then(|| Development::make(args.bind.ip()));
+    let development = development.transpose()?;
+    for listener in &mut plan.listeners {
+        listener.tls = development.as_ref().map(|one| Arc::new(one.tls()));
+    }
+    let authority = development.as_ref().map(Development::authority);
     let started = |gateway: &Gateway| {
         let bound = gateway.addresses().first().map(|(_, address)| *address);
         let (bound, admin) = (bound.zip(gateway.admin_address())).unwrap_or((args.bind, admin));
-        out::line(introduction(bound, admin, upstream_address));
+        let text = match &authority {
+            Some(authority) => introduction_to_tls(bound, admin, authority),
+            None => introduction(bound, admin, upstream_address),
+        };
+        out::line(text);
     };
     serve(plan, started, upstream::serve(upstream)).map_err(named)
 }
@@ -99,6 +113,40 @@ A WebSocket that the upstream refuses: its 401 comes through, headers and all
     -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' http://{gateway}/refuse
 An event each second:
   curl -N http://{gateway}/sse
+How the gateway is, and what it has counted:
+  curl http://{admin}/v1/info
+  curl http://{admin}/metrics
+
+Ctrl-C ends it.
+"
+    )
+}
+
+/// The same over TLS: first of all, whom to trust.
+fn introduction_to_tls(gateway: SocketAddr, admin: SocketAddr, authority: &Path) -> String {
+    let (port, admin) = (gateway.port(), reachable(admin));
+    let host = match reachable(gateway).ip() {
+        ip if ip.is_loopback() => "localhost".to_owned(),
+        ip => SocketAddr::new(ip, 0)
+            .to_string()
+            .trim_end_matches(":0")
+            .to_owned(),
+    };
+    let ca = authority.display();
+    format!(
+        "
+The gateway listens on https://{host}:{port}.
+Its certificate is from an authority that was made for this demo and goes with it:
+  {ca}
+curl and Node trust it for one command, as below. A browser warns of the certificate; go on, or import
+the file among its authorities and remove it afterwards.
+
+An HTTP request:
+  curl --cacert {ca} -i https://{host}:{port}/customers
+A WebSocket that echoes what you type:
+  NODE_EXTRA_CA_CERTS={ca} npx wscat -c wss://{host}:{port}/hello
+What was agreed upon:
+  openssl s_client -brief -CAfile {ca} -connect {host}:{port} </dev/null
 How the gateway is, and what it has counted:
   curl http://{admin}/v1/info
   curl http://{admin}/metrics
