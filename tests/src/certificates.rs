@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, SanType, date_time_ymd,
@@ -52,7 +54,7 @@ impl Authority {
         let mut params = params(&[], name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
+        let pem = pem("CERTIFICATE", params.self_signed(&key).unwrap().der());
         Self {
             issuer: Issuer::new(params, key),
             pem,
@@ -102,8 +104,8 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         Issued {
-            cert: cert.pem(),
-            key: key.serialize_pem(),
+            cert: pem("CERTIFICATE", cert.der()),
+            key: pem("PRIVATE KEY", &key.serialize_der()),
         }
     }
 }
@@ -114,9 +116,21 @@ pub fn self_signed(names: &[&str]) -> Issued {
     let key = KeyPair::generate().unwrap();
     let cert = params(names, "nobody").self_signed(&key).unwrap();
     Issued {
-        cert: cert.pem(),
-        key: key.serialize_pem(),
+        cert: pem("CERTIFICATE", cert.der()),
+        key: pem("PRIVATE KEY", &key.serialize_der()),
     }
+}
+
+/// RFC 7468.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<_> = text
+        .as_bytes()
+        .chunks(64)
+        .map(String::from_utf8_lossy)
+        .collect();
+    let text = lines.join("\n");
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
 fn params(names: &[&str], common_name: &str) -> CertificateParams {

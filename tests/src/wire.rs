@@ -207,6 +207,24 @@ impl Wire {
         self.stream.cut();
     }
 
+    /// Sends bytes under TLS, as somebody who holds no keys could put them in.
+    pub async fn say_in_clear(&mut self, bytes: &[u8]) {
+        let socket = self.stream.socket();
+        let said = async {
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                socket.writable().await?;
+                match socket.try_write(rest) {
+                    Ok(written) => rest = &rest[written..],
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        within("room to send", said).await.unwrap();
+    }
+
     /// Drops the socket as it is (FIN), and says nothing over TLS before.
     pub fn cut(self) {
         self.stream.cut();

@@ -96,6 +96,42 @@ fn test(run: &Run, features: &[&str]) -> anyhow::Result<()> {
     shell::run(&mut command)
 }
 
+/// What of the cases says something about plain sockets, or talks to the gateway by them.
+const NOT_OVER_TLS: &[&str] = &[
+    "admin_is_never_starved::",
+    "caps_are_kept::refusals_are_few_and_short",
+    "descriptors_run_short::",
+    "drain_of_a_process::",
+    "early_answers_and_uploads::upload",
+    "foreign_",
+    "hop_by_hop_fields_stop_here::protecting_ones_cannot_be_named_away",
+    "memory_stays_flat::",
+    "one_client_starves_no_other::by_a_worker_that_is_stuck",
+    "open_sessions::walked",
+    "process_starts_and_ends::",
+    "tls::",
+    "upstream_knows_the_client::",
+    "wire::",
+];
+
+/// The black-box cases once more, with TLS on both legs.
+pub(crate) fn over_tls(run: &Run) -> anyhow::Result<Done> {
+    let mut command = run.cargo(&["test", "--locked", "--package", "tidegate-tests"]);
+    command.args(["--test", "it", "--"]);
+    for case in NOT_OVER_TLS {
+        command.args(["--skip", case]);
+    }
+    command.env("TIDEGATE_OVER_TLS", "1");
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        command.env("RUST_TEST_THREADS", TEST_THREADS);
+    }
+    for (name, value) in services::environment(run) {
+        command.env(name, value);
+    }
+    shell::run(&mut command)?;
+    Ok(Done::Passed)
+}
+
 /// Only the libraries: the binary bears the library's name, and its pages would overwrite them.
 pub(crate) fn doc(run: &Run) -> anyhow::Result<Done> {
     let mut command = run.cargo(&["doc", "--locked", "--workspace", "--lib", "--no-deps"]);

@@ -18,6 +18,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("nginx", "nginx"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("python3", "python3-venv"),
 ];

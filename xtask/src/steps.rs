@@ -26,6 +26,7 @@ const STEPS: &[Step] = &[
         services::install,
     ),
     step("tests", "tests and doctests", code::tests),
+    step("tls", "the black-box cases over TLS", code::over_tls),
     step("doc", "documentation, warnings are errors", code::doc),
     step("features", "each feature compiles alone", code::features),
     step("deny", "licences, bans, sources, advisories", deny::check),

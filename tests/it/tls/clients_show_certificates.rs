@@ -147,6 +147,22 @@ async fn routes_are_chosen_by_them() {
     }
 }
 
+#[tokio::test]
+async fn sessions_are_told_with_their_subject() {
+    let kit = Kit::new();
+    let upstream = ScriptedUpstream::mirror().await;
+    let endpoint = format!("http://{}", upstream.address());
+    let yaml = kit.yaml(&asking(&kit, "wanted"), &endpoint, "") + "admin: { bind: 127.0.0.1:0 }\n";
+    let gateway = TestGateway::from_file(&yaml);
+    let config = tls::client(&kit.authority, Some(&robot(&kit.authority)));
+    let connected = Wire::connect_tls(gateway.address(), &config, "localhost").await;
+    let mut client = connected.unwrap();
+    client.upgrade("/").await;
+    let told = gateway.admin().get("/v1/sessions").await.text();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["sessions"][0]["client_certificate"], SUBJECT);
+}
+
 /// A ticket of a time when other authorities were believed opens nothing.
 #[tokio::test]
 async fn a_client_whose_authority_is_taken_away_does_not_come_back() {

@@ -237,6 +237,47 @@ async fn tickets_are_given_where_they_are_wanted() {
     }
 }
 
+/// Whatever is done to a client's first flight, or said behind a good handshake, nothing panics.
+#[tokio::test]
+async fn junk_breaks_nothing() {
+    let kit = Kit::new();
+    let (_upstream, gateway) = plain_upstream(&kit, "handshake_timeout: 1s").await;
+    let mut hello = Vec::new();
+    let config = tls::client(&kit.authority, None);
+    let name = "localhost".try_into().unwrap();
+    let mut connection = rustls::ClientConnection::new(config.clone(), name).unwrap();
+    connection.write_tls(&mut hello).unwrap();
+    for round in 0..200 {
+        let mut bent = hello.clone();
+        match round % 4 {
+            0 => bent.truncate(fastrand::usize(..bent.len())),
+            1 => bent[fastrand::usize(5..hello.len())] ^= 1 << fastrand::u8(..8),
+            2 => {
+                let at = fastrand::usize(..bent.len());
+                bent.splice(at..at, (0..50).map(|_| fastrand::u8(..)));
+            }
+            _ => bent.extend((0..3000).map(|_| fastrand::u8(..))),
+        }
+        let mut client = Wire::connect(gateway.address()).await;
+        client.try_send(&bent).await.ok();
+        client.finish().await;
+        client.read_to_end().await;
+    }
+    for _ in 0..20 {
+        let connected = Wire::connect_tls(gateway.address(), &config, "localhost").await;
+        let mut client = connected.unwrap();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n").await;
+        let junk: Vec<u8> = (0..500).map(|_| fastrand::u8(..)).collect();
+        client
+            .say_in_clear(&[&[0x17, 3, 3, 1, 0xf4], &junk[..]].concat())
+            .await;
+        let (_said, end) = client.read_to_end().await;
+        assert_eq!(end, End::Reset);
+    }
+    gateway.is_empty().await;
+    assert_eq!(gateway.panics(), 0);
+}
+
 /// A drain waits for nobody who has not even shaken hands.
 #[tokio::test]
 async fn unfinished_ones_hold_no_drain_up() {

@@ -9,6 +9,8 @@ use std::process;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
@@ -34,7 +36,8 @@ impl Development {
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
-        development.write("ca.pem", &authority.self_signed(&key)?.pem())?;
+        let certificate = authority.self_signed(&key)?;
+        development.write("ca.pem", &pem("CERTIFICATE", certificate.der()))?;
         let issuer = Issuer::new(authority, key);
         let mut names: Vec<_> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
         if !address.is_unspecified() && !names.contains(&address.to_string()) {
@@ -44,8 +47,8 @@ impl Development {
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;
         let certificate = server.signed_by(&key, &issuer)?;
-        development.write("cert.pem", &certificate.pem())?;
-        development.write("key.pem", &key.serialize_pem())?;
+        development.write("cert.pem", &pem("CERTIFICATE", certificate.der()))?;
+        development.write("key.pem", &pem("PRIVATE KEY", &key.serialize_der()))?;
         Ok(development)
     }
 
@@ -82,6 +85,18 @@ impl Drop for Development {
         // Whoever finds it later finds no key that anybody trusts.
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// RFC 7468.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<_> = text
+        .as_bytes()
+        .chunks(64)
+        .map(String::from_utf8_lossy)
+        .collect();
+    let text = lines.join("\n");
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
 /// A demo that runs longer than a week is none.

@@ -53,6 +53,9 @@ impl Client {
         } else {
             None
         };
+        if plan.as_ref().is_some_and(|plan| plan.tls().is_some()) {
+            bail!("the admin listener speaks TLS, which this command does not: ask it with curl");
+        }
         let host = match (&args.admin, &plan) {
             (Some(host), _) => host.clone(),
             (None, Some(plan)) => reachable(plan.bind()).to_string(),

@@ -3,6 +3,8 @@
 
 use http::HeaderValue;
 
+use crate::authority::Authority;
+use crate::config::defaults;
 use crate::config::plan::{EndpointPlan, HostPolicy, OriginPolicy, ProxyPlan};
 use crate::exchange::Exchange;
 use crate::forwarded;
@@ -96,16 +98,22 @@ fn set_host(
             .eq_ignore_ascii_case(host.to_string().as_bytes())
     });
     if !kept {
-        let host = without_default_port(host);
+        let host = without_default_port(host, endpoint.is_tls);
         set_value(headers, "Host", host.as_bytes());
     }
 }
 
-/// A host as it is written where port 80 is the default.
-fn without_default_port(authority: &crate::authority::Authority) -> String {
-    match authority.port() {
-        Some(80) => authority.host().to_owned(),
-        _ => authority.to_string(),
+/// A host as it is written where port 80 is the default, or 443 over TLS.
+fn without_default_port(authority: &Authority, is_tls: bool) -> String {
+    let default = if is_tls {
+        defaults::ENDPOINT_TLS_PORT
+    } else {
+        defaults::ENDPOINT_PORT
+    };
+    if authority.port() == Some(default) {
+        authority.host().to_owned()
+    } else {
+        authority.to_string()
     }
 }
 
@@ -114,7 +122,9 @@ fn set_origin(headers: &mut Headers, policy: &OriginPolicy, endpoint: &EndpointP
     match policy {
         OriginPolicy::Keep => {}
         OriginPolicy::Rewrite if present => {
-            let origin = format!("http://{}", without_default_port(&endpoint.authority));
+            let scheme = if endpoint.is_tls { "https" } else { "http" };
+            let host = without_default_port(&endpoint.authority, endpoint.is_tls);
+            let origin = format!("{scheme}://{host}");
             set_value(headers, "Origin", origin.as_bytes());
         }
         OriginPolicy::Default(_) if present => {}
