@@ -210,7 +210,7 @@ async fn routes_and_services_are_told_as_they_are_used() {
         .await;
     assert_eq!(json(admin, "/v1/routes").await, routes(1));
     let address = upstream.address().to_string();
-    let endpoint = |path: &str, leases: u64| json!([{ "address": address, "path": path, "weight": 1, "leases": leases }]);
+    let endpoint = |path: &str, leases: u64| json!([{ "address": address, "path": path, "tls": false, "weight": 1, "leases": leases }]);
     assert_eq!(
         json(admin, "/v1/services").await,
         json!({ "services": [

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::view::View;
 use crate::route::{Route, Target};
-use crate::router::{HeaderExpect, Matcher};
+use crate::router::{CertificateExpect, HeaderExpect, Matcher, TextExpect};
 use crate::upstream::Service;
 
 /// `GET /v1/routes`.
@@ -67,11 +67,31 @@ fn endpoints(service: &Service) -> Vec<Value> {
             json!({
                 "address": endpoint.plan.authority.to_string(),
                 "path": &*endpoint.plan.path,
+                "tls": endpoint.plan.is_tls,
                 "weight": endpoint.plan.weight,
                 "leases": endpoint.live(),
             })
         })
         .collect()
+}
+
+/// What is asked of a certificate, in the words of the configuration.
+fn certificate(expect: &CertificateExpect) -> Value {
+    let text = |expect: &TextExpect| match expect {
+        TextExpect::Exact(text) => json!({ "exact": text }),
+        TextExpect::Regex(regex) => json!({ "regex": regex.as_str() }),
+    };
+    let CertificateExpect::Present { subject, san } = expect else {
+        return "absent".into();
+    };
+    let asked = [("subject", subject), ("san", san)].into_iter();
+    let asked = asked.filter_map(|(key, expect)| Some((key.to_owned(), text(expect.as_ref()?))));
+    let asked: Map<_, _> = asked.collect();
+    if asked.is_empty() {
+        "present".into()
+    } else {
+        asked.into()
+    }
 }
 
 /// A matcher in the words of the configuration; what it does not ask for is left out.
@@ -85,6 +105,9 @@ fn written(matcher: &Matcher) -> Value {
     list("path", texts(&matcher.paths));
     list("host", texts(&matcher.hosts));
     list("methods", texts(&matcher.methods));
+    if let Some(expect) = &matcher.certificate {
+        map.insert("client_certificate".to_owned(), certificate(expect));
+    }
     if !matcher.headers.is_empty() {
         let rules = matcher.headers.iter();
         let rules: Map<_, _> = rules

@@ -481,11 +481,13 @@ impl Tls {
                 }
             };
             if failure.is_some() {
-                // What it has to say to this comes out afterwards. It may hold places of the input.
-                while let (discard, Ok(Turn::Again)) =
-                    self.engine.turn(&mut input[used..], &mut sink)
-                {
+                // What it has to say to this comes out afterwards, and nothing more may go in.
+                while self.engine.common().wants_write() {
+                    let (discard, turned) = self.engine.turn(&mut input[used..], &mut sink);
                     used += discard;
+                    if turned.is_err() {
+                        break;
+                    }
                 }
             }
             self.keep(&input[used..]);
