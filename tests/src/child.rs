@@ -148,6 +148,16 @@ impl Process {
         assert!(prlimit.status().unwrap().success());
     }
 
+    /// Its memory in bytes, of what it shares with others its part (PSS).
+    #[must_use]
+    pub fn shared_memory(&self) -> usize {
+        let file = format!("/proc/{}/smaps_rollup", self.child.id());
+        let text = std::fs::read_to_string(file).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
+        let kib = line.split_whitespace().nth(1).unwrap();
+        kib.parse::<usize>().unwrap() * 1024
+    }
+
     /// The most memory that it ever had, in MiB.
     #[must_use]
     pub fn peak_memory(&self) -> u64 {

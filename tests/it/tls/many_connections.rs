@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tidegate_tests::child::{Process, Scratch};
-use tidegate_tests::{Request, Wire, tls, tools};
+use tidegate_tests::{Frame, Request, ScriptedUpstream, Wire, tls, tools};
 
 use super::Kit;
 
@@ -70,5 +70,85 @@ async fn all_shake_hands_and_all_are_answered() {
         for client in &mut open {
             assert_eq!(client.ask(&Request::get("/again")).await.status(), 404);
         }
+    }
+}
+
+/// What an idle session costs, by the slope of the process's memory over sessions: plain, and with TLS on
+/// either leg or both.
+#[tokio::test]
+#[ignore = "thousands of sessions"]
+async fn idle_sessions_cost_little() {
+    const FEW: usize = 1000;
+    const MANY: usize = 4000;
+    let Some(binary) = tools::tidegate("idle_sessions_cost_little") else {
+        return;
+    };
+    let mut costs = Vec::new();
+    for (client_tls, upstream_tls) in [(false, false), (true, false), (false, true), (true, true)] {
+        let kit = Kit::new();
+        let (upstream, scheme) = if upstream_tls {
+            let server = tls::server(&kit.issued);
+            (ScriptedUpstream::mirror_tls(server).await, "https")
+        } else {
+            (ScriptedUpstream::mirror().await, "http")
+        };
+        let service = if upstream_tls {
+            kit.trusts()
+        } else {
+            String::new()
+        };
+        let endpoint = format!("{scheme}://{}", upstream.address());
+        let mut yaml = kit.yaml("", &endpoint, &service);
+        yaml = yaml.replace(
+            "workers: 1",
+            "workers: 1\nlimits: { max_connections: 10000 }",
+        );
+        if !client_tls {
+            let lines = yaml
+                .lines()
+                .filter(|line| !line.contains("tls: { certificates"));
+            yaml = lines.collect::<Vec<_>>().join("\n");
+        }
+        let (process, address, _folder) = Process::gateway(&binary, &yaml).await;
+        let config = tls::client(&kit.authority, None);
+        let mut open = Vec::new();
+        let mut memory = Vec::new();
+        for count in [FEW, MANY] {
+            while open.len() < count {
+                let opening: Vec<_> = (0..100)
+                    .map(|_| {
+                        let config = config.clone();
+                        tokio::spawn(async move {
+                            let mut client = if client_tls {
+                                let connected = Wire::connect_tls(address, &config, "localhost");
+                                connected.await.unwrap()
+                            } else {
+                                Wire::connect(address).await
+                            };
+                            client.upgrade("/").await;
+                            let frame = Frame::text("something").from_client();
+                            client.send_frame(&frame).await;
+                            assert_eq!(client.read_frame().await.payload, b"something");
+                            client
+                        })
+                    })
+                    .collect();
+                for one in opening {
+                    open.push(one.await.unwrap());
+                }
+            }
+            // What goes back to the system goes within a moment.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            memory.push(process.shared_memory());
+        }
+        let cost = memory[1].saturating_sub(memory[0]) / (MANY - FEW);
+        println!(
+            "client over TLS {client_tls}, upstream over TLS {upstream_tls}: {cost} bytes each"
+        );
+        costs.push(cost);
+    }
+    for with_tls in &costs[1..3] {
+        let more = with_tls.saturating_sub(costs[0]);
+        assert!(more < 10 * 1024, "TLS on a leg costs {more} bytes more");
     }
 }
