@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use rustls::ClientConnection;
 use tidegate_tests::frame::BINARY;
@@ -225,6 +226,41 @@ async fn early_bytes_behind_the_handshake_are_kept() {
     assert_eq!(peer.read_frame().await.payload, b"first");
     assert_eq!(peer.read_frame().await.payload, b"second");
     within("the client", client).await.unwrap();
+}
+
+/// The end of an upload may wait within the gateway when the kernel has no room, and goes out when it
+/// has. For which sizes it does so depends on the kernel's buffers, so many are tried.
+#[tokio::test]
+async fn the_last_words_of_an_upload_are_not_kept() {
+    let kit = Kit::new();
+    let mut upstream = kit.upstream().await;
+    let gateway = kit.gateway(&upstream);
+    for size in (64 << 10..6 << 20).step_by(60_000) {
+        let mut client = kit.connect(gateway.address()).await;
+        let mut uploading = tokio::spawn(async move {
+            let body = vec![b'x'; size];
+            client.request(&Request::new("PUT", "/").body(body)).await;
+            client
+        });
+        let mut peer = upstream.accept().await;
+        peer.read_head().await;
+        // All that can be on the way is, whether that is all of it or not.
+        let all = tokio::time::timeout(Duration::from_millis(60), &mut uploading).await;
+        let reading = async {
+            peer.read_exact(size).await;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await;
+        };
+        let answered = async {
+            let mut client = match all {
+                Ok(client) => client.unwrap(),
+                Err(_more) => uploading.await.unwrap(),
+            };
+            client.read_answer().await
+        };
+        let ((), answer) = within("the answer", async { tokio::join!(reading, answered) }).await;
+        assert_eq!(answer.status(), 200, "{size}");
+    }
 }
 
 /// Many records of one byte in one segment are read to the last.

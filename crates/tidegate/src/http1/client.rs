@@ -178,10 +178,12 @@ impl Call {
 
     /// Whether the upload waits for more of the request's body.
     pub(crate) fn awaits_body(&self) -> bool {
-        !self.awaits_continue
-            && !self.broken
-            && !self.upload.is_done()
-            && self.upload.outbound.is_empty()
+        !self.awaits_continue && !self.broken && !self.upload.is_done() && !self.has_unsent()
+    }
+
+    /// Whether words of the request still wait for the upstream to take them.
+    fn has_unsent(&self) -> bool {
+        !self.upload.outbound.is_empty() || self.io.transport.holds_unsent()
     }
 
     /// The upstream was asked for a 100 and keeps silent: the body goes out all the same (RFC 9110
@@ -202,7 +204,7 @@ impl Call {
 
     /// The request is out to its last byte.
     pub(crate) fn is_sent(&self) -> bool {
-        self.upload.is_done() && self.upload.outbound.is_empty()
+        self.upload.is_done() && !self.has_unsent()
     }
 
     /// Sends what can be sent. Only a failure of the request's own body is an error: what the

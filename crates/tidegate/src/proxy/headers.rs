@@ -270,7 +270,7 @@ mod tests {
         fn an_upstream_gets_no_named_field_and_every_protected_one(before in tricky()) {
             let plan = plan();
             let mut exchange = exchange("/");
-            exchange.authority = Some(crate::authority::Authority::parse(b"client.example").unwrap());
+            exchange.authority = Some(Authority::parse(b"client.example").unwrap());
             exchange.headers = before.clone();
             forwarded::distrust(&mut exchange.headers, None);
             let after = for_upstream(&exchange, &plan, &plan.service.endpoints[0]);

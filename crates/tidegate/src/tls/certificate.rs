@@ -240,3 +240,76 @@ fn push_hex(into: &mut String, byte: u8) {
     // Writing into memory does not fail.
     let _ = write!(into, "\\{byte:02X}");
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Of `O = "Example, Inc.", CN = client`, with three names.
+    const CLIENT: &str = "\
+        MIIBxzCCAWygAwIBAgIUF9uXc1UHUiheT1vIQW+Wrd4kLqswCgYIKoZIzj0EAwIwEjEQMA4GA1UE\
+        AwwHVGVzdCBDQTAeFw0yNjExMjExNjUwMDNaFw0yNjEyMTExNjUwMDNaMCkxFjAUBgNVBAoMDUV4\
+        YW1wbGUsIEluYy4xDzANBgNVBAMMBmNsaWVudDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABLeE\
+        mKWRZzZ7orTN96csce/2cdc/uJWv5A0EUaBV9kNirfrgAzNCCbbgiNnxlBZuWI+k0aEqTLGkUe9G\
+        mSAO/pSjgYgwgYUwLgYDVR0RBCcwJYIOY2xpZW50LmV4YW1wbGWGDHNwaWZmZTovL3gveYEFYUBi\
+        LmMwEwYDVR0lBAwwCgYIKwYBBQUHAwIwHQYDVR0OBBYEFK95QBFkRwXb+5WUyVnrT/Uklbs7MB8G\
+        A1UdIwQYMBaAFDAOp5U0QHW+5d8QBCggWm0tOuKpMAoGCCqGSM49BAMCA0kAMEYCIQDPyTVRrxCF\
+        7wC96vBrgto4md2XLsK9+KIhr74CjHnPygIhANTG/F3+ap7RU42gC4QSStTwhbfWjLWUdmVh8zho\
+        rL1N";
+
+    fn client() -> Vec<u8> {
+        BASE64_STANDARD.decode(CLIENT).unwrap()
+    }
+
+    #[test]
+    fn subjects_and_names_are_told() {
+        let certificate = ClientCertificate::parse(&client()).unwrap();
+        assert_eq!(certificate.subject(), "CN=client,O=Example\\, Inc.");
+        let names: Vec<_> = certificate.names().collect();
+        let wanted = ["DNS:client.example", "URI:spiffe://x/y", "email:a@b.c"];
+        assert_eq!(names, wanted);
+    }
+
+    #[test]
+    fn what_could_be_taken_for_something_else_is_escaped() {
+        for (text, written) in [
+            ("a,b+c", "a\\,b\\+c"),
+            (" #a ", "\\ #a\\ "),
+            ("#a", "\\#a"),
+            ("ä\n", "\\C3\\A4\\0A"),
+            ("", ""),
+        ] {
+            assert_eq!(escaped_name(text), written, "{text:?}");
+        }
+        assert_eq!(escaped("a, DNS:b"), "a\\2C\\20DNS:b");
+    }
+
+    #[test]
+    fn a_kind_that_nobody_knows_is_told_as_it_is_encoded() {
+        let name = [0x31, 10, 0x30, 8, 0x06, 3, 0x55, 4, 65, 0x0c, 1, b'x'];
+        assert_eq!(distinguished_name(&name).unwrap(), "2.5.4.65=#0c0178");
+    }
+
+    proptest! {
+        #[test]
+        fn bent_certificates_are_read_or_not(
+            bends in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut der = client();
+            for (at, byte) in bends {
+                let at = at.index(der.len());
+                der[at] = byte;
+            }
+            der.truncate(cut.index(der.len()) + 1);
+            if let Some(certificate) = ClientCertificate::parse(&der) {
+                prop_assert!(certificate.subject().is_ascii());
+                prop_assert!(certificate.names().all(|name| name.is_ascii() && !name.contains(',')));
+            }
+        }
+    }
+}
