@@ -214,6 +214,7 @@ async fn body_that_comes_as_fast_as_it_can() {
     let mut sending = tokio::spawn(async move {
         use tokio::io::AsyncWriteExt as _;
         client.write_all(&vec![b'y'; SIZE]).await.unwrap();
+        client.flush().await.unwrap();
         client
     });
     let stalled = tokio::time::timeout(SHORT + SHORT / 2, &mut sending).await;

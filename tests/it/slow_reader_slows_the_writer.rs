@@ -21,6 +21,7 @@ async fn stalls_and_then_arrives(from: Link, to: Link, frame: Vec<u8>) {
         for _ in 0..count {
             from.write_all(&frame).await.unwrap();
         }
+        from.flush().await.unwrap();
         from
     });
     let stalled = tokio::time::timeout(Duration::from_millis(700), &mut writer).await;

@@ -48,6 +48,8 @@ impl TestGateway {
 
     /// Starts a gateway from a whole file, or says why not.
     pub fn try_from_file(yaml: &str) -> Result<Self, String> {
+        // Its files are there until they have been read.
+        let _loopback = is_over_tls().then(Loopback::now);
         Self::from_plan(plan(yaml)?)
     }
 
@@ -58,6 +60,7 @@ impl TestGateway {
         change: impl FnOnce(&mut Plan),
     ) -> Self {
         let yaml = whole_file(&[("UP", upstream.address())], yaml);
+        let _loopback = is_over_tls().then(Loopback::now);
         let started = plan(&yaml).and_then(|mut plan| {
             change(&mut plan);
             Self::from_plan(plan)

@@ -1,9 +1,12 @@
 //! Thousands of TLS connections at once, each a process's share of descriptors: with tickets and
 //! without. It takes a minute, and so is asked for by name (`--ignored`).
 
+use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::{Frame, Request, ScriptedUpstream, Wire, tls, tools};
 
@@ -116,22 +119,7 @@ async fn idle_sessions_cost_little() {
         for count in [FEW, MANY] {
             while open.len() < count {
                 let opening: Vec<_> = (0..100)
-                    .map(|_| {
-                        let config = config.clone();
-                        tokio::spawn(async move {
-                            let mut client = if client_tls {
-                                let connected = Wire::connect_tls(address, &config, "localhost");
-                                connected.await.unwrap()
-                            } else {
-                                Wire::connect(address).await
-                            };
-                            client.upgrade("/").await;
-                            let frame = Frame::text("something").from_client();
-                            client.send_frame(&frame).await;
-                            assert_eq!(client.read_frame().await.payload, b"something");
-                            client
-                        })
-                    })
+                    .map(|_| tokio::spawn(session(address, client_tls.then(|| config.clone()))))
                     .collect();
                 for one in opening {
                     open.push(one.await.unwrap());
@@ -151,4 +139,20 @@ async fn idle_sessions_cost_little() {
         let more = with_tls.saturating_sub(costs[0]);
         assert!(more < 10 * 1024, "TLS on a leg costs {more} bytes more");
     }
+}
+
+/// A session that has said something, and heard it back.
+async fn session(address: SocketAddr, config: Option<Arc<ClientConfig>>) -> Wire {
+    let mut client = match config {
+        None => Wire::connect(address).await,
+        Some(config) => Wire::connect_tls(address, &config, "localhost")
+            .await
+            .unwrap(),
+    };
+    client.upgrade("/").await;
+    client
+        .send_frame(&Frame::text("something").from_client())
+        .await;
+    assert_eq!(client.read_frame().await.payload, b"something");
+    client
 }

@@ -18,8 +18,10 @@ use super::server::ServerTls;
 /// How long nothing more must change before files are read, and how long that may take.
 const QUIET: Duration = Duration::from_millis(100);
 const MOST_CHANGES: u32 = 20;
-/// How often they are read though nothing was told: some file systems tell nothing.
-const LOOK: Duration = Duration::from_secs(30);
+/// How often they are read though nothing was told: some file systems tell nothing. More often where the
+/// system has no watch left for us.
+const LOOK: Duration = Duration::from_secs(10);
+const LOOK_UNWATCHED: Duration = Duration::from_secs(2);
 /// The most symbolic links on the way to one file.
 const MOST_LINKS: usize = 16;
 
@@ -119,7 +121,12 @@ fn run(
     // Made anew after each look: a folder that was replaced is another one.
     let mut folders = watch_folders(watched, tell);
     loop {
-        match told.recv_timeout(LOOK) {
+        let patience = if folders.is_some() {
+            LOOK
+        } else {
+            LOOK_UNWATCHED
+        };
+        match told.recv_timeout(patience) {
             Ok(Told::Changed) => {
                 for _ in 0..MOST_CHANGES {
                     match told.recv_timeout(QUIET) {
@@ -169,6 +176,7 @@ fn look(one: &Watched, failed: &mut Option<String>, counted: &impl Fn(bool)) {
     }
 }
 
+/// Watches all folders; `None` where one cannot be.
 fn watch_folders(watched: &[Watched], tell: &SyncSender<Told>) -> Option<RecommendedWatcher> {
     let tell = tell.clone();
     let changed = move |event: notify::Result<notify::Event>| {
@@ -177,16 +185,16 @@ fn watch_folders(watched: &[Watched], tell: &SyncSender<Told>) -> Option<Recomme
             let _ = tell.try_send(Told::Changed);
         }
     };
-    let mut watcher = notify::recommended_watcher(changed)
-        .inspect_err(|error| tracing::warn!(%error, "certificate files cannot be watched"))
-        .ok()?;
+    let failed = |error: &notify::Error| {
+        tracing::debug!(%error, "certificate files cannot be watched, and are looked at");
+    };
+    let watcher = notify::recommended_watcher(changed).inspect_err(failed);
+    let mut watcher = watcher.ok()?;
     let paths = watched.iter().flat_map(Watched::paths);
     let folders: BTreeSet<_> = paths.flat_map(|path| folders_of(&path)).collect();
     for folder in folders {
-        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            let folder = folder.display();
-            tracing::warn!(%folder, %error, "certificate files cannot be watched");
-        }
+        let watching = watcher.watch(&folder, RecursiveMode::NonRecursive);
+        watching.inspect_err(failed).ok()?;
     }
     Some(watcher)
 }
