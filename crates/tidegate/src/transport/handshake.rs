@@ -34,7 +34,11 @@ impl Transport {
     pub(super) async fn shake_hands(&mut self, mut tls: Tls) -> Result<(), HandshakeError> {
         let shaken = poll_fn(|cx| self.poll_handshake(&mut tls, cx)).await;
         match shaken {
-            Ok(()) => self.tls = Some(Box::new(tls)),
+            Ok(()) => {
+                // Without tickets nothing of ours follows the client's last words.
+                self.socket.acknowledge();
+                self.tls = Some(Box::new(tls));
+            }
             // Nothing was said yet, and the answer to it can be read.
             Err(HandshakeError::PlainHttp | HandshakeError::Lost(_)) => {}
             Err(HandshakeError::Refused(_)) => {

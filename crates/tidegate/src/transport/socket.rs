@@ -170,6 +170,13 @@ impl Socket {
         let _ = SockRef::from(&self.0).set_recv_buffer_size(bytes);
     }
 
+    /// Has the kernel acknowledge at once what has come. A peer that sends small words (Nagle) waits for
+    /// it with the next one, up to 40 ms.
+    pub(super) fn acknowledge(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&self.0).set_tcp_quickack(true);
+    }
+
     /// Writes what the kernel takes of `bytes` now.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_write(bytes)
