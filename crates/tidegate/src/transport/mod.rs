@@ -4,6 +4,7 @@
 //! without it is an error as a reset is, because what came before may not be all. Our own end says
 //! `close_notify`, an abort does not. While nothing moves neither holds a buffer.
 
+mod engine;
 mod handshake;
 mod socket;
 mod tls;

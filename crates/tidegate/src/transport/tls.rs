@@ -15,24 +15,17 @@ use bytes::{Buf as _, BytesMut};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
-};
-use rustls::{ClientConfig, CommonState, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
+use super::engine::{Engine, RECORD, Sealed, Sink, Turn, Word};
 use super::socket::Socket;
 use crate::tls::Secured;
 
-/// The largest record: its header, 16 KiB, and what a cipher of TLS 1.2 may add to it.
-const RECORD: usize = 5 + (16 + 2) * 1024;
 /// The most that is read at once, behind the beginning of a record that was kept.
 const READ: usize = 128 * 1024;
 /// The most that is sealed at once, and so the most that is kept for a peer that does not take it.
 const WORD: usize = 64 * 1024;
-/// What sealing adds to a record, at most.
-const SEAL: usize = 5 + 8 + 16 + 1;
-
 thread_local! {
     static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECORD + READ].into());
     static GATHERED: RefCell<Vec<u8>> = RefCell::default();
@@ -60,192 +53,6 @@ pub(super) struct Tls {
     is_closing: bool,
     /// Dropped, it says nothing.
     aborts: bool,
-}
-
-enum Engine {
-    Client(UnbufferedClientConnection),
-    Server(UnbufferedServerConnection),
-}
-
-/// What is to be said.
-#[derive(Clone, Copy)]
-enum Word<'a> {
-    Data(&'a [u8]),
-    Goodbye,
-}
-
-/// How far one turn of the engine came.
-enum Turn {
-    /// There may be more to do.
-    Again,
-    /// Nothing more can be done now.
-    Rest,
-    /// The word is sealed.
-    Said,
-}
-
-/// Where the results of a turn go.
-struct Sink<'a, 'b, 'w> {
-    reader: Option<&'a mut ReadBuf<'b>>,
-    ahead: &'a mut BytesMut,
-    sealed: &'a mut Sealed,
-    has_ended: &'a mut bool,
-    word: Option<Word<'w>>,
-}
-
-/// Bytes for the wire, in a buffer that is never made smaller.
-#[derive(Default)]
-struct Sealed {
-    room: Vec<u8>,
-    len: usize,
-}
-
-impl Sealed {
-    fn bytes(&self) -> &[u8] {
-        &self.room[..self.len]
-    }
-
-    /// Lets `seal` append, with room for `size` and, where that is not enough, for what it asks for.
-    fn append<E>(
-        &mut self,
-        size: usize,
-        mut seal: impl FnMut(&mut [u8]) -> Result<usize, E>,
-        needed: impl Fn(&E) -> Option<usize>,
-    ) -> Result<(), E> {
-        let mut size = size;
-        loop {
-            let end = self.len + size;
-            if self.room.len() < end {
-                self.room.resize(end, 0);
-            }
-            match seal(&mut self.room[self.len..]) {
-                Ok(written) => {
-                    self.len += written;
-                    return Ok(());
-                }
-                Err(error) => match needed(&error) {
-                    Some(needed) if needed > self.room.len() - self.len => size = needed,
-                    _ => return Err(error),
-                },
-            }
-        }
-    }
-}
-
-impl Sink<'_, '_, '_> {
-    fn plain(&mut self, mut bytes: &[u8]) {
-        if let Some(reader) = &mut self.reader {
-            let fits = bytes.len().min(reader.remaining());
-            reader.put_slice(&bytes[..fits]);
-            bytes = &bytes[fits..];
-        }
-        self.ahead.extend_from_slice(bytes);
-    }
-
-    fn seal<D>(
-        &mut self,
-        traffic: &mut rustls::unbuffered::WriteTraffic<'_, D>,
-        word: Word<'_>,
-    ) -> Result<(), EncryptError> {
-        let needed = |error: &EncryptError| match error {
-            EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => {
-                Some(*required_size)
-            }
-            EncryptError::EncryptExhausted => None,
-        };
-        match word {
-            Word::Data(data) => {
-                let size = data.len() + (data.len() / (16 * 1024) + 1) * SEAL;
-                self.sealed
-                    .append(size, |out| traffic.encrypt(data, out), needed)
-            }
-            Word::Goodbye => {
-                self.sealed
-                    .append(2 + SEAL, |out| traffic.queue_close_notify(out), needed)
-            }
-        }
-    }
-}
-
-impl Engine {
-    fn turn(
-        &mut self,
-        input: &mut [u8],
-        sink: &mut Sink<'_, '_, '_>,
-    ) -> (usize, Result<Turn, io::Error>) {
-        match self {
-            Self::Client(client) => turn(client.process_tls_records(input), sink),
-            Self::Server(server) => turn(server.process_tls_records(input), sink),
-        }
-    }
-
-    fn common(&self) -> &CommonState {
-        match self {
-            Self::Client(client) => client,
-            Self::Server(server) => server,
-        }
-    }
-}
-
-/// Does what one status of the engine asks for; how much of the input is done with.
-fn turn<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    sink: &mut Sink<'_, '_, '_>,
-) -> (usize, Result<Turn, io::Error>) {
-    let UnbufferedStatus { mut discard, state } = status;
-    let state = match state {
-        Ok(state) => state,
-        Err(error) => return (discard, Err(invalid(error))),
-    };
-    let turn = match state {
-        ConnectionState::ReadTraffic(mut records) => {
-            while let Some(record) = records.next_record() {
-                match record {
-                    Ok(record) => {
-                        discard += record.discard;
-                        sink.plain(record.payload);
-                    }
-                    Err(error) => return (discard, Err(invalid(error))),
-                }
-            }
-            Turn::Again
-        }
-        ConnectionState::EncodeTlsData(mut data) => {
-            let needed = |error: &EncodeError| match error {
-                EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
-                    Some(*required_size)
-                }
-                EncodeError::AlreadyEncoded => None,
-            };
-            let encoded = sink.sealed.append(RECORD, |out| data.encode(out), needed);
-            if let Err(error) = encoded {
-                return (discard, Err(io::Error::other(error.to_string())));
-            }
-            Turn::Again
-        }
-        ConnectionState::TransmitTlsData(sent) => {
-            sent.done();
-            Turn::Again
-        }
-        ConnectionState::PeerClosed => {
-            *sink.has_ended = true;
-            Turn::Again
-        }
-        ConnectionState::WriteTraffic(mut traffic) => match sink.word.take() {
-            None => Turn::Rest,
-            Some(word) => match sink.seal(&mut traffic, word) {
-                Ok(()) => Turn::Said,
-                Err(error) => return (discard, Err(io::Error::other(error.to_string()))),
-            },
-        },
-        // Early data is never granted.
-        _ => Turn::Rest,
-    };
-    (discard, Ok(turn))
-}
-
-fn invalid(error: rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 impl Tls {
@@ -445,7 +252,7 @@ impl Tls {
             }
         }
         SEALED.with_borrow_mut(|sealed| {
-            sealed.len = 0;
+            sealed.clear();
             if self.seal(Word::Goodbye, sealed).is_ok() {
                 let _ = socket.try_write(sealed.bytes());
             }
@@ -462,7 +269,7 @@ impl Tls {
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
         SEALED.with_borrow_mut(|sealed| {
-            sealed.len = 0;
+            sealed.clear();
             let mut used = 0;
             let mut sink = Sink {
                 reader,
@@ -514,7 +321,7 @@ impl Tls {
             return Err(self.take_failure());
         }
         SEALED.with_borrow_mut(|sealed| {
-            sealed.len = 0;
+            sealed.clear();
             self.seal(word, sealed)?;
             self.send(sealed, socket, cx)
         })
