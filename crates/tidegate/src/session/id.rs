@@ -5,6 +5,12 @@ use std::fmt;
 use std::hash::BuildHasher as _;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+const PREFIX: &str = "s_";
+const LETTERS: usize = 16;
+
 /// A session's id, the same in every answer as long as the session lives. Among its bytes is its
 /// place in the registry, so that it is found without a search.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,9 +22,6 @@ pub(crate) struct SessionId {
 /// A text that is no session's id.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotAnId;
-
-/// The alphabet of RFC 4648 section 5.
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl SessionId {
     /// The id of the session at `slot`, the `count`th of those that share `keys`. A keyed hash of a
@@ -45,17 +48,11 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("s_")?;
-        for three in self.bytes().chunks_exact(3) {
-            let bits = three
-                .iter()
-                .fold(0, |bits, &byte| bits << 8 | u32::from(byte));
-            for shift in [18, 12, 6, 0] {
-                let letter = ALPHABET[(bits >> shift & 63) as usize];
-                write!(f, "{}", char::from(letter))?;
-            }
-        }
-        Ok(())
+        let mut letters = [0; LETTERS];
+        // Twelve bytes are sixteen letters, exactly.
+        let _length = BASE64_URL_SAFE_NO_PAD.encode_slice(self.bytes(), &mut letters);
+        f.write_str(PREFIX)?;
+        f.write_str(str::from_utf8(&letters).unwrap_or_default())
     }
 }
 
@@ -69,24 +66,17 @@ impl FromStr for SessionId {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let letters = text.strip_prefix("s_").ok_or(NotAnId)?.as_bytes();
-        if letters.len() != 16 {
+        let letters = text.strip_prefix(PREFIX).ok_or(NotAnId)?;
+        if letters.len() != LETTERS {
             return Err(NotAnId);
         }
-        let mut bytes = [0; 12];
-        for (four, three) in letters.chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
-            let mut bits = 0;
-            for letter in four {
-                let value = ALPHABET.iter().position(|one| one == letter);
-                bits =
-                    bits << 6 | u32::try_from(value.ok_or(NotAnId)?).map_err(|_large| NotAnId)?;
-            }
-            three.copy_from_slice(&bits.to_be_bytes()[1..]);
-        }
-        let (mut secret, mut slot) = ([0; 8], [0; 4]);
-        secret.copy_from_slice(&bytes[..8]);
-        slot.copy_from_slice(&bytes[8..]);
-        Ok(Self { secret, slot })
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(letters);
+        let bytes = bytes.map_err(|_no_letters| NotAnId)?;
+        let (secret, slot) = bytes.split_first_chunk().ok_or(NotAnId)?;
+        Ok(Self {
+            secret: *secret,
+            slot: slot.try_into().map_err(|_other_length| NotAnId)?,
+        })
     }
 }
 
