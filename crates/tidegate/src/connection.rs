@@ -272,7 +272,12 @@ pub(crate) async fn turn_away(
         head = timeout(REFUSAL, io.read_head(&limits, REFUSAL, REFUSAL)) => head,
         () = worker.drain.closed() => return,
     };
-    if !matches!(head, Ok(Err(NoHead::Over))) {
+    // Whoever has said nothing by then is let go in silence, whichever clock was first to notice.
+    let is_silent = match &head {
+        Ok(head) => matches!(head, Err(NoHead::Over)),
+        Err(_elapsed) => !io.has_bytes_ahead(),
+    };
+    if !is_silent {
         // A client that takes neither its answer nor its end is not waited for.
         let _ = timeout(REFUSAL, refuse(io, &overload.into(), worker)).await;
     }

@@ -18,7 +18,8 @@ fn two_workers(upstream: &ScriptedUpstream) -> TestGateway {
         "version: 1\nworkers: 2\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
          admin: {{ bind: 127.0.0.1:0 }}\n\
          services: {{ up: {{ endpoints: ['http://{}'] }} }}\n\
-         routes: [{{ name: stay, match: {{ path: /stay }}, proxy: {{ service: up }} }}, \
+         routes: [{{ name: stay, match: {{ path: /stay }}, \
+                     proxy: {{ service: up, websocket: {{ keep_alive: none }} }} }}, \
                   {{ name: go, match: {{ path: /go }}, proxy: {{ service: up }} }}]\n",
         upstream.address()
     ))
