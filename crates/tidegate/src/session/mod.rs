@@ -190,3 +190,26 @@ impl Initiator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_its_row_in_the_document() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/admin.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        let (_, table) = document
+            .split_once("| `cause` | `initiator` | `code` |")
+            .unwrap();
+        let rows = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let causes: Vec<_> = rows.filter_map(|row| row.split('|').nth(1)).collect();
+        for cause in Cause::ALL {
+            let word = format!("`{}`", cause.label());
+            assert!(causes.iter().any(|cell| cell.contains(&word)), "{word}");
+        }
+    }
+}

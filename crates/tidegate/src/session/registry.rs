@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use atomic_waker::AtomicWaker;
 use slab::Slab;
 
-use super::Cause;
 use super::facts::Facts;
 use super::id::SessionId;
+use super::{Cause, Ending};
 
 /// The coarse clock of a worker: seconds since it started, moved once a second.
 #[derive(Debug, Default)]
@@ -150,9 +150,11 @@ impl Handle {
 
     /// Ends it for an admin. The first farewell counts.
     pub(crate) fn dismiss(&self, farewell: Option<Farewell>) {
-        if let Some(farewell) = farewell {
-            let _first = self.farewell.set(Box::new(farewell));
-        }
+        let farewell = farewell.unwrap_or_else(|| Farewell {
+            code: Ending::of(Cause::Admin).to_client,
+            reason: Cause::Admin.label().into(),
+        });
+        let _first = self.farewell.set(Box::new(farewell));
         self.order(Cause::Admin);
     }
 
@@ -168,9 +170,9 @@ impl Handle {
         self.waker.wake();
     }
 
+    /// The first order counts.
     fn order(&self, cause: Cause) {
-        let with = |orders: u8| Some(orders & OVERDUE | cause as u8);
-        // It gives no reason to fail.
+        let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
         let _before = self
             .order
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, with);
@@ -429,8 +431,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_farewell_counts() {
-        let session = registered(&Arc::new(Registry::default()));
+    fn the_first_order_and_its_farewell_count() {
+        let registry = Arc::new(Registry::default());
+        let session = registered(&registry);
         let farewell = |code| {
             let reason = "".into();
             Some(Farewell { code, reason })
@@ -438,7 +441,12 @@ mod tests {
         session.handle().dismiss(farewell(4000));
         session.handle().dismiss(farewell(4001));
         session.handle().dismiss(None);
+        registry.end_all(Cause::Drain);
         assert_eq!(session.handle().take_orders().end, Some(Cause::Admin));
         assert_eq!(session.handle().farewell().map(|one| one.code), Some(4000));
+        let session = registered(&Arc::new(Registry::default()));
+        session.handle().dismiss(None);
+        session.handle().dismiss(farewell(4000));
+        assert_eq!(session.handle().farewell().map(|one| one.code), Some(1008));
     }
 }
