@@ -71,6 +71,7 @@ async fn a_session_is_told_as_it_is() {
             "host": "a.example.com:8080", "path": "/chat/room/7", "subprotocol": "v12.stomp",
             "opened": null, "age_seconds": null, "idle_seconds": null,
             "msgs_in": 3, "msgs_out": 1, "bytes_in": 15, "bytes_out": 4, "closing": false,
+            "cause": null, "initiator": null,
         })
     );
     assert_eq!(alone["id"], id.as_str());
@@ -89,7 +90,12 @@ async fn a_session_is_closing_and_then_gone() {
     client
         .send_frame(&Frame::close(1000, "").from_client())
         .await;
-    when(admin, |session| session["closing"] == true).await;
+    let session = when(admin, |session| session["closing"] == true).await;
+    let (cause, initiator) = (&session["cause"], &session["initiator"]);
+    assert_eq!(
+        (cause, initiator),
+        (&"client_close".into(), &"client".into())
+    );
     peer.read_frame().await;
     peer.send_frame(&Frame::close(1000, "")).await;
     drop((peer, client));

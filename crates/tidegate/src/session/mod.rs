@@ -47,9 +47,10 @@ pub enum Cause {
 
 /// Who ended a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Initiator {
     /// Somebody who operates the gateway.
-    Admin,
+    Admin = 1,
     /// The client.
     Client,
     /// The gateway.
@@ -189,11 +190,32 @@ impl Initiator {
             Self::Upstream => "upstream",
         }
     }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        let all = [Self::Admin, Self::Client, Self::Gateway, Self::Upstream];
+        all.into_iter().find(|&one| one as u8 == byte)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_survive_as_bytes() {
+        for cause in Cause::ALL {
+            assert_eq!(Cause::from_byte(cause as u8), Some(cause));
+        }
+        for initiator in [
+            Initiator::Admin,
+            Initiator::Client,
+            Initiator::Gateway,
+            Initiator::Upstream,
+        ] {
+            assert_eq!(Initiator::from_byte(initiator as u8), Some(initiator));
+        }
+        assert_eq!((Cause::from_byte(0), Initiator::from_byte(0)), (None, None));
+    }
 
     #[test]
     fn every_cause_has_its_row_in_the_document() {
