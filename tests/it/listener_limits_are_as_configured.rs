@@ -156,6 +156,7 @@ async fn body_that_trickles() {
     for is_answered in [false, true] {
         let mut client = gateway.connect().await;
         let request = Request::new("POST", "/").with("Content-Length", "1000");
+        // The listener counts from when it has the head, which is before the upstream has it.
         let begun = Instant::now();
         client.request(&request).await;
         let mut peer = upstream.accept().await;

@@ -143,11 +143,11 @@ impl TestGateway {
         self.gateway.as_ref().unwrap().drain();
     }
 
-    /// Waits until its drain is over.
-    pub async fn drained(mut self) {
-        let gateway = self.gateway.take();
-        let waiting = tokio::task::spawn_blocking(|| gateway.map(Gateway::wait));
-        within("the drain to be over", waiting).await.unwrap();
+    /// Waits until its drain is over; how much was cut.
+    pub async fn drained(mut self) -> usize {
+        let gateway = self.gateway.take().unwrap();
+        let waiting = tokio::task::spawn_blocking(|| gateway.wait());
+        within("the drain to be over", waiting).await.unwrap()
     }
 
     /// Drops it, which cuts whatever is under way; returns when all of it has ended.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderValue, Method};
 use tidegate::headers::FieldName;
@@ -71,6 +72,7 @@ pub(crate) struct SessionsLsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SessionsKillArgs {
     /// The session's id
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) id: String,
     /// The close code that the client gets; 1008 unless it is given
     #[arg(long, value_name = "CODE")]
@@ -85,9 +87,10 @@ pub(crate) struct SessionsKillArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AdminArgs {
     /// Where the admin listener is; without it as in the configuration, else 127.0.0.1:9900
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_place)]
     pub(crate) admin: Option<String>,
-    /// The file that holds its token; without it as in the configuration
+    /// The file that holds its token; without it as in the configuration, which is read beside
+    /// --admin only where --config names it
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
@@ -175,6 +178,14 @@ fn parse_header(text: &str) -> Result<(FieldName, HeaderValue), String> {
     Ok((name, value))
 }
 
+fn parse_place(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) if !text.contains('/') => Ok(text.to_owned()),
+        _ => Err("write host and port alone, such as 127.0.0.1:9900".to_owned()),
+    }
+}
+
 fn parse_level(text: &str) -> Result<String, String> {
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -225,6 +236,16 @@ mod tests {
             &["tidegate", "chekc"][..],
             &["tidegate", "run", "--log-level", "tidegate=loud"],
             &["tidegate", "routes", "test", "GET"],
+            &["tidegate", "sessions", "kill", ""],
+            &["tidegate", "sessions", "ls", "--admin", "127.0.0.1"],
+            &[
+                "tidegate",
+                "sessions",
+                "ls",
+                "--admin",
+                "http://127.0.0.1:9900",
+            ],
+            &["tidegate", "sessions", "ls", "--admin", "a:99999"],
         ] {
             assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2);
         }

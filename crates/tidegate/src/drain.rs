@@ -162,12 +162,15 @@ impl Drain {
         self.cut.cancelled().await;
     }
 
+    /// When what is left is cut; known once the listeners are closed.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lock().closed.as_ref().map(|closed| closed.deadline)
+    }
+
     /// Whether what is left now is cut.
     pub(crate) fn is_late(&self) -> bool {
-        let closed = &self.lock().closed;
-        closed
-            .as_ref()
-            .is_some_and(|closed| Instant::now() >= closed.deadline)
+        let deadline = self.deadline();
+        deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Lets `end` end as many sessions as are to be ended now and no worker has ended yet; it says
@@ -184,7 +187,7 @@ impl Drain {
             pace.ended += end(due);
         }
         // Where the machine cannot keep the pace, goodbyes need half of the time that is left.
-        pace.is_through() || now + timeout / 2 >= *deadline
+        pace.is_through() || after(now, timeout / 2) >= *deadline
     }
 
     fn lock(&self) -> MutexGuard<'_, Course> {
@@ -330,6 +333,20 @@ mod tests {
             }));
         }
         assert_eq!(given, [1], "the second finds nothing to do");
+    }
+
+    #[test]
+    fn times_without_an_end_are_long_ones() {
+        let endless = Duration::MAX;
+        let drain = Drain::new(DrainPlan {
+            delay: endless,
+            spread: endless,
+            timeout: endless,
+        });
+        drain.begin();
+        assert!(drain.accepts_for() > Duration::from_secs(3600));
+        drain.close(1000);
+        assert!(!drain.share(|due| due) && !drain.is_late());
     }
 
     #[test]

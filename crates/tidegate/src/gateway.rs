@@ -7,12 +7,11 @@
 //! The data plane is one thread per core with a runtime of its own. One acceptor feeds them, and a
 //! connection, its upstream connections and its session stay on the thread that they began on.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
-use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
@@ -26,6 +25,7 @@ use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
 use crate::task::Panics;
+use crate::threads::Threads;
 use crate::worker::{Core, Worker};
 
 /// Accepted sockets that may wait for one worker.
@@ -42,7 +42,7 @@ pub struct Gateway {
     addresses: Vec<(Arc<str>, SocketAddr)>,
     core: Option<Arc<Core>>,
     workers: Vec<(Arc<Worker>, Handle)>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Threads,
     drain: Arc<Drain>,
     /// What the admin listener is told besides.
     state: Arc<admin::State>,
@@ -94,7 +94,7 @@ impl Gateway {
                 .collect(),
             core: None,
             workers: Vec::new(),
-            threads: Vec::new(),
+            threads: Threads::default(),
             drain: Arc::new(Drain::new(plan.drain)),
             state: Arc::default(),
             admin_address: admin.as_ref().map(admin::Bound::address),
@@ -132,16 +132,11 @@ impl Gateway {
                 // A name look-up cannot be cancelled, and nobody waits for it any more.
                 runtime.shutdown_background();
             };
-            self.threads.push(
-                thread::Builder::new()
-                    .name(format!("tidegate-{number}"))
-                    .spawn(run)?,
-            );
+            self.threads.spawn(format!("tidegate-{number}"), run)?;
         }
         let acceptor = Acceptor::new(listeners, seats, core, Arc::clone(&self.drain))?;
-        let accept = thread::Builder::new().name("tidegate-accept".into());
-        self.threads.push(accept.spawn(move || acceptor.run())?);
-        Ok(())
+        let accept = move || acceptor.run();
+        self.threads.spawn("tidegate-accept".into(), accept)
     }
 
     /// The address that each listener is bound to, by name.
@@ -204,7 +199,9 @@ impl Gateway {
 
     /// Waits until a drain is over and all of the gateway has ended. It begins none: where nobody
     /// asks for one, this waits for ever. Blocks; call it outside a runtime. Returns how many
-    /// connections and WebSockets had not ended in time, and were cut.
+    /// connections and WebSockets had not ended in time, and were cut. A thread that is stuck, in a
+    /// filter perhaps, is waited for until two seconds after the deadline, and left behind with what
+    /// it has.
     pub fn wait(mut self) -> usize {
         self.join();
         self.state.cut.load(Ordering::Relaxed)
@@ -219,9 +216,12 @@ impl Gateway {
     }
 
     fn join(&mut self) {
-        for thread in self.threads.drain(..) {
-            // A worker that panicked has nothing left to stop.
-            let _ = thread.join();
+        for place in self.threads.join(&self.drain) {
+            // The acceptor comes after the workers, and has nothing that could be cut.
+            let worker = self.workers.get(place).map(|(worker, _)| worker);
+            let cut = worker.map_or(0, |worker| worker.load());
+            self.state.cut.fetch_add(cut, Ordering::Relaxed);
+            tracing::error!(thread = place, cut, "stuck: left behind");
         }
         self.admin = None;
     }

@@ -28,6 +28,7 @@ mod route;
 pub mod router;
 pub mod session;
 mod task;
+mod threads;
 #[cfg_attr(fuzzing, path = "fuzzing/transport.rs")]
 mod transport;
 mod upgrade;

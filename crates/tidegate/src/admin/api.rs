@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use super::access::{self, Access};
 use super::problem::Problem;
+use super::query::bad;
 use super::view::View;
 use super::{aliases, routes, sessions, time};
 use crate::config::plan::AdminAlias;
@@ -177,10 +179,18 @@ async fn info(State(view): State<Arc<View>>) -> Response {
     .into_response()
 }
 
-/// Begins the drain; asked again, it changes nothing.
-async fn drain(State(view): State<Arc<View>>) -> Response {
+/// Begins the drain; asked again, it changes nothing. Whoever asks for more than that, a trial perhaps,
+/// must not get the real thing.
+async fn drain(
+    State(view): State<Arc<View>>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    if query.is_some_and(|query| !query.is_empty()) || to_bytes(body, 0).await.is_err() {
+        return Err(bad("a drain takes neither a query nor a body"));
+    }
     view.drain.begin();
-    (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()
+    Ok((StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response())
 }
 
 async fn not_found() -> Problem {

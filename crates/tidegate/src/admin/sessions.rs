@@ -145,6 +145,7 @@ fn described(handle: &Handle, clock: &Clock) -> Value {
     let facts = &handle.facts;
     let [(msgs_in, bytes_in), (msgs_out, bytes_out)] = handle.counts();
     let (age, idle) = handle.ages(clock);
+    let ended = handle.ended();
     json!({
         "id": handle.id.to_string(),
         "route": facts.route(),
@@ -163,7 +164,9 @@ fn described(handle: &Handle, clock: &Clock) -> Value {
         "msgs_out": msgs_out,
         "bytes_in": bytes_in,
         "bytes_out": bytes_out,
-        "closing": handle.is_closing(),
+        "closing": ended.is_some(),
+        "cause": ended.map(|(cause, _)| cause.label()),
+        "initiator": ended.map(|(_, initiator)| initiator.label()),
     })
 }
 

@@ -21,7 +21,8 @@ pub(crate) struct Facts {
     endpoint: Arc<Endpoint>,
     /// The name of the listener that it came through.
     pub(crate) listener: Arc<str>,
-    /// Who holds the other end of the client's connection.
+    /// Who holds the other end of the client's connection; on a socket for both families, an IPv4
+    /// address is told as one.
     pub(crate) peer: SocketAddr,
     /// The client that trusted proxies name, where it is not the peer.
     behind: Option<Box<IpAddr>>,
@@ -50,12 +51,14 @@ impl Facts {
             if sent == asked { "" } else { sent },
             subprotocol.as_deref().unwrap_or_default(),
         ]);
-        let is_behind = exchange.client != downstream.peer.ip().to_canonical();
+        let mut peer = downstream.peer;
+        peer.set_ip(peer.ip().to_canonical());
+        let is_behind = exchange.client != peer.ip();
         Self {
             route: Arc::clone(route),
             endpoint: lease.endpoint(),
             listener: Arc::clone(&downstream.listener),
-            peer: downstream.peer,
+            peer,
             behind: is_behind.then(|| Box::new(exchange.client)),
             texts,
             ends,
@@ -81,7 +84,7 @@ impl Facts {
     /// The client's address: the peer's, or the one that trusted proxies name.
     pub(crate) fn client(&self) -> IpAddr {
         let behind = self.behind.as_deref().copied();
-        behind.unwrap_or_else(|| self.peer.ip().to_canonical())
+        behind.unwrap_or_else(|| self.peer.ip())
     }
 
     /// The host that the client asked for, with its port where it named one.

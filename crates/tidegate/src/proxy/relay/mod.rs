@@ -206,7 +206,7 @@ impl Relay {
         let [up, down] = &self.tallies;
         let counts = [(up.messages, up.bytes), (down.messages, down.bytes)];
         let handle = self.registered.handle();
-        handle.publish(self.timers.last_moved(), counts, self.ended.is_some());
+        handle.publish(self.timers.last_moved(), counts, self.ended);
     }
 
     /// Moves what one side sent to the other, until nothing moves or the budget is used up.
