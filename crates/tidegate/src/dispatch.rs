@@ -118,10 +118,10 @@ pub(crate) fn rescue(error: &GatewayError, route: Option<&Route>) -> Answer {
     match error.fault() {
         // Each endpoint that failed was logged where it was tried.
         Fault::Upstream => tracing::debug!(label, route, %error, "service failed"),
-        Fault::Gateway if !error.is_overload() => {
+        Fault::Gateway if !error.is_overload() && !matches!(error, GatewayError::Draining) => {
             tracing::error!(label, route, %error, "request failed");
         }
-        // Of overloads there may be many; `limits` tells how many.
+        // Of overloads there may be many; `limits` tells how many. A drain is nobody's failure.
         Fault::Downstream | Fault::Gateway => {
             tracing::debug!(label, route, %error, "request refused");
         }

@@ -15,7 +15,7 @@ use crate::config::plan::DrainPlan;
 /// How often a worker that drains looks after its sessions.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
 /// Of a pause without a look, so much counts at once.
-const LONGEST_STEP: Duration = Duration::from_millis(30);
+const LONGEST_STEP: Duration = Duration::from_millis(20);
 /// A pace that has fallen behind goes so much faster, in percent.
 const CATCH_UP: u32 = 105;
 
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn who_looks_often_enough_is_through_with_the_window() {
-        for steps in [&[10][..], &[20], &[30], &[2, 30, 2]] {
+        for steps in [&[10][..], &[20], &[2, 20, 2]] {
             let times = times(SESSIONS, steps);
             let end = times[SESSIONS - 1];
             let is_near = end <= WINDOW + Duration::from_millis(40);
