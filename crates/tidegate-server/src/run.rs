@@ -11,10 +11,11 @@ use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::cli::RunArgs;
-use crate::signals::{Received, Signals};
+use crate::signals::{self, Received, Signals};
 use crate::{config, log, version};
 use tidegate::Gateway;
 use tidegate::limits::descriptors;
+use tidegate::logs::Control;
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config)?;
@@ -49,8 +50,10 @@ pub(crate) fn serve(
         .context("the process cannot have a runtime")?;
     let entered = runtime.enter();
     let mut signals = Signals::catch().context("signals cannot be caught")?;
+    let mut reopen = signals::Reopen::catch().context("signals cannot be caught")?;
     drop(entered); // a gateway has runtimes of its own
     plan.commit = version::COMMIT.map(Into::into);
+    plan.other_logs.extend(log::control());
     let gateway = Gateway::start(plan)?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());
     tracing::info!(descriptors, max_connections = connections, "limits");
@@ -61,7 +64,9 @@ pub(crate) fn serve(
         tracing::info!(listener = "admin", %address, "listening");
     }
     started(&gateway);
-    let ended = runtime.block_on(async {
+    let access_log = gateway.access_log();
+    let reopening = reopen.each(|| access_log.iter().for_each(Control::reopen));
+    let serving = async {
         tokio::select! {
             _ = signals.next() => {}
             ended = beside => return Err(anyhow!("the process ends: {ended:?}")),
@@ -78,6 +83,12 @@ pub(crate) fn serve(
             None => tracing::warn!(milliseconds, "ended before all was over"),
         }
         Ok(signal)
+    };
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = serving => ended,
+            never = reopening => match never {},
+        }
     });
     runtime.shutdown_background(); // a second signal does not wait for `stop`
     let signal: Option<Received> = ended?;

@@ -1,5 +1,6 @@
-//! The signals that end the process: SIGINT and SIGTERM.
+//! The signals that end the process, SIGINT and SIGTERM, and SIGUSR1, by which logs are opened anew.
 
+use std::convert::Infallible;
 use std::io;
 use std::process::ExitCode;
 
@@ -29,6 +30,24 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Received(SignalKind::interrupt()),
             _ = self.terminate.recv() => Received(SignalKind::terminate()),
+        }
+    }
+}
+
+/// SIGUSR1, caught from the moment this is made.
+#[derive(Debug)]
+pub(crate) struct Reopen(Signal);
+
+impl Reopen {
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::user_defined1())?))
+    }
+
+    /// Calls `reopen` whenever the signal comes.
+    pub(crate) async fn each(&mut self, reopen: impl Fn()) -> Infallible {
+        loop {
+            self.0.recv().await;
+            reopen();
         }
     }
 }

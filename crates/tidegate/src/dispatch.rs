@@ -38,6 +38,7 @@ pub(crate) async fn answer<'w>(
         if error.is_overload() {
             worker.caps().note_refusal(error.label());
         }
+        meter.failed(&error);
         Outcome::Answer(rescue(&error, *entered))
     });
     if let Some(route) = *entered {
@@ -70,11 +71,11 @@ async fn walk<'w>(
         return Ok(Outcome::Answer(answer));
     }
     match (&route.target, wish) {
-        (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange)
+        (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange, meter)
             .await
             .map(Outcome::Answer),
         (Target::Proxy(proxy), Some(wish)) => {
-            match proxy::websocket::decide(proxy, worker, exchange, wish).await? {
+            match proxy::websocket::decide(proxy, worker, exchange, wish, meter).await? {
                 Decision::Refuse(answer) => Ok(Outcome::Answer(answer)),
                 // A session that began now would be ended at once.
                 Decision::Accept(_) if worker.stopping.is_cancelled() => {

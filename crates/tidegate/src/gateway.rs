@@ -19,12 +19,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
 use crate::census::Census;
 use crate::config::plan::Plan;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
+use crate::logs::{self, Sink};
 use crate::task::Panics;
 use crate::worker::{Core, Worker};
 
@@ -46,6 +48,10 @@ pub struct Gateway {
     /// What the admin listener is told besides.
     state: Arc<admin::State>,
     admin_address: Option<SocketAddr>,
+    /// Closed when the data plane has ended.
+    access_log: Option<Sink>,
+    /// The logs whose lines are counted.
+    logs: Vec<logs::Control>,
     /// Runs until the data plane has ended.
     admin: Option<admin::Running>,
 }
@@ -61,6 +67,14 @@ pub enum StartError {
         name: Arc<str>,
         /// The address.
         address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("the access log cannot be opened at {target}")]
+    AccessLog {
+        /// Where it was to be.
+        target: logs::Target,
         /// What the system said.
         source: io::Error,
     },
@@ -85,6 +99,9 @@ impl Gateway {
             })?);
         }
         let admin = bind_admin(&plan)?;
+        let access_log = open_access_log(&plan)?;
+        let access = access_log.iter().map(Sink::control);
+        let logs = access.chain(plan.other_logs.iter().cloned()).collect();
         let commit = plan.commit.clone();
         let mut gateway = Self {
             addresses: listeners
@@ -100,6 +117,8 @@ impl Gateway {
             state: Arc::default(),
             admin_address: admin.as_ref().map(admin::Bound::address),
             admin: None,
+            access_log,
+            logs,
         };
         // A failure half-way drops the gateway, which stops what has started.
         gateway.spawn(plan, listeners).map_err(StartError::Worker)?;
@@ -112,11 +131,20 @@ impl Gateway {
 
     fn spawn(&mut self, plan: Plan, listeners: Vec<Listener>) -> io::Result<()> {
         let count = plan.workers.max(1);
+        let access_log = plan.access_log.clone();
+        let access_log = |number| {
+            let (plan, sink) = (access_log.as_ref()?, self.access_log.as_ref()?);
+            Some(AccessLog::new(plan, sink, number))
+        };
+        let access_logs: Vec<_> = (0..=count).map(access_log).collect();
         let core = Arc::new(Core::build(plan));
         self.core = Some(Arc::clone(&core));
         let mut seats = Vec::with_capacity(count);
+        let mut access_logs = access_logs.into_iter();
         for number in 0..count {
-            let worker = Arc::new(Worker::new(Arc::clone(&core), self.stopping.clone()));
+            let mut worker = Worker::new(Arc::clone(&core), self.stopping.clone());
+            worker.access_log = access_logs.next().flatten();
+            let worker = Arc::new(worker);
             let (sender, accepted) = mpsc::channel(HANDOVER);
             let runtime = runtime()?;
             self.workers
@@ -140,8 +168,9 @@ impl Gateway {
                     .spawn(run)?,
             );
         }
-        let (acceptor, waker) = Acceptor::new(listeners, seats, core, self.stopping.clone())?;
+        let (mut acceptor, waker) = Acceptor::new(listeners, seats, core, self.stopping.clone())?;
         self.acceptor = Some(waker);
+        acceptor.access_log = access_logs.next().flatten();
         let accept = thread::Builder::new().name("tidegate-accept".into());
         self.threads.push(accept.spawn(move || acceptor.run())?);
         Ok(())
@@ -151,6 +180,13 @@ impl Gateway {
     #[must_use]
     pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
         &self.addresses
+    }
+
+    /// What opens the access log's file anew, if there is one. It may be used until the gateway has
+    /// stopped.
+    #[must_use]
+    pub fn access_log(&self) -> Option<logs::Control> {
+        self.access_log.as_ref().map(Sink::control)
     }
 
     /// The most connections of clients that it accepts.
@@ -173,6 +209,7 @@ impl Gateway {
             addresses: self.addresses.clone(),
             state: Arc::clone(&self.state),
             panics: self.panics(),
+            logs: self.logs.clone(),
             commit,
             started: SystemTime::now(),
             begun: Instant::now(),
@@ -210,6 +247,8 @@ impl Gateway {
             // A worker that panicked has nothing left to stop.
             let _ = thread.join();
         }
+        // Nobody leaves a line there any more.
+        self.access_log = None;
         self.admin = None;
     }
 }
@@ -231,6 +270,20 @@ fn bind_admin(plan: &Plan) -> Result<Option<admin::Bound>, StartError> {
         source,
     })?;
     Ok(Some(bound))
+}
+
+/// A place to leave lines at for each worker, and one for the acceptor.
+fn open_access_log(plan: &Plan) -> Result<Option<Sink>, StartError> {
+    let Some(log) = &plan.access_log else {
+        return Ok(None);
+    };
+    let places = plan.workers.max(1) + 1;
+    let sink = Sink::start("access", log.target.clone(), places, access_log::GATHER);
+    let sink = sink.map_err(|source| StartError::AccessLog {
+        target: log.target.clone(),
+        source,
+    })?;
+    Ok(Some(sink))
 }
 
 fn runtime() -> io::Result<Runtime> {

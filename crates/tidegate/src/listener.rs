@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::AccessLog;
 use crate::config::plan::ListenerPlan;
 use crate::connection;
 use crate::error::{GatewayError, UpstreamError, is_shortage};
@@ -110,6 +111,8 @@ pub(crate) struct Acceptor {
     seats: Vec<Seat>,
     core: Arc<Core>,
     stopping: CancellationToken,
+    /// Where it is written who was refused unheard.
+    pub(crate) access_log: Option<AccessLog>,
     /// Accepted, while no worker takes it.
     waiting: Option<Offered>,
 }
@@ -135,6 +138,7 @@ impl Acceptor {
                 seats,
                 core,
                 stopping,
+                access_log: None,
                 waiting: None,
             },
             waker,
@@ -233,7 +237,7 @@ impl Acceptor {
         if is_reserved(stream.as_raw_fd()) && !self.core.make_room() {
             let short = UpstreamError::Shortage(io::Error::from_raw_os_error(EMFILE));
             caps.note_refusal(short.label());
-            refuse_unheard(stream, &short.into());
+            self.refuse_unheard(stream, peer, &short.into());
             return None;
         }
         let offered = Offered {
@@ -247,10 +251,17 @@ impl Acceptor {
         }
         let back = self.hand_over(offered).err()?;
         if let Err(overload) = back.admitted {
-            refuse_unheard(back.stream, &overload.into());
+            self.refuse_unheard(back.stream, back.peer, &overload.into());
             return None;
         }
         Some(back)
+    }
+
+    fn refuse_unheard(&self, stream: TcpStream, peer: SocketAddr, error: &GatewayError) {
+        if let Some(log) = &self.access_log {
+            log.refused(None, peer.ip(), error.status().as_u16(), error.label());
+        }
+        refuse_unheard(stream, error);
     }
 
     /// Gives a connection to the worker with the least to do of those that take one.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Where the admin listener is bound.
 pub const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
+/// How long after one line of the access log on an open session the next one may follow.
+pub const STATS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a TCP connection to an upstream may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an upstream may take to answer a handshake.

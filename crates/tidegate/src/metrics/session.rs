@@ -1,6 +1,7 @@
 //! What one session leaves in the cells: that it is open, what passes, and how it ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -60,12 +61,18 @@ impl SessionMeter {
         };
         self.end = end_key(code, ending.cause, ending.initiator);
     }
+
+    /// How it ended: the code, the cause and the initiator; and how long it took.
+    pub(crate) fn end(&self) -> (u16, Cause, Initiator, Duration) {
+        let (code, cause, initiator) = parts(self.end);
+        (code, cause, initiator, self.begun.elapsed())
+    }
 }
 
 impl Drop for SessionMeter {
     fn drop(&mut self) {
         self.route.sessions.add(-1);
-        self.route.closed.add(self.end);
+        self.route.closed.add(folded(self.end));
         let took = self.begun.elapsed();
         self.route.session_time.observe(took, SESSION_BOUNDS);
     }
@@ -85,29 +92,35 @@ const fn end_key(code: u16, cause: Cause, initiator: Initiator) -> u32 {
         Initiator::Upstream => 2,
         Initiator::Admin => 3,
     };
-    (folded(code) as u32) << 16 | (cause as u32) << 8 | initiator
+    (code as u32) << 16 | (cause as u32) << 8 | initiator
 }
 
 /// Applications choose among thousands of codes; here each thousand is one.
-const fn folded(code: u16) -> u16 {
-    match code {
+const fn folded(key: u32) -> u32 {
+    let code = match key >> 16 {
         3000..=3999 => 3000,
         4000..=4999 => 4000,
         code => code,
-    }
+    };
+    code << 16 | key & 0xffff
+}
+
+fn parts(key: u32) -> (u16, Cause, Initiator) {
+    let [high, low, cause, initiator] = key.to_be_bytes();
+    let cause = Cause::from_byte(cause).unwrap_or(Cause::Internal);
+    let initiator = INITIATORS.get(usize::from(initiator)).copied();
+    let initiator = initiator.unwrap_or(Initiator::Gateway);
+    (u16::from_be_bytes([high, low]), cause, initiator)
 }
 
 /// The code, the cause and the initiator of a key.
 pub(super) fn of_end_key(key: u32) -> (String, &'static str, &'static str) {
-    let [high, low, cause, initiator] = key.to_be_bytes();
-    let code = match u16::from_be_bytes([high, low]) {
+    let (code, cause, initiator) = parts(key);
+    let code = match code {
         3000 => "3xxx".to_owned(),
         4000 => "4xxx".to_owned(),
         code => code.to_string(),
     };
-    let cause = Cause::from_byte(cause).unwrap_or(Cause::Internal);
-    let initiator = INITIATORS.get(usize::from(initiator));
-    let initiator = initiator.unwrap_or(&Initiator::Gateway);
     (code, cause.label(), initiator.label())
 }
 
@@ -129,6 +142,8 @@ mod tests {
             (1005, "1005"),
         ] {
             let key = end_key(code, Cause::ClientClose, Initiator::Client);
+            assert_eq!(parts(key).0, code);
+            let key = folded(key);
             assert_eq!(of_end_key(key), (label.into(), "client_close", "client"));
         }
     }

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::Cause;
 use super::facts::Facts;
-use super::id::SessionId;
+use super::id::{ConnectionId, SessionId};
 
 /// The coarse clock of a worker: seconds since it started, moved once a second.
 #[derive(Debug, Default)]
@@ -186,7 +186,7 @@ pub(crate) struct Registry {
     standing: AtomicU8,
     /// What ids are made with.
     keys: RandomState,
-    /// How many were registered so far.
+    /// How many ids were made so far.
     count: AtomicU64,
 }
 
@@ -206,9 +206,18 @@ impl Registry {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a session that is opened now, without a deadline.
-    pub(crate) fn register(self: &Arc<Self>, facts: Facts, clock: &Clock) -> Registered {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
+    /// The id of a connection that was accepted now.
+    pub(crate) fn connection_id(&self) -> ConnectionId {
+        ConnectionId::new(&self.keys, self.count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds a session that is opened now, without a deadline; `connection` has become it.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        connection: ConnectionId,
+        facts: Facts,
+        clock: &Clock,
+    ) -> Registered {
         let opened = SystemTime::now().duration_since(UNIX_EPOCH);
         let opened = opened.unwrap_or_default().as_millis();
         let now = clock.now();
@@ -219,7 +228,7 @@ impl Registry {
             order: AtomicU8::new(self.standing.load(Ordering::Acquire)),
             closing: AtomicBool::new(false),
             waker: AtomicWaker::new(),
-            id: SessionId::new(&self.keys, count, entry.key()),
+            id: SessionId::new(connection, entry.key()),
             facts,
             opened: u64::try_from(opened).unwrap_or(u64::MAX),
             begun: now,
@@ -255,6 +264,17 @@ impl Registry {
         let end = place.saturating_add(SLICE);
         let at = |place| sessions.get(place).map(Arc::clone);
         let handles = (place..end).filter_map(at).collect();
+        (handles, (end < sessions.capacity()).then_some(end))
+    }
+
+    /// The sessions at each `step`th place from `place` on, of so many as are looked at at a time, and
+    /// the place behind them; `None`: there is none.
+    pub(crate) fn turn(&self, place: usize, step: usize) -> (Vec<Arc<Handle>>, Option<usize>) {
+        let sessions = self.lock();
+        let end = place.saturating_add(step.saturating_mul(SLICE));
+        let places = (place..end.min(sessions.capacity())).step_by(step.max(1));
+        let handles = places.filter_map(|place| sessions.get(place).map(Arc::clone));
+        let handles = handles.collect();
         (handles, (end < sessions.capacity()).then_some(end))
     }
 
@@ -297,7 +317,7 @@ mod tests {
     use crate::session::testing::facts;
 
     fn registered(registry: &Arc<Registry>) -> Registered {
-        registry.register(facts(), &Clock::default())
+        registry.register(registry.connection_id(), facts(), &Clock::default())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! holds without them. Each area reads itself as far as it can and reports the rest; names are
 //! linked one room up, in `link`.
 
+mod access_log;
 mod admin;
 mod filter;
 mod limits;
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::error::{Place, Problems};
-use super::plan::{ForwardedHeader, GatewayLimits, ListenerLimits};
+use super::plan::{AccessLogPlan, ForwardedHeader, GatewayLimits, ListenerLimits};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
@@ -41,6 +42,7 @@ pub(super) struct Root {
     pub(super) max_connections: Option<Place>,
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
+    pub(super) access_log: Option<AccessLogPlan>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) forwarded_header: ForwardedHeader,
     pub(super) services: Vec<Service>,
@@ -72,6 +74,7 @@ impl Root {
         let listeners = fields.need("listeners", LISTENER_EXAMPLE, problems);
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
         let admin = fields.take("admin");
+        let access_log = fields.take("access_log");
         let trusted = fields.take("trusted_proxies");
         let trusted = trusted.map_or_else(Vec::new, |spot| spot.any_number());
         let forwarded_header = fields.take("forwarded_header");
@@ -90,6 +93,10 @@ impl Root {
                 .filter_map(|spot| Listener::read(spot, problems))
                 .collect(),
             admin: admin.and_then(|spot| Admin::read(&spot, problems)),
+            access_log: access_log.map_or_else(
+                || Some(AccessLogPlan::default()),
+                |spot| access_log::read(&spot, problems),
+            ),
             trusted_proxies: trusted
                 .iter()
                 .filter_map(|spot| located(spot, problems, value::network))

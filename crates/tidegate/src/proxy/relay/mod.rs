@@ -23,13 +23,12 @@ use bytes::BytesMut;
 use tidegate_ws::scan::{Extensions, Rules, Sender};
 use tokio::time::{Instant, Sleep};
 
-use self::end::report;
 use self::leg::Leg;
 use self::pulse::Pulse;
 use self::pump::{HEADROOM, Passed, Pump, PumpEnd};
 use self::timers::Timers;
-use self::watch::Surroundings;
 pub(crate) use self::watch::Tally;
+use self::watch::{Surroundings, Words};
 use crate::config::plan::{PingMode, TextCheck, WebSocketPlan};
 use crate::limits::Permits;
 use crate::metrics::SessionMeter;
@@ -99,6 +98,8 @@ pub(crate) struct Relay {
     /// Runs while an offender is still sent answers.
     parting: Option<Pin<Box<Sleep>>>,
     registered: Registered,
+    /// What the first close frame said.
+    words: Words,
     plan: Arc<WebSocketPlan>,
     worker: Arc<Worker>,
     meter: SessionMeter,
@@ -147,6 +148,7 @@ impl Relay {
             is_polled: false,
             parting: None,
             registered: opening.registered,
+            words: Words::default(),
             plan,
             worker: opening.worker,
             meter: opening.meter,
@@ -194,7 +196,6 @@ impl Relay {
         if client.is_ready() && upstream.is_ready() {
             let closes = self.tallies.map(|tally| tally.close);
             self.meter.ended(ended, closes);
-            report(ended, &self.tallies);
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -315,6 +316,7 @@ impl Relay {
         let mut around = Surroundings {
             filters: &mut self.filters,
             tally: &mut self.tallies[from as usize],
+            words: &mut self.words,
             sender,
             receiver,
             answers: self.plan.ping == PingMode::Answer && !self.is_foreign,
@@ -355,6 +357,7 @@ impl Drop for Relay {
         }
         self.client.give_up(self.down.at_boundary());
         self.upstream.give_up(self.up.at_boundary());
+        self.report();
     }
 }
 
