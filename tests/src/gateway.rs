@@ -114,6 +114,12 @@ impl TestGateway {
         Self::listening(upstream, limits, yaml)
     }
 
+    /// Opens its access log's file anew.
+    pub fn reopen_log(&self) {
+        let log = self.gateway.as_ref().and_then(Gateway::access_log);
+        log.unwrap().reopen();
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {

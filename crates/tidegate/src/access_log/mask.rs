@@ -57,7 +57,8 @@ fn is_secret(name: &[u8]) -> bool {
         if byte == b'[' || byte == 0 {
             break;
         }
-        if length == 0 && (byte == b' ' || byte == b'+') {
+        let byte = if byte == b'+' { b' ' } else { byte };
+        if length == 0 && byte == b' ' {
             continue;
         }
         let Some(place) = read.get_mut(length) else {

@@ -1,6 +1,6 @@
 //! What one session leaves in the cells: that it is open, what passes, and how it ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,7 +14,8 @@ use crate::session::{Cause, Ending, Initiator};
 #[derive(Debug)]
 pub(crate) struct SessionMeter {
     route: Arc<RouteMeters>,
-    begun: Instant,
+    /// When it began, by [`microseconds`]: half as large as an `Instant`.
+    begun: u64,
     /// How it ended, as a key.
     end: u32,
 }
@@ -26,7 +27,7 @@ impl SessionMeter {
         route.sessions.add(1);
         Self {
             route,
-            begun: Instant::now(),
+            begun: microseconds(),
             // Dropped before its end: by a panic, or by a runtime that ends.
             end: end_key(1006, Cause::Internal, Initiator::Gateway),
         }
@@ -62,10 +63,14 @@ impl SessionMeter {
         self.end = end_key(code, ending.cause, ending.initiator);
     }
 
+    fn lasted(&self) -> Duration {
+        Duration::from_micros(microseconds().saturating_sub(self.begun))
+    }
+
     /// How it ended: the code, the cause and the initiator; and how long it took.
     pub(crate) fn end(&self) -> (u16, Cause, Initiator, Duration) {
         let (code, cause, initiator) = parts(self.end);
-        (code, cause, initiator, self.begun.elapsed())
+        (code, cause, initiator, self.lasted())
     }
 }
 
@@ -73,9 +78,15 @@ impl Drop for SessionMeter {
     fn drop(&mut self) {
         self.route.sessions.add(-1);
         self.route.closed.add(folded(self.end));
-        let took = self.begun.elapsed();
+        let took = self.lasted();
         self.route.session_time.observe(took, SESSION_BOUNDS);
     }
+}
+
+/// Microseconds of the monotonic clock.
+pub(crate) fn microseconds() -> u64 {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 const INITIATORS: [Initiator; 4] = [

@@ -16,12 +16,12 @@ mod watch;
 
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use tidegate_ws::scan::{Extensions, Rules, Sender};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use self::leg::Leg;
 use self::pulse::Pulse;
@@ -31,7 +31,7 @@ pub(crate) use self::watch::Tally;
 use self::watch::{Surroundings, Words};
 use crate::config::plan::{PingMode, TextCheck, WebSocketPlan};
 use crate::limits::Permits;
-use crate::metrics::SessionMeter;
+use crate::metrics::{SessionMeter, microseconds};
 use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::Registered;
 use crate::session::{Cause, Ending, Initiator};
@@ -325,12 +325,6 @@ impl Relay {
         };
         pump.absorb(bytes, &mut around)
     }
-}
-
-/// Microseconds of the monotonic clock.
-fn microseconds() -> u64 {
-    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 const fn other(side: Side) -> Side {
