@@ -246,7 +246,7 @@ fn each_has_its_two_lines(lines: &[Value], count: usize) {
 #[tokio::test]
 async fn churn_leaves_no_session_without_its_end() {
     let log = LogFile::new();
-    let upstream = ScriptedUpstream::serve(tidegate_tests::upstream::echo).await;
+    let upstream = ScriptedUpstream::mirror().await;
     let gateway = TestGateway::start(&upstream, &yaml(&log, "stats_interval: 1s", ""));
     let count = 200;
     let mut staying = Vec::new();
