@@ -57,15 +57,15 @@ pub(crate) async fn serve(
             () = worker.stopping.cancelled() => return,
         };
         idle = limits.keep_alive_timeout;
-        let head = match head {
-            Ok(head) => head,
+        let refused = match head {
+            Ok(head) => Ok(head),
             Err(NoHead::Over) => return,
-            Err(NoHead::Slow) => {
-                return refuse(io, &GatewayError::SlowHead, &worker, &downstream).await;
-            }
-            Err(NoHead::Refused(error)) => {
-                return refuse(io, &error.into(), &worker, &downstream).await;
-            }
+            Err(NoHead::Slow) => Err(GatewayError::SlowHead),
+            Err(NoHead::Refused(error)) => Err(error.into()),
+        };
+        let head = match refused {
+            Ok(head) => head,
+            Err(error) => return refuse(io, &error, &worker, &downstream).await,
         };
         let wire = Wire {
             version: head.version,
@@ -78,9 +78,7 @@ pub(crate) async fn serve(
         let outcome = match exchange(head, wire.upgrade, &io, &downstream, &worker) {
             // Boxed, so that a connection that waits for its next request does not hold the room.
             Ok(exchange) => {
-                if let Some(record) = meter.record() {
-                    record.come_from(exchange.client);
-                }
+                meter.come_from(exchange.client);
                 let outcome = outcome(exchange, &mut used, &mut meter, &worker);
                 Box::pin(settled(&io, outcome)).await
             }
@@ -90,30 +88,21 @@ pub(crate) async fn serve(
             }
         };
         match outcome {
-            None => {
-                note_carried(&mut meter, &io);
-                return meter.cut(Cause::ClientLost);
-            }
+            None => return meter.left(io.carried()),
             Some(Outcome::Switch(acceptance)) => {
                 permits.join(used);
-                return upgrade::settle(
-                    *acceptance,
-                    io,
-                    (permits, downstream.connection),
-                    &worker,
-                    meter,
-                )
-                .await;
+                let held = (permits, downstream.connection);
+                return upgrade::settle(*acceptance, io, held, &worker, meter).await;
             }
             Some(Outcome::Answer(answer)) => {
                 meter.answered(answer.status);
-                let stays =
-                    Box::pin(settled(&io, reply(&io, answer, &wire, &worker, &mut meter))).await;
-                if stays.is_none() {
-                    meter.cut(Cause::ClientLost);
+                let reply = reply(&io, answer, &wire, &worker, &mut meter);
+                let stays = Box::pin(settled(&io, reply)).await;
+                // What follows is not the answer's.
+                match stays {
+                    Some(_) => meter.ended(io.carried()),
+                    None => meter.left(io.carried()),
                 }
-                note_carried(&mut meter, &io);
-                drop(meter); // what follows is not the answer's
                 drop(used); // a client that is slow to leave holds nothing but its connection
                 match stays {
                     Some(After::Stay) => {}
@@ -186,12 +175,6 @@ fn exchange(
         captures: crate::router::Captures::default(),
         extensions: http::Extensions::new(),
     })
-}
-
-fn note_carried(meter: &mut ExchangeMeter<'_>, io: &DownstreamIo) {
-    if let Some(record) = meter.record() {
-        record.carried(io.carried());
-    }
 }
 
 /// What happens to the connection behind an answer.

@@ -50,12 +50,12 @@ async fn it_says_all_that_was_asked_and_answered() {
         (answer.status(), answer.text()),
         (201, "abcdefg".to_owned())
     );
-    let took = begun.elapsed().as_secs_f64() * 1000.0;
     client
         .ask(&Request::get("/nothing"))
         .await
         .expect_problem(404);
     let lines = log.lines(2).await;
+    let took = begun.elapsed().as_secs_f64() * 1000.0;
     let mut line = lines[0].clone();
     let time = text(&line, "ts").to_owned();
     assert_eq!(time.len(), "2026-11-21T03:00:01.204Z".len(), "{time}");

@@ -68,8 +68,8 @@ fn is_secret(name: &[u8]) -> bool {
         length += 1;
     }
     let read = read[..length].trim_ascii_end();
-    let is = |secret: &&str| read.eq_ignore_ascii_case(secret.as_bytes());
-    SECRETS.iter().any(|secret| is(&secret))
+    let is = |secret: &str| read.eq_ignore_ascii_case(secret.as_bytes());
+    SECRETS.iter().any(|secret| is(secret))
 }
 
 fn decoded(byte: u8, behind: &[u8]) -> (u8, &[u8]) {

@@ -55,7 +55,7 @@ impl Target {
             return Ok(());
         };
         if path.exists() {
-            return self.open().map(drop);
+            return self.open_as_is().map(drop);
         }
         // Whether a file may be made there is known when it is.
         let folder = path.parent().unwrap_or(path);
@@ -65,7 +65,20 @@ impl Target {
     }
 
     pub(super) fn open(&self) -> io::Result<Output> {
-        let file = match self {
+        let file = self.open_as_is()?;
+        let kind = file.metadata()?.file_type();
+        let mut output = Output {
+            file,
+            is_pipe: kind.is_fifo(),
+        };
+        if kind.is_file() && matches!(self, Self::File(_)) {
+            output.end_line();
+        }
+        Ok(output)
+    }
+
+    fn open_as_is(&self) -> io::Result<File> {
+        match self {
             Self::Stdout => standard(io::stdout().as_fd()),
             Self::Stderr => standard(io::stderr().as_fd()),
             Self::File(path) => {
@@ -82,16 +95,7 @@ impl Target {
                     opened => opened,
                 }
             }
-        }?;
-        let kind = file.metadata()?.file_type();
-        let mut output = Output {
-            file,
-            is_pipe: kind.is_fifo(),
-        };
-        if kind.is_file() && matches!(self, Self::File(_)) {
-            output.end_line();
         }
-        Ok(output)
     }
 
     pub(super) const fn lock(&self) -> Option<&'static Mutex<()>> {

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_millis(100);
 /// Losing is over when nothing was lost for so long.
-const CALM: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_secs(3);
 /// How long what is queued may take at the end. Whoever waits for it waits a little longer.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 

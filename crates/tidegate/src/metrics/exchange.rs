@@ -1,6 +1,7 @@
 //! What one request leaves behind: its status and how long it took, in the cells and in the access
 //! log.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub(crate) struct ExchangeMeter<'a> {
     upgrade: bool,
     begun: Instant,
     status: u16,
+    is_answered: bool,
     /// What its line in the access log will say, where there is one.
     record: Option<Box<Record>>,
 }
@@ -52,6 +54,7 @@ impl<'a> ExchangeMeter<'a> {
             upgrade,
             begun: Instant::now(),
             status: CLIENT_LEFT,
+            is_answered: false,
             record: log.map(|log| Box::new(Record::new(log, head, upgrade, downstream))),
         }
     }
@@ -67,8 +70,7 @@ impl<'a> ExchangeMeter<'a> {
         }
     }
 
-    /// What the access log will say of it.
-    pub(crate) fn record(&mut self) -> Option<&mut Record> {
+    fn record(&mut self) -> Option<&mut Record> {
         self.record.as_deref_mut()
     }
 
@@ -122,6 +124,26 @@ impl<'a> ExchangeMeter<'a> {
         }
     }
 
+    /// Who the client is, once trusted proxies were heard.
+    pub(crate) fn come_from(&mut self, client: IpAddr) {
+        if let Some(record) = self.record() {
+            record.come_from(client);
+        }
+    }
+
+    /// It is over; so many bytes of its body and of its answer's have passed.
+    pub(crate) fn ended(mut self, carried: (u64, u64)) {
+        if let Some(record) = self.record() {
+            record.carried(carried);
+        }
+    }
+
+    /// The client has left.
+    pub(crate) fn left(mut self, carried: (u64, u64)) {
+        self.cut(Cause::ClientLost);
+        self.ended(carried);
+    }
+
     fn route(&self) -> Option<&'a RouteMeters> {
         let place = self.place?;
         Some(self.worker.meters.route(place))
@@ -155,6 +177,7 @@ impl<'a> ExchangeMeter<'a> {
     /// It is answered with `status`.
     pub(crate) const fn answered(&mut self, status: StatusCode) {
         self.status = status.as_u16();
+        self.is_answered = true;
     }
 
     /// It becomes a WebSocket.
@@ -171,11 +194,11 @@ impl Drop for ExchangeMeter<'_> {
         let route = self.route().unwrap_or_else(|| meters.no_route());
         if std::thread::panicking() {
             self.status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
-        }
-        let took = self.begun.elapsed();
-        if self.status == CLIENT_LEFT {
+            self.failed(&GatewayError::Panicked);
+        } else if !self.is_answered {
             self.explain();
         }
+        let took = self.begun.elapsed();
         self.log(took, None);
         if self.upgrade {
             route.handshakes.add(u32::from(folded(self.status)));
