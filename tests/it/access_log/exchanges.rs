@@ -97,20 +97,11 @@ async fn outcome(gateway: &TestGateway, log: &LogFile, request: &Request) -> Val
     log.lines(before + 1).await.remove(before)
 }
 
-#[tokio::test]
-async fn refusals_say_why() {
-    let log = LogFile::new();
-    let upstream = ScriptedUpstream::serve(|mut wire| async move {
-        let head = wire.read_head().await;
-        if head.target().starts_with("/chat") {
-            wire.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
-                .await;
-        }
-        wire.read_to_end().await;
-    })
-    .await;
-    let gateway = TestGateway::start(&upstream, &yaml(&log));
-    for (request, route, status, code, is_upgrade) in [
+/// A request, its route, its status, the code of a problem, and whether it is a handshake.
+type Refused = (Request, &'static str, u16, Option<&'static str>, bool);
+
+fn refused() -> [Refused; 10] {
+    [
         (Request::get("/nothing"), "-", 404, Some("no_route"), false),
         (Request::get("/app/%00"), "-", 400, Some("bad_path"), false),
         (
@@ -163,7 +154,23 @@ async fn refusals_say_why() {
             Some("bad_handshake"),
             true,
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn refusals_say_why() {
+    let log = LogFile::new();
+    let upstream = ScriptedUpstream::serve(|mut wire| async move {
+        let head = wire.read_head().await;
+        if head.target().starts_with("/chat") {
+            wire.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
+                .await;
+        }
+        wire.read_to_end().await;
+    })
+    .await;
+    let gateway = TestGateway::start(&upstream, &yaml(&log));
+    for (request, route, status, code, is_upgrade) in refused() {
         let line = outcome(&gateway, &log, &request).await;
         assert_eq!(line["event"], "http", "{line}");
         assert_eq!(line["route"], route, "{line}");
@@ -175,7 +182,14 @@ async fn refusals_say_why() {
         assert_eq!(line["service"].is_null(), route == "-", "{line}");
         assert!(line["cause"].is_null(), "{line}");
     }
-    // What was no request is told by where it came from.
+}
+
+/// It is told by where it came from.
+#[tokio::test]
+async fn what_was_no_request_is_told_too() {
+    let log = LogFile::new();
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::start(&upstream, &yaml(&log));
     for (bytes, status, code) in [
         (
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",

@@ -53,19 +53,34 @@ async fn both_lines_say_all_there_is() {
     drop((client, peer));
     let close = log.events("ws.close", 1).await.remove(0);
 
+    judge_open(open.clone(), &close, &upstream);
+    let expected = json!({
+        "event": "ws.close", "route": "chat", "code": 4001, "reason": "done, \"thanks\"",
+        "initiator": "client", "cause": "client_close", "msgs_in": 2, "msgs_out": 1,
+        "bytes_in": 3 + 500 + 2 + 2 + 14, "bytes_out": 8 + 2 + 8,
+    });
+    assert_eq!(
+        strip(close, &["ts", "conn", "session", "duration_s"]),
+        expected
+    );
+    in_order(&log.text());
+}
+
+fn strip(mut line: Value, keys: &[&str]) -> Value {
+    for key in keys {
+        line.as_object_mut().unwrap().remove(*key).unwrap();
+    }
+    line
+}
+
+fn judge_open(open: Value, close: &Value, upstream: &ScriptedUpstream) {
     let session = text(&open, "session").to_owned();
     assert!(session.starts_with("s_") && session.len() == 18);
     assert!(number(&open, "upstream_handshake_ms") <= number(&open, "handshake_ms"));
     for key in ["session", "conn"] {
         assert_eq!(open[key], close[key]);
     }
-    assert!(number(&close, "duration_s") < 60.0);
-    let strip = |mut line: Value, keys: &[&str]| {
-        for key in keys {
-            line.as_object_mut().unwrap().remove(*key).unwrap();
-        }
-        line
-    };
+    assert!(number(close, "duration_s") < 60.0);
     let expected = json!({
         "event": "ws.open", "route": "chat", "service": "up",
         "endpoint": upstream.address().to_string(), "client": "127.0.0.1",
@@ -80,16 +95,9 @@ async fn both_lines_say_all_there_is() {
         "upstream_handshake_ms",
     ];
     assert_eq!(strip(open, &varying), expected);
-    let expected = json!({
-        "event": "ws.close", "route": "chat", "code": 4001, "reason": "done, \"thanks\"",
-        "initiator": "client", "cause": "client_close", "msgs_in": 2, "msgs_out": 1,
-        "bytes_in": 3 + 500 + 2 + 2 + 14, "bytes_out": 8 + 2 + 8,
-    });
-    assert_eq!(
-        strip(close, &["ts", "conn", "session", "duration_s"]),
-        expected
-    );
-    let log_text = log.text();
+}
+
+fn in_order(log_text: &str) {
     let orders: Vec<_> = log_text.lines().map(|line| keys(line).join(" ")).collect();
     assert_eq!(
         orders,
@@ -151,6 +159,18 @@ async fn end(
             assert_eq!(client.read_close().await, Some(1011));
             (1011, "upstream_lost", "upstream", "upstream_lost".into())
         }
+        _ => end_by_rule(way, gateway, client, peer).await,
+    }
+}
+
+/// The ways that are not a peer's.
+async fn end_by_rule(
+    way: usize,
+    gateway: &TestGateway,
+    mut client: Wire,
+    mut peer: Wire,
+) -> (u16, &'static str, &'static str, String) {
+    match way {
         5 => {
             client.send_frame(&Frame::text("unmasked")).await;
             assert_eq!(client.read_close().await, Some(1002));
