@@ -409,6 +409,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_has_its_turn_once_and_as_many_in_one_second_as_in_another() {
+        let registry = Arc::new(Registry::default());
+        let period = 7;
+        let sessions: Vec<_> = (0..7 * SLICE + 3).map(|_| registered(&registry)).collect();
+        let mut seen = HashSet::new();
+        for second in 0..period {
+            let (mut place, mut count) = (Some(second), 0);
+            while let Some(from) = place {
+                let (handles, next) = registry.turn(from, period);
+                count += handles.len();
+                seen.extend(handles.iter().map(|handle| handle.id.to_string()));
+                place = next;
+            }
+            assert!((SLICE..=SLICE + 1).contains(&count), "{count}");
+        }
+        assert_eq!(seen.len(), sessions.len());
+    }
+
     /// There is one for each idle session, and its texts beside it.
     #[test]
     fn a_handle_is_small() {
