@@ -15,8 +15,7 @@ pub(super) fn quoted(out: &mut Vec<u8>, bytes: &[u8], doubled: bool) {
 pub(super) fn escaped(out: &mut Vec<u8>, bytes: &[u8], doubled: bool) {
     let mut rest = bytes;
     loop {
-        let plain = rest.iter().position(|byte| !is_plain(*byte));
-        let (start, behind) = rest.split_at(plain.unwrap_or(rest.len()));
+        let (start, behind) = rest.split_at(plain_start(rest));
         out.extend_from_slice(start);
         match behind.first() {
             None => return,
@@ -32,6 +31,32 @@ pub(super) fn escaped(out: &mut Vec<u8>, bytes: &[u8], doubled: bool) {
             }
         }
     }
+}
+
+/// How many bytes stand for themselves before the first that does not. Eight are looked at at a time;
+/// almost always all of them do.
+fn plain_start(bytes: &[u8]) -> usize {
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let from = 8 * eights.iter().take_while(|eight| are_plain(**eight)).count();
+    let tail = if from == 8 * eights.len() {
+        rest
+    } else {
+        &bytes[from..]
+    };
+    from + tail.iter().take_while(|byte| is_plain(**byte)).count()
+}
+
+/// Whether all eight are plain; it may be `false` where they are.
+const fn are_plain(eight: [u8; 8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_ne_bytes(eight);
+    // The high bit of a byte: it is less than a space; it is this one; it is not ASCII, or DEL.
+    let control = word.wrapping_sub(ONES * 0x20);
+    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    let foreign = word | word.wrapping_add(ONES);
+    (control | quote | backslash | foreign) & HIGH == 0
 }
 
 /// Whether a byte stands for itself wherever it stands.
@@ -122,6 +147,20 @@ mod tests {
             (b"\xff\xc3(", r#""\\xff\\xc3(""#),
         ] {
             assert_eq!(json(bytes), text);
+        }
+    }
+
+    #[test]
+    fn eight_bytes_are_judged_as_each_of_them() {
+        for byte in 0..=255 {
+            for place in 0..8 {
+                let mut eight = *b"abc XYZ~";
+                eight[place] = byte;
+                let is_plain = is_plain(byte);
+                assert!(is_plain || !are_plain(eight), "{byte} at {place}");
+                let start = if is_plain { 8 } else { place };
+                assert_eq!(plain_start(&eight), start, "{byte} at {place}");
+            }
         }
     }
 

@@ -207,7 +207,7 @@ impl Record {
         if let Some(endpoint) = &self.endpoint {
             line.word("endpoint", &endpoint.plan.authority);
         }
-        line.word("client", self.client);
+        line.address("client", self.client);
     }
 
     fn put_path(&self, line: &mut Line<'_>, status: u16) {

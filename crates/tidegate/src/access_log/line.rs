@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::escape::{cut, escaped, is_plain, quoted};
@@ -36,6 +37,7 @@ impl<'a> Line<'a> {
         Self { out, json }
     }
 
+    #[inline]
     fn key(&mut self, key: &str) {
         if self.json {
             self.out.extend_from_slice(b",\"");
@@ -57,6 +59,23 @@ impl<'a> Line<'a> {
         self
     }
 
+    /// An address; most are of IPv4, which is written here in a fraction of the time.
+    pub(super) fn address(&mut self, key: &str, address: IpAddr) -> &mut Self {
+        let IpAddr::V4(address) = address else {
+            return self.word(key, address);
+        };
+        self.key(key);
+        self.quote();
+        for (place, octet) in address.octets().into_iter().enumerate() {
+            if place > 0 {
+                self.out.push(b'.');
+            }
+            digits(self.out, octet.into());
+        }
+        self.quote();
+        self
+    }
+
     /// One of ours that is at hand.
     pub(super) fn label(&mut self, key: &str, label: &str) -> &mut Self {
         self.key(key);
@@ -66,6 +85,7 @@ impl<'a> Line<'a> {
         self
     }
 
+    #[inline]
     fn quote(&mut self) {
         if self.json {
             self.out.push(b'"');
@@ -227,8 +247,10 @@ mod tests {
                 .text("b", b"x status=200")
                 .text("c", b"");
             line.text("d", b"\"\n").word("e", 7).label("f", "g");
+            line.address("h", [10, 0, 203, 9].into());
         };
-        let expected = "e a=plain b=\"x status=200\" c=\"\" d=\"\\\"\\u000a\" e=7 f=g\n";
+        let expected =
+            "e a=plain b=\"x status=200\" c=\"\" d=\"\\\"\\u000a\" e=7 f=g h=10.0.203.9\n";
         assert_eq!(text(write, false), expected);
     }
 
