@@ -1,5 +1,6 @@
 //! The black-box cases: one module per promise.
 
+mod access_log;
 mod admin_is_never_starved;
 mod admin_is_not_for_strangers;
 mod admin_says_how_it_is;

@@ -27,6 +27,14 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             if let Some(surprise) = config.too_many_connections(&plan) {
                 out::line(format_args!("warning: {surprise}"));
             }
+            let log = plan.access_log.as_ref();
+            if let Some((log, error)) = log.and_then(|log| Some((log, log.target.check().err()?))) {
+                let (file, target) = (config.file(), &log.target);
+                out::line(format_args!(
+                    "{file}: access_log: it cannot be opened at {target}: {error}"
+                ));
+                return Ok(ExitCode::FAILURE);
+            }
             let (services, routes) = (plan.services.len(), plan.routes.len());
             let file = config.file();
             out::line(format_args!(

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Sessions(command) => sessions::sessions(&command),
         Command::Version => version::version(),
     };
+    log::close();
     done.unwrap_or_else(|error| {
         out::error(format_args!("{error:#}"));
         ExitCode::FAILURE

@@ -12,10 +12,11 @@ use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::cli::RunArgs;
-use crate::signals::{Received, Signals};
+use crate::signals::{self, Received, Signals};
 use crate::{config, log, systemd, version};
 use tidegate::Gateway;
 use tidegate::limits::descriptors;
+use tidegate::logs::Control;
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config)?;
@@ -50,8 +51,10 @@ pub(crate) fn serve(
         .context("the process cannot have a runtime")?;
     let entered = runtime.enter();
     let mut signals = Signals::catch().context("signals cannot be caught")?;
+    let mut requests = signals::Requests::catch().context("signals cannot be caught")?;
     drop(entered); // a gateway has runtimes of its own
     plan.commit = version::COMMIT.map(Into::into);
+    plan.other_logs.extend(log::control());
     let gateway = Gateway::start(plan)?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());
     tracing::info!(descriptors, max_connections = connections, "limits");
@@ -63,7 +66,14 @@ pub(crate) fn serve(
     }
     started(&gateway);
     systemd::notify(systemd::READY);
-    let ended = runtime.block_on(until_it_ends(gateway, &mut signals, beside));
+    let access_log = gateway.access_log();
+    let reopening = requests.each(|| access_log.iter().for_each(Control::reopen));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = until_it_ends(gateway, &mut signals, beside) => ended,
+            never = reopening => match never {},
+        }
+    });
     runtime.shutdown_background(); // a second signal does not wait for the drain
     let signal: Option<Received> = ended?;
     Ok(signal.map_or(ExitCode::SUCCESS, Received::exit_code))

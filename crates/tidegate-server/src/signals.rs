@@ -1,5 +1,7 @@
-//! The signals that have the gateway drain, and a second time end the process: SIGINT and SIGTERM.
+//! The signals that have the gateway drain, and a second time end the process, SIGINT and SIGTERM; and
+//! those that ask for something else: SIGUSR1, by which logs are opened anew, and SIGHUP.
 
+use std::convert::Infallible;
 use std::io;
 use std::process::ExitCode;
 
@@ -29,6 +31,35 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Received(SignalKind::interrupt()),
             _ = self.terminate.recv() => Received(SignalKind::terminate()),
+        }
+    }
+}
+
+/// SIGUSR1 and SIGHUP, caught from the moment this is made.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    reopen: Signal,
+    hangup: Signal,
+}
+
+impl Requests {
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            reopen: signal(SignalKind::user_defined1())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Calls `reopen` whenever that is asked for.
+    pub(crate) async fn each(&mut self, reopen: impl Fn()) -> Infallible {
+        loop {
+            tokio::select! {
+                _ = self.reopen.recv() => reopen(),
+                // A closed terminal, or a habit of other servers' users: nobody is to be cut for it.
+                _ = self.hangup.recv() => tracing::warn!(
+                    "SIGHUP does nothing: the configuration is read at the start only"
+                ),
+            }
         }
     }
 }

@@ -38,6 +38,7 @@ pub(crate) async fn answer<'w>(
         if error.is_overload() {
             worker.caps().note_refusal(error.label());
         }
+        meter.failed(&error);
         Outcome::Answer(rescue(&error, *entered))
     });
     if let Some(route) = *entered {
@@ -70,7 +71,7 @@ async fn walk<'w>(
         return Ok(Outcome::Answer(answer));
     }
     match (&route.target, wish) {
-        (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange)
+        (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange, meter)
             .await
             .map(Outcome::Answer),
         (Target::Proxy(proxy), Some(wish)) => {
@@ -78,7 +79,7 @@ async fn walk<'w>(
             if worker.drain.has_closed() {
                 return Err(GatewayError::Draining);
             }
-            match proxy::websocket::decide(proxy, worker, exchange, wish).await? {
+            match proxy::websocket::decide(proxy, worker, exchange, wish, meter).await? {
                 Decision::Refuse(answer) => Ok(Outcome::Answer(answer)),
                 Decision::Accept(_) if worker.drain.has_closed() => Err(GatewayError::Draining),
                 Decision::Accept(acceptance) => Ok(Outcome::Switch(acceptance)),

@@ -173,6 +173,11 @@ impl Drain {
         deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    /// Whether what was under way has been dropped, or is about to be.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.cut.is_cancelled() || self.is_late()
+    }
+
     /// Lets `end` end as many sessions as are to be ended now and no worker has ended yet; it says
     /// how many it had. Whether the pace is through, so that whoever is left is to be ended too.
     pub(crate) fn share(&self, end: impl FnOnce(usize) -> usize) -> bool {

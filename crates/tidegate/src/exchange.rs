@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::config::plan::ListenerLimits;
 use crate::headers::Headers;
 use crate::router::{Captures, Path, RequestView};
+use crate::session::id::ConnectionId;
 
 /// One HTTP request on its way down, with what each room has learnt about it.
 #[derive(Debug)]
@@ -77,6 +78,8 @@ impl Exchange {
 /// The connection on which exchanges arrive, as far as they need to know it.
 #[derive(Debug)]
 pub struct Downstream {
+    /// What the log calls it.
+    pub(crate) connection: ConnectionId,
     /// The listener's name.
     pub listener: Arc<str>,
     /// The peer's address: a client's, or that of a proxy in front of us.

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
 use crate::census::Census;
 use crate::config::plan::Plan;
@@ -24,6 +25,7 @@ use crate::drain::Drain;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
+use crate::logs::{self, Sink};
 use crate::task::Panics;
 use crate::threads::Threads;
 use crate::worker::{Core, Worker};
@@ -47,6 +49,10 @@ pub struct Gateway {
     /// What the admin listener is told besides.
     state: Arc<admin::State>,
     admin_address: Option<SocketAddr>,
+    /// Closed when the data plane has ended.
+    access_log: Option<Sink>,
+    /// The logs whose lines are counted.
+    logs: Vec<logs::Control>,
     /// Runs until the data plane has ended.
     admin: Option<admin::Running>,
 }
@@ -62,6 +68,14 @@ pub enum StartError {
         name: Arc<str>,
         /// The address.
         address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("the access log cannot be opened at {target}")]
+    AccessLog {
+        /// Where it was to be.
+        target: logs::Target,
         /// What the system said.
         source: io::Error,
     },
@@ -86,6 +100,9 @@ impl Gateway {
             })?);
         }
         let admin = bind_admin(&plan)?;
+        let access_log = open_access_log(&plan)?;
+        let access = access_log.iter().map(Sink::control);
+        let logs = access.chain(plan.other_logs.iter().cloned()).collect();
         let commit = plan.commit.clone();
         let mut gateway = Self {
             addresses: listeners
@@ -99,6 +116,8 @@ impl Gateway {
             state: Arc::default(),
             admin_address: admin.as_ref().map(admin::Bound::address),
             admin: None,
+            access_log,
+            logs,
         };
         // A failure half-way drops the gateway, which stops what has started.
         gateway.spawn(plan, listeners).map_err(StartError::Worker)?;
@@ -111,11 +130,20 @@ impl Gateway {
 
     fn spawn(&mut self, plan: Plan, listeners: Vec<Listener>) -> io::Result<()> {
         let count = plan.workers.max(1);
+        let access_log = plan.access_log.clone();
+        let access_log = |number| {
+            let (plan, sink) = (access_log.as_ref()?, self.access_log.as_ref()?);
+            Some(AccessLog::new(plan, sink, number))
+        };
+        let access_logs: Vec<_> = (0..=count).map(access_log).collect();
         let core = Arc::new(Core::build(plan));
         self.core = Some(Arc::clone(&core));
         let mut seats = Vec::with_capacity(count);
+        let mut access_logs = access_logs.into_iter();
         for number in 0..count {
-            let worker = Arc::new(Worker::new(Arc::clone(&core), Arc::clone(&self.drain)));
+            let mut worker = Worker::new(Arc::clone(&core), Arc::clone(&self.drain));
+            worker.access_log = access_logs.next().flatten();
+            let worker = Arc::new(worker);
             let (sender, accepted) = mpsc::channel(HANDOVER);
             let runtime = runtime()?;
             self.workers
@@ -134,7 +162,8 @@ impl Gateway {
             };
             self.threads.spawn(format!("tidegate-{number}"), run)?;
         }
-        let acceptor = Acceptor::new(listeners, seats, core, Arc::clone(&self.drain))?;
+        let mut acceptor = Acceptor::new(listeners, seats, core, Arc::clone(&self.drain))?;
+        acceptor.access_log = access_logs.next().flatten();
         let accept = move || acceptor.run();
         self.threads.spawn("tidegate-accept".into(), accept)
     }
@@ -143,6 +172,13 @@ impl Gateway {
     #[must_use]
     pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
         &self.addresses
+    }
+
+    /// What opens the access log's file anew, if there is one. It may be used until the gateway has
+    /// stopped.
+    #[must_use]
+    pub fn access_log(&self) -> Option<logs::Control> {
+        self.access_log.as_ref().map(Sink::control)
     }
 
     /// The most connections of clients that it accepts.
@@ -166,6 +202,7 @@ impl Gateway {
             state: Arc::clone(&self.state),
             panics: self.panics(),
             drain: Arc::clone(&self.drain),
+            logs: self.logs.clone(),
             commit,
             started: SystemTime::now(),
             begun: Instant::now(),
@@ -223,6 +260,8 @@ impl Gateway {
             self.state.cut.fetch_add(cut, Ordering::Relaxed);
             tracing::error!(thread = place, cut, "stuck: left behind");
         }
+        // Nobody leaves a line there any more.
+        self.access_log = None;
         self.admin = None;
     }
 }
@@ -244,6 +283,20 @@ fn bind_admin(plan: &Plan) -> Result<Option<admin::Bound>, StartError> {
         source,
     })?;
     Ok(Some(bound))
+}
+
+/// A place to leave lines at for each worker, and one for the acceptor.
+fn open_access_log(plan: &Plan) -> Result<Option<Sink>, StartError> {
+    let Some(log) = &plan.access_log else {
+        return Ok(None);
+    };
+    let places = plan.workers.max(1) + 1;
+    let sink = Sink::start("access", log.target.clone(), places, access_log::GATHER);
+    let sink = sink.map_err(|source| StartError::AccessLog {
+        target: log.target.clone(),
+        source,
+    })?;
+    Ok(Some(sink))
 }
 
 fn runtime() -> io::Result<Runtime> {

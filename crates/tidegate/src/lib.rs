@@ -2,6 +2,7 @@
 //!
 //! Start reading at `Gateway` in `gateway.rs`.
 
+mod access_log;
 mod admin;
 pub mod authority;
 pub mod body;
@@ -21,6 +22,7 @@ pub mod headers;
 mod http1;
 pub mod limits;
 mod listener;
+pub mod logs;
 mod metrics;
 pub mod pipeline;
 mod proxy;

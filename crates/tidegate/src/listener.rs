@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use crate::access_log::AccessLog;
 use crate::config::plan::ListenerPlan;
 use crate::connection;
 use crate::drain::Drain;
@@ -110,6 +111,8 @@ pub(crate) struct Acceptor {
     seats: Vec<Seat>,
     core: Arc<Core>,
     drain: Arc<Drain>,
+    /// Where it is written who was refused unheard.
+    pub(crate) access_log: Option<AccessLog>,
     /// Accepted, while no worker takes it.
     waiting: Option<Offered>,
 }
@@ -134,6 +137,7 @@ impl Acceptor {
             seats,
             core,
             drain,
+            access_log: None,
             waiting: None,
         })
     }
@@ -269,7 +273,7 @@ impl Acceptor {
         if is_reserved(stream.as_raw_fd()) && !self.core.make_room() {
             let short = UpstreamError::Shortage(io::Error::from_raw_os_error(EMFILE));
             caps.note_refusal(short.label());
-            refuse_unheard(stream, &short.into());
+            self.refuse_unheard(stream, peer, &short.into());
             return None;
         }
         let offered = Offered {
@@ -283,10 +287,17 @@ impl Acceptor {
         }
         let back = self.hand_over(offered).err()?;
         if let Err(overload) = back.admitted {
-            refuse_unheard(back.stream, &overload.into());
+            self.refuse_unheard(back.stream, back.peer, &overload.into());
             return None;
         }
         Some(back)
+    }
+
+    fn refuse_unheard(&self, stream: TcpStream, peer: SocketAddr, error: &GatewayError) {
+        if let Some(log) = &self.access_log {
+            log.refused(None, peer.ip(), error.status().as_u16(), error.label());
+        }
+        refuse_unheard(stream, error);
     }
 
     /// Gives a connection to the worker with the least to do of those that take one.

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
+use crate::access_log::AccessLog;
 use crate::config::plan::{Plan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::drain::{self, Drain};
@@ -127,6 +128,8 @@ pub(crate) struct Worker {
     pub(crate) sessions: Arc<Registry>,
     /// Coarse time.
     pub(crate) clock: Clock,
+    /// Where it is written what comes in.
+    pub(crate) access_log: Option<AccessLog>,
     /// What is counted here.
     pub(crate) meters: Meters,
     /// How far the gateway's end is.
@@ -148,6 +151,7 @@ impl Worker {
             meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
             drain,
+            access_log: None,
             core,
         }
     }
@@ -250,9 +254,13 @@ impl Worker {
     /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
     /// connections that are too old or that the upstream has ended.
     pub(crate) async fn tick(&self, age: Duration) {
+        let last = self.clock.now();
         self.clock
             .set(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         self.sessions.sweep(&self.clock);
+        if let Some(log) = &self.access_log {
+            log.stats(&self.sessions, &self.clock, last);
+        }
         self.core.caps.tick();
         self.pool.sweep().await;
     }
@@ -272,6 +280,7 @@ impl Worker {
             return;
         };
         let downstream = Downstream {
+            connection: self.sessions.connection_id(),
             listener: Arc::clone(&accepted.listener.name),
             peer: accepted.peer,
             local,
@@ -285,7 +294,7 @@ impl Worker {
                     .await;
             }
             Admission::Refused(overload, _refusing) => {
-                connection::turn_away(transport, &downstream.limits, overload, &self).await;
+                connection::turn_away(transport, &downstream, overload, &self).await;
             }
         }
         drop(accepted.present);

@@ -13,7 +13,7 @@ mod problem;
 mod query;
 mod routes;
 mod sessions;
-mod time;
+pub(crate) mod time;
 mod view;
 
 use std::net::{SocketAddr, TcpListener};

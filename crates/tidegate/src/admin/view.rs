@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::time;
 use crate::census::Census;
 use crate::drain::Drain;
+use crate::logs::Control;
 use crate::metrics::{self, Facts};
 use crate::task::Panics;
 use crate::worker::Worker;
@@ -24,6 +25,8 @@ pub(crate) struct View {
     /// Where those of the admin listener are counted too.
     pub(crate) panics: Arc<Panics>,
     pub(crate) drain: Arc<Drain>,
+    /// Whose lines are counted.
+    pub(crate) logs: Vec<Control>,
     pub(crate) commit: Option<Arc<str>>,
     pub(crate) started: SystemTime,
     pub(crate) begun: Instant,
@@ -111,6 +114,11 @@ impl View {
                 .workers
                 .first()
                 .map_or_else(Vec::new, |(one, _)| one.caps().refusals().collect()),
+            logs: self
+                .logs
+                .iter()
+                .map(|log| (log.name(), log.lines()))
+                .collect(),
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

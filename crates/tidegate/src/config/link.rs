@@ -38,6 +38,8 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         listeners,
         admin: root.admin.as_ref().and_then(link_admin),
         drain: root.drain,
+        access_log: root.access_log.clone(),
+        other_logs: Vec::new(),
         commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
         forwarded_header: root.forwarded_header,

@@ -13,6 +13,7 @@ pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
 use super::defaults;
 use super::secret::Secret;
 use crate::authority::Authority;
+use crate::logs;
 use crate::pipeline::FilterPlan;
 use crate::router::Matcher;
 
@@ -29,6 +30,10 @@ pub struct Plan {
     pub admin: Option<AdminPlan>,
     /// How it ends.
     pub drain: DrainPlan,
+    /// Where it is written what came in; `None`: nowhere. By default to standard error.
+    pub access_log: Option<AccessLogPlan>,
+    /// Other logs of the process, whose lines its metrics count too.
+    pub other_logs: Vec<logs::Control>,
     /// The commit that the program was built from, where that is known; it is told to those who
     /// operate the gateway.
     pub commit: Option<Arc<str>>,
@@ -62,6 +67,40 @@ pub struct ListenerPlan {
     pub bind: SocketAddr,
     /// What holds for its connections.
     pub limits: Arc<ListenerLimits>,
+}
+
+/// What is written down of what comes in, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogPlan {
+    /// Where; by default to standard error.
+    pub target: logs::Target,
+    /// How; by default as JSON.
+    pub format: AccessLogFormat,
+    /// How long after one line on an open session the next one may follow; whole seconds, by default
+    /// 60. `None`: there is none between its first and its last.
+    pub stats_interval: Option<Duration>,
+}
+
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLogFormat {
+    /// A JSON object.
+    #[default]
+    Json,
+    /// For people: `key=value`.
+    Text,
+    /// As Apache and nginx write theirs, one line for a request.
+    Combined,
+}
+
+impl Default for AccessLogPlan {
+    fn default() -> Self {
+        Self {
+            target: logs::Target::Stderr,
+            format: AccessLogFormat::default(),
+            stats_interval: Some(defaults::STATS_INTERVAL),
+        }
+    }
 }
 
 /// The listener for those who operate the gateway.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use self::cell::{Counter, Histogram, Level, Sparse};
 pub(crate) use self::exchange::ExchangeMeter;
 pub(crate) use self::page::{Facts, page};
-pub(crate) use self::session::SessionMeter;
+pub(crate) use self::session::{SessionMeter, microseconds};
 use crate::error::UpstreamError;
 
 /// What one worker counts.

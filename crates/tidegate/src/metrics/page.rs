@@ -7,6 +7,7 @@ use super::exchange::{of_request_key, status_label};
 use super::session::of_end_key;
 use super::text::Page;
 use super::{METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
+use crate::logs::Lines;
 
 /// What the page tells besides the cells.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) panics: u64,
     /// How many were refused for a cap, by code.
     pub(crate) refusals: Vec<(&'static str, u64)>,
+    /// How many lines each log has had.
+    pub(crate) logs: Vec<(&'static str, Lines)>,
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -33,6 +36,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     let mut page = Page::default();
     process(&mut page, facts, meters);
     refusals(&mut page, facts);
+    logs(&mut page, facts);
     let names = facts.routes.iter().copied().chain([NO_ROUTE]);
     let mut routes: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
     for (place, name) in names.enumerate() {
@@ -118,6 +122,20 @@ fn refusals(page: &mut Page, facts: &Facts<'_>) {
     for (_, count) in facts.refusals.iter().filter(|(code, _)| is_rate(code)) {
         let labels = [("scope", "address"), ("action", "refuse")];
         page.sample(name, &labels, *count);
+    }
+}
+
+fn logs(page: &mut Page, facts: &Facts<'_>) {
+    let name = "tidegate_log_lines_total";
+    page.family(
+        name,
+        "counter",
+        "Lines of logs: written out, and dropped because they could not be in time.",
+    );
+    for (log, lines) in &facts.logs {
+        for (result, count) in [("written", lines.written), ("dropped", lines.dropped)] {
+            page.sample(name, &[("log", log), ("result", result)], count);
+        }
     }
 }
 
@@ -325,6 +343,13 @@ mod tests {
             connections: 0,
             panics: 0,
             refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
+            logs: vec![(
+                "access",
+                Lines {
+                    written: 4,
+                    dropped: 1,
+                },
+            )],
             draining: false,
             started: 0.5,
         };
@@ -334,6 +359,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\ntidegate_refused_total{code=\"route_full\"} 2\n"));
+        assert!(text.contains("{log=\"access\",result=\"dropped\"} 1\n"));
         assert!(text.contains("{scope=\"address\",action=\"refuse\"} 3\n"));
         assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");
         assert!(

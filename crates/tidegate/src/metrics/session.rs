@@ -1,6 +1,7 @@
 //! What one session leaves in the cells: that it is open, what passes, and how it ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -13,7 +14,8 @@ use crate::session::{Cause, Ending, Initiator};
 #[derive(Debug)]
 pub(crate) struct SessionMeter {
     route: Arc<RouteMeters>,
-    begun: Instant,
+    /// When it began, by [`microseconds`]: half as large as an `Instant`.
+    begun: u64,
     /// How it ended, as a key.
     end: u32,
 }
@@ -25,7 +27,7 @@ impl SessionMeter {
         route.sessions.add(1);
         Self {
             route,
-            begun: Instant::now(),
+            begun: microseconds(),
             // Dropped before its end: by a panic, or by a runtime that ends.
             end: end_key(1006, Cause::Internal, Initiator::Gateway),
         }
@@ -60,15 +62,31 @@ impl SessionMeter {
         };
         self.end = end_key(code, ending.cause, ending.initiator);
     }
+
+    fn lasted(&self) -> Duration {
+        Duration::from_micros(microseconds().saturating_sub(self.begun))
+    }
+
+    /// How it ended: the code, the cause and the initiator; and how long it took.
+    pub(crate) fn end(&self) -> (u16, Cause, Initiator, Duration) {
+        let (code, cause, initiator) = parts(self.end);
+        (code, cause, initiator, self.lasted())
+    }
 }
 
 impl Drop for SessionMeter {
     fn drop(&mut self) {
         self.route.sessions.add(-1);
-        self.route.closed.add(self.end);
-        let took = self.begun.elapsed();
+        self.route.closed.add(folded(self.end));
+        let took = self.lasted();
         self.route.session_time.observe(took, SESSION_BOUNDS);
     }
+}
+
+/// Microseconds of the monotonic clock.
+pub(crate) fn microseconds() -> u64 {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 const INITIATORS: [Initiator; 4] = [
@@ -85,29 +103,35 @@ const fn end_key(code: u16, cause: Cause, initiator: Initiator) -> u32 {
         Initiator::Upstream => 2,
         Initiator::Admin => 3,
     };
-    (folded(code) as u32) << 16 | (cause as u32) << 8 | initiator
+    (code as u32) << 16 | (cause as u32) << 8 | initiator
 }
 
 /// Applications choose among thousands of codes; here each thousand is one.
-const fn folded(code: u16) -> u16 {
-    match code {
+const fn folded(key: u32) -> u32 {
+    let code = match key >> 16 {
         3000..=3999 => 3000,
         4000..=4999 => 4000,
         code => code,
-    }
+    };
+    code << 16 | key & 0xffff
+}
+
+fn parts(key: u32) -> (u16, Cause, Initiator) {
+    let [high, low, cause, initiator] = key.to_be_bytes();
+    let cause = Cause::from_byte(cause).unwrap_or(Cause::Internal);
+    let initiator = INITIATORS.get(usize::from(initiator)).copied();
+    let initiator = initiator.unwrap_or(Initiator::Gateway);
+    (u16::from_be_bytes([high, low]), cause, initiator)
 }
 
 /// The code, the cause and the initiator of a key.
 pub(super) fn of_end_key(key: u32) -> (String, &'static str, &'static str) {
-    let [high, low, cause, initiator] = key.to_be_bytes();
-    let code = match u16::from_be_bytes([high, low]) {
+    let (code, cause, initiator) = parts(key);
+    let code = match code {
         3000 => "3xxx".to_owned(),
         4000 => "4xxx".to_owned(),
         code => code.to_string(),
     };
-    let cause = Cause::from_byte(cause).unwrap_or(Cause::Internal);
-    let initiator = INITIATORS.get(usize::from(initiator));
-    let initiator = initiator.unwrap_or(&Initiator::Gateway);
     (code, cause.label(), initiator.label())
 }
 
@@ -129,6 +153,8 @@ mod tests {
             (1005, "1005"),
         ] {
             let key = end_key(code, Cause::ClientClose, Initiator::Client);
+            assert_eq!(parts(key).0, code);
+            let key = folded(key);
             assert_eq!(of_end_key(key), (label.into(), "client_close", "client"));
         }
     }

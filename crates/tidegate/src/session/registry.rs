@@ -13,7 +13,7 @@ use atomic_waker::AtomicWaker;
 use slab::Slab;
 
 use super::facts::Facts;
-use super::id::SessionId;
+use super::id::{ConnectionId, SessionId};
 use super::{Cause, Ending, Initiator};
 
 /// The coarse clock of a worker: seconds since it started, moved once a second.
@@ -196,7 +196,7 @@ pub(crate) struct Registry {
     standing: AtomicU8,
     /// What ids are made with.
     keys: RandomState,
-    /// How many were registered so far.
+    /// How many ids were made so far.
     count: AtomicU64,
 }
 
@@ -216,9 +216,18 @@ impl Registry {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a session that is opened now, without a deadline.
-    pub(crate) fn register(self: &Arc<Self>, facts: Facts, clock: &Clock) -> Registered {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
+    /// The id of a connection that was accepted now.
+    pub(crate) fn connection_id(&self) -> ConnectionId {
+        ConnectionId::new(&self.keys, self.count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds a session that is opened now, without a deadline; `connection` has become it.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        connection: ConnectionId,
+        facts: Facts,
+        clock: &Clock,
+    ) -> Registered {
         let opened = SystemTime::now().duration_since(UNIX_EPOCH);
         let opened = opened.unwrap_or_default().as_millis();
         let now = clock.now();
@@ -229,7 +238,7 @@ impl Registry {
             order: AtomicU8::new(self.standing.load(Ordering::Acquire)),
             ended: AtomicU16::new(0),
             waker: AtomicWaker::new(),
-            id: SessionId::new(&self.keys, count, entry.key()),
+            id: SessionId::new(connection, entry.key()),
             facts,
             opened: u64::try_from(opened).unwrap_or(u64::MAX),
             begun: now,
@@ -265,6 +274,17 @@ impl Registry {
         let end = place.saturating_add(SLICE);
         let at = |place| sessions.get(place).map(Arc::clone);
         let handles = (place..end).filter_map(at).collect();
+        (handles, (end < sessions.capacity()).then_some(end))
+    }
+
+    /// The sessions at each `step`th place from `place` on, of so many as are looked at at a time, and
+    /// the place behind them; `None`: there is none.
+    pub(crate) fn turn(&self, place: usize, step: usize) -> (Vec<Arc<Handle>>, Option<usize>) {
+        let sessions = self.lock();
+        let end = place.saturating_add(step.saturating_mul(SLICE));
+        let places = (place..end.min(sessions.capacity())).step_by(step.max(1));
+        let handles = places.filter_map(|place| sessions.get(place).map(Arc::clone));
+        let handles = handles.collect();
         (handles, (end < sessions.capacity()).then_some(end))
     }
 
@@ -322,7 +342,7 @@ mod tests {
     use crate::session::testing::facts;
 
     fn registered(registry: &Arc<Registry>) -> Registered {
-        registry.register(facts(), &Clock::default())
+        registry.register(registry.connection_id(), facts(), &Clock::default())
     }
 
     #[test]
@@ -429,6 +449,25 @@ mod tests {
         for session in &staying {
             assert!(distinct.contains(&session.handle().id.to_string()));
         }
+    }
+
+    #[test]
+    fn each_has_its_turn_once_and_as_many_in_one_second_as_in_another() {
+        let registry = Arc::new(Registry::default());
+        let period = 7;
+        let sessions: Vec<_> = (0..7 * SLICE + 3).map(|_| registered(&registry)).collect();
+        let mut seen = HashSet::new();
+        for second in 0..period {
+            let (mut place, mut count) = (Some(second), 0);
+            while let Some(from) = place {
+                let (handles, next) = registry.turn(from, period);
+                count += handles.len();
+                seen.extend(handles.iter().map(|handle| handle.id.to_string()));
+                place = next;
+            }
+            assert!((SLICE..=SLICE + 1).contains(&count), "{count}");
+        }
+        assert_eq!(seen.len(), sessions.len());
     }
 
     /// There is one for each idle session, and its texts beside it.

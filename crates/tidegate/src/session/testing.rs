@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{Extensions, Method};
 
 use super::facts::Facts;
+use super::id::ConnectionId;
 use crate::body::Body;
 use crate::config::Config;
 use crate::exchange::{Downstream, Exchange};
@@ -35,6 +36,7 @@ pub(crate) fn facts() -> Facts {
         body: Body::empty(),
         upgrade: true,
         downstream: Arc::new(Downstream {
+            connection: ConnectionId::sample(),
             listener: "public".into(),
             peer,
             local: peer,

@@ -2,6 +2,7 @@
 //! holds without them. Each area reads itself as far as it can and reports the rest; names are
 //! linked one room up, in `link`.
 
+mod access_log;
 mod admin;
 mod drain;
 mod filter;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::error::{Place, Problems};
-use super::plan::{DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits};
+use super::plan::{AccessLogPlan, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
@@ -43,6 +44,7 @@ pub(super) struct Root {
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
     pub(super) drain: DrainPlan,
+    pub(super) access_log: Option<AccessLogPlan>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) forwarded_header: ForwardedHeader,
     pub(super) services: Vec<Service>,
@@ -75,6 +77,7 @@ impl Root {
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
         let admin = fields.take("admin");
         let drain = fields.take("drain");
+        let access_log = fields.take("access_log");
         let trusted = fields.take("trusted_proxies");
         let trusted = trusted.map_or_else(Vec::new, |spot| spot.any_number());
         let forwarded_header = fields.take("forwarded_header");
@@ -96,6 +99,10 @@ impl Root {
             drain: drain
                 .and_then(|spot| drain::read(&spot, problems))
                 .unwrap_or_default(),
+            access_log: access_log.map_or_else(
+                || Some(AccessLogPlan::default()),
+                |spot| access_log::read(&spot, problems),
+            ),
             trusted_proxies: trusted
                 .iter()
                 .filter_map(|spot| located(spot, problems, value::network))

@@ -16,23 +16,22 @@ mod watch;
 
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use tidegate_ws::scan::{Extensions, Rules, Sender};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
-use self::end::report;
 use self::leg::Leg;
 use self::pulse::Pulse;
 use self::pump::{HEADROOM, Passed, Pump, PumpEnd};
 use self::timers::Timers;
-use self::watch::Surroundings;
 pub(crate) use self::watch::Tally;
+use self::watch::{Surroundings, Words};
 use crate::config::plan::{PingMode, TextCheck, WebSocketPlan};
 use crate::limits::Permits;
-use crate::metrics::SessionMeter;
+use crate::metrics::{SessionMeter, microseconds};
 use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::Registered;
 use crate::session::{Cause, Ending, Initiator};
@@ -99,6 +98,8 @@ pub(crate) struct Relay {
     /// Runs while an offender is still sent answers.
     parting: Option<Pin<Box<Sleep>>>,
     registered: Registered,
+    /// What the first close frame said.
+    words: Words,
     plan: Arc<WebSocketPlan>,
     worker: Arc<Worker>,
     meter: SessionMeter,
@@ -147,6 +148,7 @@ impl Relay {
             is_polled: false,
             parting: None,
             registered: opening.registered,
+            words: Words::default(),
             plan,
             worker: opening.worker,
             meter: opening.meter,
@@ -194,7 +196,6 @@ impl Relay {
         if client.is_ready() && upstream.is_ready() {
             let closes = self.tallies.map(|tally| tally.close);
             self.meter.ended(ended, closes);
-            report(ended, &self.tallies);
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -315,6 +316,7 @@ impl Relay {
         let mut around = Surroundings {
             filters: &mut self.filters,
             tally: &mut self.tallies[from as usize],
+            words: &mut self.words,
             sender,
             receiver,
             answers: self.plan.ping == PingMode::Answer && !self.is_foreign,
@@ -323,12 +325,6 @@ impl Relay {
         };
         pump.absorb(bytes, &mut around)
     }
-}
-
-/// Microseconds of the monotonic clock.
-fn microseconds() -> u64 {
-    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 const fn other(side: Side) -> Side {
@@ -355,6 +351,7 @@ impl Drop for Relay {
         }
         self.client.give_up(self.down.at_boundary());
         self.upstream.give_up(self.up.at_boundary());
+        self.report();
     }
 }
 

@@ -25,6 +25,25 @@ pub(crate) struct Tally {
     is_binary: bool,
 }
 
+/// The reason in the first close frame of a session, which is where it is closed. There is one of
+/// these for each idle session, so it is a pointer and no more.
+#[derive(Debug, Default)]
+pub(super) struct Words(Option<Box<Reason>>);
+
+#[derive(Debug)]
+struct Reason(Box<str>);
+
+impl Words {
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("", |reason| &reason.0)
+    }
+
+    fn keep(&mut self, reason: &str) {
+        self.0
+            .get_or_insert_with(|| Box::new(Reason(reason.into())));
+    }
+}
+
 impl Tally {
     /// So many payload bytes have passed.
     pub(super) const fn passed(&mut self, bytes: u64) {
@@ -52,6 +71,7 @@ impl Tally {
 pub(super) struct Surroundings<'a> {
     pub(super) filters: &'a mut FrameFilters,
     pub(super) tally: &'a mut Tally,
+    pub(super) words: &'a mut Words,
     /// The pings of the leg that sends.
     pub(super) sender: &'a mut Pulse,
     /// The pings of the leg that receives.
@@ -129,6 +149,7 @@ impl Observer for Watch<'_, '_> {
 
     fn on_close(&mut self, close: CloseFrame<'_>) -> bool {
         self.around.tally.close = close.code.unwrap_or(1005);
+        self.around.words.keep(close.reason);
         !self.parting
     }
 }
