@@ -131,14 +131,14 @@ fn hear(heard: &mut Heard, line: &str) {
 
 pub(super) fn start_upstreams(load: &Path) -> anyhow::Result<Talker> {
     let mut command = with_all_descriptors(load);
-    let mut upstreams = Talker::start("the upstreams", command.arg("upstream"))?;
+    let mut upstreams = Talker::start("the upstreams", command.args(["soak", "upstream"]))?;
     upstreams.wait("ports", |heard| heard.counts.contains_key("shaky"))?;
     Ok(upstreams)
 }
 
 pub(super) fn start_clients(load: &Path, gateway: SocketAddr) -> anyhow::Result<Talker> {
     let mut command = with_all_descriptors(load);
-    command.arg("client").arg(gateway.to_string());
+    command.args(["soak", "client"]).arg(gateway.to_string());
     Talker::start("the clients", &mut command)
 }
 
