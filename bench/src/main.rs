@@ -1,11 +1,14 @@
 //! Load for a gateway, and the upstreams behind it. `cargo xtask` starts these processes:
 //!
 //! - `tidegate-load soak upstream` and `tidegate-load soak client GATEWAY`, the two sides of a soak;
+//! - `tidegate-load measure ...`, both sides of one measurement of the bench, in one thread;
+//! - `tidegate-load raw LISTEN UPSTREAM THREADS`, a relay that parses nothing, to compare with.
 #![expect(
     clippy::print_stdout,
     reason = "what is counted goes to standard output, line by line"
 )]
 
+mod measure;
 mod soak;
 
 use std::process::ExitCode;
@@ -26,6 +29,10 @@ fn perform(words: &[String]) -> Result<(), String> {
     match words[..] {
         ["soak", "upstream"] => soak::upstreams(),
         ["soak", "client", gateway] => soak::clients(parsed(gateway)?),
+        ["measure", ref order @ ..] => measure::run(order),
+        ["raw", listen, upstream, threads] => {
+            measure::raw::run(parsed(listen)?, parsed(upstream)?, parsed(threads)?)
+        }
         _ => Err(
             "tidegate-load soak upstream | soak client ADDRESS | measure ORDER | \
                   raw ADDRESS UPSTREAM THREADS"
