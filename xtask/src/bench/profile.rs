@@ -1,0 +1,46 @@
+//! Where the gateway spends its time in a scenario, as `perf` sees it.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::peers::{Peer, Setting, Started};
+use super::rounds;
+use super::scenarios::Unit;
+use crate::running::{Running, free_address};
+use crate::shell;
+
+/// How long `perf` may take to write down what it saw.
+const WRITING: Duration = Duration::from_secs(60);
+
+/// Leaves one `profile-SCENARIO.txt` for each scenario of CPU.
+pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<()> {
+    let folder = setting.folder;
+    let perf = shell::which("perf").context("no perf")?;
+    for scenario in &setting.options.scenarios {
+        if scenario.unit == Unit::Memory {
+            continue;
+        }
+        let upstream = free_address()?;
+        let started = Started::start(Peer::Tidegate, setting, upstream)?;
+        let data = folder.join(format!("profile-{}.data", scenario.name));
+        let mut record = Command::new(&perf);
+        record.args(["record", "--quiet", "--freq", "1999", "--call-graph", "fp"]);
+        record
+            .args(["--pid", &started.id().to_string(), "--output"])
+            .arg(&data);
+        let mut record = Running::start("perf", record.stdin(Stdio::null()))?;
+        rounds::load(&started, upstream, scenario, setting)?;
+        drop(started);
+        record.wait_for_end(WRITING)?;
+        let mut report = Command::new(&perf);
+        report.args(["report", "--stdio", "--no-children", "--call-graph", "none"]);
+        report.args(["--percent-limit", "0.3", "--sort", "dso,symbol", "--input"]);
+        let text = shell::output(report.arg(&data))?;
+        let file = folder.join(format!("profile-{}.txt", scenario.name));
+        std::fs::write(&file, text)?;
+        println!("profile of {}: {}", scenario.name, file.display());
+    }
+    Ok(())
+}
