@@ -204,7 +204,10 @@ impl Client {
         match load.kind {
             Kind::Handshake => reply.extend_from_slice(&load.close),
             // Ready is, who has its message back.
-            Kind::Used => return Ok(reply.extend_from_slice(&load.message)),
+            Kind::Used => {
+                reply.extend_from_slice(&load.message);
+                return Ok(());
+            }
             _ => {}
         }
         load.ready += 1;

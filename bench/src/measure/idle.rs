@@ -11,8 +11,6 @@ use super::{now, slope};
 const LEVELS: usize = 5;
 /// Sessions that come together, at the ordered rate.
 const CROWD: usize = 10;
-/// Between the last session's coming and the reading.
-const SETTLING: Duration = Duration::from_millis(1_500);
 
 pub(super) fn run(engine: &mut Engine, order: &Order) -> Result<String, String> {
     let tree = Tree::of(order.pid)?;
@@ -20,7 +18,7 @@ pub(super) fn run(engine: &mut Engine, order: &Order) -> Result<String, String> 
     for level in levels(order.least, order.most) {
         open_at_rate(engine, level, order.rate)?;
         // Pings are answered meanwhile.
-        engine.run_for(SETTLING, |_| Ok(()))?;
+        engine.run_for(order.settle, |_| Ok(()))?;
         points.push((level as f64, tree.memory()? as f64));
     }
     let shown: Vec<String> = points.iter().map(|(x, y)| format!("[{x},{y}]")).collect();

@@ -42,7 +42,6 @@ fn now() -> Instant {
     Instant::now()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it goes into `map_err`")]
 fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

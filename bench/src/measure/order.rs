@@ -42,6 +42,8 @@ pub(super) struct Order {
     /// Idle sessions where memory is read first, and where it is read last.
     pub(super) least: usize,
     pub(super) most: usize,
+    /// Between the last of so many sessions and the reading.
+    pub(super) settle: Duration,
 }
 
 impl Order {
@@ -61,6 +63,7 @@ impl Order {
             window: Duration::from_secs(1),
             least: 200,
             most: 900,
+            settle: Duration::from_millis(1_500),
         };
         for word in words {
             order.take(word)?;
@@ -88,6 +91,7 @@ impl Order {
             "warm-up-ms" => self.warm_up = Duration::from_millis(number(word, value)?),
             "window-ms" => self.window = Duration::from_millis(number(word, value)?),
             "least" => self.least = number(word, value)?,
+            "settle-ms" => self.settle = Duration::from_millis(number(word, value)?),
             "most" => self.most = number(word, value)?,
             _ => return Err(format!("no such word: {word}")),
         }

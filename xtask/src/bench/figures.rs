@@ -145,7 +145,7 @@ impl Figures {
         Some(match mark.of {
             Of::Figure => ours,
             Of::Peer(peer) => ours / self.median(place(peer))?,
-            Of::LatencyOf(peer) => {
+            Of::Latency(peer) => {
                 self.latency(place(Peer::Tidegate), 1)? / self.latency(place(peer), 1)?
             }
         })

@@ -26,7 +26,7 @@ pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<()> {
         let started = Started::start(Peer::Tidegate, setting, upstream)?;
         let data = folder.join(format!("profile-{}.data", scenario.name));
         let mut record = Command::new(&perf);
-        record.args(["record", "--quiet", "--freq", "1999", "--call-graph", "fp"]);
+        record.args(["record", "--quiet", "--freq", "1999"]);
         record
             .args(["--pid", &started.id().to_string(), "--output"])
             .arg(&data);
@@ -35,7 +35,7 @@ pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<()> {
         drop(started);
         record.wait_for_end(WRITING)?;
         let mut report = Command::new(&perf);
-        report.args(["report", "--stdio", "--no-children", "--call-graph", "none"]);
+        report.args(["report", "--stdio", "--no-children"]);
         report.args(["--percent-limit", "0.3", "--sort", "dso,symbol", "--input"]);
         let text = shell::output(report.arg(&data))?;
         let file = folder.join(format!("profile-{}.txt", scenario.name));

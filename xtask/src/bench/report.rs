@@ -171,7 +171,7 @@ impl Report {
                 let verdict = self.figures.verdict(Placement::Fixed, scenario, *mark);
                 let number = |number| match mark.of {
                     Of::Figure => shown(number, Unit::Memory),
-                    Of::Peer(_) | Of::LatencyOf(_) => two(number),
+                    Of::Peer(_) | Of::Latency(_) => two(number),
                 };
                 table.add(vec![
                     scenario.name.to_owned(),
@@ -230,7 +230,7 @@ impl Report {
 fn meaning(mark: Mark) -> String {
     match mark.of {
         Of::Peer(peer) => format!("times {}", peer.name()),
-        Of::LatencyOf(peer) => format!("times {}'s p99", peer.name()),
+        Of::Latency(peer) => format!("times {}'s p99", peer.name()),
         Of::Figure => "bytes a session".to_owned(),
     }
 }

@@ -37,7 +37,7 @@ pub(super) enum Of {
     /// Times this one's figure.
     Peer(Peer),
     /// Times this one's latency that 99 of 100 messages keep to.
-    LatencyOf(Peer),
+    Latency(Peer),
     /// Itself.
     Figure,
 }
@@ -102,7 +102,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         marks: &[
             of_nginx(1.1, 1.0),
             Mark {
-                of: Of::LatencyOf(Peer::Nginx),
+                of: Of::Latency(Peer::Nginx),
                 reach: 1.0,
                 goal: 1.0,
             },
