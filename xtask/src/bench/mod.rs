@@ -58,12 +58,12 @@ pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
         };
         rounds::measure(free, &mut report.figures)?;
     }
+    if options.profile {
+        report.profiles = profile::take(fixed)?;
+    }
     report.tell(&folder)?;
     if options.write {
         report.write(&run.root.join("bench/BENCHMARKS.md"))?;
-    }
-    if options.profile {
-        profile::take(fixed)?;
     }
     Ok(true)
 }

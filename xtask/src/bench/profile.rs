@@ -1,5 +1,6 @@
 //! Where the gateway spends its time in a scenario, as `perf` sees it.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ use crate::shell;
 /// How long `perf` may take to write down what it saw.
 const WRITING: Duration = Duration::from_secs(60);
 
-/// Leaves one `profile-SCENARIO.txt` for each scenario of CPU.
-pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<()> {
+/// Leaves one `profile-SCENARIO.txt` for each scenario of CPU, and gives the scenarios' names and
+/// these texts.
+pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<Vec<(&'static str, String)>> {
     let folder = setting.folder;
+    let mut profiles = Vec::new();
     let perf = shell::which("perf").context("no perf")?;
     for scenario in &setting.options.scenarios {
         if scenario.unit == Unit::Memory {
@@ -34,13 +37,30 @@ pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<()> {
         rounds::load(&started, upstream, scenario, setting)?;
         drop(started);
         record.wait_for_end(WRITING)?;
-        let mut report = Command::new(&perf);
-        report.args(["report", "--stdio", "--no-children"]);
-        report.args(["--percent-limit", "0.3", "--sort", "dso,symbol", "--input"]);
-        let text = shell::output(report.arg(&data))?;
+        let mut text = report(&perf, &data, "overhead,dso")?;
+        text.push('\n');
+        text.push_str(&report(&perf, &data, "overhead,dso,symbol")?);
         let file = folder.join(format!("profile-{}.txt", scenario.name));
-        std::fs::write(&file, text)?;
+        std::fs::write(&file, &text)?;
         println!("profile of {}: {}", scenario.name, file.display());
+        profiles.push((scenario.name, text));
     }
-    Ok(())
+    Ok(profiles)
+}
+
+/// What took one part in 200 or more, without the words about the table.
+fn report(perf: &Path, data: &Path, fields: &str) -> anyhow::Result<String> {
+    let mut report = Command::new(perf);
+    report.args([
+        "report",
+        "--stdio",
+        "--no-children",
+        "--percent-limit",
+        "0.5",
+    ]);
+    report.args(["--fields", fields, "--input"]).arg(data);
+    let said = shell::output(&mut report)?;
+    let lines = said.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(|line| format!("{line}\n")).collect())
 }

@@ -20,11 +20,16 @@ use crate::shell;
 const BEGIN: &str = "<!-- figures: made by cargo xtask bench --write -->";
 const END: &str = "<!-- end of figures -->";
 
+/// Lines of a profile that the document shows.
+const PROFILE: usize = 40;
+
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) figures: Figures,
     /// What was run, and on what: names and values.
     about: Vec<(&'static str, String)>,
+    /// Where the gateway spends its time, by scenario.
+    pub(super) profiles: Vec<(&'static str, String)>,
 }
 
 impl Report {
@@ -46,6 +51,7 @@ impl Report {
             options.sessions
         );
         let mut about = vec![
+            ("day", line(Command::new("date").args(["-u", "+%F"]))),
             ("commit", line(&mut git)),
             ("kernel", line(Command::new("uname").arg("-sr"))),
             ("processor", processor()),
@@ -60,6 +66,7 @@ impl Report {
         Self {
             figures: Figures::default(),
             about,
+            profiles: Vec::new(),
         }
     }
 
@@ -98,6 +105,12 @@ impl Report {
             text.push_str(&format!("\n**{title}**\n\n{}", table.markdown()));
         }
         text.push_str(&format!("\n{}\n", self.noise()));
+        for (scenario, profile) in &self.profiles {
+            let profile: Vec<&str> = profile.lines().take(PROFILE).collect();
+            let profile = profile.join("\n");
+            let title = format!("Where tidegate spends its time in {scenario}");
+            text.push_str(&format!("\n**{title}**\n\n```text\n{profile}\n```\n"));
+        }
         text
     }
 
@@ -105,21 +118,16 @@ impl Report {
         let mut tables = vec![
             ("Figures, placement fixed", self.costs(Placement::Fixed)),
             ("What is to be reached", self.verdicts()),
-        ];
-        let latencies = self.latencies();
-        if !latencies.is_empty() {
-            tables.push((
+            (
                 "Latency at the fixed rate, in µs from when a message was due",
-                latencies,
-            ));
-        }
-        let free = self.costs(Placement::Free);
-        if !free.is_empty() {
-            tables.push((
+                self.latencies(),
+            ),
+            (
                 "Two workers, placement free: ranks nothing below 25 %",
-                free,
-            ));
-        }
+                self.costs(Placement::Free),
+            ),
+        ];
+        tables.retain(|(_, table)| !table.is_empty());
         tables
     }
 
@@ -299,6 +307,7 @@ mod tests {
         Report {
             figures,
             about: vec![("commit", "abc".to_owned())],
+            profiles: vec![("get", "50.00%  tidegate\n".to_owned())],
         }
     }
 
@@ -309,6 +318,7 @@ mod tests {
             "| echo-64 | µs CPU | 7.00 | 6.80 | - | - | 1.03 | - | 1 | 0.30 |",
             "| echo-64 | times nginx | 1.03 | 1.10 | 1.00 | reached |",
             "NOISY: others used more than 0.1 cores in these rounds: echo-64 fixed: 1.",
+            "```text\n50.00%  tidegate\n```",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
