@@ -121,26 +121,24 @@ impl Reading {
         let elapsed = self.at.saturating_duration_since(before.at);
         let (gateway, load) = (self.gateway - before.gateway, self.load - before.load);
         let seconds = elapsed.as_secs_f64();
-        let idle = self.machine.idle - before.machine.idle;
         let ours = (gateway + load).as_secs_f64();
-        let others = self.machine.cores - (idle + ours) / seconds;
+        let busy = self.machine.busy_since(&before.machine, seconds);
         Used {
             elapsed,
             gateway,
             load,
             // Ticks are coarse: over a short window the rest may come out below nothing.
-            others: others.max(0.0),
+            others: ((busy - ours) / seconds).max(0.0),
             stolen: (self.machine.stolen - before.machine.stolen) / seconds,
         }
     }
 }
 
-/// The first line of `/proc/stat`. Busy time there is a sample taken at each tick, which work that
-/// keeps step with a timer can hide from; idle time is measured. So busy is what was not idle.
+/// The first line of `/proc/stat`, in seconds of all cores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Machine {
     cores: f64,
-    /// Seconds, of all cores.
+    busy: f64,
     idle: f64,
     stolen: f64,
 }
@@ -149,6 +147,14 @@ impl Machine {
     fn read() -> Result<Self, String> {
         let text = fs::read_to_string("/proc/stat").map_err(words)?;
         Self::parse(&text).ok_or("no times in /proc/stat".to_owned())
+    }
+
+    /// Busy time is a sample taken at each tick, in which work that keeps step with a timer counts
+    /// too much or too little. Idle time is measured, but going to sleep and waking up are no part
+    /// of it. So there are two ways to see how busy the cores were, and the lesser one is told.
+    fn busy_since(&self, before: &Self, seconds: f64) -> f64 {
+        let not_idle = self.cores * seconds - (self.idle - before.idle);
+        not_idle.min(self.busy - before.busy)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -160,11 +166,12 @@ impl Machine {
             .map_while(|word| word.parse().ok())
             .collect();
         let cores = lines.filter(|line| line.starts_with("cpu")).count();
-        let [_, _, _, idle, waiting, _, _, stolen, ..] = ticks[..] else {
+        let [user, nice, system, idle, waiting, irq, softirq, stolen, ..] = ticks[..] else {
             return None;
         };
         Some(Self {
             cores: cores as f64,
+            busy: (user + nice + system + irq + softirq + stolen) / TICKS,
             idle: (idle + waiting) / TICKS,
             stolen: stolen / TICKS,
         })
@@ -175,9 +182,10 @@ impl Machine {
 mod tests {
     use super::*;
 
-    fn at(begun: Instant, seconds: f64, [gateway, load, idle]: [f64; 3]) -> Reading {
+    fn at(begun: Instant, seconds: f64, [gateway, load, busy, idle]: [f64; 4]) -> Reading {
         let machine = Machine {
             cores: 2.0,
+            busy,
             idle,
             stolen: 0.0,
         };
@@ -192,31 +200,30 @@ mod tests {
     #[test]
     fn what_neither_side_used_was_used_by_others() {
         let begun = now();
-        let before = at(begun, 0.0, [1.0, 1.0, 50.0]);
-        let used = at(begun, 2.0, [2.9, 2.5, 50.1]).since(&before);
+        let before = at(begun, 0.0, [1.0, 1.0, 9.0, 50.0]);
+        let others = |after: [f64; 4]| at(begun, 2.0, after).since(&before).others;
+        let used = at(begun, 2.0, [2.9, 2.5, 12.9, 50.1]).since(&before);
         assert!((used.gateway.as_secs_f64() - 1.9).abs() < 1e-6);
         assert!((used.load.as_secs_f64() - 1.5).abs() < 1e-6);
         // Of four core-seconds 1.9 and 1.5 were ours and 0.1 idle.
         assert!((used.others - 0.25).abs() < 1e-6, "{used:?}");
-        assert!(
-            at(begun, 2.0, [3.0, 3.0, 50.01])
-                .since(&before)
-                .others
-                .abs()
-                < 1e-9
-        );
+        // Sampled at bad moments, or asleep and not idle yet: the other account knows better.
+        assert!((others([2.0, 2.0, 12.5, 51.9]) - 0.05).abs() < 1e-6);
+        assert!((others([2.0, 2.0, 11.1, 51.5]) - 0.05).abs() < 1e-6);
+        // Accounts that are coarse.
+        assert!(others([3.0, 3.0, 12.9, 50.01]).abs() < 1e-9);
     }
 
     #[test]
     fn the_machine_is_read() {
         let text = "cpu  1 2 3 400 50 6 7 80 0 0\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nintr 5\n";
-        let machine = Machine::parse(text).unwrap();
         let due = Machine {
             cores: 2.0,
+            busy: 0.99,
             idle: 4.5,
             stolen: 0.8,
         };
-        assert_eq!(machine, due);
+        assert_eq!(Machine::parse(text), Some(due));
         assert_eq!(Machine::parse("cpu 1 2"), None);
         assert!(Machine::read().unwrap().cores >= 1.0);
     }
