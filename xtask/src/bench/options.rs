@@ -18,7 +18,7 @@ pub(crate) const EXPLAINED: &str = "\
 Options of the bench:
   --rounds N          rounds, of which the median counts (default 7; of memory 3 at most)
   --seconds S         of each measurement (default 2)
-  --only NAME,NAME    these scenarios: echo-64, echo-64x16, echo-1k, echo-64k, fixed, handshake,
+  --only NAME,NAME    these scenarios: echo-64, echo-64x16, echo-1k, echo-64k, paced, handshake,
                       get, idle, used
   --peers NAME,NAME   these gateways: tidegate, nginx, haproxy, raw
   --gateway FILE      a tidegate that was built elsewhere

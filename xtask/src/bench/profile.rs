@@ -4,14 +4,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
+use super::options::Options;
 use super::peers::{Peer, Setting, Started};
 use super::rounds;
 use super::scenarios::Unit;
 use crate::running::{Running, free_address};
 use crate::shell;
 
+/// The time of a measurement, at least: `perf` comes to it late.
+const LEAST: Duration = Duration::from_secs(5);
 /// How long `perf` may take to write down what it saw.
 const WRITING: Duration = Duration::from_secs(60);
 
@@ -19,9 +22,17 @@ const WRITING: Duration = Duration::from_secs(60);
 /// these texts.
 pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<Vec<(&'static str, String)>> {
     let folder = setting.folder;
+    let options = Options {
+        window: setting.options.window.max(LEAST),
+        ..setting.options.clone()
+    };
+    let setting = Setting {
+        options: &options,
+        ..setting
+    };
     let mut profiles = Vec::new();
     let perf = shell::which("perf").context("no perf")?;
-    for scenario in &setting.options.scenarios {
+    for scenario in &options.scenarios {
         if scenario.unit == Unit::Memory {
             continue;
         }
@@ -40,6 +51,11 @@ pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<Vec<(&'static str, St
         let mut text = report(&perf, &data, "overhead,dso")?;
         text.push('\n');
         text.push_str(&report(&perf, &data, "overhead,dso,symbol")?);
+        ensure!(
+            text.trim().len() > 1,
+            "perf saw nothing in {}",
+            scenario.name
+        );
         let file = folder.join(format!("profile-{}.txt", scenario.name));
         std::fs::write(&file, &text)?;
         println!("profile of {}: {}", scenario.name, file.display());

@@ -20,8 +20,8 @@ use crate::shell;
 const BEGIN: &str = "<!-- figures: made by cargo xtask bench --write -->";
 const END: &str = "<!-- end of figures -->";
 
-/// Lines of a profile that the document shows.
-const PROFILE: usize = 40;
+/// The profile that the document shows, and how many lines of it.
+const PROFILE: (&str, usize) = ("get", 40);
 
 #[derive(Debug)]
 pub(super) struct Report {
@@ -36,7 +36,9 @@ impl Report {
     pub(super) fn begin(run: &Run, options: &Options, binaries: &Binaries) -> Self {
         let line = |command: &mut Command| {
             let said = shell::output(command).unwrap_or_default();
-            said.trim().lines().next().unwrap_or("unknown").to_owned()
+            let first = said.trim().lines().next().unwrap_or("unknown");
+            // HAProxy goes on with an address.
+            first.split(" - ").next().unwrap_or(first).to_owned()
         };
         let mut git = Command::new("git");
         git.current_dir(&run.root)
@@ -55,6 +57,7 @@ impl Report {
             ("commit", line(&mut git)),
             ("kernel", line(Command::new("uname").arg("-sr"))),
             ("processor", processor()),
+            ("tcp", congestion_control()),
             ("rounds", rounds),
         ];
         if options.peers.contains(&Peer::Nginx) {
@@ -105,8 +108,10 @@ impl Report {
             text.push_str(&format!("\n**{title}**\n\n{}", table.markdown()));
         }
         text.push_str(&format!("\n{}\n", self.noise()));
-        for (scenario, profile) in &self.profiles {
-            let profile: Vec<&str> = profile.lines().take(PROFILE).collect();
+        let (shown, lines) = PROFILE;
+        let profiles = self.profiles.iter();
+        for (scenario, profile) in profiles.filter(|(scenario, _)| *scenario == shown) {
+            let profile: Vec<&str> = profile.lines().take(lines).collect();
             let profile = profile.join("\n");
             let title = format!("Where tidegate spends its time in {scenario}");
             text.push_str(&format!("\n**{title}**\n\n```text\n{profile}\n```\n"));
@@ -198,7 +203,7 @@ impl Report {
         let mut table = Table::new(vec!["placement", "peer", "p50", "p99", "p99.9", "longest"]);
         for placement in [Placement::Fixed, Placement::Free] {
             for peer in Peer::ALL {
-                let of = |which| self.figures.latency((placement, "fixed", peer), which);
+                let of = |which| self.figures.latency((placement, "paced", peer), which);
                 let latencies = [0, 1, 2, 3].map(of);
                 if latencies.iter().any(Option::is_none) {
                     continue;
@@ -270,6 +275,12 @@ fn between(text: &str, figures: &str) -> anyhow::Result<String> {
     });
     let (before, after) = parts.context("the document has no place for figures")?;
     Ok(format!("{before}{BEGIN}\n\n{figures}\n{END}{after}"))
+}
+
+/// What paces the sockets of everybody here.
+fn congestion_control() -> String {
+    let name = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+    name.map_or("unknown".to_owned(), |name| name.trim().to_owned())
 }
 
 fn processor() -> String {

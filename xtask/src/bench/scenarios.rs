@@ -95,7 +95,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         marks: &[of_nginx(0.8, 0.72), of_haproxy(0.65, 0.55)],
     },
     Scenario {
-        name: "fixed",
+        name: "paced",
         what: "10,000 messages of 64 B a second over 256 sessions",
         unit: Unit::Cpu,
         order: &["kind=paced", "connections=256", "size=64", "rate=10000"],
