@@ -51,6 +51,22 @@ fn measure(pid: u32, gateway: SocketAddr, upstream: SocketAddr, words: &str) -> 
     load.output().unwrap()
 }
 
+/// Moves bytes from one to the other, and lets `change` at those of each read.
+fn relay((mut from, mut to): (TcpStream, TcpStream), change: impl Fn(usize, &mut [u8])) {
+    let mut bytes = [0; 4096];
+    for read in 1.. {
+        match from.read(&mut bytes) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => {
+                change(read, &mut bytes[..count]);
+                if to.write_all(&bytes[..count]).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// The number behind `name` in a line of JSON.
 fn number(said: &str, name: &str) -> f64 {
     let (_, rest) = said
@@ -138,4 +154,33 @@ fn a_gateway_that_answers_wrongly_gives_no_figure() {
         let output = measure(std::process::id(), address, free(), words);
         assert!(!output.status.success(), "{output:?}");
     }
+}
+
+#[test]
+fn one_wrong_byte_gives_no_figure() {
+    let (gateway, upstream) = (TcpListener::bind("127.0.0.1:0").unwrap(), free());
+    let address = gateway.local_addr().unwrap();
+    thread::spawn(move || {
+        let (client, _) = gateway.accept().unwrap();
+        let service = TcpStream::connect(upstream).unwrap();
+        let up = (client.try_clone().unwrap(), service.try_clone().unwrap());
+        thread::spawn(move || relay(up, |_read, _bytes| {}));
+        relay((service, client), |read, bytes| {
+            // The first is the 101.
+            if read == 3 {
+                *bytes.last_mut().unwrap() ^= 1;
+            }
+        });
+    });
+    let output = measure(
+        std::process::id(),
+        address,
+        upstream,
+        "kind=echo warm-up-ms=20000",
+    );
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        !output.status.success() && said.contains("64 bytes came back"),
+        "{said}"
+    );
 }

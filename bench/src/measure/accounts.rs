@@ -19,7 +19,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// The tree as it is now: gateways have started their workers before they accept.
+    /// The tree as it is now.
     pub(super) fn of(root: i32) -> Result<Self, String> {
         let mut pids = vec![root];
         let parents = parents()?;

@@ -13,13 +13,12 @@ const LEVELS: usize = 5;
 const CROWD: usize = 10;
 
 pub(super) fn run(engine: &mut Engine, order: &Order) -> Result<String, String> {
-    let tree = Tree::of(order.pid)?;
     let mut points = Vec::new();
     for level in levels(order.least, order.most) {
         open_at_rate(engine, level, order.rate)?;
         // Pings are answered meanwhile.
         engine.run_for(order.settle, |_| Ok(()))?;
-        points.push((level as f64, tree.memory()? as f64));
+        points.push((level as f64, Tree::of(order.pid)?.memory()? as f64));
     }
     let shown: Vec<String> = points.iter().map(|(x, y)| format!("[{x},{y}]")).collect();
     Ok(format!(

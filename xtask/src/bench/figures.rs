@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::peers::{Peer, Placement};
+use super::rounds::MOST_OTHERS;
 use super::scenarios::{Mark, Of, Scenario, Unit};
 
 /// One peer in one scenario at one placement.
@@ -115,19 +116,16 @@ impl Figures {
         all.fold(0.0, |most, reading| reading.others.max(most))
     }
 
-    /// Rounds of a scenario in which others used more than `most` cores beside any peer.
-    pub(super) fn noisy_rounds(
-        &self,
-        placement: Placement,
-        scenario: &Scenario,
-        most: f64,
-    ) -> usize {
+    /// Rounds of a scenario that others made noisy beside any peer.
+    pub(super) fn noisy_rounds(&self, placement: Placement, scenario: &Scenario) -> usize {
         let of = |peer| self.readings((placement, scenario.name, peer));
         let is_noisy = |round: &usize| {
             let readings = Peer::ALL
                 .into_iter()
                 .filter_map(|peer| of(peer).get(*round));
-            readings.into_iter().any(|reading| reading.others > most)
+            readings
+                .into_iter()
+                .any(|reading| reading.others > MOST_OTHERS)
         };
         let rounds = Peer::ALL.into_iter().map(|peer| of(peer).len()).max();
         (0..rounds.unwrap_or(0)).filter(is_noisy).count()
@@ -175,6 +173,7 @@ impl Figures {
                     "rounds": readings.iter().map(|reading| json!({
                         "figure": reading.figure,
                         "others": reading.others,
+                    "noisy": reading.others > MOST_OTHERS,
                         "said": reading.raw,
                     })).collect::<Vec<_>>(),
                 })

@@ -97,14 +97,17 @@ fn binaries(run: &Run, options: &Options) -> anyhow::Result<Binaries> {
             release.join("tidegate")
         }
     };
-    let other = |peer: Peer, name: &str| match options.peers.contains(&peer) {
-        true => found(name),
-        false => Ok(name.into()),
+    let found_if_wanted = |peer: Peer, name: &str| {
+        if options.peers.contains(&peer) {
+            found(name)
+        } else {
+            Ok(name.into())
+        }
     };
     Ok(Binaries {
         tidegate,
-        nginx: other(Peer::Nginx, "nginx")?,
-        haproxy: other(Peer::Haproxy, "haproxy")?,
+        nginx: found_if_wanted(Peer::Nginx, "nginx")?,
+        haproxy: found_if_wanted(Peer::Haproxy, "haproxy")?,
         load: release.join("tidegate-load"),
         taskset: found("taskset")?,
     })

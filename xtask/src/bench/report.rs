@@ -221,7 +221,7 @@ impl Report {
         let mut noisy = Vec::new();
         for scenario in SCENARIOS {
             for placement in [Placement::Fixed, Placement::Free] {
-                let rounds = self.figures.noisy_rounds(placement, scenario, MOST_OTHERS);
+                let rounds = self.figures.noisy_rounds(placement, scenario);
                 if rounds > 0 {
                     let placement = placement.name();
                     noisy.push(format!("{} {placement}: {rounds}", scenario.name));

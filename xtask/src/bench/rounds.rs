@@ -34,13 +34,13 @@ pub(super) fn measure(setting: Setting<'_>, figures: &mut Figures) -> anyhow::Re
                 .iter()
                 .map(|(peer, reading)| format!("{} {:.2}", peer.name(), reading.figure))
                 .collect();
-            let (round, rounds) = (round + 1, options.rounds);
+            let (round, rounds, used) = (round + 1, options.rounds, others(&measured));
             println!(
-                "{} {round}/{rounds} {}: {} (others {:.2})",
+                "{} {round}/{rounds} {}: {} (others {used:.2}{})",
                 placement.name(),
                 scenario.name,
                 shown.join(", "),
-                others(&measured),
+                if used > MOST_OTHERS { ", NOISY" } else { "" },
             );
             for (peer, reading) in measured {
                 figures.add((placement, scenario.name, peer), reading);
