@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::talk::{self, Fault, orders, say_counts};
-use crate::wire::Wire;
+use crate::soak::talk::{self, Fault, orders, say_counts};
+use crate::soak::wire::Wire;
 
 /// How long a port that was cut refuses.
 const AWAY: Duration = Duration::from_secs(2);

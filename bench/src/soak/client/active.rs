@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::session::{Leaving, Session, is_end_by_cut, shown};
 use super::{Ended, Load, Place};
-use crate::payload;
-use crate::talk::Fault;
-use crate::wire::{PATIENCE, Role};
+use crate::soak::payload;
+use crate::soak::talk::Fault;
+use crate::soak::wire::{PATIENCE, Role};
 
 /// The time between two bursts of a session, in the mean.
 const RHYTHM: Duration = Duration::from_millis(1_500);

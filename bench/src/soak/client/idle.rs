@@ -4,8 +4,8 @@ use tidegate_tests::frame::{Frame, PING, PONG};
 
 use super::session::{Leaving, Session, is_end_by_cut, shown};
 use super::{Ended, Load, Place};
-use crate::talk::Fault;
-use crate::wire::Role;
+use crate::soak::talk::Fault;
+use crate::soak::wire::Role;
 
 pub(crate) async fn run(load: &Load, place: Place) -> Result<Ended, Fault> {
     let mut departure = load.departure();

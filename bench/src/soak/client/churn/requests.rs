@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tidegate_tests::Request;
 
-use crate::client::session::answer;
-use crate::client::tally::pause;
-use crate::client::{Load, Place, http};
-use crate::talk::Fault;
-use crate::wire::{End, Wire, within};
+use crate::soak::client::session::answer;
+use crate::soak::client::tally::pause;
+use crate::soak::client::{Load, Place, http};
+use crate::soak::talk::Fault;
+use crate::soak::wire::{End, Wire, within};
 
 pub(super) async fn asked_once(load: &Load, place: Place) -> Result<(), Fault> {
     let mut wire = Wire::connect(place.source, load.gateway).await?;

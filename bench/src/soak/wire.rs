@@ -10,7 +10,7 @@ use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::talk::Fault;
+use crate::soak::talk::Fault;
 
 /// How long anything may take that has no time of its own. The machine may be busy with other
 /// things, so only what never comes is missed.

@@ -6,12 +6,12 @@ use tidegate_tests::Request;
 use tidegate_tests::frame::Frame;
 use tokio::time::sleep;
 
-use crate::client::session::{Leaving, Session, answer, handshake};
-use crate::client::tally::pause;
-use crate::client::{Load, Place, http};
-use crate::payload;
-use crate::talk::Fault;
-use crate::wire::{Role, Wire, within};
+use crate::soak::client::session::{Leaving, Session, answer, handshake};
+use crate::soak::client::tally::pause;
+use crate::soak::client::{Load, Place, http};
+use crate::soak::payload;
+use crate::soak::talk::Fault;
+use crate::soak::wire::{Role, Wire, within};
 
 /// A refusal arrives as the upstream made it, and the connection serves on.
 pub(super) async fn refused_and_asked_again(load: &Load, place: Place) -> Result<(), Fault> {

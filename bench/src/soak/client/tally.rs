@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::talk::{self, Fault, say_counts};
+use crate::soak::talk::{self, Fault, say_counts};
 
 /// Addresses of the loopback that clients come from, so that ports suffice and no address stands
 /// for all.

@@ -6,9 +6,9 @@ use tidegate_tests::accept_for;
 use tidegate_tests::frame::{BINARY, CLOSE, Frame, PING, PONG, TEXT};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::payload;
-use crate::talk::Fault;
-use crate::wire::{End, Head, PATIENCE, Role, Wire, within};
+use crate::soak::payload;
+use crate::soak::talk::Fault;
+use crate::soak::wire::{End, Head, PATIENCE, Role, Wire, within};
 
 /// How often a silent session is pinged.
 const PING_EVERY: Duration = Duration::from_secs(60);

@@ -7,9 +7,9 @@ use tidegate_tests::Request;
 use super::session::answer;
 use super::tally::pause;
 use super::{Load, Place};
-use crate::payload;
-use crate::talk::Fault;
-use crate::wire::{Wire, within};
+use crate::soak::payload;
+use crate::soak::talk::Fault;
+use crate::soak::wire::{Wire, within};
 
 /// The longest time between two requests of a connection.
 const RHYTHM: Duration = Duration::from_millis(500);

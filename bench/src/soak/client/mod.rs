@@ -16,7 +16,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(crate) use self::tally::{Ended, Load, Place};
-use crate::talk::{Fault, orders};
+use crate::soak::talk::{Fault, orders};
 
 /// Handshakes under way at one time: the ramp waits for the gateway instead of flooding it.
 const OPENING: u64 = 48;

@@ -4,8 +4,8 @@ use tidegate_tests::frame::{CLOSE, Frame};
 use tidegate_tests::{Request, accept_for, request::KEY};
 
 use super::{Load, Place};
-use crate::talk::Fault;
-use crate::wire::{End, Head, Role, Wire, within};
+use crate::soak::talk::Fault;
+use crate::soak::wire::{End, Head, Role, Wire, within};
 
 /// How a client leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

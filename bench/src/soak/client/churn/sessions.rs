@@ -5,12 +5,12 @@ use std::time::Duration;
 use tidegate_tests::frame::{BINARY, Frame, TEXT};
 use tokio::time::sleep;
 
-use crate::client::session::{Leaving, Session};
-use crate::client::tally::pause;
-use crate::client::{Load, Place};
-use crate::payload;
-use crate::talk::Fault;
-use crate::wire::{End, Role, within};
+use crate::soak::client::session::{Leaving, Session};
+use crate::soak::client::tally::pause;
+use crate::soak::client::{Load, Place};
+use crate::soak::payload;
+use crate::soak::talk::Fault;
+use crate::soak::wire::{End, Role, within};
 
 /// How long sessions last, at most.
 const LIFE: Duration = Duration::from_secs(2);
@@ -121,7 +121,9 @@ pub(super) async fn upstream_resets(load: &Load, place: Place) -> Result<(), Fau
             session.expect_close(1011).await?;
             session.follow(1011).await
         }
-        Ok(frame) if crate::client::session::is_close(&frame, 1011) => session.follow(1011).await,
+        Ok(frame) if crate::soak::client::session::is_close(&frame, 1011) => {
+            session.follow(1011).await
+        }
         Ok(frame) => Err(format!("{frame:?} of an upstream that is gone")),
         Err(End::Reset) => Ok(()),
         Err(End::Fin) => Err("a clean end where the upstream was reset".to_owned()),
