@@ -7,9 +7,8 @@ mod target;
 mod writer;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ pub const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Sink {
     shared: Arc<Shared>,
     /// Says nothing, and ends with the thread.
-    ended: mpsc::Receiver<()>,
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 /// How many lines a log has had.
@@ -91,7 +90,10 @@ impl Sink {
         })?;
         let _first = shared.thread.set(thread.thread().clone());
         shared.wake();
-        Ok(Self { shared, ended })
+        Ok(Self {
+            shared,
+            ended: Mutex::new(ended),
+        })
     }
 
     /// The place to leave lines at with this number. Threads with places of their own do not wait for
@@ -113,7 +115,8 @@ impl Sink {
     pub fn close(&self, patience: Duration) -> bool {
         self.shared.closing.store(true, Ordering::SeqCst);
         self.shared.wake();
-        let ended = self.ended.recv_timeout(patience);
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = ended.recv_timeout(patience);
         !matches!(ended, Err(mpsc::RecvTimeoutError::Timeout))
     }
 }
