@@ -9,6 +9,7 @@ pub mod child;
 pub mod frame;
 pub mod gateway;
 pub mod head;
+pub mod openapi;
 pub mod probe;
 pub mod request;
 pub mod sockets;

@@ -155,6 +155,7 @@ async fn sessions_by_route_service_and_address() {
         "?limit=-1",
         "?limit=x",
         "?limit=",
+        "?limit=%2B5",
         "?cursor=",
         "?cursor=x",
         "?cursor=1-2-3",

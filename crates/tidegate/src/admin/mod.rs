@@ -13,6 +13,8 @@ mod problem;
 mod query;
 mod routes;
 mod sessions;
+#[cfg(test)]
+mod testing;
 mod time;
 mod view;
 
