@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -91,6 +91,8 @@ struct Scene {
     admin: SocketAddr,
     gateway: Running,
     sessions: Running,
+    /// They last as long as this.
+    _input: ChildStdin,
 }
 
 impl Scene {
@@ -99,7 +101,7 @@ impl Scene {
         let mut command = Command::new(python);
         command.arg(tools.join("open-sessions.py"));
         command.arg(public.port().to_string());
-        let (sessions, _input, said) = Running::start_talking("the sessions", &mut command)?;
+        let (sessions, input, said) = Running::start_talking("the sessions", &mut command)?;
         let mut said = BufReader::new(said).lines();
         let mut word = || {
             said.next()
@@ -123,6 +125,7 @@ impl Scene {
             admin,
             gateway,
             sessions,
+            _input: input,
         })
     }
 }
