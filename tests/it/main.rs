@@ -49,6 +49,7 @@ mod request_decides_the_route;
 mod requests_arrive_as_sent;
 mod resets_leave_nothing_behind;
 mod sessions_have_limits;
+mod shells_complete_commands;
 mod silent_peers_are_found;
 mod slow_and_hostile_peers_are_let_go;
 mod slow_peers_have_an_end;
