@@ -42,6 +42,7 @@ mod open_sessions;
 mod own_frames_keep_to_boundaries;
 mod panics_end_one_session;
 mod path_decides_the_route;
+mod peers_of_sessions_are_measured;
 mod pings_are_forwarded_or_answered;
 mod process_starts_and_ends;
 mod relayed_bytes_are_those_sent;

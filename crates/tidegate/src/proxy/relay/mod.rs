@@ -269,6 +269,9 @@ impl Relay {
         let passed = self.judge(from, bytes);
         self.meter
             .passed(from as usize, &before, &self.tallies[from as usize]);
+        if let Some(micros) = passed.echoed {
+            self.meter.ping_answered(from as usize, micros);
+        }
         if passed.active {
             self.timers.moved(self.worker.clock.now());
         }
@@ -325,10 +328,14 @@ impl Relay {
     }
 }
 
-/// Microseconds of the monotonic clock.
+/// Microseconds of the monotonic clock. It begins anywhere: peers see it in our pings, and are not
+/// told for how long we have run.
 fn microseconds() -> u64 {
-    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
+    static BEGIN: LazyLock<(Instant, u64)> =
+        LazyLock::new(|| (Instant::now(), fastrand::u32(..).into()));
+    let (begin, offset) = *BEGIN;
+    let since = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+    since.saturating_add(offset)
 }
 
 const fn other(side: Side) -> Side {

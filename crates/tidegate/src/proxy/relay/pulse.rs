@@ -1,6 +1,7 @@
 //! The pings of one leg: what it was asked and has not answered, and what it is owed itself.
 //!
-//! A ping of ours carries eight random bytes, and the pong with those bytes is swallowed. A peer may
+//! A ping of ours carries eight bytes, four of them random and four of them the time, and the pong
+//! with those bytes is swallowed. A peer may
 //! answer the latest ping alone (RFC 6455 section 5.5.3), so none of ours goes to a leg that has a
 //! forwarded one to answer: that one then counts as ours.
 
@@ -29,16 +30,20 @@ pub(super) enum Beat {
 }
 
 impl Pulse {
-    /// Whether a control frame of its is the answer to our ping.
-    pub(super) fn takes(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
-        let is_ours = opcode == OpCode::Pong
-            && self
-                .ours
-                .is_some_and(|ours| payload == ours.get().to_ne_bytes());
-        if is_ours {
-            self.ours = None;
+    /// How many microseconds our ping took to be answered, if a control frame of its is the answer;
+    /// more than 71 minutes are not told apart from fewer.
+    pub(super) fn takes(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        now: impl FnOnce() -> u64,
+    ) -> Option<u32> {
+        let ours = self.ours.filter(|_| opcode == OpCode::Pong)?;
+        if payload != ours.get().to_ne_bytes() {
+            return None;
         }
-        is_ours
+        self.ours = None;
+        Some(low(now()).wrapping_sub(low(ours.get())))
     }
 
     /// A pong of its passes to the other leg.
@@ -87,14 +92,14 @@ impl Pulse {
 
     /// Takes what goes to it at a boundary, one after the other. A ping that has become needless,
     /// because another one was forwarded meanwhile, is dropped.
-    pub(super) fn take_beat(&mut self, mask: Option<[u8; 4]>) -> Option<Beat> {
+    pub(super) fn take_beat(&mut self, mask: Option<[u8; 4]>, now: u64) -> Option<Beat> {
         if let Some(pong) = self.owed.take() {
             return Some(Beat::Pong(pong));
         }
         if !std::mem::take(&mut self.due) || self.is_unanswered() {
             return None;
         }
-        let ours = NonZeroU64::MIN | fastrand::u64(..);
+        let ours = payload(now);
         self.ours = Some(ours);
         Some(Beat::Ping(ControlFrame::ping(
             &ours.get().to_ne_bytes(),
@@ -118,6 +123,18 @@ impl Beat {
     }
 }
 
+/// The lower half of a time.
+const fn low(time: u64) -> u32 {
+    (time & 0xffff_ffff) as u32
+}
+
+/// A payload of ours: half of it random, half of it the time.
+fn payload(now: u64) -> NonZeroU64 {
+    let random = u64::from(fastrand::u32(1..));
+    // The random half is not 0.
+    NonZeroU64::new(random << 32 | u64::from(low(now))).unwrap_or(NonZeroU64::MIN)
+}
+
 /// FNV-1a: tells the latest ping's answer from other pongs without keeping 125 bytes.
 fn sum(payload: &[u8]) -> NonZeroU32 {
     let sum = payload.iter().fold(0x811c_9dc5_u32, |sum, &byte| {
@@ -130,9 +147,11 @@ fn sum(payload: &[u8]) -> NonZeroU32 {
 mod tests {
     use super::*;
 
+    const NOW: u64 = 0x1_ffff_ffff;
+
     fn ping(pulse: &mut Pulse) -> Vec<u8> {
         pulse.set_due();
-        match pulse.take_beat(None) {
+        match pulse.take_beat(None, NOW) {
             Some(Beat::Ping(frame)) => frame.as_bytes()[2..].to_vec(),
             beat => panic!("a ping was due, not {beat:?}"),
         }
@@ -143,10 +162,10 @@ mod tests {
         let mut pulse = Pulse::default();
         let ours = ping(&mut pulse);
         assert_eq!(ours.len(), 8);
-        assert!(!pulse.takes(OpCode::Pong, b"other"));
-        assert!(!pulse.takes(OpCode::Ping, &ours));
-        assert!(pulse.takes(OpCode::Pong, &ours));
-        assert!(!pulse.takes(OpCode::Pong, &ours));
+        assert_eq!(pulse.takes(OpCode::Pong, b"other", || NOW), None);
+        assert_eq!(pulse.takes(OpCode::Ping, &ours, || NOW), None);
+        assert_eq!(pulse.takes(OpCode::Pong, &ours, || NOW + 2500), Some(2500));
+        assert_eq!(pulse.takes(OpCode::Pong, &ours, || NOW), None);
         assert_ne!(ping(&mut pulse), ours);
     }
 
@@ -157,7 +176,7 @@ mod tests {
         pulse.note_forwarded(b"latest");
         pulse.answers(b"first");
         pulse.set_due();
-        assert!(pulse.take_beat(None).is_none());
+        assert!(pulse.take_beat(None, NOW).is_none());
         assert!(pulse.is_unanswered());
         pulse.answers(b"latest");
         assert!(!pulse.is_unanswered());
@@ -179,9 +198,9 @@ mod tests {
         pulse.asks(b"one", None);
         pulse.asks(b"two", None);
         pulse.set_due();
-        let pong = pulse.take_beat(None).unwrap();
+        let pong = pulse.take_beat(None, NOW).unwrap();
         assert_eq!(&pong.as_bytes()[2..], b"two");
-        assert!(matches!(pulse.take_beat(None), Some(Beat::Ping(_))));
+        assert!(matches!(pulse.take_beat(None, NOW), Some(Beat::Ping(_))));
         assert!(!pulse.has_beat());
     }
 }
