@@ -39,7 +39,7 @@ async fn actuator_count(State(view): State<Arc<View>>) -> Response {
 }
 
 /// All sessions in one array, made slice by slice as it is taken.
-async fn application(State(view): State<Arc<View>>) -> Response {
+pub(super) async fn application(State(view): State<Arc<View>>) -> Response {
     let parts = stream::unfold(Some((Cursor::default(), "[")), move |state| {
         let part = state.map(|(cursor, before)| part(&view, cursor, before));
         async move { part.map(|(bytes, state)| (Ok::<_, std::convert::Infallible>(bytes), state)) }
@@ -72,7 +72,9 @@ fn application_session(handle: &Handle) -> String {
     let facts = &handle.facts;
     let id = handle.id.to_string();
     let endpoint = &facts.endpoint().plan;
-    let url = |host: &str, base: &str, path: &str| Value::from(format!("ws://{host}{base}{path}"));
+    let query = facts.query();
+    let url =
+        |host: &str, base: &str, path: &str| Value::from(format!("ws://{host}{base}{path}{query}"));
     let service_url = url(
         &endpoint.authority.to_string(),
         &endpoint.path,

@@ -8,6 +8,8 @@
 mod access;
 mod aliases;
 mod api;
+#[cfg(test)]
+mod crowd;
 mod listen;
 mod problem;
 mod query;

@@ -2,6 +2,7 @@
 
 pub(crate) mod facts;
 pub(crate) mod id;
+mod query;
 pub(crate) mod registry;
 #[cfg(test)]
 pub(crate) mod testing;
