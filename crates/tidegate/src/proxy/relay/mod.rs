@@ -328,14 +328,10 @@ impl Relay {
     }
 }
 
-/// Microseconds of the monotonic clock. It begins anywhere: peers see it in our pings, and are not
-/// told for how long we have run.
+/// Microseconds of the monotonic clock.
 fn microseconds() -> u64 {
-    static BEGIN: LazyLock<(Instant, u64)> =
-        LazyLock::new(|| (Instant::now(), fastrand::u32(..).into()));
-    let (begin, offset) = *BEGIN;
-    let since = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
-    since.saturating_add(offset)
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGIN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 const fn other(side: Side) -> Side {

@@ -1,11 +1,14 @@
 //! The pings of one leg: what it was asked and has not answered, and what it is owed itself.
 //!
-//! A ping of ours carries eight bytes, four of them random and four of them the time, and the pong
-//! with those bytes is swallowed. A peer may
-//! answer the latest ping alone (RFC 6455 section 5.5.3), so none of ours goes to a leg that has a
-//! forwarded one to answer: that one then counts as ours.
+//! A ping of ours carries eight random bytes, and the pong with those bytes is swallowed. To whoever
+//! has our keys they tell when the ping was sent, so nothing is kept for that. A peer may answer the
+//! latest ping alone (RFC 6455 section 5.5.3), so none of ours goes to a leg that has a forwarded one
+//! to answer: that one then counts as ours.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::LazyLock;
 
 use tidegate_ws::frame::{ControlFrame, OpCode};
 
@@ -43,7 +46,7 @@ impl Pulse {
             return None;
         }
         self.ours = None;
-        Some(low(now()).wrapping_sub(low(ours.get())))
+        Some(low(now()).wrapping_sub(sent(ours)))
     }
 
     /// A pong of its passes to the other leg.
@@ -128,11 +131,38 @@ const fn low(time: u64) -> u32 {
     (time & 0xffff_ffff) as u32
 }
 
-/// A payload of ours: half of it random, half of it the time.
+/// A payload of ours: half of it random, half of it the time, and all of it hidden.
 fn payload(now: u64) -> NonZeroU64 {
-    let random = u64::from(fastrand::u32(1..));
-    // The random half is not 0.
-    NonZeroU64::new(random << 32 | u64::from(low(now))).unwrap_or(NonZeroU64::MIN)
+    let random = u64::from(fastrand::u32(..));
+    NonZeroU64::new(hide(random << 32 | u64::from(low(now)))).unwrap_or(NonZeroU64::MIN)
+}
+
+/// The lower half of the time when a payload of ours was made.
+fn sent(ours: NonZeroU64) -> u32 {
+    low(reveal(ours.get()))
+}
+
+/// Rounds of a Feistel network, which makes of a keyed hash a permutation that has a way back.
+const ROUNDS: [u8; 4] = [0, 1, 2, 3];
+
+fn hide(open: u64) -> u64 {
+    let halves = (low(open >> 32), low(open));
+    let mix = |(left, right): (u32, u32), round| (right, left ^ keyed(round, right));
+    let (left, right) = ROUNDS.into_iter().fold(halves, mix);
+    u64::from(left) << 32 | u64::from(right)
+}
+
+fn reveal(hidden: u64) -> u64 {
+    let halves = (low(hidden >> 32), low(hidden));
+    let unmix = |(left, right): (u32, u32), round| (right ^ keyed(round, left), left);
+    let (left, right) = ROUNDS.into_iter().rev().fold(halves, unmix);
+    u64::from(left) << 32 | u64::from(right)
+}
+
+/// A hash with keys that the system chose for this process.
+fn keyed(round: u8, half: u32) -> u32 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    low(KEYS.hash_one((round, half)))
 }
 
 /// FNV-1a: tells the latest ping's answer from other pongs without keeping 125 bytes.
@@ -145,6 +175,8 @@ fn sum(payload: &[u8]) -> NonZeroU32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     const NOW: u64 = 0x1_ffff_ffff;
@@ -167,6 +199,15 @@ mod tests {
         assert_eq!(pulse.takes(OpCode::Pong, &ours, || NOW + 2500), Some(2500));
         assert_eq!(pulse.takes(OpCode::Pong, &ours, || NOW), None);
         assert_ne!(ping(&mut pulse), ours);
+    }
+
+    #[test]
+    fn what_is_hidden_is_found_and_tells_nobody_the_time() {
+        for open in [0, 1, NOW, u64::MAX, 0x0123_4567_89ab_cdef] {
+            assert_eq!(reveal(hide(open)), open);
+        }
+        let halves: HashSet<_> = (0..100).map(|_| low(payload(NOW).get())).collect();
+        assert!(halves.len() > 90, "{} of 100", halves.len());
     }
 
     #[test]
