@@ -1,9 +1,9 @@
 //! The document of the admin API, and whether answers are as it says.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex};
+mod schema;
 
-use jsonschema::Validator;
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
 use crate::request::Request;
@@ -127,38 +127,23 @@ fn refusal(status: &str, usual: &str) -> Option<Value> {
     found.cloned()
 }
 
-/// What a reference is to.
+/// What a value is, or what it refers to.
 fn resolved(value: &Value) -> &Value {
-    let Some(reference) = value["$ref"].as_str() else {
-        return value;
-    };
+    match value["$ref"].as_str() {
+        Some(reference) => named(reference),
+        None => value,
+    }
+}
+
+/// What a reference is to.
+fn named(reference: &str) -> &'static Value {
     let pointer = reference.strip_prefix('#').unwrap();
     let found = CLOSED.pointer(pointer);
     found.unwrap_or_else(|| panic!("{reference} is nothing"))
 }
 
 fn fits(schema: &Value, value: &Value) -> Result<(), String> {
-    let validator = validator(schema);
-    let wrong = validator.iter_errors(value);
-    let wrong: Vec<_> = wrong
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(wrong.join("; ")),
-    }
-}
-
-/// What judges by a schema of the document; it is made once.
-fn validator(schema: &Value) -> Arc<Validator> {
-    static MADE: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
-    let mut made = MADE.lock().unwrap();
-    let entry = made.entry(schema.to_string()).or_insert_with(|| {
-        let whole = json!({ "components": CLOSED["components"], "allOf": [schema] });
-        let options = jsonschema::options().should_validate_formats(true);
-        Arc::new(options.build(&whole).unwrap())
-    });
-    Arc::clone(entry)
+    schema::judge(schema, value, &|reference| named(reference))
 }
 
 #[cfg(test)]
