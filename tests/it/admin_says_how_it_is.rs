@@ -272,7 +272,7 @@ async fn what_the_document_shows_works() {
             url.strip_prefix("http://127.0.0.1:9900")
         })
         .collect();
-    assert_eq!(urls.len(), 5, "{urls:?}");
+    assert_eq!(urls.len(), 6, "{urls:?}");
     for path in urls {
         let url = format!("http://{address}{path}");
         let mut command = Command::new(&curl);

@@ -13,13 +13,14 @@ use tidegate_tests::{Admin, Frame, ScriptedUpstream, TestGateway, Wire, sockets}
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
+/// However slow the machine is, no session ends by itself: clients here answer no pings.
 fn two_workers(upstream: &ScriptedUpstream) -> TestGateway {
     TestGateway::from_file(&format!(
         "version: 1\nworkers: 2\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
          admin: {{ bind: 127.0.0.1:0, aliases: actuator_websocket }}\n\
-         services: {{ up: {{ endpoints: ['http://{}'] }} }}\n\
-         routes: [{{ name: stay, match: {{ path: /stay }}, proxy: {{ service: up }} }}, \
-                  {{ name: go, match: {{ path: /go }}, proxy: {{ service: up }} }}]\n",
+         services: {{ up: {{ endpoints: ['http://{}'], connect_timeout: 60s, handshake_timeout: 60s }} }}\n\
+         routes: [{{ name: stay, match: {{ path: /stay }}, proxy: {{ service: up, websocket: {{ keep_alive: none }} }} }}, \
+                  {{ name: go, match: {{ path: /go }}, proxy: {{ service: up, websocket: {{ keep_alive: none }} }} }}]\n",
         upstream.address()
     ))
 }
