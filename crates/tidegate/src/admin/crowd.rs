@@ -1,6 +1,5 @@
 //! A hundred thousand sessions: every page is whole while they come and go, and no lock is held for
 //! long. Figures: `cargo test --release -p tidegate --lib crowd -- --nocapture`.
-#![expect(clippy::print_stdout, reason = "figures are for whoever asks for them")]
 
 use std::collections::HashSet;
 use std::fs;
@@ -63,9 +62,9 @@ async fn whoever_stays_is_seen_once_in_a_crowd() {
     for number in 0..PAGED {
         let session = open(&view, &core, number % 2);
         if number % 10 == 0 {
-            going.push(session)
+            going.push(session);
         } else {
-            staying.push(session)
+            staying.push(session);
         }
     }
     println!("{} bytes each", resident().saturating_sub(before) / PAGED);
