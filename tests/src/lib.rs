@@ -10,6 +10,7 @@ pub mod frame;
 pub mod gateway;
 pub mod head;
 pub mod log;
+pub mod openapi;
 pub mod probe;
 pub mod request;
 pub mod sockets;

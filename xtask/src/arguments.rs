@@ -11,6 +11,7 @@ cargo xtask test [OPTIONS] [-- TEST-ARGUMENTS]   every step in order
 cargo xtask fmt                                  format the code
 cargo xtask lint | doc | features | deny         one step alone
 cargo xtask services                             install what the tests need
+cargo xtask openapi                              the admin API against its document
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
 cargo xtask fuzz-planted [-- NAMES]              what the fuzz targets are worth: bugs put in
@@ -96,7 +97,7 @@ impl Arguments {
             Some("test") => Entry::Steps(Vec::new()),
             Some(
                 word @ ("lint" | "doc" | "deny" | "services" | "autobahn" | "fuzz" | "features"
-                | "differential" | "soak"),
+                | "differential" | "openapi" | "soak"),
             ) => Entry::Steps(steps_named(word)?),
             Some(word) => bail!("there is no `cargo xtask {word}`; try `cargo xtask help`"),
         };

@@ -13,6 +13,7 @@ mod code;
 mod deny;
 mod differential;
 mod fuzz;
+mod openapi;
 mod planted;
 mod run;
 mod running;

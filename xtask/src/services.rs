@@ -47,8 +47,9 @@ pub(crate) fn install(run: &Run) -> anyhow::Result<Done> {
         }
     }
     for (name, found) in [
-        ("ws, wscat", node_tools(run)),
+        ("ws, wscat, redocly", node_tools(run)),
         ("websockets", python(run)),
+        ("schemathesis", schemathesis(run)),
         ("autobahn", autobahn(run)),
     ] {
         match found {
@@ -118,6 +119,18 @@ fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
         bail!("this user may not install Debian packages");
     };
     shell::run(command.arg(quiet).arg("apt-get").args(arguments))
+}
+
+/// What asks the admin API for whatever its document tells; it brings many packages, so it has a
+/// Python of its own.
+pub(crate) fn schemathesis(run: &Run) -> anyhow::Result<PathBuf> {
+    let folder = run.tools().join("schemathesis");
+    let requirements = run.root.join("tests/tools/requirements-openapi.txt");
+    once(&requirements, &folder.join("installed"), || {
+        shell::run(python3()?.args(["-m", "venv", "--clear"]).arg(&folder))?;
+        pip_install(&folder, "-r", &requirements)
+    })?;
+    Ok(folder.join("bin/schemathesis"))
 }
 
 /// `tests/tools` with its npm packages.

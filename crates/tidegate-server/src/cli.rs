@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use http::{HeaderValue, Method};
 use tidegate::headers::FieldName;
 use tracing_subscriber::EnvFilter;
@@ -23,6 +24,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Check a configuration: prints all errors, exits with 0 when it is valid and 1 when not
     Check(CheckArgs),
+    /// Print what a shell needs to complete these commands:
+    /// source <(tidegate completions bash)
+    Completions(CompletionsArgs),
     /// Start a demo: the gateway with built-in upstreams, all on loopback
     Dev(DevArgs),
     /// Look at the routes of a configuration
@@ -35,6 +39,12 @@ pub(crate) enum Command {
     Sessions(SessionsCommand),
     /// Show the version
     Version,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
 }
 
 #[derive(Debug, Subcommand)]

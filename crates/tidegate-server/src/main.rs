@@ -2,6 +2,7 @@
 
 mod check;
 mod cli;
+mod completions;
 mod config;
 mod dev;
 mod log;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Check(args) => check::check(&args),
+        Command::Completions(args) => completions::completions(&args),
         Command::Dev(args) => dev::dev(&args),
         Command::Routes(RoutesCommand::Test(args)) => routes::test(&args),
         Command::Run(args) => run::run(&args),

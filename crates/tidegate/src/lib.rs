@@ -23,6 +23,7 @@ mod http1;
 pub mod limits;
 mod listener;
 pub mod logs;
+mod mask;
 mod metrics;
 pub mod pipeline;
 mod proxy;

@@ -163,6 +163,7 @@ async fn sessions_by_route_service_and_address() {
         "?limit=-1",
         "?limit=x",
         "?limit=",
+        "?limit=%2B5",
         "?cursor=",
         "?cursor=x",
         "?cursor=1-2-3",
@@ -258,7 +259,7 @@ async fn other_gateways_paths_are_there_where_they_are_switched_on() {
         .await
         .expect_problem(404);
     let mut client = gateway.connect().await;
-    let wish = Request::handshake("/chat/room/7?t=secret").host("a.example.com");
+    let wish = Request::handshake("/chat/room/7?a=1&Token=secret&b").host("a.example.com");
     client.request(&wish).await;
     let mut peer = upstream.accept().await;
     peer.accept_handshake().await;
@@ -268,8 +269,8 @@ async fn other_gateways_paths_are_there_where_they_are_switched_on() {
     let whole = |service_session: &str| {
         format!(
             "[{{\"sessionId\":\"{id}\",\"clientAddress\":\"/{local}\",\
-             \"gatewayPath\":\"ws://a.example.com/chat/room/7\",\
-             \"serviceUrl\":\"ws://{address}/base/room/7\",\
+             \"gatewayPath\":\"ws://a.example.com/chat/room/7?a=1&Token=***&b\",\
+             \"serviceUrl\":\"ws://{address}/base/room/7?a=1&Token=***&b\",\
              \"serviceSessionId\":{service_session}}}]"
         )
     };

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 
 use super::line::{Line, Masked, between_quotes, target};
-use super::{AccessLog, mask, stamp};
+use super::{AccessLog, stamp};
 use crate::config::plan::AccessLogFormat;
 use crate::exchange::Downstream;
 use crate::headers::Headers;
 use crate::http1::head::{RequestHead, Version};
+use crate::mask;
 use crate::route::{Route, Target};
 use crate::session::id::ConnectionId;
 use crate::session::registry::Handle;

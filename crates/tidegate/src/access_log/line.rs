@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::escape::{cut, escaped, is_plain, quoted};
-use super::{mask, stamp};
+use super::stamp;
+use crate::mask;
 
 /// The most bytes of a text that a stranger chose, and of a path with its query.
 const LONGEST: usize = 512;

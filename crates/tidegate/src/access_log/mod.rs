@@ -6,7 +6,6 @@
 mod escape;
 mod exchange;
 mod line;
-mod mask;
 mod session;
 mod stamp;
 

@@ -8,11 +8,15 @@
 mod access;
 mod aliases;
 mod api;
+#[cfg(test)]
+mod crowd;
 mod listen;
 mod problem;
 mod query;
 mod routes;
 mod sessions;
+#[cfg(test)]
+mod testing;
 pub(crate) mod time;
 mod view;
 

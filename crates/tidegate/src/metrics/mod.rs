@@ -46,6 +46,10 @@ pub(crate) struct RouteMeters {
     /// By code, cause and initiator.
     closed: Sparse,
     session_time: Histogram,
+    /// Pings of ours that were answered, by leg.
+    ping_time: [Histogram; 2],
+    /// Bytes that a leg did not take, by leg.
+    queued: [Histogram; 2],
     /// By direction and kind.
     messages: [[Counter; 2]; 2],
     /// By direction.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::{Counter, Level, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
+use super::cell::{Counter, Level, QUEUE_BOUNDS, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
 use super::exchange::{of_request_key, status_label};
-use super::session::of_end_key;
-use super::text::Page;
+use super::session::{is_of_slow_consumer, of_end_key};
+use super::text::{Page, Unit};
 use super::{METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
 use crate::logs::Lines;
 
@@ -265,6 +265,42 @@ fn sessions(page: &mut Page, routes: &Routes<'_>) {
         page.histogram(name, &[("route", route)], SESSION_BOUNDS, histograms);
     }
     traffic(page, routes);
+    health(page, routes);
+}
+
+/// By leg, as the relay counts them.
+const LEGS: [&str; 2] = ["client", "upstream"];
+
+/// How well the peers of sessions do.
+fn health(page: &mut Page, routes: &Routes<'_>) {
+    let name = "tidegate_ws_ping_rtt_seconds";
+    let help = "From a ping of the gateway's to its pong.";
+    page.family(name, "histogram", help);
+    for (route, meters) in routes {
+        for (place, leg) in LEGS.iter().enumerate() {
+            let labels = [("route", *route), ("leg", *leg)];
+            let times = meters.iter().map(|meters| &meters.ping_time[place]);
+            page.histogram(name, &labels, REQUEST_BOUNDS, times);
+        }
+    }
+    let name = "tidegate_ws_send_queue_bytes";
+    let help = "What a leg has not taken, once a second while there is anything.";
+    page.family(name, "histogram", help);
+    for (route, meters) in routes {
+        for (place, leg) in LEGS.iter().enumerate() {
+            let labels = [("route", *route), ("leg", *leg)];
+            let queues = meters.iter().map(|meters| &meters.queued[place]);
+            page.histogram_of(Unit::Bytes, name, &labels, QUEUE_BOUNDS, queues);
+        }
+    }
+    let name = "tidegate_ws_slow_consumers_total";
+    let help = "WebSockets with a peer that did not take what was sent to it, by what was done.";
+    page.family(name, "counter", help);
+    let ends = routes.iter().flat_map(|(_, meters)| meters);
+    let ends = sums(ends.map(|meters| &meters.closed)).into_iter();
+    let slow = ends.filter(|(key, _)| is_of_slow_consumer(*key));
+    let slow = slow.fold(0_u64, |sum, (_, count)| sum.wrapping_add(count));
+    page.sample(name, &[("action", "close")], slow);
 }
 
 /// By direction, as the relay counts them: what the client sent, what the upstream sent.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::RouteMeters;
-use super::cell::SESSION_BOUNDS;
+use super::cell::{QUEUE_BOUNDS, REQUEST_BOUNDS, SESSION_BOUNDS};
 use crate::proxy::relay::Tally;
 use crate::session::{Cause, Ending, Initiator};
 
@@ -48,6 +48,20 @@ impl SessionMeter {
             text.add(messages - of_bytes);
         }
         bytes.add(after.bytes.wrapping_sub(before.bytes));
+    }
+
+    /// A leg answered a ping of ours after so many microseconds.
+    pub(crate) fn ping_answered(&self, leg: usize, micros: u32) {
+        if let Some(times) = self.route.ping_time.get(leg) {
+            times.observe(Duration::from_micros(micros.into()), REQUEST_BOUNDS);
+        }
+    }
+
+    /// A leg has not taken so many bytes, as it is found once a second.
+    pub(crate) fn queued(&self, leg: usize, bytes: usize) {
+        if let Some(queues) = self.route.queued.get(leg) {
+            queues.observe_one(bytes as u64, QUEUE_BOUNDS);
+        }
     }
 
     /// It has ended; `closes` are the codes of the close frames that the client and the upstream
@@ -135,9 +149,21 @@ pub(super) fn of_end_key(key: u32) -> (String, &'static str, &'static str) {
     (code, cause.label(), initiator.label())
 }
 
+/// Whether a key is that of a session whose peer was too slow.
+pub(super) const fn is_of_slow_consumer(key: u32) -> bool {
+    key >> 8 & 0xff == Cause::SlowConsumer as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slow_consumers_are_known_by_their_cause() {
+        let key = |cause| end_key(1013, cause, Initiator::Gateway);
+        assert!(is_of_slow_consumer(key(Cause::SlowConsumer)));
+        assert!(!is_of_slow_consumer(key(Cause::Policy)));
+    }
 
     #[test]
     fn an_end_is_told_as_it_was_and_codes_of_applications_together() {

@@ -74,6 +74,11 @@ impl Leg {
         !self.out.is_empty()
     }
 
+    /// How many bytes it has not taken.
+    pub(super) const fn queued(&self) -> usize {
+        self.out.len().saturating_sub(self.written)
+    }
+
     /// Whether it took anything since this was asked last.
     pub(super) fn progressed(&mut self) -> bool {
         std::mem::take(&mut self.progressed)

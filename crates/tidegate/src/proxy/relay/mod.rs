@@ -270,6 +270,9 @@ impl Relay {
         let passed = self.judge(from, bytes);
         self.meter
             .passed(from as usize, &before, &self.tallies[from as usize]);
+        if let Some(micros) = passed.echoed {
+            self.meter.ping_answered(from as usize, micros);
+        }
         if passed.active {
             self.timers.moved(self.worker.clock.now());
         }

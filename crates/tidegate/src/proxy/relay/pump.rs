@@ -46,6 +46,8 @@ pub(super) struct Passed {
     pub(super) gap: Option<usize>,
     /// Bytes go on, or a frame came that is not the answer to one of ours.
     pub(super) active: bool,
+    /// The answer to a ping of ours was among them, and came after so many microseconds.
+    pub(super) echoed: Option<u32>,
     /// Behind them goes this frame of ours.
     pub(super) ours: Option<Box<ControlFrame>>,
     /// What ended the direction.
@@ -152,10 +154,12 @@ impl Pump {
             controls: &mut self.controls,
             parting,
             active: false,
+            echoed: None,
             stop: None,
         };
         let scan = self.scanner.scan(bytes, &mut watch);
         let active = watch.active || scan.pass > 0;
+        let echoed = watch.echoed;
         watch.around.tally.passed(scan.payload as u64);
         let end = match (watch.stop, scan.violation) {
             (Some(stop), _) => Some(stop),
@@ -170,6 +174,7 @@ impl Pump {
             pass: scan.pass,
             gap: scan.gap.filter(|_| !parting && end.is_none()),
             active,
+            echoed,
             ..Passed::default()
         };
         match end {

@@ -93,6 +93,8 @@ pub(super) struct Watch<'a, 'b> {
     pub(super) parting: bool,
     /// A frame came that is not the answer to one of ours.
     pub(super) active: bool,
+    /// The answer to a ping of ours came, after so many microseconds.
+    pub(super) echoed: Option<u32>,
     /// Why a frame that is right in itself is not let through.
     pub(super) stop: Option<PumpEnd>,
 }
@@ -110,7 +112,10 @@ impl Watch<'_, '_> {
 
 impl Observer for Watch<'_, '_> {
     fn is_own(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
-        self.around.sender.takes(opcode, payload)
+        let now = self.around.now;
+        let echoed = self.around.sender.takes(opcode, payload, now);
+        self.echoed = echoed.or(self.echoed);
+        echoed.is_some()
     }
 
     fn on_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {

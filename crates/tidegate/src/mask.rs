@@ -1,7 +1,8 @@
-//! What a log must not know: secrets in a query, and in the name of a subprotocol.
+//! What neither a log nor the admin listener may tell: secrets in a query, and in the name of a
+//! subprotocol.
 
 /// What stands in place of a secret.
-pub(super) const MASK: &[u8] = b"***";
+const MASK: &[u8] = b"***";
 
 /// Parameters whose values are secrets, whatever the case.
 const SECRETS: [&str; 5] = ["token", "access_token", "ticket", "jwt", "code"];
@@ -14,7 +15,7 @@ fn may_hold_secrets(query: &[u8]) -> bool {
 }
 
 /// Hands `put` the query piece by piece, with the values of secrets masked.
-pub(super) fn query(query: &[u8], put: &mut impl FnMut(&[u8])) {
+pub(crate) fn query(query: &[u8], put: &mut impl FnMut(&[u8])) {
     if !may_hold_secrets(query) {
         return put(query);
     }
@@ -84,7 +85,7 @@ fn decoded(byte: u8, behind: &[u8]) -> (u8, &[u8]) {
 
 /// As much of a subprotocol's name as is no credential, and whether that is not all: some clients put
 /// one there, for want of a header (`base64url.bearer.authorization.k8s.io.TOKEN`).
-pub(super) fn subprotocol(name: &str) -> (&str, bool) {
+pub(crate) fn subprotocol(name: &str) -> (&str, bool) {
     const BEARER: &str = "bearer.";
     let at = name.to_ascii_lowercase().find(BEARER);
     if let Some(at) = at {
