@@ -319,6 +319,14 @@ impl Present {
     }
 }
 
+impl std::ops::Deref for Present {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        &self.0
+    }
+}
+
 impl Drop for Present {
     fn drop(&mut self) {
         self.0.load.fetch_sub(1, Ordering::Relaxed);
