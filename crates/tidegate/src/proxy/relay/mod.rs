@@ -384,10 +384,11 @@ impl Future for Relay {
 mod tests {
     use super::Relay;
 
-    /// A session is this, its two sockets and its place in the registry.
+    /// A session is this, its two sockets and its place in the registry. Up to 536 bytes its task has
+    /// 640; in a debug build two sockets have 16 more.
     #[test]
     fn an_idle_session_is_small() {
         let size = size_of::<Relay>();
-        assert!(size <= 512, "{size} bytes");
+        assert!(size <= 528, "{size} bytes");
     }
 }
