@@ -1,6 +1,7 @@
 //! One accepted connection: request after request until it ends or becomes a WebSocket.
 
 use std::io::Write as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ pub(crate) async fn serve(
             // Boxed, so that a connection that waits for its next request does not hold the room.
             Ok(exchange) => {
                 let outcome = outcome(exchange, &mut used, &mut meter, &worker);
-                Box::pin(settled(&io, outcome)).await
+                settled(&io, Box::pin(outcome)).await
             }
             Err(error) => Some(Outcome::Answer(dispatch::rescue(&error, None))),
         };
@@ -93,7 +94,7 @@ pub(crate) async fn serve(
             }
             Some(Outcome::Answer(answer)) => {
                 meter.answered(answer.status);
-                let stays = Box::pin(settled(&io, reply(&io, answer, &wire, &worker))).await;
+                let stays = settled(&io, Box::pin(reply(&io, answer, &wire, &worker))).await;
                 drop(used); // a client that is slow to leave holds nothing but its connection
                 match stays {
                     Some(After::Stay) => {}
@@ -132,7 +133,7 @@ async fn outcome(
 }
 
 /// The work's result, or `None` when the client leaves before.
-async fn settled<T>(io: &DownstreamIo, work: impl Future<Output = T>) -> Option<T> {
+async fn settled<T>(io: &DownstreamIo, work: Pin<Box<impl Future<Output = T>>>) -> Option<T> {
     tokio::select! {
         biased;
         result = work => Some(result),
