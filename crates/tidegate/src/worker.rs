@@ -267,7 +267,7 @@ impl Worker {
                 return;
             }
         };
-        let transport = Transport::new(stream);
+        let transport = Transport::accepted(stream);
         let Ok(local) = transport.local_address() else {
             return;
         };
