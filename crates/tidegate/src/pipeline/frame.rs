@@ -109,10 +109,8 @@ impl FrameFilters {
         direction: Direction,
         frame: &FrameFacts,
     ) -> Result<(), FrameRefusal> {
-        let watchers = self.filters.iter_mut().flat_map(|all| &mut all.0);
-        watchers
-            .map(|filter| filter.on_frame(direction, frame))
-            .collect()
+        let mut watchers = self.filters.iter_mut().flat_map(|all| &mut all.0);
+        watchers.try_for_each(|filter| filter.on_frame(direction, frame))
     }
 }
 
