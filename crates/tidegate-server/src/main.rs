@@ -19,6 +19,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command, RoutesCommand};
 
+/// Sessions come in crowds and stay for hours: docs/adr/0009.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {

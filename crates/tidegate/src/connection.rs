@@ -1,6 +1,7 @@
 //! One accepted connection: request after request until it ends or becomes a WebSocket.
 
 use std::io::Write as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ pub(crate) async fn serve(
             Ok(exchange) => {
                 meter.come_from(exchange.client);
                 let outcome = outcome(exchange, &mut used, &mut meter, &worker);
-                Box::pin(settled(&io, outcome)).await
+                settled(&io, Box::pin(outcome)).await
             }
             Err(error) => {
                 meter.failed(&error);
@@ -103,7 +104,7 @@ pub(crate) async fn serve(
             Some(Outcome::Answer(answer)) => {
                 meter.answered(answer.status);
                 let reply = reply(&io, answer, &wire, &worker, &mut meter);
-                let stays = Box::pin(settled(&io, reply)).await;
+                let stays = settled(&io, Box::pin(reply)).await;
                 // What follows is not the answer's.
                 match stays {
                     Some(_) => meter.ended(io.carried()),
@@ -150,7 +151,7 @@ async fn outcome(
 }
 
 /// The work's result, or `None` when the client leaves before.
-async fn settled<T>(io: &DownstreamIo, work: impl Future<Output = T>) -> Option<T> {
+async fn settled<T>(io: &DownstreamIo, work: Pin<Box<impl Future<Output = T>>>) -> Option<T> {
     tokio::select! {
         biased;
         result = work => Some(result),

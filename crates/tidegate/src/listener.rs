@@ -11,7 +11,7 @@ use std::time::Duration;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::libc::EMFILE;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -22,6 +22,7 @@ use crate::drain::Drain;
 use crate::error::{GatewayError, UpstreamError, is_shortage};
 use crate::limits::descriptors::is_reserved;
 use crate::limits::{Gauge, Overload, Permits, Taken};
+use crate::transport;
 use crate::worker::{Core, Present, Worker};
 
 /// Connections that the kernel completes before they are accepted.
@@ -89,6 +90,7 @@ pub(crate) fn bind(plan: &ListenerPlan) -> io::Result<Listener> {
         // `[::]` takes IPv4 too, wherever the system's default stands.
         socket.set_only_v6(false)?;
     }
+    transport::set_options(&SockRef::from(&socket));
     socket.bind(&plan.bind.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -132,9 +132,8 @@ pub(crate) async fn settle(
         filters: acceptance.filters,
         lease: acceptance.lease,
         permits,
-        present,
         registered,
-        worker: Arc::clone(worker),
+        worker: present,
         meter: SessionMeter::opened(acceptance.route),
     });
     // In a task of its own, so that what the request held is given back.

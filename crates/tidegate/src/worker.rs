@@ -275,7 +275,7 @@ impl Worker {
                 return;
             }
         };
-        let transport = Transport::new(stream);
+        let transport = Transport::accepted(stream);
         let Ok(local) = transport.local_address() else {
             return;
         };
@@ -325,6 +325,14 @@ impl Present {
     pub(crate) fn new(worker: &Arc<Worker>) -> Self {
         worker.arrives();
         Self(Arc::clone(worker))
+    }
+}
+
+impl std::ops::Deref for Present {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        &self.0
     }
 }
 

@@ -80,30 +80,48 @@ impl Overload {
     }
 }
 
-/// What its holder uses of what is capped; dropped, it is given back. Empty, it costs nothing.
+/// What its holder uses of what is capped; dropped, it is given back. There is one for each request
+/// and for each idle session, so what they need has its place in here.
 #[derive(Debug, Default)]
-pub(crate) struct Permits(Vec<Permit>);
-
-#[derive(Debug)]
-enum Permit {
-    Counted { _held: Counted },
-    Taken { _held: Taken },
+pub(crate) struct Permits {
+    counted: Option<Counted>,
+    /// Of a listener, of the gateway and of a route.
+    taken: [Option<Taken>; 3],
+    /// What has no place above.
+    more: Option<Box<Self>>,
 }
 
 impl Permits {
     /// Those of a request join those of its connection: a session holds both.
     pub(crate) fn join(&mut self, mut other: Self) {
-        self.0.reserve_exact(other.0.len());
-        self.0.append(&mut other.0);
+        if let Some(counted) = other.counted.take() {
+            self.count(counted);
+        }
+        for taken in other.taken.iter_mut().filter_map(Option::take) {
+            self.put(taken);
+        }
+        if let Some(more) = other.more.take() {
+            self.join(*more);
+        }
     }
 
     fn count(&mut self, held: Counted) {
-        self.0.push(Permit::Counted { _held: held });
+        if self.counted.is_none() {
+            self.counted = Some(held);
+        } else {
+            self.more.get_or_insert_default().count(held);
+        }
+    }
+
+    fn put(&mut self, held: Taken) {
+        match self.taken.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(held),
+            None => self.more.get_or_insert_default().put(held),
+        }
     }
 
     fn take(&mut self, gauge: &Arc<Gauge>, full: Overload) -> Result<(), Overload> {
-        let held = gauge.take().ok_or(full)?;
-        self.0.push(Permit::Taken { _held: held });
+        self.put(gauge.take().ok_or(full)?);
         Ok(())
     }
 }
@@ -195,7 +213,7 @@ impl Caps {
         listener: Option<&Arc<Gauge>>,
         peer: IpAddr,
     ) -> Result<Permits, Overload> {
-        let mut permits = Permits(Vec::with_capacity(2 + usize::from(listener.is_some())));
+        let mut permits = Permits::default();
         if !self.trusts(peer) {
             self.count(peer, listener, &mut permits)?;
         }
@@ -387,6 +405,32 @@ mod tests {
         let _others = [admitted("192.0.2.2").unwrap(), admitted("::2").unwrap()];
         let refused = admitted("192.0.2.3").unwrap_err();
         assert_eq!(refused, Overload::ListenerFull);
+    }
+
+    #[test]
+    fn what_joins_is_held_as_long() {
+        let gauge = Arc::new(Gauge::new(9));
+        let addresses = Arc::new(Addresses::default());
+        let mut all = Permits::default();
+        for _ in 0..3 {
+            let mut some = Permits::default();
+            for _ in 0..3 {
+                some.take(&gauge, Overload::RouteFull).unwrap();
+            }
+            some.count(addresses.count("::1".parse().unwrap(), |_| true).unwrap());
+            all.join(some);
+        }
+        assert_eq!(gauge.used(), 9);
+        assert_eq!(addresses.has("::1".parse().unwrap()), 3);
+        drop(all);
+        assert_eq!((gauge.used(), addresses.len()), (0, 0));
+    }
+
+    /// There is one for each idle session.
+    #[test]
+    fn permits_are_small() {
+        let size = size_of::<Permits>();
+        assert!(size <= 56, "{size} bytes");
     }
 
     #[test]

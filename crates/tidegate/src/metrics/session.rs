@@ -43,7 +43,7 @@ impl SessionMeter {
         };
         let messages = after.messages - before.messages;
         if messages > 0 {
-            let of_bytes = after.binary - before.binary;
+            let of_bytes = u64::from(after.binary.wrapping_sub(before.binary));
             binary.add(of_bytes);
             text.add(messages - of_bytes);
         }

@@ -182,7 +182,7 @@ impl Relay {
             Side::Client => keep_alive.client,
             Side::Upstream => keep_alive.upstream,
         };
-        leg.filter(|_| !self.is_foreign)
+        leg.filter(|_| !self.is_foreign())
     }
 
     /// Sends the pings and pongs of ours that have waited for a boundary.

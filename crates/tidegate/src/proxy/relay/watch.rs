@@ -3,7 +3,7 @@
 
 use tidegate_ws::close::CloseFrame;
 use tidegate_ws::frame::{FrameHeader, OpCode, Violation};
-use tidegate_ws::scan::Observer;
+use tidegate_ws::scan::{Observer, Rules};
 
 use super::pulse::Pulse;
 use super::pump::PumpEnd;
@@ -15,8 +15,8 @@ use crate::pipeline::{Direction, FrameFacts, FrameFilters};
 pub(crate) struct Tally {
     /// Messages in this direction.
     pub(crate) messages: u64,
-    /// Those of bytes among them.
-    pub(crate) binary: u64,
+    /// Those of bytes among them; begins again at 0 behind its largest.
+    pub(crate) binary: u32,
     /// Payload bytes in this direction, of all frames, as they passed.
     pub(crate) bytes: u64,
     /// The code of its close frame; 1005 where that has none, 0 while there was none.
@@ -58,7 +58,7 @@ impl Tally {
         }
         if header.fin && !header.opcode.is_control() {
             self.messages += 1;
-            self.binary += u64::from(self.is_binary);
+            self.binary = self.binary.wrapping_add(u32::from(self.is_binary));
         }
         if header.opcode.is_control() {
             // Whole when it is seen; other payloads are counted as they pass.
@@ -69,6 +69,7 @@ impl Tally {
 
 /// Who looks on while frames pass, and what holds for them.
 pub(super) struct Surroundings<'a> {
+    pub(super) rules: Rules,
     pub(super) filters: &'a mut FrameFilters,
     pub(super) tally: &'a mut Tally,
     pub(super) words: &'a mut Words,
