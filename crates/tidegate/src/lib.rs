@@ -24,6 +24,8 @@ mod listener;
 mod metrics;
 pub mod pipeline;
 mod proxy;
+mod proxy_protocol;
+mod redirect;
 mod route;
 pub mod router;
 pub mod session;
