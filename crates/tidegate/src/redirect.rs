@@ -45,10 +45,7 @@ fn push_ascii(location: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-fn host<'a>(
-    plan: &'a RedirectPlan,
-    asked: Option<&'a Authority>,
-) -> Result<&'a str, GatewayError> {
+fn host<'a>(plan: &'a RedirectPlan, asked: Option<&'a Authority>) -> Result<&'a str, GatewayError> {
     let named = || asked.ok_or(GatewayError::NoHost);
     match &plan.host {
         RedirectHost::Literal(host) => Ok(host.host()),
@@ -102,9 +99,15 @@ mod tests {
         let asked = plan(443, RedirectHost::Asked);
         let sent_to = |target: &str| sent(&asked, Some("A.example:8080"), target);
         assert_eq!(sent_to("/"), "https://a.example/");
-        assert_eq!(sent_to("/\u{e4}%c3?\u{e4}"), "https://a.example/%C3%A4%c3?%C3%A4");
+        assert_eq!(
+            sent_to("/\u{e4}%c3?\u{e4}"),
+            "https://a.example/%C3%A4%c3?%C3%A4"
+        );
         assert_eq!(sent_to("/a%2Fb/?"), "https://a.example/a%2Fb/?");
-        assert_eq!(sent_to("/?q=//b.example&q=%0d%0a?"), "https://a.example/?q=//b.example&q=%0d%0a?");
+        assert_eq!(
+            sent_to("/?q=//b.example&q=%0d%0a?"),
+            "https://a.example/?q=//b.example&q=%0d%0a?"
+        );
         // A path that begins with two slashes names no host behind the one that is there.
         assert_eq!(sent_to("//b.example/x"), "https://a.example//b.example/x");
         assert_eq!(sent(&asked, Some("[::1]:80"), "/x"), "https://[::1]/x");

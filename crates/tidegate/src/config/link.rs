@@ -75,7 +75,10 @@ fn link_listeners(
 }
 
 /// Where a listener sends its requests; `None` where that is wrong.
-fn link_redirect(listener: &Listener, problems: &mut Problems) -> Option<Option<Arc<RedirectPlan>>> {
+fn link_redirect(
+    listener: &Listener,
+    problems: &mut Problems,
+) -> Option<Option<Arc<RedirectPlan>>> {
     let Some(redirect) = &listener.redirect else {
         return Some(None);
     };

@@ -41,7 +41,7 @@ pub(crate) fn facts() -> Facts {
             secure: false,
             trusted: false,
             limits: Arc::default(),
-redirect: None,
+            redirect: None,
         }),
         client: peer.ip(),
         captures: Captures::default(),

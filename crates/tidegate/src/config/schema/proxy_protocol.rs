@@ -21,7 +21,11 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<ProxyProt
         };
         if network.value.prefix_len() == 0 {
             let message = "every peer may say whom it speaks for";
-            problems.doubt(&network.place, message, "name the networks of the balancers");
+            problems.doubt(
+                &network.place,
+                message,
+                "name the networks of the balancers",
+            );
         }
         networks.push(network.value);
     }

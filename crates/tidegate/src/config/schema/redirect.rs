@@ -56,7 +56,8 @@ impl Redirect {
         }
         let (host, hosts) = (fields.take("host"), fields.take("hosts"));
         if let (Some(host), Some(_)) = (&host, &hosts) {
-            let message = "`host` is the one host that requests are sent to, so `hosts` says nothing";
+            let message =
+                "`host` is the one host that requests are sent to, so `hosts` says nothing";
             problems.suggest(&host.place(), message, "leave one of them out");
         }
         redirect.host = host.and_then(|spot| spot.value(problems, literal));

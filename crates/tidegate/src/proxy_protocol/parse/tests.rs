@@ -55,10 +55,19 @@ fn source(bytes: &[u8]) -> Result<String, HeaderError> {
 fn lines() {
     let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 16));
     for (line, expected) in [
-        ("PROXY TCP4 192.0.2.1 198.51.100.1 4000 443\r\n", "192.0.2.1:4000"),
-        ("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255:65535"),
+        (
+            "PROXY TCP4 192.0.2.1 198.51.100.1 4000 443\r\n",
+            "192.0.2.1:4000",
+        ),
+        (
+            "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
+            "255.255.255.255:65535",
+        ),
         ("PROXY TCP4 192.0.2.1 198.51.100.1 0 0\r\n", "192.0.2.1:0"),
-        ("PROXY TCP6 2001:db8::1 ::1 4000 443\r\n", "[2001:db8::1]:4000"),
+        (
+            "PROXY TCP6 2001:db8::1 ::1 4000 443\r\n",
+            "[2001:db8::1]:4000",
+        ),
         (
             "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
              ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
@@ -83,7 +92,6 @@ fn lines_that_are_wrong() {
         "PROXY TCP4 192.0.2.1 198.51.100.1 4000 443 1\r\n",
         "PROXY TCP4  192.0.2.1 198.51.100.1 4000 443\r\n",
         "PROXY  TCP4 192.0.2.1 198.51.100.1 4000 443\r\n",
-        "PROXY\tTCP4 192.0.2.1 198.51.100.1 4000 443\r\n",
         "PROXY TCP4 192.0.2.1 198.51.100.1 4000 443\n",
         "PROXY TCP4 192.0.2.1 198.51.100.1 4000 443\r\r\n",
         "PROXY tcp4 192.0.2.1 198.51.100.1 4000 443\r\n",
@@ -121,8 +129,14 @@ fn binary_headers() {
     for (bytes, expected) in [
         (header(0x21, 0x11, &V4, b""), "192.0.2.1:4000"),
         (header(0x21, 0x11, &V4, &odd), "192.0.2.1:4000"),
-        (header(0x21, 0x21, &v6("2001:db8::1"), &ssl), "[2001:db8::1]:4000"),
-        (header(0x21, 0x21, &v6("::ffff:192.0.2.1"), b""), "192.0.2.1:4000"),
+        (
+            header(0x21, 0x21, &v6("2001:db8::1"), &ssl),
+            "[2001:db8::1]:4000",
+        ),
+        (
+            header(0x21, 0x21, &v6("::ffff:192.0.2.1"), b""),
+            "192.0.2.1:4000",
+        ),
         (header(0x21, 0x31, &[b'/'; 216], &ssl), "unknown"),
         (header(0x21, 0x00, b"", b""), "unknown"),
         (header(0x21, 0x00, b"whatever", b""), "unknown"),
@@ -163,12 +177,24 @@ fn binary_headers_that_are_wrong() {
         (header(0x21, 0x11, &V4, &[4]), HeaderError::Added),
         (header(0x21, 0x11, &V4, &[4, 0]), HeaderError::Added),
         (header(0x21, 0x11, &V4, &[4, 0, 1]), HeaderError::Added),
-        (header(0x21, 0x11, &V4, &[4, 0xff, 0xff, 1]), HeaderError::Added),
-        (header(0x21, 0x11, &V4, &added(CRC32C, b"abc")), HeaderError::Checksum),
-        (header(0x21, 0x11, &V4, &added(CRC32C, &[0; 4])), HeaderError::Checksum),
+        (
+            header(0x21, 0x11, &V4, &[4, 0xff, 0xff, 1]),
+            HeaderError::Added,
+        ),
+        (
+            header(0x21, 0x11, &V4, &added(CRC32C, b"abc")),
+            HeaderError::Checksum,
+        ),
+        (
+            header(0x21, 0x11, &V4, &added(CRC32C, &[0; 4])),
+            HeaderError::Checksum,
+        ),
         (header(0x21, 0x11, &V4, &twice), HeaderError::Checksum),
         (flipped, HeaderError::Checksum),
-        (header(0x21, 0x11, &V4, &added(0xe0, &value)), HeaderError::TooLong),
+        (
+            header(0x21, 0x11, &V4, &added(0xe0, &value)),
+            HeaderError::TooLong,
+        ),
     ] {
         assert_eq!(source(&bytes), Err(expected), "{bytes:02x?}");
     }
@@ -181,13 +207,19 @@ fn what_is_no_header() {
         b"POST / HTTP/1.1\r\n",
         b"PROX",
         b"PROXYX",
+        b"PROXY\tTCP4 192.0.2.1 198.51.100.1 4000 443\r\n",
+        b"proxy TCP4 192.0.2.1 198.51.100.1 4000 443\r\n",
         b"\r\nGET /",
         b"\r\n\r\nGET /",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\x00",
     ] {
         let is_begun = bytes == b"PROX";
-        let expected = if is_begun { Parsed::NeedMore } else { Parsed::NoHeader };
+        let expected = if is_begun {
+            Parsed::NeedMore
+        } else {
+            Parsed::NoHeader
+        };
         assert_eq!(parse(bytes), Ok(expected), "{bytes:?}");
     }
     assert_eq!(parse(b""), Ok(Parsed::NeedMore));
@@ -195,7 +227,8 @@ fn what_is_no_header() {
 
 /// Both versions, right and nearly right.
 fn begun() -> impl Strategy<Value = Vec<u8>> {
-    let lines = "PROXY (TCP4|TCP6|UNKNOWN|X) [0-9a-f.:]{1,20} [0-9a-f.:]{1,20} [0-9]{1,6} [0-9]{1,6}\r?\n";
+    let lines =
+        "PROXY (TCP4|TCP6|UNKNOWN|X) [0-9a-f.:]{1,20} [0-9a-f.:]{1,20} [0-9]{1,6} [0-9]{1,6}\r?\n";
     let binary = (
         prop_oneof![Just(0x20), Just(0x21), any::<u8>()],
         prop_oneof![Just(0x11), Just(0x21), Just(0x31), Just(0), any::<u8>()],
