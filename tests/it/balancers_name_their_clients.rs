@@ -254,6 +254,25 @@ async fn it_has_the_time_of_a_head() {
     upstream.was_left_alone().await;
 }
 
+/// Half a header is looked at when more of it comes, and not all the time.
+#[tokio::test]
+async fn waiting_for_it_costs_nothing() {
+    let Some(binary) = tools::tidegate("waiting_for_it_costs_nothing") else {
+        return;
+    };
+    let yaml = "version: 1\nworkers: 1\nlisteners: [{ name: public, bind: '127.0.0.1:0', \
+        limits: { head_timeout: 3s }, proxy_protocol: { trusted: [127.0.0.0/8] } }]\n";
+    let (gateway, address, _files) = Process::gateway(&binary, yaml).await;
+    let before = gateway.cpu_ticks();
+    for begun in [&V1[..20], SIGNATURE] {
+        let mut wire = Wire::connect(address).await;
+        wire.send(begun).await;
+        wire.expect_end().await;
+    }
+    let used = gateway.cpu_ticks() - before;
+    assert!(used < 150, "{used} hundredths of a second in six seconds");
+}
+
 #[tokio::test]
 async fn clients_are_counted_and_not_their_balancer() {
     let upstream = ScriptedUpstream::mirror().await;

@@ -222,6 +222,32 @@ async fn curl_would_follow() {
     assert_eq!(output, "308 https://localhost:8443/a?b=c");
 }
 
+/// A path that is served here all the same, as who proves a domain by http-01 needs it.
+#[tokio::test]
+async fn but_for_paths_that_are_excepted() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let keys = "{ to: https, except: [/.well-known/acme-challenge/*, '/x/{id}'] }";
+    let gateway = gateway(&upstream, keys);
+    let mut client = gateway.connect().await;
+    for target in ["/.well-known/acme-challenge/token", "/a/../x/7?y"] {
+        let answer = client.ask(&Request::get(target).host("a")).await;
+        assert_eq!(answer.status(), 200, "{target}");
+    }
+    for (target, location) in [
+        (
+            "/.well-known/acme-challenge/../x",
+            "https://a/.well-known/x",
+        ),
+        (
+            "/.well-known/acme-challenge/",
+            "https://a/.well-known/acme-challenge/",
+        ),
+    ] {
+        let answer = client.ask(&Request::get(target).host("a")).await;
+        leads_to(&answer, 308, location);
+    }
+}
+
 /// Of two listeners only one redirects.
 #[tokio::test]
 async fn other_listeners_are_not_concerned() {

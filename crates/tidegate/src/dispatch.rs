@@ -54,7 +54,9 @@ async fn walk<'w>(
     permits: &mut Permits,
     meter: &mut ExchangeMeter<'_>,
 ) -> Result<Outcome, GatewayError> {
-    if let Some(plan) = &exchange.downstream.redirect {
+    if let Some(plan) = &exchange.downstream.redirect
+        && !redirect::excepts(plan, &exchange.path)
+    {
         return redirect::answer(plan, exchange).map(Outcome::Answer);
     }
     let (place, captures) = worker.router().route(&exchange.view())?;

@@ -8,6 +8,14 @@ use crate::config::plan::{RedirectHost, RedirectPlan};
 use crate::error::{GatewayError, date};
 use crate::exchange::{Answer, Exchange};
 use crate::headers::FieldName;
+use crate::router::{Captures, Path};
+
+/// Whether the routes are asked for this path all the same.
+pub(crate) fn excepts(plan: &RedirectPlan, path: &Path) -> bool {
+    let mut captures = Captures::default();
+    let mut except = plan.except.iter();
+    except.any(|pattern| pattern.matches(path, &mut captures))
+}
 
 /// The answer that sends a request to the same path and query by https. What a proxy in front of us
 /// tells of the host does not count: only the request's own is checked as one.
@@ -67,13 +75,14 @@ mod tests {
 
     use super::*;
     use crate::pipeline::testing;
-    use crate::router::{HostPattern, Path};
+    use crate::router::HostPattern;
 
     fn plan(port: u16, host: RedirectHost) -> RedirectPlan {
         RedirectPlan {
             status: StatusCode::PERMANENT_REDIRECT,
             port,
             host,
+            except: Vec::new(),
         }
     }
 

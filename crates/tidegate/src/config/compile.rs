@@ -173,6 +173,14 @@ fn header_fault(shown: &str, error: &HeaderPlanError) -> Fault {
     }
 }
 
+/// Parses path patterns; `None` where one is wrong.
+pub(super) fn paths(
+    paths: &[Located<String>],
+    problems: &mut Problems,
+) -> Option<Vec<PathPattern>> {
+    parse_each(paths, problems, path_pattern)
+}
+
 /// Parses host patterns; `None` where one is wrong.
 pub(super) fn hosts(
     hosts: &[Located<String>],

@@ -91,6 +91,7 @@ fn link_redirect(
         status: redirect.status,
         port: redirect.port,
         host,
+        except: compile::paths(&redirect.except, problems)?,
     })))
 }
 

@@ -9,7 +9,7 @@ use http::StatusCode;
 use ipnet::IpNet;
 
 use crate::authority::Authority;
-use crate::router::HostPattern;
+use crate::router::{HostPattern, PathPattern};
 
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub struct RedirectPlan {
     pub port: u16,
     /// To which host.
     pub host: RedirectHost,
+    /// Paths for which the routes are asked all the same, such as those of ACME's http-01.
+    pub except: Vec<PathPattern>,
 }
 
 /// To which host a request is sent.

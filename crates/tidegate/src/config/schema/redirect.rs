@@ -6,7 +6,7 @@ use super::super::defaults;
 use super::super::error::{Fault, Problems};
 use super::super::url;
 use super::super::yaml::{Located, Quoted, Spot};
-use super::located;
+use super::matcher::texts;
 use crate::authority::Authority;
 
 /// The value of `redirect`.
@@ -17,6 +17,8 @@ pub(in crate::config) struct Redirect {
     pub(in crate::config) host: Option<Authority>,
     /// Patterns of hosts.
     pub(in crate::config) hosts: Vec<Located<String>>,
+    /// Patterns of paths.
+    pub(in crate::config) except: Vec<Located<String>>,
 }
 
 /// Where to; a word, so that there is room for others.
@@ -36,6 +38,7 @@ impl Redirect {
             port: defaults::HTTPS_PORT,
             host: None,
             hosts: Vec::new(),
+            except: Vec::new(),
         };
         if !spot.is_map() {
             spot.name_of(problems, "target", &TARGETS)?;
@@ -61,11 +64,8 @@ impl Redirect {
             problems.suggest(&host.place(), message, "leave one of them out");
         }
         redirect.host = host.and_then(|spot| spot.value(problems, literal));
-        redirect.hosts = hosts
-            .map_or_else(Vec::new, |spot| spot.one_or_many(problems))
-            .iter()
-            .filter_map(|spot| located(spot, problems, |text| Ok(text.to_owned())))
-            .collect();
+        redirect.hosts = texts(hosts, problems);
+        redirect.except = texts(fields.take("except"), problems);
         fields.finish(problems);
         Some(redirect)
     }
