@@ -82,16 +82,19 @@ fn link_redirect(
     let Some(redirect) = &listener.redirect else {
         return Some(None);
     };
-    let host = match &redirect.host {
-        Some(host) => RedirectHost::Literal(host.clone()),
-        None if redirect.hosts.is_empty() => RedirectHost::Asked,
-        None => RedirectHost::Listed(compile::hosts(&redirect.hosts, problems)?),
+    // Both are read, so that each shows what is wrong with it.
+    let hosts = compile::hosts(&redirect.hosts, problems);
+    let except = compile::paths(&redirect.except, problems);
+    let host = match (&redirect.host, hosts?) {
+        (Some(host), _) => RedirectHost::Literal(host.clone()),
+        (None, hosts) if hosts.is_empty() => RedirectHost::Asked,
+        (None, hosts) => RedirectHost::Listed(hosts),
     };
     Some(Some(Arc::new(RedirectPlan {
         status: redirect.status,
         port: redirect.port,
         host,
-        except: compile::paths(&redirect.except, problems)?,
+        except: except?,
     })))
 }
 
