@@ -254,6 +254,19 @@ async fn it_has_the_time_of_a_head() {
     upstream.was_left_alone().await;
 }
 
+/// A drain waits for it as long as for a first request.
+#[tokio::test]
+async fn it_does_not_keep_a_gateway_from_ending() {
+    let upstream = ScriptedUpstream::bind().await;
+    let top = "drain: { delay: none, spread: none, timeout: 10m }";
+    let gateway = gateway(&upstream, "", "head_timeout: 10m", top);
+    let mut wire = speaks(&gateway, &V1[..20]).await;
+    gateway.drain();
+    wire.expect_end().await;
+    gateway.drained().await;
+    upstream.was_left_alone().await;
+}
+
 /// Half a header is looked at when more of it comes, and not all the time.
 #[tokio::test]
 async fn waiting_for_it_costs_nothing() {

@@ -23,7 +23,7 @@ pub(crate) fn excepts(plan: &RedirectPlan, path: &Path) -> bool {
 /// # Errors
 /// When the request names no host, or one that is not sent on.
 pub(crate) fn answer(plan: &RedirectPlan, exchange: &Exchange) -> Result<Answer, GatewayError> {
-    let host = host(plan, exchange.authority.as_ref())?;
+    let host = host(plan, exchange)?;
     let mut location = format!("https://{host}").into_bytes();
     if plan.port != defaults::HTTPS_PORT {
         location.extend_from_slice(format!(":{}", plan.port).as_bytes());
@@ -53,14 +53,19 @@ fn push_ascii(location: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-fn host<'a>(plan: &'a RedirectPlan, asked: Option<&'a Authority>) -> Result<&'a str, GatewayError> {
+fn host<'a>(plan: &'a RedirectPlan, exchange: &'a Exchange) -> Result<&'a str, GatewayError> {
+    let asked = exchange.authority.as_ref();
     let named = || asked.ok_or(GatewayError::NoHost);
     match &plan.host {
         RedirectHost::Literal(host) => Ok(host.host()),
         RedirectHost::Asked => named().map(Authority::host),
         RedirectHost::Listed(patterns) => {
             let asked = named()?;
-            if patterns.iter().any(|pattern| pattern.matches(asked, false)) {
+            let secure = exchange.downstream.secure;
+            if patterns
+                .iter()
+                .any(|pattern| pattern.matches(asked, secure))
+            {
                 Ok(asked.host())
             } else {
                 Err(GatewayError::Misdirected)
