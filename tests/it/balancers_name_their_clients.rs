@@ -364,7 +364,8 @@ async fn haproxy(server: &str, options: &str) -> (Process, std::net::SocketAddr,
     let scratch = Scratch::new();
     let port = spare_port();
     let config = format!(
-        "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
+        "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n \
+         timeout check 15s\n\
          listen all\n bind 127.0.0.1:{port}\n option httpchk GET /health\n \
          server up {server} source 127.0.0.7 inter 100ms {options}\n"
     );
