@@ -63,7 +63,9 @@ impl TestGateway {
 
     fn from_plan(plan: Plan) -> Result<Self, String> {
         let gateway = Gateway::start(plan).map_err(|error| error.to_string())?;
-        let (_, address) = gateway.addresses()[0];
+        let (_, bound) = &gateway.addresses()[0];
+        // A unix socket has none; cases that have one know its path.
+        let address = bound.address().unwrap_or(([127, 0, 0, 1], 0).into());
         Ok(Self {
             gateway: Some(gateway),
             address,

@@ -2,12 +2,14 @@
 //! a scripted upstream.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::frame::{self, Frame};
 use crate::head::Head;
@@ -64,10 +66,23 @@ impl Wire {
         Self::new(stream.unwrap())
     }
 
+    /// Connects to the unix socket at `path`. The stream is read and written as any other; it has no
+    /// addresses.
+    pub async fn connect_unix(path: &Path) -> Self {
+        let stream = within("a connection", UnixStream::connect(path)).await;
+        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {path:?}: {error}"));
+        let stream = OwnedFd::from(stream.into_std().unwrap());
+        Self::of(TcpStream::from_std(stream.into()).unwrap())
+    }
+
     /// Takes over `stream`.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
+        Self::of(stream)
+    }
+
+    fn of(stream: TcpStream) -> Self {
         Self {
             stream,
             buffer: Vec::new(),

@@ -15,27 +15,23 @@ use crate::shell;
 /// A command the tests need, and the Debian package which brings it.
 const DEBIAN: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("haproxy", "haproxy"),
     ("nginx", "nginx"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("promtool", "prometheus"),
     ("python3", "python3-venv"),
 ];
-const DEBIAN_FULL: &[(&str, &str)] = &[("haproxy", "haproxy")];
 
 /// What makes virtual environments for CPython 2.7; later versions no longer can.
 const VIRTUALENV: &str = "virtualenv==20.21.1";
 
 /// The step: everything in turn; what cannot be had is skipped by name.
 pub(crate) fn install(run: &Run) -> anyhow::Result<Done> {
-    let mut wanted = DEBIAN.to_vec();
-    if run.options.full {
-        wanted.extend(DEBIAN_FULL);
-    }
-    if let Err(error) = debian(&wanted) {
+    if let Err(error) = debian(DEBIAN) {
         println!("{error:#}");
     }
-    for (command, package) in wanted {
+    for &(command, package) in DEBIAN {
         match shell::which(command) {
             Some(file) => println!("{command}: {}", file.display()),
             None => {

@@ -34,7 +34,7 @@ const REFUSAL: Duration = Duration::from_secs(2);
 
 /// How long a connection has for its first request, or to end the head that it has begun, when the
 /// gateway has closed.
-const FIRST_WORDS: Duration = Duration::from_secs(2);
+pub(crate) const FIRST_WORDS: Duration = Duration::from_secs(2);
 
 /// What the answer depends on besides itself.
 struct Wire {

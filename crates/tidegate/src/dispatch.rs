@@ -8,6 +8,7 @@ use crate::limits::Permits;
 use crate::metrics::ExchangeMeter;
 use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
 use crate::proxy;
+use crate::redirect;
 use crate::route::{Route, Target};
 use crate::upgrade::{Acceptance, Decision, Wish};
 use crate::worker::Worker;
@@ -54,6 +55,11 @@ async fn walk<'w>(
     permits: &mut Permits,
     meter: &mut ExchangeMeter<'_>,
 ) -> Result<Outcome, GatewayError> {
+    if let Some(plan) = &exchange.downstream.redirect
+        && !redirect::excepts(plan, &exchange.path)
+    {
+        return redirect::answer(plan, exchange).map(Outcome::Answer);
+    }
     let (place, captures) = worker.router().route(&exchange.view())?;
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));

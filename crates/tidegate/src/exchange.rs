@@ -8,7 +8,7 @@ use http::{Extensions, Method, StatusCode};
 
 use crate::authority::Authority;
 use crate::body::Body;
-use crate::config::plan::ListenerLimits;
+use crate::config::plan::{ListenerLimits, RedirectPlan};
 use crate::headers::Headers;
 use crate::router::{Captures, Path, RequestView};
 use crate::session::id::ConnectionId;
@@ -82,9 +82,10 @@ pub struct Downstream {
     pub(crate) connection: ConnectionId,
     /// The listener's name.
     pub listener: Arc<str>,
-    /// The peer's address: a client's, or that of a proxy in front of us.
+    /// The peer's address: a client's, or that of a proxy in front of us. It is the one that a PROXY
+    /// header told, where there was one, and 127.0.0.1 with port 0 on a unix socket.
     pub peer: SocketAddr,
-    /// Our own address on this connection.
+    /// Our own address on this connection; 127.0.0.1 with port 0 on a unix socket.
     pub local: SocketAddr,
     /// Whether the connection came through TLS.
     pub secure: bool,
@@ -92,6 +93,8 @@ pub struct Downstream {
     pub trusted: bool,
     /// What the listener grants its clients.
     pub limits: Arc<ListenerLimits>,
+    /// Where the listener sends every request; `None`: the routes are asked.
+    pub redirect: Option<Arc<RedirectPlan>>,
 }
 
 /// An answer on its way up.

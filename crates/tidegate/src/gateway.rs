@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
 use crate::census::Census;
-use crate::config::plan::Plan;
+use crate::config::plan::{Bind, Plan};
 use crate::drain::Drain;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
@@ -41,7 +41,7 @@ const STOP: Duration = Duration::from_secs(10);
 /// hurry, with [`Gateway::stop`]; or dropped, which cuts whatever is under way.
 #[derive(Debug)]
 pub struct Gateway {
-    addresses: Vec<(Arc<str>, SocketAddr)>,
+    addresses: Vec<(Arc<str>, Bind)>,
     core: Option<Arc<Core>>,
     workers: Vec<(Arc<Worker>, Handle)>,
     threads: Threads,
@@ -61,13 +61,13 @@ pub struct Gateway {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A listener cannot bind its address.
+    /// A listener cannot have its address or its socket.
     #[error("listener `{name}` cannot bind {address}")]
     Bind {
         /// The listener.
         name: Arc<str>,
-        /// The address.
-        address: SocketAddr,
+        /// The address, or the unix socket.
+        address: Bind,
         /// What the system said.
         source: io::Error,
     },
@@ -95,7 +95,7 @@ impl Gateway {
         for plan in &plan.listeners {
             listeners.push(listener::bind(plan).map_err(|source| StartError::Bind {
                 name: Arc::clone(&plan.name),
-                address: plan.bind,
+                address: plan.bind.clone(),
                 source,
             })?);
         }
@@ -107,7 +107,7 @@ impl Gateway {
         let mut gateway = Self {
             addresses: listeners
                 .iter()
-                .map(|one| (Arc::clone(&one.plan.name), one.address))
+                .map(|one| (Arc::clone(&one.plan.name), one.bound.clone()))
                 .collect(),
             core: None,
             workers: Vec::new(),
@@ -168,9 +168,9 @@ impl Gateway {
         self.threads.spawn("tidegate-accept".into(), accept)
     }
 
-    /// The address that each listener is bound to, by name.
+    /// What each listener is bound to, by name; a port is the one that it has.
     #[must_use]
-    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+    pub fn addresses(&self) -> &[(Arc<str>, Bind)] {
         &self.addresses
     }
 
@@ -279,7 +279,7 @@ fn bind_admin(plan: &Plan) -> Result<Option<admin::Bound>, StartError> {
     };
     let bound = admin::Bound::bind(plan).map_err(|source| StartError::Bind {
         name: "admin".into(),
-        address: plan.bind(),
+        address: plan.bind().into(),
         source,
     })?;
     Ok(Some(bound))

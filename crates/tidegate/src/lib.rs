@@ -27,6 +27,8 @@ mod mask;
 mod metrics;
 pub mod pipeline;
 mod proxy;
+mod proxy_protocol;
+mod redirect;
 mod route;
 pub mod router;
 pub mod session;

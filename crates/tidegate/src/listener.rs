@@ -1,6 +1,8 @@
 //! The bound sockets and the one acceptor: it hands each accepted socket to the worker with the
 //! least to do, where the connection stays for good.
 
+mod bound;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd as _;
@@ -8,21 +10,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use nix::libc::EMFILE;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use self::bound::Bound;
 use crate::access_log::AccessLog;
-use crate::config::plan::ListenerPlan;
+use crate::config::plan::{Bind, ListenerPlan};
 use crate::connection;
 use crate::drain::Drain;
 use crate::error::{GatewayError, UpstreamError, is_shortage};
 use crate::limits::descriptors::is_reserved;
 use crate::limits::{Gauge, Overload, Permits, Taken};
-use crate::transport;
+use crate::proxy_protocol::Unnamed;
 use crate::worker::{Core, Present, Worker};
 
 /// Connections that the kernel completes before they are accepted.
@@ -44,6 +45,8 @@ pub(crate) struct Accepted {
     pub(crate) peer: SocketAddr,
     pub(crate) listener: Arc<ListenerPlan>,
     pub(crate) admission: Admission,
+    /// Whom it is from is told by its PROXY header.
+    pub(crate) unnamed: Option<Unnamed>,
     /// Counts it in the worker's load from now on.
     pub(crate) present: Present,
 }
@@ -61,8 +64,8 @@ pub(crate) enum Admission {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) plan: Arc<ListenerPlan>,
-    pub(crate) address: SocketAddr,
-    socket: TcpListener,
+    pub(crate) bound: Bind,
+    socket: Bound,
     /// Its connections, where they are capped.
     gauge: Option<Arc<Gauge>>,
     /// Accepting pauses for want of descriptors, and that was logged.
@@ -80,25 +83,11 @@ pub(crate) struct Seat {
 
 /// Binds one listener.
 pub(crate) fn bind(plan: &ListenerPlan) -> io::Result<Listener> {
-    let socket = Socket::new(
-        Domain::for_address(plan.bind),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    if plan.bind.is_ipv6() {
-        // `[::]` takes IPv4 too, wherever the system's default stands.
-        socket.set_only_v6(false)?;
-    }
-    transport::set_options(&SockRef::from(&socket));
-    socket.bind(&plan.bind.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    let socket = TcpListener::from_std(socket.into());
-    let address = socket.local_addr()?;
+    let socket = Bound::bind(&plan.bind)?;
+    let bound = socket.place(&plan.bind)?;
     Ok(Listener {
         plan: Arc::new(plan.clone()),
-        address,
+        bound,
         socket,
         gauge: Gauge::up_to(plan.limits.max_connections),
         pauses: false,
@@ -129,8 +118,7 @@ impl Acceptor {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         for (place, listener) in listeners.iter_mut().enumerate() {
-            poll.registry()
-                .register(&mut listener.socket, Token(place), Interest::READABLE)?;
+            listener.socket.register(poll.registry(), Token(place))?;
         }
         drain.wakes(Waker::new(poll.registry(), Token(listeners.len()))?);
         Ok(Self {
@@ -179,6 +167,9 @@ impl Acceptor {
     /// take nothing for a second are not waited for.
     fn accept_the_rest(&mut self) {
         let mut pauses = 200;
+        for listener in &mut self.listeners {
+            listener.socket.hide();
+        }
         for place in 0..self.listeners.len() {
             for _ in 0..BACKLOG {
                 while let Some(waiting) = self.waiting.take() {
@@ -247,7 +238,7 @@ impl Acceptor {
         let listener = &mut self.listeners[place];
         match listener.socket.accept() {
             Ok((stream, peer)) => {
-                self.waiting = self.admit(place, stream.into(), peer);
+                self.waiting = self.admit(place, stream, peer);
                 self.waiting.is_some().then_some(Left::Some)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -278,11 +269,20 @@ impl Acceptor {
             self.refuse_unheard(stream, peer, &short.into());
             return None;
         }
+        let plan = &listener.plan;
+        let balancers = plan.proxy_protocol.as_ref();
+        let is_unnamed = balancers.is_some_and(|balancers| balancers.trusts(peer));
+        let gauge = listener.gauge.as_ref();
         let offered = Offered {
             stream,
             peer,
-            listener: Arc::clone(&listener.plan),
-            admitted: caps.admit_connection(listener.gauge.as_ref(), peer.ip()),
+            listener: Arc::clone(plan),
+            admitted: if is_unnamed {
+                caps.admit_unnamed(gauge)
+            } else {
+                caps.admit_connection(gauge, peer.ip())
+            },
+            unnamed: is_unnamed.then(|| gauge.cloned()),
         };
         if let Err(overload) = &offered.admitted {
             caps.note_refusal(overload.status_and_label().1);
@@ -319,6 +319,10 @@ impl Acceptor {
                 peer: offered.peer,
                 listener: Arc::clone(&offered.listener),
                 admission,
+                unnamed: offered.unnamed.clone().map(|gauge| Unnamed {
+                    gauge,
+                    refusals: Arc::clone(&seat.refusals),
+                }),
                 present: Present::new(&seat.worker),
             });
             let (TrySendError::Full(back) | TrySendError::Closed(back)) = match sent {
@@ -367,11 +371,13 @@ struct Offered {
     peer: SocketAddr,
     listener: Arc<ListenerPlan>,
     admitted: Result<Permits, Overload>,
+    /// Whom it is from is told by a PROXY header; then its listener's connections, where they are capped.
+    unnamed: Option<Option<Arc<Gauge>>>,
 }
 
 /// Answers a connection without waiting for its request, and ends it. A fresh socket has room for so
 /// little. What has come meanwhile is taken, before and after, lest the answer be lost to a reset.
-fn refuse_unheard(mut stream: TcpStream, error: &GatewayError) {
+pub(crate) fn refuse_unheard(mut stream: TcpStream, error: &GatewayError) {
     if stream.set_nonblocking(true).is_ok() {
         drain(&mut stream);
         let _ = stream.write(&connection::refusal(&error.answer(None)));

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
-use crate::config::plan::{Plan, ServicePlan, TargetPlan};
+use crate::config::plan::{Bind, Plan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::drain::{self, Drain};
 use crate::exchange::Downstream;
@@ -275,20 +275,37 @@ impl Worker {
                 return;
             }
         };
+        let listener = &accepted.listener;
+        let (stream, peer, admission) = match (accepted.admission, accepted.unnamed) {
+            (Admission::In(permits), Some(unnamed)) => {
+                // Boxed, so that connections that know their peer do not hold the room.
+                let named = Box::pin(unnamed.name(stream, accepted.peer, permits, listener, &self));
+                let Some(named) = named.await else {
+                    return;
+                };
+                named
+            }
+            (admission, _) => (stream, accepted.peer, admission),
+        };
         let transport = Transport::accepted(stream);
-        let Ok(local) = transport.local_address() else {
+        let local = match listener.bind {
+            Bind::Tcp(_) => transport.local_address(),
+            Bind::Unix(_) => Ok(Bind::UNIX_PEER),
+        };
+        let Ok(local) = local else {
             return;
         };
         let downstream = Downstream {
             connection: self.sessions.connection_id(),
-            listener: Arc::clone(&accepted.listener.name),
-            peer: accepted.peer,
+            listener: Arc::clone(&listener.name),
+            peer,
             local,
             secure: false,
-            trusted: self.caps().trusts(accepted.peer.ip()),
-            limits: Arc::clone(&accepted.listener.limits),
+            trusted: self.caps().trusts(peer.ip()),
+            limits: Arc::clone(&listener.limits),
+            redirect: listener.redirect.clone(),
         };
-        match accepted.admission {
+        match admission {
             Admission::In(permits) => {
                 connection::serve(transport, Arc::new(downstream), permits, Arc::clone(&self))
                     .await;

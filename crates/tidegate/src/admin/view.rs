@@ -1,6 +1,5 @@
 //! The gateway as the admin listener sees it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 
 use super::time;
 use crate::census::Census;
+use crate::config::plan::Bind;
 use crate::drain::Drain;
 use crate::logs::Control;
 use crate::metrics::{self, Facts};
@@ -20,7 +20,7 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) workers: Vec<(Arc<Worker>, Handle)>,
-    pub(crate) addresses: Vec<(Arc<str>, SocketAddr)>,
+    pub(crate) addresses: Vec<(Arc<str>, Bind)>,
     pub(crate) state: Arc<State>,
     /// Where those of the admin listener are counted too.
     pub(crate) panics: Arc<Panics>,

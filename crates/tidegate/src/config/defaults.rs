@@ -54,3 +54,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MIN_BODY_RATE: u64 = 64;
 /// How long a client may take nothing of its answer.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who may connect to a unix socket: its owner and its group.
+pub const UNIX_MODE: u32 = 0o660;
+/// The port of https, which a URL need not name.
+pub const HTTPS_PORT: u16 = 443;

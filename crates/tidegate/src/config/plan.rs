@@ -2,6 +2,7 @@
 //! running yet; `Gateway::start` builds what runs.
 
 mod limits;
+mod listener;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
+pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
 use super::defaults;
 use super::secret::Secret;
 use crate::authority::Authority;
@@ -63,10 +65,14 @@ pub enum ForwardedHeader {
 pub struct ListenerPlan {
     /// Its name, unique among the listeners.
     pub name: Arc<str>,
-    /// Its address; port 0 takes a free one.
-    pub bind: SocketAddr,
+    /// Where it listens.
+    pub bind: Bind,
     /// What holds for its connections.
     pub limits: Arc<ListenerLimits>,
+    /// Which peers say for whom they speak; `None` (the default): nobody does.
+    pub proxy_protocol: Option<ProxyProtocolPlan>,
+    /// Where it sends every request; `None` (the default): the routes are asked.
+    pub redirect: Option<Arc<RedirectPlan>>,
 }
 
 /// What is written down of what comes in, and where.

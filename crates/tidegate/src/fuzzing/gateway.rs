@@ -62,6 +62,7 @@ impl Inside {
             secure: false,
             trusted: false,
             limits: Arc::default(),
+            redirect: None,
         };
         let panics = Arc::clone(worker.panics());
         task::spawn(Kind::Connection, &panics, async move {

@@ -137,12 +137,18 @@ pub(crate) struct Caps {
     forwarded_header: ForwardedHeader,
     /// How many were refused for them and not told of yet.
     refused: AtomicU64,
+    /// How many did not say for whom they speak, likewise.
+    nameless: AtomicU64,
     /// How many were refused in all, by the places of [`CODES`].
     refusals: [AtomicU64; CODES.len()],
 }
 
+/// A peer that is to say for whom it speaks did not.
+const BAD_PROXY_HEADER: &str = "bad_proxy_header";
+
 /// What refusals are counted by.
-const CODES: [&str; 7] = [
+const CODES: [&str; 8] = [
+    BAD_PROXY_HEADER,
     "descriptors_short",
     "gateway_full",
     "listener_full",
@@ -184,6 +190,7 @@ impl Caps {
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
             forwarded_header: plan.forwarded_header,
             refused: AtomicU64::new(0),
+            nameless: AtomicU64::new(0),
             refusals: Default::default(),
         }
     }
@@ -217,11 +224,39 @@ impl Caps {
         if !self.trusts(peer) {
             self.count(peer, listener, &mut permits)?;
         }
+        self.take_connection(listener, &mut permits)?;
+        Ok(permits)
+    }
+
+    /// The permits of a connection that was just accepted from a peer who will say for whom.
+    pub(crate) fn admit_unnamed(&self, listener: Option<&Arc<Gauge>>) -> Result<Permits, Overload> {
+        let mut permits = Permits::default();
+        self.take_connection(listener, &mut permits)?;
+        Ok(permits)
+    }
+
+    /// The same for it and for its client, now that this one is known.
+    pub(crate) fn admit_client(
+        &self,
+        mut permits: Permits,
+        listener: Option<&Arc<Gauge>>,
+        client: IpAddr,
+    ) -> Result<Permits, Overload> {
+        if !self.trusts(client) {
+            self.count(client, listener, &mut permits)?;
+        }
+        Ok(permits)
+    }
+
+    fn take_connection(
+        &self,
+        listener: Option<&Arc<Gauge>>,
+        permits: &mut Permits,
+    ) -> Result<(), Overload> {
         if let Some(listener) = listener {
             permits.take(listener, Overload::ListenerFull)?;
         }
-        permits.take(&self.connections, Overload::GatewayFull)?;
-        Ok(permits)
+        permits.take(&self.connections, Overload::GatewayFull)
     }
 
     /// The permits of a request that has found its route, held until it is answered or its session
@@ -292,6 +327,16 @@ impl Caps {
     /// Somebody was refused with `code`.
     pub(crate) fn note_refusal(&self, code: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        self.count_refusal(code);
+    }
+
+    /// A peer did not say for whom it speaks, as it is to.
+    pub(crate) fn note_nameless(&self) {
+        self.nameless.fetch_add(1, Ordering::Relaxed);
+        self.count_refusal(BAD_PROXY_HEADER);
+    }
+
+    fn count_refusal(&self, code: &str) {
         let place = CODES.iter().position(|one| *one == code);
         if let Some(count) = place.and_then(|place| self.refusals.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -315,6 +360,10 @@ impl Caps {
             let refused = self.refused.swap(0, Ordering::Relaxed);
             tracing::warn!(refused, "connections or requests over a limit");
         }
+        if self.nameless.load(Ordering::Relaxed) > 0 {
+            let refused = self.nameless.swap(0, Ordering::Relaxed);
+            tracing::warn!(refused, "connections without a proper PROXY header");
+        }
     }
 }
 
@@ -336,6 +385,7 @@ mod tests {
             trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
             forwarded_header: ForwardedHeader::default(),
             refused: AtomicU64::new(0),
+            nameless: AtomicU64::new(0),
             refusals: Default::default(),
         }
     }
@@ -384,6 +434,7 @@ mod tests {
         for code in codes.into_iter().chain(["descriptors_short"]) {
             caps.note_refusal(code);
         }
+        caps.note_nameless();
         assert!(caps.refusals().all(|(_, count)| count == 1));
     }
 

@@ -29,6 +29,7 @@ pub(crate) fn exchange(path: &str) -> Exchange {
             local: address,
             secure: false,
             limits: Arc::default(),
+            redirect: None,
             trusted: false,
         }),
         client: address.ip(),

@@ -52,6 +52,7 @@ pub(crate) fn facts_in(core: &Core) -> Facts {
             secure: false,
             trusted: false,
             limits: Arc::default(),
+            redirect: None,
         }),
         client: peer.ip(),
         captures: Captures::default(),

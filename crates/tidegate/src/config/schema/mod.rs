@@ -4,21 +4,25 @@
 
 mod access_log;
 mod admin;
+mod bind;
 mod drain;
 mod filter;
 mod limits;
 mod matcher;
 mod proxy;
+mod proxy_protocol;
+mod redirect;
 mod route;
 mod service;
 mod websocket;
 
-use std::net::SocketAddr;
-
 use ipnet::IpNet;
 
 use super::error::{Place, Problems};
-use super::plan::{AccessLogPlan, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits};
+use super::plan::{
+    AccessLogPlan, Bind, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits,
+    ProxyProtocolPlan,
+};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
@@ -26,6 +30,7 @@ pub(super) use admin::Admin;
 pub(super) use filter::{Filter, Line, Side};
 pub(super) use matcher::{HeaderTest, Match};
 pub(super) use proxy::Proxy;
+pub(super) use redirect::Redirect;
 pub(super) use route::Route;
 pub(super) use service::Service;
 
@@ -57,8 +62,10 @@ pub(super) struct Root {
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
     pub(super) name: Option<Located<String>>,
-    pub(super) bind: Option<Located<SocketAddr>>,
+    pub(super) bind: Option<Located<Bind>>,
     pub(super) limits: ListenerLimits,
+    pub(super) proxy_protocol: Option<ProxyProtocolPlan>,
+    pub(super) redirect: Option<Redirect>,
 }
 
 impl Root {
@@ -155,11 +162,17 @@ impl Listener {
                 .and_then(|spot| listener_name(&spot, problems)),
             bind: fields
                 .need("bind", "bind: 127.0.0.1:8080", problems)
-                .and_then(|spot| located(&spot, problems, value::bind)),
+                .and_then(|spot| bind::read(&spot, problems)),
             limits: fields
                 .take("limits")
                 .and_then(|spot| limits::listener(&spot, problems))
                 .unwrap_or_default(),
+            proxy_protocol: fields
+                .take("proxy_protocol")
+                .and_then(|spot| proxy_protocol::read(&spot, problems)),
+            redirect: fields
+                .take("redirect")
+                .and_then(|spot| Redirect::read(&spot, problems)),
         };
         fields.finish(problems);
         Some(listener)
