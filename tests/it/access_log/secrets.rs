@@ -53,7 +53,7 @@ async fn values_of_secret_parameters_and_credentials_are_not_written() {
             request
                 .with("Authorization", "Bearer s3cret")
                 .with("Cookie", "session=s3cret")
-                .with("Referer", "https://a.example/?token=s3cret")
+                .with("Referer", "https://a.example/?token=s3cret#x=s3cret")
         };
         for (target, _) in MASKED {
             let answer = gateway.ask(&credentials(Request::get(target))).await;
@@ -159,6 +159,20 @@ async fn no_text_of_a_stranger_becomes_a_line_or_a_field() {
                 );
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_method_is_cut_like_other_texts() {
+    for format in ["json", "text", "combined"] {
+        let log = LogFile::new();
+        let upstream = ScriptedUpstream::mirror().await;
+        let gateway = TestGateway::start(&upstream, &yaml(&log, &format!("format: {format}")));
+        let request = Request::new(&"M".repeat(30_000), "/");
+        assert_eq!(gateway.ask(&request).await.status(), 200);
+        gateway.stop().await;
+        let text = log.text();
+        assert!(text.len() < 1000 && text.contains("MMM"), "{text}");
     }
 }
 

@@ -10,7 +10,7 @@ use super::stamp;
 use crate::mask;
 
 /// The most bytes of a text that a stranger chose, and of a path with its query.
-const LONGEST: usize = 512;
+pub(super) const LONGEST: usize = 512;
 const LONGEST_PATH: usize = 2048;
 /// What stands behind a text that was cut.
 const MORE: &[u8] = "…".as_bytes();
