@@ -163,16 +163,21 @@ async fn no_text_of_a_stranger_becomes_a_line_or_a_field() {
 }
 
 #[tokio::test]
-async fn a_method_is_cut_like_other_texts() {
+async fn long_texts_are_cut_and_it_shows() {
     for format in ["json", "text", "combined"] {
         let log = LogFile::new();
         let upstream = ScriptedUpstream::mirror().await;
         let gateway = TestGateway::start(&upstream, &yaml(&log, &format!("format: {format}")));
-        let request = Request::new(&"M".repeat(30_000), "/");
+        let long = |letter: &str| letter.repeat(7000);
+        let request = Request::new(&long("M"), &format!("/{}", long("p")));
+        let request = request.with("User-Agent", &long("u"));
         assert_eq!(gateway.ask(&request).await.status(), 200);
         gateway.stop().await;
         let text = log.text();
-        assert!(text.len() < 1000 && text.contains("MMM"), "{text}");
+        assert!(text.len() < 3500, "{text}");
+        for end in ["MMM…", "ppp…", "uuu…"] {
+            assert!(text.contains(end), "{text}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 
 use super::escape::cut;
-use super::line::{LONGEST, Line, Masked, between_quotes, target};
+use super::line::{LONGEST, Line, Masked, between_quotes, more, target};
 use super::{AccessLog, stamp};
 use crate::config::plan::AccessLogFormat;
 use crate::exchange::Downstream;
@@ -243,9 +243,12 @@ impl Record {
     fn combined(&self, out: &mut Vec<u8>, status: u16) {
         begin_combined(out, self.client);
         // A token, which needs no escape, and as long as a stranger likes.
-        out.extend_from_slice(cut(self.method.as_str().as_bytes(), LONGEST).0);
+        let (method, is_cut) = cut(self.method.as_str().as_bytes(), LONGEST);
+        out.extend_from_slice(method);
+        more(out, is_cut);
         out.push(b' ');
-        target(out, false, &self.path, self.query.as_deref());
+        let is_cut = target(out, false, &self.path, self.query.as_deref());
+        more(out, is_cut);
         let (version, bytes) = (self.version(), self.bytes_out);
         let _ = write!(out, " HTTP/{version}\" {status} {bytes} "); // memory takes it
         match self.referer.as_ref().map(HeaderValue::as_bytes) {
@@ -256,7 +259,8 @@ impl Record {
                 let end = referer.iter().position(|byte| *byte == b'?');
                 let (page, query) = referer.split_at(end.unwrap_or(referer.len()));
                 out.push(b'"');
-                target(out, false, page, query.get(1..));
+                let is_cut = target(out, false, page, query.get(1..));
+                more(out, is_cut);
                 out.push(b'"');
             }
             None => between_quotes(out, None),
