@@ -113,6 +113,22 @@ async fn who_is_behind_it() {
     wire.ask(&Request::get("/")).await.expect_problem(429);
 }
 
+/// Whoever can read a folder can lock it; that is no reason not to serve.
+#[tokio::test]
+async fn a_lock_on_its_folder_keeps_nobody_from_starting() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let scratch = Scratch::new();
+    let path = scratch.path().join("gate.sock");
+    let folder = fs::File::open(scratch.path()).unwrap();
+    folder.lock().unwrap();
+    let yaml = yaml(&upstream, &at(&path), "", "");
+    let _gateway = tokio::task::spawn_blocking(move || TestGateway::from_file(&yaml))
+        .await
+        .unwrap();
+    let mut client = Wire::connect_unix(&path).await;
+    assert_eq!(client.ask(&Request::get("/")).await.status(), 200);
+}
+
 /// Whoever is not trusted is one client with all others on this machine.
 #[tokio::test]
 async fn strangers_there_are_one_client() {

@@ -7,6 +7,10 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// SIGXFSZ, on Linux but for MIPS, and on the BSDs; tokio has no name for it. It comes when a file would
+/// grow beyond what the process may write (`ulimit -f`), and would end it.
+const FILE_TOO_LARGE: i32 = 25;
+
 /// Both signals, caught from the moment this is made.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -44,6 +48,8 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn catch() -> io::Result<Self> {
+        // Once caught it stays so, and the write fails instead, which logs bear.
+        drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))?);
         Ok(Self {
             reopen: signal(SignalKind::user_defined1())?,
             hangup: signal(SignalKind::hangup())?,

@@ -220,3 +220,71 @@ async fn a_line_that_somebody_else_left_unfinished_is_ended() {
     );
     assert_eq!(lines.next(), None);
 }
+
+/// Opened anew by its name, it would be written to at two places at once, one of them over the other.
+#[tokio::test]
+async fn a_standard_stream_may_be_named_as_a_file() {
+    let Some(binary) = tools::tidegate("a_standard_stream_may_be_named_as_a_file") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let output = scratch.path().join("stdout");
+    let yaml = format!(
+        "{}admin: {{ bind: '127.0.0.1:0' }}\n",
+        config("access_log: { to: 'file:/dev/stdout' }")
+    );
+    let file = scratch.write("tidegate.yaml", &yaml);
+    let (binary, file, to) = (binary.display(), file.display(), output.display());
+    let shell = format!("exec {binary} run --config {file} >{to}");
+    let mut gateway = Process::start(Command::new("sh").args(["-c", &shell]));
+    let lines = || json_lines(&fs::read_to_string(&output).unwrap_or_default());
+    eventually("it listens", || {
+        lines().iter().any(|line| line["listener"] == "public")
+    })
+    .await;
+    let lines_so_far = lines();
+    let listening = lines_so_far
+        .iter()
+        .find(|line| line["listener"] == "public")
+        .unwrap();
+    let address = listening["address"].as_str().unwrap().parse().unwrap();
+    let mut client = Wire::connect(address).await;
+    client.ask(&Request::get("/x")).await.expect_problem(404);
+    eventually("the request has its line", || {
+        lines().iter().any(|line| line["path"] == "/x")
+    })
+    .await;
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends().await.0.code(), Some(0));
+    let lines = lines();
+    for msg in ["listening", "ended"] {
+        assert!(lines.iter().any(|line| line["msg"] == msg), "{lines:?}");
+    }
+    assert!(lines.iter().any(|line| line["path"] == "/x"), "{lines:?}");
+}
+
+/// `ulimit -f`: the signal that comes with it would end the process.
+#[tokio::test]
+async fn a_file_that_may_not_grow_ends_nothing() {
+    let Some(binary) = tools::tidegate("a_file_that_may_not_grow_ends_nothing") else {
+        return;
+    };
+    let (log, scratch) = (LogFile::new(), Scratch::new());
+    let file = scratch.write("tidegate.yaml", &config(&log.yaml("")));
+    let (binary, file) = (binary.display(), file.display());
+    let shell = format!("ulimit -f 8; exec {binary} run --config {file}");
+    let mut gateway = Process::start(Command::new("sh").args(["-c", &shell]));
+    let mut client = Wire::connect(gateway.listens().await).await;
+    let target = format!("/{}", "x".repeat(1900));
+    for _ in 0..10 {
+        client.ask(&Request::get(&target)).await.expect_problem(404);
+    }
+    eventually("it is told", || {
+        gateway.output().contains("log cannot be written")
+    })
+    .await;
+    client.ask(&Request::get("/x")).await.expect_problem(404);
+    drop(client);
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends().await.0.code(), Some(0));
+}

@@ -1,6 +1,7 @@
 //! A log that is not taken keeps nobody waiting: its lines are dropped, counted and told of.
 
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use tidegate_tests::child::{Process, Scratch};
@@ -159,6 +160,31 @@ async fn streams_whose_readers_are_asleep() {
         burst(&mut Wire::connect(address).await, 0, 1500).await;
         end(child).await;
     }
+}
+
+/// Nor does it keep the application log from telling: the journal of systemd is a socket.
+#[tokio::test]
+async fn a_socket_that_nobody_reads() {
+    let Some(binary) = tools::tidegate("a_socket_that_nobody_reads") else {
+        return;
+    };
+    let (_reader, stream) = std::os::unix::net::UnixStream::pair().unwrap();
+    let scratch = Scratch::new();
+    let file = scratch.write("tidegate.yaml", &config(""));
+    let output = scratch.path().join("stdout");
+    let mut command = Command::new(&binary);
+    command.args(["run", "--config"]).arg(file);
+    let command = command.stdout(std::fs::File::create(&output).unwrap());
+    let command = command.stderr(OwnedFd::from(stream)).stdin(Stdio::null());
+    let child = command.spawn().unwrap();
+    let address = listening(child.id()).await;
+    burst(&mut Wire::connect(address).await, 0, 1500).await;
+    eventually("it is told that lines are dropped", || {
+        let text = std::fs::read_to_string(&output).unwrap();
+        text.contains("lines are dropped")
+    })
+    .await;
+    end(child).await;
 }
 
 async fn listening(pid: u32) -> std::net::SocketAddr {

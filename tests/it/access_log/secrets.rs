@@ -53,7 +53,7 @@ async fn values_of_secret_parameters_and_credentials_are_not_written() {
             request
                 .with("Authorization", "Bearer s3cret")
                 .with("Cookie", "session=s3cret")
-                .with("Referer", "https://a.example/?token=s3cret")
+                .with("Referer", "https://a.example/?token=s3cret#x=s3cret")
         };
         for (target, _) in MASKED {
             let answer = gateway.ask(&credentials(Request::get(target))).await;
@@ -158,6 +158,25 @@ async fn no_text_of_a_stranger_becomes_a_line_or_a_field() {
                     "{line}"
                 );
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn long_texts_are_cut_and_it_shows() {
+    for format in ["json", "text", "combined"] {
+        let log = LogFile::new();
+        let upstream = ScriptedUpstream::mirror().await;
+        let gateway = TestGateway::start(&upstream, &yaml(&log, &format!("format: {format}")));
+        let long = |letter: &str| letter.repeat(7000);
+        let request = Request::new(&long("M"), &format!("/{}", long("p")));
+        let request = request.with("User-Agent", &long("u"));
+        assert_eq!(gateway.ask(&request).await.status(), 200);
+        gateway.stop().await;
+        let text = log.text();
+        assert!(text.len() < 3500, "{text}");
+        for end in ["MMM…", "ppp…", "uuu…"] {
+            assert!(text.contains(end), "{text}");
         }
     }
 }

@@ -304,6 +304,37 @@ async fn churn_leaves_no_session_without_its_end() {
     assert!(drained.count() >= 25);
 }
 
+/// Who does not follow is cut, for what began to end it.
+#[tokio::test]
+async fn sessions_that_a_drain_cuts_have_ended_for_what_they_were_told() {
+    let log = LogFile::new();
+    let mut upstream = ScriptedUpstream::bind().await;
+    let yaml = yaml(&log, "", "").replace("close_timeout: 2s", "close_timeout: 1m");
+    let drain = "drain: { delay: none, spread: none, timeout: 1s }\n";
+    let gateway = TestGateway::start(&upstream, &format!("{drain}{yaml}"));
+    let (_deaf, _deaf_peer) = gateway.open(&mut upstream).await;
+    let (mut client, mut peer) = gateway.open(&mut upstream).await;
+    client
+        .send_frame(&Frame::close(4001, "done").from_client())
+        .await;
+    assert_eq!(peer.read_close().await, Some(4001)); // and has no answer to it
+    gateway.drain();
+    assert_eq!(gateway.drained().await, 2);
+    let lines = tidegate_tests::log::json_lines(&log.text());
+    let closes = lines.iter().filter(|line| line["event"] == "ws.close");
+    let ends =
+        closes.map(|line| [&line["cause"], &line["code"], &line["reason"]].map(Value::to_string));
+    let mut ends: Vec<_> = ends.collect();
+    ends.sort();
+    assert_eq!(
+        ends,
+        [
+            ["\"client_close\"", "4001", "\"done\""],
+            ["\"drain\"", "1001", "\"drain\""],
+        ]
+    );
+}
+
 #[tokio::test]
 async fn a_gateway_that_is_cut_tells_the_ends_of_its_sessions() {
     let log = LogFile::new();

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 
-use super::line::{Line, Masked, between_quotes, target};
+use super::escape::cut;
+use super::line::{LONGEST, Line, Masked, between_quotes, more, target};
 use super::{AccessLog, stamp};
 use crate::config::plan::AccessLogFormat;
 use crate::exchange::Downstream;
@@ -147,7 +148,7 @@ impl Record {
         log.line("http", |line| {
             line.word("conn", self.connection);
             self.put_target(line, route);
-            line.label("method", self.method.as_str());
+            line.text("method", self.method.as_str().as_bytes());
             self.put_path(line, status);
             if let Some(code) = self.code {
                 line.label("code", code);
@@ -241,17 +242,25 @@ impl Record {
 
     fn combined(&self, out: &mut Vec<u8>, status: u16) {
         begin_combined(out, self.client);
-        out.extend_from_slice(self.method.as_str().as_bytes());
+        // A token, which needs no escape, and as long as a stranger likes.
+        let (method, is_cut) = cut(self.method.as_str().as_bytes(), LONGEST);
+        out.extend_from_slice(method);
+        more(out, is_cut);
         out.push(b' ');
-        target(out, false, &self.path, self.query.as_deref());
+        let is_cut = target(out, false, &self.path, self.query.as_deref());
+        more(out, is_cut);
         let (version, bytes) = (self.version(), self.bytes_out);
         let _ = write!(out, " HTTP/{version}\" {status} {bytes} "); // memory takes it
         match self.referer.as_ref().map(HeaderValue::as_bytes) {
             Some(referer) => {
+                // A fragment has no business there (RFC 9110 section 10.1.3), and may be a token.
+                let end = referer.iter().position(|byte| *byte == b'#');
+                let referer = &referer[..end.unwrap_or(referer.len())];
                 let end = referer.iter().position(|byte| *byte == b'?');
                 let (page, query) = referer.split_at(end.unwrap_or(referer.len()));
                 out.push(b'"');
-                target(out, false, page, query.get(1..));
+                let is_cut = target(out, false, page, query.get(1..));
+                more(out, is_cut);
                 out.push(b'"');
             }
             None => between_quotes(out, None),

@@ -10,7 +10,7 @@ use super::stamp;
 use crate::mask;
 
 /// The most bytes of a text that a stranger chose, and of a path with its query.
-const LONGEST: usize = 512;
+pub(super) const LONGEST: usize = 512;
 const LONGEST_PATH: usize = 2048;
 /// What stands behind a text that was cut.
 const MORE: &[u8] = "…".as_bytes();
@@ -184,8 +184,18 @@ pub(super) fn target(out: &mut Vec<u8>, doubled: bool, path: &[u8], query: Optio
 
 /// Writes a text for the combined format, or `-`.
 pub(super) fn between_quotes(out: &mut Vec<u8>, text: Option<&[u8]>) {
-    let (text, _) = cut(text.unwrap_or(b"-"), LONGEST);
-    quoted(out, text, false);
+    let (text, is_cut) = cut(text.unwrap_or(b"-"), LONGEST);
+    out.push(b'"');
+    escaped(out, text, false);
+    more(out, is_cut);
+    out.push(b'"');
+}
+
+/// Puts the mark of what was cut.
+pub(super) fn more(out: &mut Vec<u8>, is_cut: bool) {
+    if is_cut {
+        out.extend_from_slice(MORE);
+    }
 }
 
 /// Writes a number. There are several in each line, and this takes a third of what formatting does.

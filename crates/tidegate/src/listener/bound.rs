@@ -104,7 +104,7 @@ fn unix(plan: &UnixBind) -> io::Result<Bound> {
     let path = &plan.path;
     let owner = plan.owner.as_deref().map(user).transpose()?;
     let group = plan.group.as_deref().map(group).transpose()?;
-    let _alone = lock_folder(path)?;
+    let _alone = lock_folder(path);
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -124,20 +124,21 @@ fn unix(plan: &UnixBind) -> io::Result<Bound> {
 }
 
 /// Keeps others of us from making a socket in the same folder meanwhile: of two that find a stale one,
-/// the second would remove the first's. Where the folder cannot be read, nothing keeps them from it.
-fn lock_folder(path: &Path) -> io::Result<Option<File>> {
-    let Some(Ok(folder)) = path.parent().map(File::open) else {
-        return Ok(None);
-    };
+/// the second would remove the first's. Where the folder cannot be read, nothing keeps them from it; nor
+/// where the lock does not become free: whoever can read the folder can hold that, and keep us from
+/// starting.
+fn lock_folder(path: &Path) -> Option<File> {
+    let folder = path.parent().map(File::open)?.ok()?;
     for _ in 0..LOOKS {
         match folder.try_lock() {
-            Ok(()) => return Ok(Some(folder)),
+            Ok(()) => return Some(folder),
             Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
-            Err(TryLockError::Error(_not_here)) => return Ok(None),
+            Err(TryLockError::Error(_not_here)) => return None,
         }
     }
-    let message = "another process holds a lock on its folder";
-    Err(io::Error::new(io::ErrorKind::ResourceBusy, message))
+    let socket = path.display();
+    tracing::warn!(%socket, "another process holds a lock on the folder of a socket; it is not waited for");
+    None
 }
 
 /// Removes a socket that nobody listens at any more.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use nix::libc;
+use nix::sys::socket::{MsgFlags, send};
 
 /// What several processes may write into a pipe without cutting each other's lines.
 const PIPE_ATOM: usize = 4096;
@@ -43,6 +44,8 @@ pub(super) struct Output {
     file: File,
     /// Into a pipe whole lines are written, as many as go at once.
     is_pipe: bool,
+    /// A socket, as systemd's journal is, can be told with each write not to block.
+    is_socket: bool,
 }
 
 impl Target {
@@ -70,6 +73,7 @@ impl Target {
         let mut output = Output {
             file,
             is_pipe: kind.is_fifo(),
+            is_socket: kind.is_socket(),
         };
         if kind.is_file() && matches!(self, Self::File(_)) {
             output.end_line();
@@ -107,15 +111,17 @@ impl Target {
     }
 }
 
-/// A standard stream. Others share it, so it cannot be told not to block; a pipe can be opened anew
-/// for that.
+/// A standard stream. Others share it, so it cannot be told not to block; a pipe and a terminal can be
+/// opened anew for that.
 fn standard(stream: BorrowedFd<'_>) -> io::Result<File> {
     let file = File::from(stream.try_clone_to_owned()?);
-    if !file.metadata()?.file_type().is_fifo() {
+    let kind = file.metadata()?.file_type();
+    if !kind.is_fifo() && !kind.is_char_device() {
         return Ok(file);
     }
     let mut options = OpenOptions::new();
-    options.write(true).custom_flags(libc::O_NONBLOCK);
+    options.write(true);
+    options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     let anew = options.open(format!("/proc/self/fd/{}", stream.as_raw_fd()));
     Ok(anew.unwrap_or(file))
 }
@@ -130,7 +136,13 @@ impl Output {
                 None => PIPE_ATOM,
             };
         }
-        match self.file.write(&lines[..end]) {
+        let written = if self.is_socket {
+            let at_once = MsgFlags::MSG_DONTWAIT;
+            send(self.file.as_raw_fd(), &lines[..end], at_once).map_err(io::Error::from)
+        } else {
+            self.file.write(&lines[..end])
+        };
+        match written {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             written => written,
         }

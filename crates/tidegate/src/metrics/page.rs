@@ -111,7 +111,7 @@ fn refusals(page: &mut Page, facts: &Facts<'_>) {
     page.family(
         name,
         "counter",
-        "Connections, requests and handshakes refused for a cap, by the code of the answer.",
+        "Connections, requests and handshakes refused for a cap or a PROXY header, by code.",
     );
     let is_rate = |code: &str| code == TOO_MANY_HANDSHAKES;
     for (code, count) in facts.refusals.iter().filter(|(code, _)| !is_rate(code)) {

@@ -45,6 +45,12 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<AccessLog
 }
 
 fn target(spot: &Spot<'_>, problems: &mut Problems) -> Option<Target> {
+    // In one word, as the admin listener's token names its file.
+    if spot.is_scalar()
+        && let Some(path) = spot.text(problems)?.strip_prefix("file:")
+    {
+        return spot.value(problems, |_| file(path));
+    }
     let choice = spot.choice(problems)?;
     match choice.name {
         "stderr" => choice.no_argument(problems).map(|()| Target::Stderr),
@@ -63,7 +69,13 @@ fn file(text: &str) -> Result<Target, Fault> {
         let fault = Fault::new("the path of the log's file is not absolute");
         return Err(fault.suggest("write it from the root on, such as `/var/log/tidegate.log`"));
     }
-    Ok(Target::File(path))
+    // By these names a file is the stream that this process has already: opened anew, a file that the
+    // stream leads to would be written to at two places at once.
+    Ok(match text {
+        "/dev/stdout" => Target::Stdout,
+        "/dev/stderr" => Target::Stderr,
+        _ => Target::File(path),
+    })
 }
 
 fn stats_interval(text: &str) -> Result<Option<Duration>, Fault> {

@@ -201,12 +201,17 @@ impl Relay {
         let client = self.client.poll_finish(self.down.is_over(), cx);
         let upstream = self.upstream.poll_finish(self.up.is_over(), cx);
         if client.is_ready() && upstream.is_ready() {
-            let closes = self.tallies.map(|tally| tally.close);
-            self.meter.ended(ended, closes);
+            self.count_as(ended);
             Poll::Ready(())
         } else {
             Poll::Pending
         }
+    }
+
+    /// Says how it ended.
+    fn count_as(&mut self, ended: Ending) {
+        let closes = self.tallies.map(|tally| tally.close);
+        self.meter.ended(ended, closes);
     }
 
     /// Shows where the session is. Once for each turn, however much moved in it.
@@ -361,6 +366,9 @@ impl Drop for Relay {
         if self.is_polled {
             self.client.abort();
             self.upstream.abort();
+        } else if let Some(ended) = self.ended {
+            // Cut while it ended, which has had its cause before.
+            self.count_as(ended);
         }
         self.client.give_up(self.down.at_boundary());
         self.upstream.give_up(self.up.at_boundary());
