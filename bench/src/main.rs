@@ -1,51 +1,47 @@
-//! Load for a gateway, and the upstreams behind it: both check every byte that they get.
+//! Load for a gateway, and the upstreams behind it. `cargo xtask` starts these processes:
 //!
-//! `tidegate-load upstream` and `tidegate-load client GATEWAY` are two processes that
-//! `cargo xtask soak` starts. Each obeys lines on its standard input, says what it counts once a
-//! second as a line of JSON, and ends with its input. What went otherwise than it should is a
-//! *fault*: it is told at once, in words.
+//! - `tidegate-load soak upstream` and `tidegate-load soak client GATEWAY`, the two sides of a soak;
+//! - `tidegate-load measure ...`, both sides of one measurement of the bench, in one thread;
+//! - `tidegate-load raw LISTEN UPSTREAM THREADS`, a relay that parses nothing, to compare with.
 #![expect(
     clippy::print_stdout,
     reason = "what is counted goes to standard output, line by line"
 )]
 
-mod client;
-mod payload;
-mod talk;
-mod upstream;
-mod wire;
+mod measure;
+mod soak;
 
 use std::process::ExitCode;
 
-use tokio::task::LocalSet;
-
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            println!("no runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let everything = LocalSet::new();
-    let ended = match words[..] {
-        ["upstream"] => runtime.block_on(everything.run_until(upstream::run())),
-        ["client", gateway] => match gateway.parse() {
-            Ok(gateway) => runtime.block_on(everything.run_until(client::run(gateway))),
-            Err(_) => Err(format!("{gateway} is no address")),
-        },
-        _ => Err("tidegate-load upstream | client ADDRESS".to_owned()),
-    };
-    match ended {
+    match perform(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn perform(words: &[String]) -> Result<(), String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["soak", "upstream"] => soak::upstreams(),
+        ["soak", "client", gateway] => soak::clients(parsed(gateway)?),
+        ["measure", ref order @ ..] => measure::run(order),
+        ["raw", listen, upstream, threads] => {
+            measure::raw::run(parsed(listen)?, parsed(upstream)?, parsed(threads)?)
+        }
+        _ => Err(
+            "tidegate-load soak upstream | soak client ADDRESS | measure ORDER | \
+                  raw ADDRESS UPSTREAM THREADS"
+                .to_owned(),
+        ),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(word: &str) -> Result<T, String> {
+    word.parse()
+        .map_err(|_error| format!("`{word}` is not what belongs here"))
 }

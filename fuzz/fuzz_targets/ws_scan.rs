@@ -72,12 +72,12 @@ impl Observer for Told {
 }
 
 fn relay(rules: Rules, stream: &[u8], step: usize) -> Outcome {
-    let mut scanner = Scanner::new(rules);
+    let mut scanner = Scanner::new();
     let mut outcome = Outcome::default();
     let mut buffer: Vec<u8> = Vec::new();
     for piece in stream.chunks(step) {
         buffer.extend_from_slice(piece);
-        let scan = scanner.scan(&mut buffer, &mut outcome.told);
+        let scan = scanner.scan(&rules, &mut buffer, &mut outcome.told);
         assert!(scan.pass <= scan.hold_from && scan.hold_from <= buffer.len());
         outcome.passed.extend_from_slice(&buffer[..scan.pass]);
         buffer.drain(..scan.hold_from);

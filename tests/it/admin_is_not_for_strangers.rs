@@ -110,6 +110,34 @@ async fn a_web_page_is_refused_without_a_token() {
     }
 }
 
+/// A page that has its own name point here, or asks across origins, changes nothing.
+#[tokio::test]
+async fn a_web_page_orders_nothing_without_a_token() {
+    let (gateway, _upstream) = open().await;
+    let admin = gateway.admin();
+    for (method, path) in [
+        ("POST", "/v1/drain"),
+        ("DELETE", "/v1/sessions/s_AAAAAAAAAAAAAAAA"),
+    ] {
+        let order = Request::new(method, path);
+        let rebound = order.clone().set("Host", "evil.example:9900");
+        admin.ask(&rebound).await.expect_problem(421);
+        let across = order
+            .set("Host", "127.0.0.1:9900")
+            .with("Origin", "https://evil.example")
+            .with("Content-Type", "text/plain");
+        admin.ask(&across).await.expect_problem(403);
+    }
+    assert_eq!(admin.get("/readyz").await.text(), "ok\n");
+    let preflight = Request::new("OPTIONS", "/v1/drain")
+        .set("Host", "127.0.0.1:9900")
+        .with("Origin", "https://evil.example")
+        .with("Access-Control-Request-Method", "POST");
+    let answer = admin.ask(&preflight).await;
+    answer.expect_problem(403);
+    assert!(!answer.head.has("Access-Control-Allow-Methods"));
+}
+
 #[tokio::test]
 async fn only_the_token_opens_what_is_not_health() {
     let (gateway, _upstream) = closed().await;
@@ -122,6 +150,7 @@ async fn only_the_token_opens_what_is_not_health() {
     let short = &TOKEN[..TOKEN.len() - 1];
     for path in [
         "/v1/info",
+        "/openapi.json",
         "/metrics",
         "/",
         "/livez/",

@@ -6,7 +6,9 @@ use std::process::Command;
 use serde_json::Value;
 use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::time::SLACK;
-use tidegate_tests::{Admin, Request, ScriptedUpstream, TestGateway, Wire, eventually, tools};
+use tidegate_tests::{
+    Admin, Request, ScriptedUpstream, TestGateway, Wire, eventually, openapi, tools,
+};
 use tokio::net::TcpStream;
 
 const YAML: &str = "admin: { bind: '127.0.0.1:0' }\n\
@@ -126,6 +128,39 @@ async fn facts_are_those_of_the_gateway() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_wants_costs_no_answer() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::start(&upstream, YAML);
+    let admin = gateway.admin();
+    let large = "x".repeat(8 << 10);
+    for (method, path, status) in [
+        ("GET", "/livez", 200),
+        ("GET", "/nothing", 404),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/v1/sessions/x", 400),
+        ("POST", "/v1/drain", 400),
+    ] {
+        for _ in 0..5 {
+            let request = Request::new(method, path).set("Host", "localhost");
+            let answer = admin.ask(&request.body(&large)).await;
+            assert_eq!(answer.status(), status, "{method} {path}");
+        }
+    }
+    // Nor does one that never comes.
+    let request = admin.request("/livez").with("Content-Length", "9");
+    assert_eq!(admin.ask(&request).await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_document_is_served_as_it_is_kept() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = TestGateway::start(&upstream, YAML);
+    let served = gateway.admin().get("/openapi.json").await;
+    assert_eq!(served.head.field("Content-Type"), Some("application/json"));
+    assert_eq!(served.text(), openapi::DOCUMENT);
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_a_problem() {
     let upstream = ScriptedUpstream::mirror().await;
     let gateway = TestGateway::start(&upstream, YAML);
@@ -237,7 +272,7 @@ async fn what_the_document_shows_works() {
             url.strip_prefix("http://127.0.0.1:9900")
         })
         .collect();
-    assert_eq!(urls.len(), 5, "{urls:?}");
+    assert_eq!(urls.len(), 6, "{urls:?}");
     for path in urls {
         let url = format!("http://{address}{path}");
         let mut command = Command::new(&curl);

@@ -245,6 +245,10 @@ async fn admin_begins_it_once() {
     admin.get("/v1/drain").await.expect_problem(405);
     let with_origin = order.clone().with("Origin", "http://localhost");
     admin.ask(&with_origin).await.expect_problem(403);
+    let trial = Request::new("POST", "/v1/drain?dry_run=true").set("Host", "localhost");
+    admin.ask(&trial).await.expect_problem(400);
+    let with_body = order.clone().body("{}");
+    admin.ask(&with_body).await.expect_problem(400);
     assert_eq!(admin.get("/readyz").await.status(), 200);
     let begun = Instant::now();
     for _ in 0..3 {

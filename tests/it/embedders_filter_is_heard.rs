@@ -1,7 +1,9 @@
 //! An embedder's own filter, through the public API: it may wait, answer itself, mark every answer,
 //! and refuse frames.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
@@ -13,6 +15,7 @@ use tidegate::pipeline::{
     ResponseHead, SessionOpening, Step,
 };
 use tidegate_tests::frame::BINARY;
+use tidegate_tests::time::SLACK;
 use tidegate_tests::{Frame, Request, ScriptedUpstream, TestGateway, eventually};
 use tokio::sync::Semaphore;
 
@@ -200,4 +203,59 @@ async fn watches_the_sessions_that_it_wants() {
     client.send_frame(&long.clone().from_client()).await;
     client.expect(long.bytes()).await;
     client.close_session().await;
+}
+
+/// Holds up the thread that it is called on, until it is let go.
+#[derive(Debug)]
+struct Stuck {
+    is: SyncSender<()>,
+    lets_go: Mutex<Option<Receiver<()>>>,
+}
+
+impl Filter for Stuck {
+    fn on_session(&self, _opening: &SessionOpening<'_>) -> Option<Box<dyn FrameFilter>> {
+        let lets_go = self.lets_go.lock().unwrap().take()?;
+        let is = self.is.clone();
+        Some(Box::new(StuckFrames { is, lets_go }))
+    }
+}
+
+struct StuckFrames {
+    is: SyncSender<()>,
+    lets_go: Receiver<()>,
+}
+
+impl FrameFilter for StuckFrames {
+    fn on_frame(&mut self, _direction: Direction, _frame: &FrameFacts) -> Result<(), FrameRefusal> {
+        self.is.send(()).unwrap();
+        // Whoever waited has what it wanted.
+        let _ = self.lets_go.recv();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn one_that_never_returns_does_not_keep_the_gateway() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let (is, is_stuck) = sync_channel(1);
+    let (let_go, lets_go) = sync_channel::<()>(1);
+    let lets_go = Mutex::new(Some(lets_go));
+    let yaml = "drain: { delay: none, spread: none, timeout: 500ms }\n\
+        services: { up: { endpoints: [http://UP] } }\n\
+        routes: [{ name: r, match: { path: /** }, proxy: { service: up } }]\n";
+    let gateway = TestGateway::embedded(&upstream, yaml, |plan| {
+        let filter = FilterPlan::Custom(Arc::new(Stuck { is, lets_go }));
+        plan.routes[0].filters.push(filter);
+    });
+    let (mut client, _peer) = gateway.open(&mut upstream).await;
+    client.send_frame(&Frame::text("x").from_client()).await;
+    let stuck = tokio::task::spawn_blocking(move || is_stuck.recv());
+    stuck.await.unwrap().unwrap();
+    let begun = Instant::now();
+    gateway.drain();
+    let cut = gateway.drained().await;
+    let age = begun.elapsed();
+    assert!(age < Duration::from_millis(2500) + SLACK, "after {age:?}");
+    assert_eq!(cut, 1);
+    drop(let_go);
 }

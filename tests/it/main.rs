@@ -1,11 +1,13 @@
 //! The black-box cases: one module per promise.
 
+mod access_log;
 mod admin_is_never_starved;
 mod admin_is_not_for_strangers;
 mod admin_says_how_it_is;
 mod ambiguous_requests_are_refused;
 mod answers_arrive_as_sent;
 mod bad_frames_end_the_session;
+mod balancers_name_their_clients;
 mod bodies_stream;
 mod caps_are_kept;
 mod clients_that_leave_free_everything;
@@ -42,13 +44,16 @@ mod open_sessions;
 mod own_frames_keep_to_boundaries;
 mod panics_end_one_session;
 mod path_decides_the_route;
+mod peers_of_sessions_are_measured;
 mod pings_are_forwarded_or_answered;
 mod process_starts_and_ends;
+mod redirects_lead_to_https;
 mod relayed_bytes_are_those_sent;
 mod request_decides_the_route;
 mod requests_arrive_as_sent;
 mod resets_leave_nothing_behind;
 mod sessions_have_limits;
+mod shells_complete_commands;
 mod silent_peers_are_found;
 mod slow_and_hostile_peers_are_let_go;
 mod slow_peers_have_an_end;
@@ -58,6 +63,7 @@ mod stop_begins_nothing_new;
 mod text_is_checked_where_asked;
 mod timeouts_are_their_own;
 mod tls;
+mod unix_sockets_serve;
 mod uploads_are_sent_once;
 mod upstream_failures_are_told;
 mod upstream_knows_the_client;

@@ -55,7 +55,9 @@ async fn by_pipelined_requests() {
 #[tokio::test]
 async fn by_a_session_at_full_speed() {
     let upstream = ScriptedUpstream::mirror().await;
-    let gateway = TestGateway::before(&upstream);
+    // The mirror answers frame by frame: where many tests run it may read nothing for a while.
+    let keys = "websocket: { write_timeout: 10m }";
+    let gateway = TestGateway::before_with(&upstream, "", keys);
     let mut tasks = Vec::new();
     for size in [1 << 16, 0] {
         let mut client = gateway.connect().await;

@@ -235,10 +235,10 @@ async fn stalled_refusal_does_not_hold_the_client() {
         let mut upstream = ScriptedUpstream::bind().await;
         let gateway = TestGateway::before_with(&upstream, "handshake_timeout: 500ms", "");
         let mut client = gateway.connect().await;
+        let begun = Instant::now();
         client.request(&Request::handshake("/chat")).await;
         let mut peer = upstream.accept().await;
         peer.read_head().await;
-        let begun = Instant::now();
         peer.send(refusal).await;
         let head = client.read_head().await;
         let body = client.read_body(&head).await;

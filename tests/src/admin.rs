@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::openapi;
 use crate::request::Request;
 use crate::time::DEADLINE;
 use crate::wire::{Answer, Wire};
@@ -25,9 +26,12 @@ impl Admin {
         self.ask(&self.request(target)).await
     }
 
-    /// Sends `request` on a connection of its own.
+    /// Sends `request` on a connection of its own; the answer is one that the document of the
+    /// listener tells of.
     pub async fn ask(&self, request: &Request) -> Answer {
-        Wire::connect(self.0).await.ask(request).await
+        let answer = Wire::connect(self.0).await.ask(request).await;
+        openapi::expect_told(request, &answer);
+        answer
     }
 
     /// Ends the session `id`, with this body where it is not empty.

@@ -110,6 +110,12 @@ impl Request {
         self
     }
 
+    /// The request line.
+    #[must_use]
+    pub fn start(&self) -> &str {
+        &self.start
+    }
+
     /// The bytes on the wire. Characters up to 255 stand for the byte of the same number.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {

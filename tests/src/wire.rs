@@ -2,13 +2,15 @@
 //! a scripted upstream.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::frame::{self, Frame};
 use crate::head::Head;
@@ -92,6 +94,15 @@ impl Wire {
         }
     }
 
+    /// Connects to the unix socket at `path`. The stream is read and written as any other; it has no
+    /// addresses.
+    pub async fn connect_unix(path: &Path) -> Self {
+        let stream = within("a connection", UnixStream::connect(path)).await;
+        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {path:?}: {error}"));
+        let stream = OwnedFd::from(stream.into_std().unwrap());
+        Self::of(Link::Plain(TcpStream::from_std(stream.into()).unwrap()))
+    }
+
     /// Takes over `stream`.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
@@ -101,7 +112,8 @@ impl Wire {
     /// Takes over `stream`, TLS or not.
     #[must_use]
     pub fn of(stream: Link) -> Self {
-        stream.socket().set_nodelay(true).unwrap();
+        // Unix sockets have no such thing.
+        let _ = stream.socket().set_nodelay(true);
         Self {
             stream,
             buffer: Vec::new(),

@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 
-use crate::{soak, steps};
+use crate::{bench, soak, steps};
 
 const USAGE: &str = "\
 cargo xtask test [OPTIONS] [-- TEST-ARGUMENTS]   every step in order
 cargo xtask fmt                                  format the code
 cargo xtask lint | doc | features | deny         one step alone
 cargo xtask services                             install what the tests need
+cargo xtask openapi                              the admin API against its document
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
 cargo xtask fuzz-planted [-- NAMES]              what the fuzz targets are worth: bugs put in
 cargo xtask soak [--minutes N] [--idle N] [--active N] [--churn N]
                                                  load for minutes, and nothing may be left of it
-cargo xtask differential                         nginx and HAProxy are asked the same as we
+{bench}cargo xtask differential                         nginx and HAProxy are asked the same as we
 
 Options:
   --full              all Autobahn cases, longer fuzzing, the soak, the differential
@@ -34,16 +35,19 @@ Steps:
 
 /// What `help` prints; the steps are those of the table.
 pub(crate) fn usage() -> String {
-    let mut usage = USAGE.to_owned();
+    let mut usage = USAGE.replace("{bench}", bench::USAGE);
     for (name, what) in steps::table() {
         usage.push_str(&format!("  {name:<12} {what}\n"));
     }
+    usage.push('\n');
+    usage.push_str(bench::EXPLAINED);
     usage
 }
 
 /// Which of the things xtask can do is meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
+    Bench(bench::Options),
     Format,
     Help,
     /// The planted bugs.
@@ -81,11 +85,19 @@ impl Arguments {
         let mut entry = match words.next().as_deref() {
             None | Some("help" | "--help" | "-h") => Entry::Help,
             Some("fmt") => Entry::Format,
+            // Its options are its own.
+            Some("bench") => {
+                let options = bench::Options::parse(words)?;
+                return Ok(Self {
+                    entry: options.map_or(Entry::Help, Entry::Bench),
+                    options: Options::default(),
+                });
+            }
             Some("fuzz-planted") => Entry::Planted,
             Some("test") => Entry::Steps(Vec::new()),
             Some(
                 word @ ("lint" | "doc" | "deny" | "services" | "autobahn" | "fuzz" | "features"
-                | "differential" | "soak"),
+                | "differential" | "openapi" | "soak"),
             ) => Entry::Steps(steps_named(word)?),
             Some(word) => bail!("there is no `cargo xtask {word}`; try `cargo xtask help`"),
         };
@@ -221,6 +233,18 @@ mod tests {
         assert!(parse("soak --minutes").is_err());
         let other = parse("soak --gateway /a/tidegate").unwrap().options.gateway;
         assert_eq!(other, Some("/a/tidegate".into()));
+    }
+
+    #[test]
+    fn the_bench_has_options_of_its_own() {
+        let Entry::Bench(options) = parse("bench --only get --rounds 3").unwrap().entry else {
+            panic!("no bench");
+        };
+        assert_eq!(options.rounds, 3);
+        assert_eq!(parse("bench --help").unwrap().entry, Entry::Help);
+        assert!(parse("bench --full").is_err());
+        assert!(parse("test --rounds 3").is_err());
+        assert!(usage().contains("cargo xtask bench ") && usage().contains("--noisy"));
     }
 
     #[test]

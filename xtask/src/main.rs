@@ -8,10 +8,12 @@
 
 mod arguments;
 mod autobahn;
+mod bench;
 mod code;
 mod deny;
 mod differential;
 mod fuzz;
+mod openapi;
 mod planted;
 mod run;
 mod running;
@@ -48,6 +50,7 @@ fn try_main() -> anyhow::Result<bool> {
     let run = Run::new(options)?;
     match entry {
         Entry::Help => Ok(true),
+        Entry::Bench(options) => bench::run(&run, &options),
         Entry::Format => code::format(&run).map(|()| true),
         Entry::Planted => planted::find_all(&run),
         Entry::Steps(names) => steps::perform(&run, &names),

@@ -2,12 +2,14 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::shell;
 use crate::steps::now;
 
 /// How often a condition is looked at while we wait for it.
@@ -118,4 +120,18 @@ impl Drop for Running {
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?)
+}
+
+/// Files that a process of ours may open at most.
+pub(crate) fn descriptor_limit() -> anyhow::Result<u32> {
+    let said = shell::output(Command::new("sh").args(["-c", "ulimit -Hn"]))?;
+    Ok(said.trim().parse().unwrap_or(u32::MAX))
+}
+
+/// A command that runs `program` with as many descriptors as it may have.
+pub(crate) fn with_all_descriptors(program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    let script = r#"ulimit -n "$(ulimit -Hn)" && exec "$@""#;
+    command.args(["-c", script, "sh"]).arg(program);
+    command
 }

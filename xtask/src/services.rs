@@ -15,6 +15,7 @@ use crate::shell;
 /// A command the tests need, and the Debian package which brings it.
 const DEBIAN: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("haproxy", "haproxy"),
     ("nginx", "nginx"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -22,21 +23,16 @@ const DEBIAN: &[(&str, &str)] = &[
     ("promtool", "prometheus"),
     ("python3", "python3-venv"),
 ];
-const DEBIAN_FULL: &[(&str, &str)] = &[("haproxy", "haproxy")];
 
 /// What makes virtual environments for CPython 2.7; later versions no longer can.
 const VIRTUALENV: &str = "virtualenv==20.21.1";
 
 /// The step: everything in turn; what cannot be had is skipped by name.
 pub(crate) fn install(run: &Run) -> anyhow::Result<Done> {
-    let mut wanted = DEBIAN.to_vec();
-    if run.options.full {
-        wanted.extend(DEBIAN_FULL);
-    }
-    if let Err(error) = debian(&wanted) {
+    if let Err(error) = debian(DEBIAN) {
         println!("{error:#}");
     }
-    for (command, package) in wanted {
+    for &(command, package) in DEBIAN {
         match shell::which(command) {
             Some(file) => println!("{command}: {}", file.display()),
             None => {
@@ -48,8 +44,9 @@ pub(crate) fn install(run: &Run) -> anyhow::Result<Done> {
         }
     }
     for (name, found) in [
-        ("ws, wscat", node_tools(run)),
+        ("ws, wscat, redocly", node_tools(run)),
         ("websockets", python(run)),
+        ("schemathesis", schemathesis(run)),
         ("autobahn", autobahn(run)),
     ] {
         match found {
@@ -119,6 +116,18 @@ fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
         bail!("this user may not install Debian packages");
     };
     shell::run(command.arg(quiet).arg("apt-get").args(arguments))
+}
+
+/// What asks the admin API for whatever its document tells; it brings many packages, so it has a
+/// Python of its own.
+pub(crate) fn schemathesis(run: &Run) -> anyhow::Result<PathBuf> {
+    let folder = run.tools().join("schemathesis");
+    let requirements = run.root.join("tests/tools/requirements-openapi.txt");
+    once(&requirements, &folder.join("installed"), || {
+        shell::run(python3()?.args(["-m", "venv", "--clear"]).arg(&folder))?;
+        pip_install(&folder, "-r", &requirements)
+    })?;
+    Ok(folder.join("bin/schemathesis"))
 }
 
 /// `tests/tools` with its npm packages.

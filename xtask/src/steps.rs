@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Done, Run};
-use crate::{autobahn, code, deny, differential, fuzz, samples, services, soak};
+use crate::{autobahn, code, deny, differential, fuzz, openapi, samples, services, soak};
 
 /// One step: it passes, says that it was skipped, or fails with the reason.
 struct Step {
@@ -31,6 +31,11 @@ const STEPS: &[Step] = &[
     step("features", "each feature compiles alone", code::features),
     step("deny", "licences, bans, sources, advisories", deny::check),
     step("config", "the samples in config/ are valid", samples::check),
+    step(
+        "openapi",
+        "the admin API is as its document says",
+        openapi::judge,
+    ),
     step(
         "autobahn",
         "the Autobahn suite through the gateway",

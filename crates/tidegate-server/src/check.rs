@@ -34,7 +34,15 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             for error in &broken {
                 out::line(format_args!("{}: {}", config.file(), Chain(error)));
             }
-            if !broken.is_empty() {
+            let log = plan.access_log.as_ref();
+            let stuck = log.and_then(|log| Some((log, log.target.check().err()?)));
+            if let Some((log, error)) = &stuck {
+                let (file, target) = (config.file(), &log.target);
+                out::line(format_args!(
+                    "{file}: access_log: it cannot be opened at {target}: {error}"
+                ));
+            }
+            if !broken.is_empty() || stuck.is_some() {
                 return Ok(ExitCode::FAILURE);
             }
             let (services, routes) = (plan.services.len(), plan.routes.len());

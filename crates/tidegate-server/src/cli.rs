@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use http::{HeaderValue, Method};
 use tidegate::headers::FieldName;
 use tracing_subscriber::EnvFilter;
@@ -22,6 +24,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Check a configuration: prints all errors, exits with 0 when it is valid and 1 when not
     Check(CheckArgs),
+    /// Print what a shell needs to complete these commands:
+    /// source <(tidegate completions bash)
+    Completions(CompletionsArgs),
     /// Start a demo: the gateway with built-in upstreams, all on loopback
     Dev(DevArgs),
     /// Look at the routes of a configuration
@@ -34,6 +39,12 @@ pub(crate) enum Command {
     Sessions(SessionsCommand),
     /// Show the version
     Version,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,6 +82,7 @@ pub(crate) struct SessionsLsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SessionsKillArgs {
     /// The session's id
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) id: String,
     /// The close code that the client gets; 1008 unless it is given
     #[arg(long, value_name = "CODE")]
@@ -85,9 +97,10 @@ pub(crate) struct SessionsKillArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AdminArgs {
     /// Where the admin listener is; without it as in the configuration, else 127.0.0.1:9900
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_place)]
     pub(crate) admin: Option<String>,
-    /// The file that holds its token; without it as in the configuration
+    /// The file that holds its token; without it as in the configuration, which is read beside
+    /// --admin only where --config names it
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
@@ -178,6 +191,14 @@ fn parse_header(text: &str) -> Result<(FieldName, HeaderValue), String> {
     Ok((name, value))
 }
 
+fn parse_place(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) if !text.contains('/') => Ok(text.to_owned()),
+        _ => Err("write host and port alone, such as 127.0.0.1:9900".to_owned()),
+    }
+}
+
 fn parse_level(text: &str) -> Result<String, String> {
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -228,6 +249,16 @@ mod tests {
             &["tidegate", "chekc"][..],
             &["tidegate", "run", "--log-level", "tidegate=loud"],
             &["tidegate", "routes", "test", "GET"],
+            &["tidegate", "sessions", "kill", ""],
+            &["tidegate", "sessions", "ls", "--admin", "127.0.0.1"],
+            &[
+                "tidegate",
+                "sessions",
+                "ls",
+                "--admin",
+                "http://127.0.0.1:9900",
+            ],
+            &["tidegate", "sessions", "ls", "--admin", "a:99999"],
         ] {
             assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2);
         }

@@ -1,9 +1,13 @@
-//! The application log, on standard output.
+//! The application log, on standard output. It is written by a thread of its own, so that nobody
+//! waits for whoever reads it.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
+use tidegate::logs::{self, Shard, Sink, Target};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -14,15 +18,51 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{LogArgs, LogFormat};
 
-/// Starts the log.
+/// The log of this process; `None` once it is closed.
+static SINK: OnceLock<Mutex<Option<Sink>>> = OnceLock::new();
+
+/// Starts the log; [`close`] writes out what is queued.
 pub(crate) fn start(args: &LogArgs, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log_level)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let sink = Sink::start("app", Target::Stdout, 1, Duration::ZERO)?;
+    let shard = sink.shard(0);
+    SINK.get_or_init(|| Mutex::new(Some(sink)));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || Lines(Arc::clone(&shard)));
     let started = match format {
         LogFormat::Json => log.event_format(JsonLine).try_init(),
         LogFormat::Text => log.with_ansi(io::stdout().is_terminal()).try_init(),
     };
     started.map_err(anyhow::Error::from_boxed)
+}
+
+/// Counts its lines, if it was started.
+pub(crate) fn control() -> Option<logs::Control> {
+    let sink = SINK.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+    sink.as_ref().map(Sink::control)
+}
+
+/// Writes out what is queued, and ends the log.
+pub(crate) fn close() {
+    if let Some(sink) = SINK.get() {
+        drop(sink.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Where each event leaves its line.
+struct Lines(Arc<Shard>);
+
+impl Write for Lines {
+    /// Takes a whole line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.offer(|lines| lines.extend_from_slice(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// `{"ts":…,"level":…,"msg":…,"target":…}` and then the event's own fields.
@@ -104,9 +144,6 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
 
     #[derive(Clone, Default)]

@@ -12,10 +12,12 @@ use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::cli::RunArgs;
-use crate::signals::{HangUps, Received, Signals};
+use crate::signals::{self, Received, Signals};
 use crate::{config, log, systemd, version};
 use tidegate::Gateway;
 use tidegate::limits::descriptors;
+use tidegate::logs::Control;
+use tidegate::tls::Reload;
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config)?;
@@ -50,9 +52,10 @@ pub(crate) fn serve(
         .context("the process cannot have a runtime")?;
     let entered = runtime.enter();
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    let mut hang_ups = HangUps::catch().context("signals cannot be caught")?;
+    let mut requests = signals::Requests::catch().context("signals cannot be caught")?;
     drop(entered); // a gateway has runtimes of its own
     plan.commit = version::COMMIT.map(Into::into);
+    plan.other_logs.extend(log::control());
     let gateway = Gateway::start(plan)?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());
     tracing::info!(descriptors, max_connections = connections, "limits");
@@ -64,7 +67,18 @@ pub(crate) fn serve(
     }
     started(&gateway);
     systemd::notify(systemd::READY);
-    let ended = runtime.block_on(until_it_ends(gateway, &mut signals, &mut hang_ups, beside));
+    let access_log = gateway.access_log();
+    let certificates = gateway.certificates();
+    let answering = requests.each(
+        || access_log.iter().for_each(Control::reopen),
+        || certificates.iter().for_each(Reload::ask),
+    );
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = until_it_ends(gateway, &mut signals, beside) => ended,
+            never = answering => match never {},
+        }
+    });
     runtime.shutdown_background(); // a second signal does not wait for the drain
     let signal: Option<Received> = ended?;
     Ok(signal.map_or(ExitCode::SUCCESS, Received::exit_code))
@@ -74,7 +88,6 @@ pub(crate) fn serve(
 async fn until_it_ends(
     gateway: Gateway,
     signals: &mut Signals,
-    hang_ups: &mut HangUps,
     beside: impl Future<Output = io::Result<Infallible>>,
 ) -> anyhow::Result<Option<Received>> {
     let mut beside = pin!(beside);
@@ -82,7 +95,6 @@ async fn until_it_ends(
     let mut is_signalled = loop {
         tokio::select! {
             _ = signals.next() => break true,
-            () = hang_ups.next() => gateway.reload_certificates(),
             () = &mut draining => break false,
             ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
         }

@@ -1,31 +1,22 @@
-//! The signals that have the gateway drain, and a second time end the process: SIGINT and SIGTERM.
-//! SIGHUP has it read the files of TLS again.
+//! The signals that have the gateway drain, and a second time end the process, SIGINT and SIGTERM; and
+//! those that ask for something else: SIGUSR1, by which logs are opened anew, and SIGHUP, by which the
+//! files of TLS are read again.
 
+use std::convert::Infallible;
 use std::io;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals, caught from the moment this is made.
+/// SIGXFSZ, on Linux but for MIPS, and on the BSDs; tokio has no name for it. It comes when a file would
+/// grow beyond what the process may write (`ulimit -f`), and would end it.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// Both signals, caught from the moment this is made.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-}
-
-/// SIGHUP, which asks for files to be read again.
-#[derive(Debug)]
-pub(crate) struct HangUps(Signal);
-
-impl HangUps {
-    pub(crate) fn catch() -> io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
-    }
-
-    /// The next one. Cancelling loses none.
-    pub(crate) async fn next(&mut self) {
-        self.0.recv().await;
-    }
 }
 
 /// One that came.
@@ -45,6 +36,41 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Received(SignalKind::interrupt()),
             _ = self.terminate.recv() => Received(SignalKind::terminate()),
+        }
+    }
+}
+
+/// SIGUSR1 and SIGHUP, caught from the moment this is made.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    reopen: Signal,
+    hangup: Signal,
+}
+
+impl Requests {
+    pub(crate) fn catch() -> io::Result<Self> {
+        // Once caught it stays so, and the write fails instead, which logs bear.
+        drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))?);
+        Ok(Self {
+            reopen: signal(SignalKind::user_defined1())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Calls `reopen` and `reload` whenever that is asked for.
+    pub(crate) async fn each(&mut self, reopen: impl Fn(), reload: impl Fn()) -> Infallible {
+        loop {
+            tokio::select! {
+                _ = self.reopen.recv() => reopen(),
+                // A closed terminal, or a habit of other servers' users: nobody is to be cut for it.
+                _ = self.hangup.recv() => {
+                    tracing::warn!(
+                        "SIGHUP: the files of TLS are read again; the configuration itself is read at \
+                         the start only"
+                    );
+                    reload();
+                }
+            }
         }
     }
 }

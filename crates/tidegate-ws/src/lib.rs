@@ -7,5 +7,6 @@
 pub mod close;
 pub mod frame;
 pub mod handshake;
+mod rules;
 pub mod scan;
 mod text;

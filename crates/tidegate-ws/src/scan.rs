@@ -11,46 +11,10 @@ use crate::close::CloseFrame;
 use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode, Violation, apply_mask};
 use crate::text::Text;
 
+pub use crate::rules::{Extensions, Rules, Sender};
+
 /// The most bytes that [`Scanner::scan`] leaves over.
 pub const MAX_HELD: usize = MAX_HEADER + MAX_CONTROL_PAYLOAD;
-
-/// Who sends in the direction that is scanned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sender {
-    /// The side that opened the WebSocket: it must mask.
-    Client,
-    /// The side that was opened to: it must not mask.
-    Server,
-}
-
-/// The extensions that were negotiated, as far as they matter to a reader of headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Extensions {
-    /// None: no reserved bit has a meaning.
-    #[default]
-    None,
-    /// permessage-deflate: RSV1 stands on the first frame of a compressed message.
-    Deflate,
-    /// One that we do not know: any reserved bit may stand on any frame, and what a payload means
-    /// cannot be told.
-    Foreign,
-}
-
-/// What a direction allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Who sends.
-    pub sender: Sender,
-    /// The extensions that were negotiated.
-    pub extensions: Extensions,
-    /// Whether the payload of text messages must be UTF-8. Those with a reserved bit (compressed
-    /// ones) are not looked at.
-    pub text: bool,
-    /// The largest frame payload in bytes, on the declared length.
-    pub max_frame: u64,
-    /// The largest message in bytes: all its frames' payloads, on the declared lengths.
-    pub max_message: u64,
-}
 
 /// What is told of the frames that pass, in their order.
 pub trait Observer {
@@ -88,10 +52,10 @@ pub struct Scan {
     pub violation: Option<Violation>,
 }
 
-/// Where a direction stands between two reads. It owns no buffer.
-#[derive(Debug, Clone)]
+/// Where a direction stands between two reads. It owns no buffer, and its rules stand with whoever
+/// feeds it: there are two of these for each idle session.
+#[derive(Debug, Clone, Default)]
 pub struct Scanner {
-    rules: Rules,
     /// Payload bytes of the current frame that are still to come.
     remaining: u64,
     /// Declared bytes of the message that is under way, if one is.
@@ -105,9 +69,8 @@ pub struct Scanner {
 impl Scanner {
     /// A direction at its beginning.
     #[must_use]
-    pub const fn new(rules: Rules) -> Self {
+    pub const fn new() -> Self {
         Self {
-            rules,
             remaining: 0,
             message: 0,
             in_message: false,
@@ -130,8 +93,9 @@ impl Scanner {
     }
 
     /// Follows the frames in `bytes`: what was held back by the last call, and what was read since.
-    /// Swallowed frames are moved out of the part that may go on.
-    pub fn scan(&mut self, bytes: &mut [u8], observer: &mut impl Observer) -> Scan {
+    /// Swallowed frames are moved out of the part that may go on. The rules of a direction are the
+    /// same for each of its calls.
+    pub fn scan(&mut self, rules: &Rules, bytes: &mut [u8], observer: &mut impl Observer) -> Scan {
         let mut scan = Scan {
             pass: 0,
             gap: None,
@@ -151,7 +115,7 @@ impl Scanner {
         scan.payload = at;
         scan.gap = self.at_boundary().then_some(at);
         while at < bytes.len() && !self.closed {
-            let (end, passes) = match self.frame(&bytes[at..], observer) {
+            let (end, passes) = match self.frame(rules, &bytes[at..], observer) {
                 Ok(Step::Incomplete) => {
                     scan.hold_from = at;
                     return scan;
@@ -215,17 +179,22 @@ impl Scanner {
     }
 
     /// Takes the frame that begins at the beginning of `bytes`.
-    fn frame(&mut self, bytes: &[u8], observer: &mut impl Observer) -> Result<Step, Violation> {
+    fn frame(
+        &mut self,
+        rules: &Rules,
+        bytes: &[u8],
+        observer: &mut impl Observer,
+    ) -> Result<Step, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(Step::Incomplete);
         };
-        self.check_reserved(first)?;
+        rules.check_reserved(first)?;
         let Some((header, size)) = FrameHeader::parse(bytes)? else {
             return Ok(Step::Incomplete);
         };
-        self.check_mask(&header)?;
+        rules.check_mask(&header)?;
         if !header.opcode.is_control() {
-            self.data_frame(&header, observer)?;
+            self.data_frame(rules, &header, observer)?;
             return Ok(Step::Passed(size));
         }
         // A control frame is at most 125 bytes long: `parse` has seen to it.
@@ -263,6 +232,7 @@ impl Scanner {
 
     fn data_frame(
         &mut self,
+        rules: &Rules,
         header: &FrameHeader,
         observer: &mut impl Observer,
     ) -> Result<(), Violation> {
@@ -273,53 +243,30 @@ impl Scanner {
             (_, false) => 0,
         };
         let length = header.length;
-        if length > self.rules.max_frame {
+        if length > rules.max_frame {
             return Err(Violation::FrameTooBig {
                 length,
-                limit: self.rules.max_frame,
+                limit: rules.max_frame,
             });
         }
         let message = before.saturating_add(length);
-        if message > self.rules.max_message {
+        if message > rules.max_message {
             return Err(Violation::MessageTooBig {
                 length: message,
-                limit: self.rules.max_message,
+                limit: rules.max_message,
             });
         }
         observer.on_frame(header)?;
         self.message = message;
         self.in_message = !header.fin;
         self.remaining = length;
-        if self.rules.text && header.opcode == OpCode::Text && header.reserved == 0 {
+        if rules.text && header.opcode == OpCode::Text && header.reserved == 0 {
             self.text = Some(Text::default());
         }
         if let Some(text) = &mut self.text {
             text.begin_frame(header.mask);
         }
         Ok(())
-    }
-
-    /// RSV1 of permessage-deflate stands on the first frame of a message alone (RFC 7692 section 6.1).
-    const fn check_reserved(&self, first: u8) -> Result<(), Violation> {
-        let reserved = first >> 4 & 0b111;
-        let allowed = match (self.rules.extensions, first & 0x0f) {
-            (Extensions::Foreign, _) => 0b111,
-            (Extensions::Deflate, 1 | 2) => 0b100,
-            _ => 0,
-        };
-        if reserved & !allowed == 0 {
-            Ok(())
-        } else {
-            Err(Violation::ReservedBits(reserved))
-        }
-    }
-
-    const fn check_mask(&self, header: &FrameHeader) -> Result<(), Violation> {
-        match (self.rules.sender, header.mask) {
-            (Sender::Client, None) => Err(Violation::Unmasked),
-            (Sender::Server, Some(_)) => Err(Violation::Masked),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -374,11 +321,11 @@ mod tests {
         step: usize,
         seen: &mut Seen,
     ) -> (Vec<u8>, Option<Violation>) {
-        let mut scanner = Scanner::new(rules);
+        let mut scanner = Scanner::new();
         let (mut held, mut out) = (Vec::new(), Vec::new());
         for piece in stream.chunks(step) {
             held.extend_from_slice(piece);
-            let scan = scanner.scan(&mut held, seen);
+            let scan = scanner.scan(&rules, &mut held, seen);
             out.extend_from_slice(&held[..scan.pass]);
             if scan.violation.is_some() {
                 return (out, scan.violation);
@@ -409,18 +356,25 @@ mod tests {
         }
     }
 
+    /// There are two for each idle session.
+    #[test]
+    fn a_scanner_is_small() {
+        let size = size_of::<Scanner>();
+        assert!(size <= 32, "{size} bytes");
+    }
+
     #[test]
     fn payload_is_what_went_on_of_it() {
-        let mut scanner = Scanner::new(OPEN);
+        let mut scanner = Scanner::new();
         let seen = &mut Seen::default();
         let mut huge = vec![0x82, 127, 0x7f, 255, 255, 255, 255, 255, 255, 255];
-        assert_eq!(scanner.scan(&mut huge, seen).payload, 0);
+        assert_eq!(scanner.scan(&OPEN, &mut huge, seen).payload, 0);
         for size in [1, 500] {
-            assert_eq!(scanner.scan(&mut vec![0; size], seen).payload, size);
+            assert_eq!(scanner.scan(&OPEN, &mut vec![0; size], seen).payload, size);
         }
-        let mut scanner = Scanner::new(OPEN);
+        let mut scanner = Scanner::new();
         let mut mixed = [0x01, 2, b'a', b'b', 0x89, 1, b'p', 0x80, 3, b'c'];
-        assert_eq!(scanner.scan(&mut mixed, seen).payload, 3);
+        assert_eq!(scanner.scan(&OPEN, &mut mixed, seen).payload, 3);
     }
 
     #[test]

@@ -45,7 +45,7 @@ struct Outcome {
 
 /// Feeds `stream`, cut into pieces of the lengths in `steps`, again and again.
 fn relay(rules: Rules, stream: &[u8], steps: &[usize]) -> (Outcome, Vec<usize>) {
-    let mut scanner = Scanner::new(rules);
+    let mut scanner = Scanner::new();
     let (mut outcome, mut gaps, mut held) = (Outcome::default(), Vec::new(), Vec::new());
     let mut rest = stream;
     for step in steps.iter().cycle() {
@@ -55,7 +55,7 @@ fn relay(rules: Rules, stream: &[u8], steps: &[usize]) -> (Outcome, Vec<usize>) 
         let (piece, later) = rest.split_at((*step).min(rest.len()));
         rest = later;
         held.extend_from_slice(piece);
-        let scan = scanner.scan(&mut held, &mut outcome.told);
+        let scan = scanner.scan(&rules, &mut held, &mut outcome.told);
         assert!(scan.pass <= scan.hold_from && scan.hold_from <= held.len());
         assert!(scan.gap.is_none_or(|gap| gap <= scan.pass));
         gaps.extend(scan.gap.map(|gap| outcome.passed.len() + gap));

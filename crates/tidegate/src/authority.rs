@@ -1,6 +1,7 @@
 //! Who a request is meant for: the value of `Host`, or the authority of an absolute target.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::Ipv6Addr;
 
 /// A host with an optional port (RFC 9110 section 7.2), checked and lower-cased.
@@ -59,6 +60,24 @@ impl Authority {
         &self.host
     }
 
+    /// Whether `text` is how it is written, in any case.
+    pub(crate) fn is_written(&self, text: &[u8]) -> bool {
+        let Some((host, rest)) = text.split_at_checked(self.host.len()) else {
+            return false;
+        };
+        let is_port = match self.port {
+            None => rest.is_empty(),
+            Some(port) => {
+                let mut written = [0; ":65535".len()];
+                let mut room = &mut written[..];
+                let fits = write!(room, ":{port}").is_ok();
+                let unused = room.len();
+                fits && rest == &written[..written.len() - unused]
+            }
+        };
+        is_port && host.eq_ignore_ascii_case(self.host.as_bytes())
+    }
+
     /// The port, where one was written.
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
@@ -78,6 +97,31 @@ impl fmt::Display for Authority {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_knows_how_it_is_written() {
+        for (text, same, others) in [
+            (
+                "Example.com",
+                "eXample.com",
+                ["example.com:80", "example.co", "example.comm"],
+            ),
+            ("a:8080", "A:8080", ["a", "a:808", "a:80800"]),
+            (
+                "[::1]:65535",
+                "[::1]:65535",
+                ["[::1]", "[::1]:6553", "[::1]:065535"],
+            ),
+        ] {
+            let authority = Authority::parse(text.as_bytes()).unwrap();
+            assert!(authority.is_written(same.as_bytes()), "{same}");
+            assert!(
+                others
+                    .iter()
+                    .all(|other| !authority.is_written(other.as_bytes()))
+            );
+        }
+    }
 
     #[test]
     fn hosts_and_ports() {

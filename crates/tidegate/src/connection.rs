@@ -1,6 +1,7 @@
 //! One accepted connection: request after request until it ends or becomes a WebSocket.
 
 use std::io::Write as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::body::Body;
-use crate::config::plan::ListenerLimits;
 use crate::dispatch::{self, Outcome};
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Downstream, Exchange};
@@ -23,6 +23,7 @@ use crate::http1::write::{self, Text};
 use crate::limits::{Overload, Permits};
 use crate::metrics::ExchangeMeter;
 use crate::router::Path;
+use crate::session::Cause;
 use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::upgrade;
@@ -33,7 +34,7 @@ const REFUSAL: Duration = Duration::from_secs(2);
 
 /// How long a connection has for its first request, or to end the head that it has begun, when the
 /// gateway has closed.
-const FIRST_WORDS: Duration = Duration::from_secs(2);
+pub(crate) const FIRST_WORDS: Duration = Duration::from_secs(2);
 
 /// What the answer depends on besides itself.
 struct Wire {
@@ -63,11 +64,15 @@ pub(crate) async fn serve(
         };
         idle = limits.keep_alive_timeout;
         is_new = false;
-        let head = match head {
-            Ok(head) => head,
+        let refused = match head {
+            Ok(head) => Ok(head),
             Err(NoHead::Over) => return,
-            Err(NoHead::Slow) => return refuse(io, &GatewayError::SlowHead, &worker).await,
-            Err(NoHead::Refused(error)) => return refuse(io, &error.into(), &worker).await,
+            Err(NoHead::Slow) => Err(GatewayError::SlowHead),
+            Err(NoHead::Refused(error)) => Err(error.into()),
+        };
+        let head = match refused {
+            Ok(head) => head,
+            Err(error) => return refuse(io, &error, &worker, &downstream).await,
         };
         let wire = Wire {
             version: head.version,
@@ -76,24 +81,35 @@ pub(crate) async fn serve(
             upgrade: head.version == Version::Http11 && head.headers.ask_for_websocket(),
         };
         let mut used = Permits::default();
-        let mut meter = ExchangeMeter::new(&worker.meters, &head.method, wire.upgrade);
+        let mut meter = ExchangeMeter::new(&worker, &head, wire.upgrade, &downstream);
         let outcome = match exchange(head, wire.upgrade, &io, &downstream, &worker) {
             // Boxed, so that a connection that waits for its next request does not hold the room.
             Ok(exchange) => {
+                meter.come_from(exchange.client);
                 let outcome = outcome(exchange, &mut used, &mut meter, &worker);
-                Box::pin(settled(&io, outcome)).await
+                settled(&io, Box::pin(outcome)).await
             }
-            Err(error) => Some(Outcome::Answer(dispatch::rescue(&error, None))),
+            Err(error) => {
+                meter.failed(&error);
+                Some(Outcome::Answer(dispatch::rescue(&error, None)))
+            }
         };
         match outcome {
-            None => return,
+            None => return meter.left(io.carried()),
             Some(Outcome::Switch(acceptance)) => {
                 permits.join(used);
-                return upgrade::settle(*acceptance, io, permits, &worker, meter).await;
+                let held = (permits, downstream.connection);
+                return upgrade::settle(*acceptance, io, held, &worker, meter).await;
             }
             Some(Outcome::Answer(answer)) => {
                 meter.answered(answer.status);
-                let stays = Box::pin(settled(&io, reply(&io, answer, &wire, &worker))).await;
+                let reply = reply(&io, answer, &wire, &worker, &mut meter);
+                let stays = settled(&io, Box::pin(reply)).await;
+                // What follows is not the answer's.
+                match stays {
+                    Some(_) => meter.ended(io.carried()),
+                    None => meter.left(io.carried()),
+                }
                 drop(used); // a client that is slow to leave holds nothing but its connection
                 match stays {
                     Some(After::Stay) => {}
@@ -128,11 +144,14 @@ async fn outcome(
     let mut entered = None;
     let work = dispatch::answer(worker, exchange, &mut entered, used, meter);
     let survived = task::survive(Kind::Exchange, worker.panics(), work).await;
-    survived.unwrap_or_else(|| Outcome::Answer(dispatch::rescue(&GatewayError::Panicked, entered)))
+    survived.unwrap_or_else(|| {
+        meter.failed(&GatewayError::Panicked);
+        Outcome::Answer(dispatch::rescue(&GatewayError::Panicked, entered))
+    })
 }
 
 /// The work's result, or `None` when the client leaves before.
-async fn settled<T>(io: &DownstreamIo, work: impl Future<Output = T>) -> Option<T> {
+async fn settled<T>(io: &DownstreamIo, work: Pin<Box<impl Future<Output = T>>>) -> Option<T> {
     tokio::select! {
         biased;
         result = work => Some(result),
@@ -192,7 +211,13 @@ enum After {
     Abort,
 }
 
-async fn reply(io: &DownstreamIo, mut answer: Answer, wire: &Wire, worker: &Worker) -> After {
+async fn reply(
+    io: &DownstreamIo,
+    mut answer: Answer,
+    wire: &Wire,
+    worker: &Worker,
+    meter: &mut ExchangeMeter<'_>,
+) -> After {
     let bodiless = wire.head_only || matches!(answer.status.as_u16(), 204 | 304);
     let framing = match answer.body.length() {
         _ if bodiless => Framing::Length(0),
@@ -213,6 +238,7 @@ async fn reply(io: &DownstreamIo, mut answer: Answer, wire: &Wire, worker: &Work
         Ok(()) if keep && io.request_is_over() => After::Stay,
         Ok(()) => After::Close,
         Err(AnswerFailure::Body(error)) => {
+            meter.cut(Cause::UpstreamLost);
             tracing::warn!(%error, "answer cut");
             if framing == Framing::UntilClose {
                 After::Abort
@@ -220,7 +246,10 @@ async fn reply(io: &DownstreamIo, mut answer: Answer, wire: &Wire, worker: &Work
                 After::Close
             }
         }
-        Err(AnswerFailure::Client) => After::Abort,
+        Err(AnswerFailure::Client) => {
+            meter.cut(Cause::ClientLost);
+            After::Abort
+        }
     }
 }
 
@@ -255,8 +284,12 @@ fn answer_head(
 
 /// Answers what was no request, and ends the connection: where its next request would begin cannot
 /// be known.
-async fn refuse(io: DownstreamIo, error: &GatewayError, worker: &Worker) {
-    ExchangeMeter::refused(&worker.meters, error.status());
+async fn refuse(io: DownstreamIo, error: &GatewayError, worker: &Worker, downstream: &Downstream) {
+    ExchangeMeter::refused(worker, downstream, error);
+    end_with(io, error).await;
+}
+
+async fn end_with(io: DownstreamIo, error: &GatewayError) {
     // The whole answer goes as a head would, so that there is no body to wait for.
     let bytes = refusal(&dispatch::rescue(error, None));
     let written = io.write(bytes, Framing::Length(0), Body::empty());
@@ -268,27 +301,33 @@ async fn refuse(io: DownstreamIo, error: &GatewayError, worker: &Worker) {
 /// Answers the first request of a connection that is not served, and ends the connection.
 pub(crate) async fn turn_away(
     transport: Transport,
-    limits: &ListenerLimits,
+    downstream: &Downstream,
     overload: Overload,
     worker: &Worker,
 ) {
     let io = DownstreamIo::new(transport, REFUSAL);
-    let limits = Limits::of(limits);
+    let limits = Limits::of(&downstream.limits);
     let head = tokio::select! {
         biased;
         head = timeout(REFUSAL, io.read_head(&limits, REFUSAL, REFUSAL)) => head,
         () = worker.drain.closed() => return,
     };
-    if !matches!(head, Ok(Err(NoHead::Over))) {
+    // Whoever has said nothing by then is let go in silence, whichever clock was first to notice.
+    let is_silent = match &head {
+        Ok(head) => matches!(head, Err(NoHead::Over)),
+        Err(_elapsed) => !io.has_bytes_ahead(),
+    };
+    if !is_silent {
         // A client that takes neither its answer nor its end is not waited for.
-        let _ = timeout(REFUSAL, refuse(io, &overload.into(), worker)).await;
+        let _ = timeout(REFUSAL, refuse(io, &overload.into(), worker, downstream)).await;
     }
 }
 
-/// Answers HTTP that came where TLS is spoken, without having read it, and ends the connection.
-pub(crate) async fn refuse_plain(transport: Transport, worker: &Worker) {
+/// Answers HTTP that came where TLS is spoken, without having read it, and ends the connection. It
+/// counts as a handshake that failed, and as no request.
+pub(crate) async fn refuse_plain(transport: Transport) {
     let io = DownstreamIo::new(transport, REFUSAL);
-    let _in_time = timeout(REFUSAL, refuse(io, &GatewayError::PlainHttp, worker)).await;
+    let _in_time = timeout(REFUSAL, end_with(io, &GatewayError::PlainHttp)).await;
 }
 
 /// The bytes of an answer of ours that ends its connection.

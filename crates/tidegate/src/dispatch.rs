@@ -8,6 +8,7 @@ use crate::limits::Permits;
 use crate::metrics::ExchangeMeter;
 use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
 use crate::proxy;
+use crate::redirect;
 use crate::route::{Route, Target};
 use crate::upgrade::{Acceptance, Decision, Wish};
 use crate::worker::Worker;
@@ -38,6 +39,7 @@ pub(crate) async fn answer<'w>(
         if error.is_overload() {
             worker.caps().note_refusal(error.label());
         }
+        meter.failed(&error);
         Outcome::Answer(rescue(&error, *entered))
     });
     if let Some(route) = *entered {
@@ -53,6 +55,11 @@ async fn walk<'w>(
     permits: &mut Permits,
     meter: &mut ExchangeMeter<'_>,
 ) -> Result<Outcome, GatewayError> {
+    if let Some(plan) = &exchange.downstream.redirect
+        && !redirect::excepts(plan, &exchange.path)
+    {
+        return redirect::answer(plan, exchange).map(Outcome::Answer);
+    }
     let (place, captures) = worker.router().route(&exchange.view())?;
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));
@@ -70,7 +77,7 @@ async fn walk<'w>(
         return Ok(Outcome::Answer(answer));
     }
     match (&route.target, wish) {
-        (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange)
+        (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange, meter)
             .await
             .map(Outcome::Answer),
         (Target::Proxy(proxy), Some(wish)) => {
@@ -78,7 +85,7 @@ async fn walk<'w>(
             if worker.drain.has_closed() {
                 return Err(GatewayError::Draining);
             }
-            match proxy::websocket::decide(proxy, worker, exchange, wish).await? {
+            match proxy::websocket::decide(proxy, worker, exchange, wish, meter).await? {
                 Decision::Refuse(answer) => Ok(Outcome::Answer(answer)),
                 Decision::Accept(_) if worker.drain.has_closed() => Err(GatewayError::Draining),
                 Decision::Accept(acceptance) => Ok(Outcome::Switch(acceptance)),
@@ -118,10 +125,10 @@ pub(crate) fn rescue(error: &GatewayError, route: Option<&Route>) -> Answer {
     match error.fault() {
         // Each endpoint that failed was logged where it was tried.
         Fault::Upstream => tracing::debug!(label, route, %error, "service failed"),
-        Fault::Gateway if !error.is_overload() => {
+        Fault::Gateway if !error.is_overload() && !matches!(error, GatewayError::Draining) => {
             tracing::error!(label, route, %error, "request failed");
         }
-        // Of overloads there may be many; `limits` tells how many.
+        // Of overloads there may be many; `limits` tells how many. A drain is nobody's failure.
         Fault::Downstream | Fault::Gateway => {
             tracing::debug!(label, route, %error, "request refused");
         }

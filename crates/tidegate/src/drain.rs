@@ -15,7 +15,7 @@ use crate::config::plan::DrainPlan;
 /// How often a worker that drains looks after its sessions.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
 /// Of a pause without a look, so much counts at once.
-const LONGEST_STEP: Duration = Duration::from_millis(30);
+const LONGEST_STEP: Duration = Duration::from_millis(20);
 /// A pace that has fallen behind goes so much faster, in percent.
 const CATCH_UP: u32 = 105;
 
@@ -162,12 +162,20 @@ impl Drain {
         self.cut.cancelled().await;
     }
 
+    /// When what is left is cut; known once the listeners are closed.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lock().closed.as_ref().map(|closed| closed.deadline)
+    }
+
     /// Whether what is left now is cut.
     pub(crate) fn is_late(&self) -> bool {
-        let closed = &self.lock().closed;
-        closed
-            .as_ref()
-            .is_some_and(|closed| Instant::now() >= closed.deadline)
+        let deadline = self.deadline();
+        deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether what was under way has been dropped, or is about to be.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.cut.is_cancelled() || self.is_late()
     }
 
     /// Lets `end` end as many sessions as are to be ended now and no worker has ended yet; it says
@@ -184,7 +192,7 @@ impl Drain {
             pace.ended += end(due);
         }
         // Where the machine cannot keep the pace, goodbyes need half of the time that is left.
-        pace.is_through() || now + timeout / 2 >= *deadline
+        pace.is_through() || after(now, timeout / 2) >= *deadline
     }
 
     fn lock(&self) -> MutexGuard<'_, Course> {
@@ -297,7 +305,7 @@ mod tests {
 
     #[test]
     fn who_looks_often_enough_is_through_with_the_window() {
-        for steps in [&[10][..], &[20], &[30], &[2, 30, 2]] {
+        for steps in [&[10][..], &[20], &[2, 20, 2]] {
             let times = times(SESSIONS, steps);
             let end = times[SESSIONS - 1];
             let is_near = end <= WINDOW + Duration::from_millis(40);
@@ -330,6 +338,20 @@ mod tests {
             }));
         }
         assert_eq!(given, [1], "the second finds nothing to do");
+    }
+
+    #[test]
+    fn times_without_an_end_are_long_ones() {
+        let endless = Duration::MAX;
+        let drain = Drain::new(DrainPlan {
+            delay: endless,
+            spread: endless,
+            timeout: endless,
+        });
+        drain.begin();
+        assert!(drain.accepts_for() > Duration::from_secs(3600));
+        drain.close(1000);
+        assert!(!drain.share(|due| due) && !drain.is_late());
     }
 
     #[test]

@@ -106,6 +106,12 @@ pub enum GatewayError {
     /// A cap is reached.
     #[error(transparent)]
     Overload(#[from] Overload),
+    /// The request is for a host that its listener does not send on.
+    #[error("requests for this host are not served here")]
+    Misdirected,
+    /// The request names no host, and without one there is nowhere to send it.
+    #[error("the request names no host")]
+    NoHost,
     /// A fault of ours ended the work on the request.
     #[error("a fault of the gateway ended the request")]
     Panicked,
@@ -214,6 +220,8 @@ impl GatewayError {
             ),
             Self::Head(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::Overload(overload) => overload.status_and_label(),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+            Self::NoHost => (StatusCode::BAD_REQUEST, "no_host"),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "bad_path"),
             Self::Route(RouteError::NotFound) => (StatusCode::NOT_FOUND, "no_route"),
@@ -341,7 +349,7 @@ impl GatewayError {
 }
 
 /// Now, as `Date` has it (RFC 9110 section 6.6.1).
-fn date() -> HeaderValue {
+pub(crate) fn date() -> HeaderValue {
     let now = httpdate::fmt_http_date(std::time::SystemTime::now());
     // Letters, digits and punctuation.
     HeaderValue::from_str(&now).unwrap_or(HeaderValue::from_static(""))

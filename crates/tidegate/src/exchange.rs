@@ -8,9 +8,10 @@ use http::{Extensions, Method, StatusCode};
 
 use crate::authority::Authority;
 use crate::body::Body;
-use crate::config::plan::ListenerLimits;
+use crate::config::plan::{ListenerLimits, RedirectPlan};
 use crate::headers::Headers;
 use crate::router::{Captures, Path, RequestView};
+use crate::session::id::ConnectionId;
 use crate::tls::{ClientCertificate, Secured};
 
 /// One HTTP request on its way down, with what each room has learnt about it.
@@ -79,20 +80,25 @@ impl Exchange {
 /// The connection on which exchanges arrive, as far as they need to know it.
 #[derive(Debug)]
 pub struct Downstream {
+    /// What the log calls it.
+    pub(crate) connection: ConnectionId,
     /// The listener's name.
     pub listener: Arc<str>,
-    /// The peer's address: a client's, or that of a proxy in front of us.
+    /// The peer's address: a client's, or that of a proxy in front of us. It is the one that a PROXY
+    /// header told, where there was one, and 127.0.0.1 with port 0 on a unix socket.
     pub peer: SocketAddr,
-    /// Our own address on this connection.
+    /// Our own address on this connection; 127.0.0.1 with port 0 on a unix socket.
     pub local: SocketAddr,
     /// Whether the connection came through TLS.
     pub secure: bool,
     /// What TLS agreed upon and knows of the client, where we spoke it.
-    pub tls: Option<Box<Secured>>,
+    pub tls: Option<Arc<Secured>>,
     /// Whether the peer is one of `trusted_proxies`.
     pub trusted: bool,
     /// What the listener grants its clients.
     pub limits: Arc<ListenerLimits>,
+    /// Where the listener sends every request; `None`: the routes are asked.
+    pub redirect: Option<Arc<RedirectPlan>>,
 }
 
 impl Downstream {

@@ -2,18 +2,18 @@
 //! 7239). What an untrusted peer says is removed and made anew; the word of a trusted proxy is kept
 //! and added to.
 
-use std::fmt::Write as _;
+mod tell;
+
 use std::net::{IpAddr, SocketAddr};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD as STANDARD;
 use http::HeaderValue;
 
 use crate::authority::Authority;
 use crate::config::plan::ForwardedHeader;
-use crate::exchange::Exchange;
-use crate::headers::{FieldName, Headers};
-use crate::tls::ClientCertificate;
+use crate::headers::Headers;
+
+use self::tell::set;
+pub(crate) use self::tell::{tell_of_certificate, tell_upstream};
 
 /// What the proxies in front of us told.
 #[derive(Debug, Default)]
@@ -153,82 +153,6 @@ fn is_element(element: &str) -> bool {
         && is_fine("host", is_host)
 }
 
-/// Tells the upstream who the client is, adding to what trusted proxies and filters say.
-pub(crate) fn tell_upstream(headers: &mut Headers, exchange: &Exchange) {
-    let downstream = &exchange.downstream;
-    let told = told(headers, exchange.client);
-    let before = headers.contains("forwarded");
-    let peer = downstream.peer.ip().to_canonical();
-    let own_proto = if downstream.secure { "https" } else { "http" };
-    let own_host = exchange.authority.as_ref().map(ToString::to_string);
-    let proto = told.proto.as_deref().unwrap_or(own_proto);
-    let host = told.host.as_deref().or(own_host.as_deref());
-    // The port goes with the host and the scheme: whoever told those decides on it.
-    let named = host.and_then(|host| Authority::parse(host.as_bytes()).ok());
-    let default_port = if proto.eq_ignore_ascii_case("https") {
-        443
-    } else {
-        80
-    };
-    let port = named
-        .as_ref()
-        .and_then(Authority::port)
-        .unwrap_or(default_port);
-
-    let mut nodes = told.nodes.clone();
-    nodes.push(peer.to_string());
-    set(headers, "X-Forwarded-For", &nodes.join(", "));
-    set_if_absent(headers, "X-Forwarded-Proto", proto);
-    if let Some(host) = host {
-        set_if_absent(headers, "X-Forwarded-Host", host);
-    }
-    set_if_absent(headers, "X-Forwarded-Port", &port.to_string());
-    set_if_absent(headers, "X-Real-IP", &exchange.client.to_string());
-
-    let mut forwarded = String::new();
-    if before {
-        for value in headers
-            .get_all("forwarded")
-            .filter_map(|value| value.to_str().ok())
-        {
-            let _ = write!(forwarded, "{value}, ");
-        }
-        write_element(
-            &mut forwarded,
-            &peer.to_string(),
-            own_host.as_deref(),
-            Some(own_proto),
-        );
-    } else {
-        // The first element is the client's, so it is the one that knows host and scheme.
-        for (place, node) in nodes.iter().enumerate() {
-            let first = place == 0;
-            let separator = if first { "" } else { ", " };
-            forwarded.push_str(separator);
-            write_element(
-                &mut forwarded,
-                node,
-                host.filter(|_| first),
-                Some(proto).filter(|_| first),
-            );
-        }
-    }
-    set(headers, "Forwarded", &forwarded);
-}
-
-/// Tells the upstream of the client's certificate (RFC 9440), and of nobody's where it showed none.
-pub(crate) fn tell_of_certificate(headers: &mut Headers, certificate: Option<&ClientCertificate>) {
-    headers.retain(|field| !tells_of_certificate(field.name.as_str()));
-    let Some(certificate) = certificate else {
-        return;
-    };
-    let encoded = format!(":{}:", STANDARD.encode(certificate.der()));
-    let names = certificate.names().collect::<Vec<_>>().join(", ");
-    set(headers, "Client-Cert", &encoded);
-    set(headers, "X-Client-Cert-Subject", certificate.subject());
-    set(headers, "X-Client-Cert-San", &names);
-}
-
 /// Reads what `X-Forwarded-*` say, and from `Forwarded` what they do not.
 fn told(headers: &Headers, client: IpAddr) -> Told {
     let text = |name| {
@@ -313,36 +237,6 @@ fn split(text: &str, separator: char) -> Vec<&str> {
     parts.filter(|part| !part.is_empty()).collect()
 }
 
-/// Writes one element (RFC 7239 section 4).
-fn write_element(into: &mut String, node: &str, host: Option<&str>, proto: Option<&str>) {
-    let node = match parse_address(node) {
-        Some(IpAddr::V6(address)) => format!("[{address}]"),
-        Some(IpAddr::V4(address)) => address.to_string(),
-        None => node.to_owned(),
-    };
-    let parameters = [
-        ("for", Some(node.as_str())),
-        ("host", host),
-        ("proto", proto),
-    ];
-    for (place, (name, value)) in parameters
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .enumerate()
-    {
-        let separator = if place == 0 { "" } else { ";" };
-        // What is no token is quoted: a colon, a bracket.
-        let token = value.bytes().all(crate::headers::is_token_byte);
-        let quote = if token { "" } else { "\"" };
-        // Formatting into memory does not fail.
-        let _ = write!(
-            into,
-            "{separator}{name}={quote}{}{quote}",
-            value.replace(['"', '\\'], "")
-        );
-    }
-}
-
 /// Whether a name is one by which a proxy tells of the client, also when written with underscores,
 /// which many applications take for hyphens.
 pub(crate) fn tells_of_client(name: &str) -> bool {
@@ -370,19 +264,6 @@ fn begins(name: &str, known: &str) -> bool {
             .bytes()
             .zip(known.bytes())
             .all(|(left, right)| same(left, right))
-}
-
-fn set_if_absent(headers: &mut Headers, name: &'static str, value: &str) {
-    if !headers.contains(name) {
-        set(headers, name, value);
-    }
-}
-
-fn set(headers: &mut Headers, name: &'static str, value: &str) {
-    // Made of addresses and of values that were legal before.
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.set(FieldName::from_static(name), value);
-    }
 }
 
 /// An address with or without a port.

@@ -8,6 +8,8 @@
 mod gateway;
 pub(crate) mod memory;
 
+use std::net::IpAddr;
+
 use bytes::BytesMut;
 use http::Method;
 
@@ -18,6 +20,7 @@ use crate::http1::Limits;
 use crate::http1::chunk::{ChunkDecoder, Decoded};
 use crate::http1::end::find_end;
 use crate::http1::head::{Framing, parse_request, parse_response};
+use crate::proxy_protocol::parse::{Parsed, Source, parse};
 
 /// The end of a head, found when the bytes come in pieces of `step`.
 fn end_in_pieces(bytes: &[u8], step: usize) -> Result<Option<usize>, crate::HeadError> {
@@ -124,6 +127,48 @@ fn decode(bytes: &[u8], step: usize) -> Body {
         }
     }
     None
+}
+
+/// A PROXY header: one verdict under any cut, whatever follows; and the client that it names is read the
+/// same when either version is written for it again.
+pub fn proxy_header(bytes: &[u8]) {
+    let verdict = parse(bytes);
+    for end in (0..bytes.len().min(300)).chain((300..bytes.len()).step_by(97)) {
+        let early = parse(&bytes[..end]);
+        match verdict {
+            Ok(Parsed::Header(_, size)) if end < size => assert_eq!(early, Ok(Parsed::NeedMore)),
+            _ => assert!(early == Ok(Parsed::NeedMore) || early == verdict),
+        }
+    }
+    let Ok(Parsed::Header(source, size)) = verdict else {
+        return;
+    };
+    let header = &bytes[..size];
+    if header[0] == b'P' {
+        assert!(size <= 107 && header.ends_with(b"\r\n"));
+        assert_eq!(memchr::memchr(b'\n', header), Some(size - 1));
+    } else {
+        assert_eq!(
+            usize::from(u16::from_be_bytes([header[14], header[15]])),
+            size - 16
+        );
+    }
+    let Source::Client(client) = source else {
+        return;
+    };
+    let (name, family, octets) = match client.ip() {
+        IpAddr::V4(address) => ("TCP4", 0x11, address.octets().to_vec()),
+        IpAddr::V6(address) => ("TCP6", 0x21, address.octets().to_vec()),
+    };
+    let (ip, port) = (client.ip(), client.port());
+    let line = format!("PROXY {name} {ip} {ip} {port} 1\r\n").into_bytes();
+    let length = u8::try_from(2 * octets.len() + 4).unwrap();
+    let start: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21";
+    let ports = [port.to_be_bytes(), [0, 1]].concat();
+    let binary = [start, &[family, 0, length], &octets, &octets, &ports].concat();
+    for written in [line, binary] {
+        assert_eq!(parse(&written), Ok(Parsed::Header(source, written.len())));
+    }
 }
 
 /// Whether we would take these bytes for the whole head of a request.

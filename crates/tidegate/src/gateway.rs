@@ -7,27 +7,29 @@
 //! The data plane is one thread per core with a runtime of its own. One acceptor feeds them, and a
 //! connection, its upstream connections and its session stay on the thread that they began on.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
-use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
 use crate::census::Census;
-use crate::config::plan::{Plan, ServicePlan};
+use crate::config::plan::{Bind, Plan, ServicePlan};
 use crate::drain::Drain;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
+use crate::logs::{self, Sink};
 use crate::task::Panics;
+use crate::threads::Threads;
 use crate::tls::watch::{Watch, Watched};
-use crate::tls::{Loaded, TlsError};
+use crate::tls::{Loaded, Reload, TlsError};
 use crate::worker::{Core, Worker};
 
 /// Accepted sockets that may wait for one worker.
@@ -41,14 +43,18 @@ const STOP: Duration = Duration::from_secs(10);
 /// hurry, with [`Gateway::stop`]; or dropped, which cuts whatever is under way.
 #[derive(Debug)]
 pub struct Gateway {
-    addresses: Vec<(Arc<str>, SocketAddr)>,
+    addresses: Vec<(Arc<str>, Bind)>,
     core: Option<Arc<Core>>,
     workers: Vec<(Arc<Worker>, Handle)>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Threads,
     drain: Arc<Drain>,
     /// What the admin listener is told besides.
     state: Arc<admin::State>,
     admin_address: Option<SocketAddr>,
+    /// Closed when the data plane has ended.
+    access_log: Option<Sink>,
+    /// The logs whose lines are counted.
+    logs: Vec<logs::Control>,
     /// Runs until the data plane has ended.
     admin: Option<admin::Running>,
     /// Reads the files of TLS again when they change.
@@ -59,13 +65,21 @@ pub struct Gateway {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A listener cannot bind its address.
+    /// A listener cannot have its address or its socket.
     #[error("listener `{name}` cannot bind {address}")]
     Bind {
         /// The listener.
         name: Arc<str>,
-        /// The address.
-        address: SocketAddr,
+        /// The address, or the unix socket.
+        address: Bind,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("the access log cannot be opened at {target}")]
+    AccessLog {
+        /// Where it was to be.
+        target: logs::Target,
         /// What the system said.
         source: io::Error,
     },
@@ -90,25 +104,30 @@ impl Gateway {
         for plan in &plan.listeners {
             listeners.push(listener::bind(plan).map_err(|source| StartError::Bind {
                 name: Arc::clone(&plan.name),
-                address: plan.bind,
+                address: plan.bind.clone(),
                 source,
             })?);
         }
         let admin = bind_admin(&plan, &tls)?;
+        let access_log = open_access_log(&plan)?;
+        let access = access_log.iter().map(Sink::control);
+        let logs = access.chain(plan.other_logs.iter().cloned()).collect();
         let commit = plan.commit.clone();
         let mut gateway = Self {
             addresses: listeners
                 .iter()
-                .map(|one| (Arc::clone(&one.plan.name), one.address))
+                .map(|one| (Arc::clone(&one.plan.name), one.bound.clone()))
                 .collect(),
             core: None,
             workers: Vec::new(),
-            threads: Vec::new(),
+            threads: Threads::default(),
             drain: Arc::new(Drain::new(plan.drain)),
             state: Arc::default(),
             admin_address: admin.as_ref().map(admin::Bound::address),
             admin: None,
             watch: None,
+            access_log,
+            logs,
         };
         let watched = tls.watched();
         // A failure half-way drops the gateway, which stops what has started.
@@ -125,11 +144,20 @@ impl Gateway {
 
     fn spawn(&mut self, plan: Plan, listeners: Vec<Listener>, tls: &Loaded) -> io::Result<()> {
         let count = plan.workers.max(1);
+        let access_log = plan.access_log.clone();
+        let access_log = |number| {
+            let (plan, sink) = (access_log.as_ref()?, self.access_log.as_ref()?);
+            Some(AccessLog::new(plan, sink, number))
+        };
+        let access_logs: Vec<_> = (0..=count).map(access_log).collect();
         let core = Arc::new(Core::build(plan, tls));
         self.core = Some(Arc::clone(&core));
         let mut seats = Vec::with_capacity(count);
+        let mut access_logs = access_logs.into_iter();
         for number in 0..count {
-            let worker = Arc::new(Worker::new(Arc::clone(&core), Arc::clone(&self.drain)));
+            let mut worker = Worker::new(Arc::clone(&core), Arc::clone(&self.drain));
+            worker.access_log = access_logs.next().flatten();
+            let worker = Arc::new(worker);
             let (sender, accepted) = mpsc::channel(HANDOVER);
             let runtime = runtime()?;
             self.workers
@@ -146,16 +174,12 @@ impl Gateway {
                 // A name look-up cannot be cancelled, and nobody waits for it any more.
                 runtime.shutdown_background();
             };
-            self.threads.push(
-                thread::Builder::new()
-                    .name(format!("tidegate-{number}"))
-                    .spawn(run)?,
-            );
+            self.threads.spawn(format!("tidegate-{number}"), run)?;
         }
-        let acceptor = Acceptor::new(listeners, seats, core, Arc::clone(&self.drain))?;
-        let accept = thread::Builder::new().name("tidegate-accept".into());
-        self.threads.push(accept.spawn(move || acceptor.run())?);
-        Ok(())
+        let mut acceptor = Acceptor::new(listeners, seats, core, Arc::clone(&self.drain))?;
+        acceptor.access_log = access_logs.next().flatten();
+        let accept = move || acceptor.run();
+        self.threads.spawn("tidegate-accept".into(), accept)
     }
 
     fn watch(&mut self, watched: Vec<Watched>) -> io::Result<()> {
@@ -167,18 +191,23 @@ impl Gateway {
         Ok(())
     }
 
-    /// Reads the files of TLS again soon, as when they have changed. Where they are wrong, what holds
-    /// goes on to hold.
-    pub fn reload_certificates(&self) {
-        if let Some(watch) = &self.watch {
-            watch.look();
-        }
+    /// By which the files of TLS are read again; `None` where there are none.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Reload> {
+        self.watch.as_ref().and_then(Watch::reload)
     }
 
-    /// The address that each listener is bound to, by name.
+    /// What each listener is bound to, by name; a port is the one that it has.
     #[must_use]
-    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+    pub fn addresses(&self) -> &[(Arc<str>, Bind)] {
         &self.addresses
+    }
+
+    /// What opens the access log's file anew, if there is one. It may be used until the gateway has
+    /// stopped.
+    #[must_use]
+    pub fn access_log(&self) -> Option<logs::Control> {
+        self.access_log.as_ref().map(Sink::control)
     }
 
     /// The most connections of clients that it accepts.
@@ -202,6 +231,7 @@ impl Gateway {
             state: Arc::clone(&self.state),
             panics: self.panics(),
             drain: Arc::clone(&self.drain),
+            logs: self.logs.clone(),
             commit,
             started: SystemTime::now(),
             begun: Instant::now(),
@@ -235,7 +265,9 @@ impl Gateway {
 
     /// Waits until a drain is over and all of the gateway has ended. It begins none: where nobody
     /// asks for one, this waits for ever. Blocks; call it outside a runtime. Returns how many
-    /// connections and WebSockets had not ended in time, and were cut.
+    /// connections and WebSockets had not ended in time, and were cut. A thread that is stuck, in a
+    /// filter perhaps, is waited for until two seconds after the deadline, and left behind with what
+    /// it has.
     pub fn wait(mut self) -> usize {
         self.join();
         self.state.cut.load(Ordering::Relaxed)
@@ -250,10 +282,15 @@ impl Gateway {
     }
 
     fn join(&mut self) {
-        for thread in self.threads.drain(..) {
-            // A worker that panicked has nothing left to stop.
-            let _ = thread.join();
+        for place in self.threads.join(&self.drain) {
+            // The acceptor comes after the workers, and has nothing that could be cut.
+            let worker = self.workers.get(place).map(|(worker, _)| worker);
+            let cut = worker.map_or(0, |worker| worker.load());
+            self.state.cut.fetch_add(cut, Ordering::Relaxed);
+            tracing::error!(thread = place, cut, "stuck: left behind");
         }
+        // Nobody leaves a line there any more.
+        self.access_log = None;
         self.admin = None;
         self.watch = None;
     }
@@ -287,10 +324,24 @@ fn bind_admin(plan: &Plan, tls: &Loaded) -> Result<Option<admin::Bound>, StartEr
     };
     let bound = admin::Bound::bind(plan, tls.admin.clone()).map_err(|source| StartError::Bind {
         name: "admin".into(),
-        address: plan.bind(),
+        address: plan.bind().into(),
         source,
     })?;
     Ok(Some(bound))
+}
+
+/// A place to leave lines at for each worker, and one for the acceptor.
+fn open_access_log(plan: &Plan) -> Result<Option<Sink>, StartError> {
+    let Some(log) = &plan.access_log else {
+        return Ok(None);
+    };
+    let places = plan.workers.max(1) + 1;
+    let sink = Sink::start("access", log.target.clone(), places, access_log::GATHER);
+    let sink = sink.map_err(|source| StartError::AccessLog {
+        target: log.target.clone(),
+        source,
+    })?;
+    Ok(Some(sink))
 }
 
 fn runtime() -> io::Result<Runtime> {

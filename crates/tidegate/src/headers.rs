@@ -115,6 +115,13 @@ impl Headers {
         }
     }
 
+    /// The same lines, with room for `more` of them.
+    pub(crate) fn clone_with_room(&self, more: usize) -> Self {
+        let mut fields = Vec::with_capacity(self.fields.len() + more);
+        fields.extend_from_slice(&self.fields);
+        Self { fields }
+    }
+
     /// These lines, for tests.
     #[cfg(test)]
     pub(crate) fn of(lines: &[(&'static str, &'static str)]) -> Self {

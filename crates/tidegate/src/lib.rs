@@ -2,6 +2,7 @@
 //!
 //! Start reading at `Gateway` in `gateway.rs`.
 
+mod access_log;
 mod admin;
 pub mod authority;
 pub mod body;
@@ -21,13 +22,18 @@ pub mod headers;
 mod http1;
 pub mod limits;
 mod listener;
+pub mod logs;
+mod mask;
 mod metrics;
 pub mod pipeline;
 mod proxy;
+mod proxy_protocol;
+mod redirect;
 mod route;
 pub mod router;
 pub mod session;
 mod task;
+mod threads;
 pub mod tls;
 #[cfg_attr(fuzzing, path = "fuzzing/transport.rs")]
 mod transport;

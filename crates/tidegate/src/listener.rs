@@ -1,6 +1,8 @@
 //! The bound sockets and the one acceptor: it hands each accepted socket to the worker with the
 //! least to do, where the connection stays for good.
 
+mod bound;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd as _;
@@ -8,19 +10,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use nix::libc::EMFILE;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::config::plan::ListenerPlan;
+use self::bound::Bound;
+use crate::access_log::AccessLog;
+use crate::config::plan::{Bind, ListenerPlan};
 use crate::connection;
 use crate::drain::Drain;
 use crate::error::{GatewayError, UpstreamError, is_shortage};
 use crate::limits::descriptors::is_reserved;
 use crate::limits::{Gauge, Overload, Permits, Taken};
+use crate::proxy_protocol::Unnamed;
 use crate::worker::{Core, Present, Worker};
 
 /// Connections that the kernel completes before they are accepted.
@@ -42,6 +45,8 @@ pub(crate) struct Accepted {
     pub(crate) peer: SocketAddr,
     pub(crate) listener: Arc<ListenerPlan>,
     pub(crate) admission: Admission,
+    /// Whom it is from is told by its PROXY header.
+    pub(crate) unnamed: Option<Unnamed>,
     /// Counts it in the worker's load from now on.
     pub(crate) present: Present,
 }
@@ -59,8 +64,8 @@ pub(crate) enum Admission {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) plan: Arc<ListenerPlan>,
-    pub(crate) address: SocketAddr,
-    socket: TcpListener,
+    pub(crate) bound: Bind,
+    socket: Bound,
     /// Its connections, where they are capped.
     gauge: Option<Arc<Gauge>>,
     /// Accepting pauses for want of descriptors, and that was logged.
@@ -78,24 +83,11 @@ pub(crate) struct Seat {
 
 /// Binds one listener.
 pub(crate) fn bind(plan: &ListenerPlan) -> io::Result<Listener> {
-    let socket = Socket::new(
-        Domain::for_address(plan.bind),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    if plan.bind.is_ipv6() {
-        // `[::]` takes IPv4 too, wherever the system's default stands.
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&plan.bind.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    let socket = TcpListener::from_std(socket.into());
-    let address = socket.local_addr()?;
+    let socket = Bound::bind(&plan.bind)?;
+    let bound = socket.place(&plan.bind)?;
     Ok(Listener {
         plan: Arc::new(plan.clone()),
-        address,
+        bound,
         socket,
         gauge: Gauge::up_to(plan.limits.max_connections),
         pauses: false,
@@ -110,6 +102,8 @@ pub(crate) struct Acceptor {
     seats: Vec<Seat>,
     core: Arc<Core>,
     drain: Arc<Drain>,
+    /// Where it is written who was refused unheard.
+    pub(crate) access_log: Option<AccessLog>,
     /// Accepted, while no worker takes it.
     waiting: Option<Offered>,
 }
@@ -124,8 +118,7 @@ impl Acceptor {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         for (place, listener) in listeners.iter_mut().enumerate() {
-            poll.registry()
-                .register(&mut listener.socket, Token(place), Interest::READABLE)?;
+            listener.socket.register(poll.registry(), Token(place))?;
         }
         drain.wakes(Waker::new(poll.registry(), Token(listeners.len()))?);
         Ok(Self {
@@ -134,6 +127,7 @@ impl Acceptor {
             seats,
             core,
             drain,
+            access_log: None,
             waiting: None,
         })
     }
@@ -173,6 +167,9 @@ impl Acceptor {
     /// take nothing for a second are not waited for.
     fn accept_the_rest(&mut self) {
         let mut pauses = 200;
+        for listener in &mut self.listeners {
+            listener.socket.hide();
+        }
         for place in 0..self.listeners.len() {
             for _ in 0..BACKLOG {
                 while let Some(waiting) = self.waiting.take() {
@@ -241,7 +238,7 @@ impl Acceptor {
         let listener = &mut self.listeners[place];
         match listener.socket.accept() {
             Ok((stream, peer)) => {
-                self.waiting = self.admit(place, stream.into(), peer);
+                self.waiting = self.admit(place, stream, peer);
                 self.waiting.is_some().then_some(Left::Some)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -266,28 +263,49 @@ impl Acceptor {
     fn admit(&self, place: usize, stream: TcpStream, peer: SocketAddr) -> Option<Offered> {
         let listener = &self.listeners[place];
         let caps = self.core.caps();
-        let is_tls = listener.plan.tls.is_some();
         if is_reserved(stream.as_raw_fd()) && !self.core.make_room() {
             let short = UpstreamError::Shortage(io::Error::from_raw_os_error(EMFILE));
             caps.note_refusal(short.label());
-            refuse_unheard(stream, &short.into(), is_tls);
+            self.refuse_unheard(listener, stream, peer, &short.into());
             return None;
         }
+        let plan = &listener.plan;
+        let balancers = plan.proxy_protocol.as_ref();
+        let is_unnamed = balancers.is_some_and(|balancers| balancers.trusts(peer));
+        let gauge = listener.gauge.as_ref();
         let offered = Offered {
             stream,
             peer,
-            listener: Arc::clone(&listener.plan),
-            admitted: caps.admit_connection(listener.gauge.as_ref(), peer.ip()),
+            listener: Arc::clone(plan),
+            admitted: if is_unnamed {
+                caps.admit_unnamed(gauge)
+            } else {
+                caps.admit_connection(gauge, peer.ip())
+            },
+            unnamed: is_unnamed.then(|| gauge.cloned()),
         };
         if let Err(overload) = &offered.admitted {
             caps.note_refusal(overload.status_and_label().1);
         }
         let back = self.hand_over(offered).err()?;
         if let Err(overload) = back.admitted {
-            refuse_unheard(back.stream, &overload.into(), is_tls);
+            self.refuse_unheard(listener, back.stream, back.peer, &overload.into());
             return None;
         }
         Some(back)
+    }
+
+    fn refuse_unheard(
+        &self,
+        listener: &Listener,
+        stream: TcpStream,
+        peer: SocketAddr,
+        error: &GatewayError,
+    ) {
+        if let Some(log) = &self.access_log {
+            log.refused(None, peer.ip(), error.status().as_u16(), error.label());
+        }
+        refuse_unheard(stream, error, listener.plan.tls.is_some());
     }
 
     /// Gives a connection to the worker with the least to do of those that take one.
@@ -307,6 +325,10 @@ impl Acceptor {
                 peer: offered.peer,
                 listener: Arc::clone(&offered.listener),
                 admission,
+                unnamed: offered.unnamed.clone().map(|gauge| Unnamed {
+                    gauge,
+                    refusals: Arc::clone(&seat.refusals),
+                }),
                 present: Present::new(&seat.worker),
             });
             let (TrySendError::Full(back) | TrySendError::Closed(back)) = match sent {
@@ -355,12 +377,14 @@ struct Offered {
     peer: SocketAddr,
     listener: Arc<ListenerPlan>,
     admitted: Result<Permits, Overload>,
+    /// Whom it is from is told by a PROXY header; then its listener's connections, where they are capped.
+    unnamed: Option<Option<Arc<Gauge>>>,
 }
 
 /// Answers a connection without waiting for its request, and ends it. A fresh socket has room for so
 /// little. What has come meanwhile is taken, before and after, lest the answer be lost to a reset.
 /// To one who expects TLS nothing can be said.
-fn refuse_unheard(mut stream: TcpStream, error: &GatewayError, is_tls: bool) {
+pub(crate) fn refuse_unheard(mut stream: TcpStream, error: &GatewayError, is_tls: bool) {
     if !is_tls && stream.set_nonblocking(true).is_ok() {
         drain(&mut stream);
         let _ = stream.write(&connection::refusal(&error.answer(None)));

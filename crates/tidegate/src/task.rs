@@ -74,11 +74,12 @@ pub(crate) fn spawn(
 }
 
 /// What comes of `future`; `None` where it panicked. Nothing that it worked on may be used then.
-pub(crate) async fn survive<T>(
+pub(crate) fn survive<T>(
     kind: Kind,
     panics: &Panics,
     future: impl Future<Output = T>,
-) -> Option<T> {
-    let ended = AssertUnwindSafe(future).catch_unwind().await;
-    ended.inspect_err(|_panic| panics.note(kind)).ok()
+) -> impl Future<Output = Option<T>> {
+    // Combinators here too.
+    let task = AssertUnwindSafe(future).catch_unwind();
+    task.map(move |ended| ended.inspect_err(|_panic| panics.note(kind)).ok())
 }

@@ -24,6 +24,7 @@ use crate::metrics::{ExchangeMeter, RouteMeters, SessionMeter};
 use crate::pipeline::FrameFilters;
 use crate::proxy::relay::{Opening, Relay};
 use crate::session::facts::Facts;
+use crate::session::id::ConnectionId;
 use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::upstream::Lease;
@@ -101,14 +102,16 @@ impl Wish {
 pub(crate) async fn settle(
     acceptance: Acceptance,
     io: DownstreamIo,
-    permits: Permits,
+    (permits, connection): (Permits, ConnectionId),
     worker: &Arc<Worker>,
     meter: ExchangeMeter<'_>,
 ) {
     let head = switching_head(&acceptance);
     // Before the 101, so that whoever has it finds the session.
     let present = Present::new(worker);
-    let registered = worker.sessions.register(acceptance.facts, &worker.clock);
+    let registered = worker
+        .sessions
+        .register(connection, acceptance.facts, &worker.clock);
     if io
         .write(head, Framing::Length(0), Body::empty())
         .await
@@ -116,11 +119,11 @@ pub(crate) async fn settle(
     {
         return; // the client is gone, and the upstream connection goes with this frame
     }
-    meter.switched();
     // An upgrade has no body, so nobody else holds the connection.
     let Some(downstream) = io.into_parts() else {
         return;
     };
+    meter.switched(registered.handle());
     let relay = Relay::new(Opening {
         downstream,
         upstream: acceptance.upstream,
@@ -129,9 +132,8 @@ pub(crate) async fn settle(
         filters: acceptance.filters,
         lease: acceptance.lease,
         permits,
-        present,
         registered,
-        worker: Arc::clone(worker),
+        worker: present,
         meter: SessionMeter::opened(acceptance.route),
     });
     // In a task of its own, so that what the request held is given back.

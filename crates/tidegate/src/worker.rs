@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use crate::config::plan::{Plan, ServicePlan, TargetPlan};
+use crate::access_log::AccessLog;
+use crate::config::plan::{Bind, Plan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::drain::{self, Drain};
 use crate::exchange::Downstream;
@@ -148,6 +149,8 @@ pub(crate) struct Worker {
     pub(crate) sessions: Arc<Registry>,
     /// Coarse time.
     pub(crate) clock: Clock,
+    /// Where it is written what comes in.
+    pub(crate) access_log: Option<AccessLog>,
     /// What is counted here.
     pub(crate) meters: Meters,
     /// How far the gateway's end is.
@@ -169,6 +172,7 @@ impl Worker {
             meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
             drain,
+            access_log: None,
             core,
         }
     }
@@ -176,6 +180,11 @@ impl Worker {
     /// The routes' matchers.
     pub(crate) fn router(&self) -> &Router {
         &self.core.router
+    }
+
+    /// Whether the listener of that name speaks TLS.
+    pub(crate) fn has_tls(&self, listener: &str) -> bool {
+        self.core.listener_tls.contains_key(listener)
     }
 
     /// See [`Core::reloads`].
@@ -276,9 +285,13 @@ impl Worker {
     /// Once a second: moves the clock, tells the sessions whose time has come, and drops idle
     /// connections that are too old or that the upstream has ended.
     pub(crate) async fn tick(&self, age: Duration) {
+        let last = self.clock.now();
         self.clock
             .set(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         self.sessions.sweep(&self.clock);
+        if let Some(log) = &self.access_log {
+            log.stats(&self.sessions, &self.clock, last);
+        }
         self.core.caps.tick();
         self.pool.sweep().await;
     }
@@ -293,17 +306,33 @@ impl Worker {
                 return;
             }
         };
-        let mut transport = Transport::new(stream);
-        let Ok(local) = transport.local_address() else {
+        let listener = &accepted.listener;
+        let (stream, peer, admission) = match (accepted.admission, accepted.unnamed) {
+            (Admission::In(permits), Some(unnamed)) => {
+                // Boxed, so that connections that know their peer do not hold the room.
+                let named = Box::pin(unnamed.name(stream, accepted.peer, permits, listener, &self));
+                let Some(named) = named.await else {
+                    return;
+                };
+                named
+            }
+            (admission, _) => (stream, accepted.peer, admission),
+        };
+        let mut transport = Transport::accepted(stream);
+        let local = match listener.bind {
+            Bind::Tcp(_) => transport.local_address(),
+            Bind::Unix(_) => Ok(Bind::UNIX_PEER),
+        };
+        let Ok(local) = local else {
             return;
         };
         let mut secured = None;
-        if let Some(tls) = self.core.listener_tls.get(&accepted.listener.name) {
+        if let Some(tls) = self.core.listener_tls.get(&listener.name) {
             let handshake = Handshake {
                 tls,
                 worker: &self,
-                peer: accepted.peer,
-                is_refused: matches!(accepted.admission, Admission::Refused(..)),
+                peer,
+                is_refused: matches!(admission, Admission::Refused(..)),
             };
             // Boxed, so that the connection does not hold the room for it to its end.
             match Box::pin(handshake.hold(transport)).await {
@@ -312,21 +341,23 @@ impl Worker {
             }
         }
         let downstream = Downstream {
-            listener: Arc::clone(&accepted.listener.name),
-            peer: accepted.peer,
+            connection: self.sessions.connection_id(),
+            listener: Arc::clone(&listener.name),
+            peer,
             local,
             secure: secured.is_some(),
-            tls: secured.map(Box::new),
-            trusted: self.caps().trusts(accepted.peer.ip()),
-            limits: Arc::clone(&accepted.listener.limits),
+            tls: secured.map(Arc::new),
+            trusted: self.caps().trusts(peer.ip()),
+            limits: Arc::clone(&listener.limits),
+            redirect: listener.redirect.clone(),
         };
-        match accepted.admission {
+        match admission {
             Admission::In(permits) => {
                 connection::serve(transport, Arc::new(downstream), permits, Arc::clone(&self))
                     .await;
             }
             Admission::Refused(overload, _refusing) => {
-                connection::turn_away(transport, &downstream.limits, overload, &self).await;
+                connection::turn_away(transport, &downstream, overload, &self).await;
             }
         }
         drop(accepted.present);
@@ -357,6 +388,14 @@ impl Present {
     pub(crate) fn new(worker: &Arc<Worker>) -> Self {
         worker.arrives();
         Self(Arc::clone(worker))
+    }
+}
+
+impl std::ops::Deref for Present {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        &self.0
     }
 }
 

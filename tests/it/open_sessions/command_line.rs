@@ -1,7 +1,7 @@
 //! `tidegate sessions ls` and `kill`.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tidegate_tests::child::{Process, Scratch};
@@ -124,6 +124,10 @@ async fn what_is_wrong_is_said() {
     };
     let by_file = scene.by_file();
     let id = "s_AAAAAAAAAAAAAAAA";
+    let mirror = ScriptedUpstream::mirror().await;
+    let stranger = TestGateway::before(&mirror);
+    let path = |name, text| scene.scratch.write(name, text).display().to_string();
+    let (empty, two) = (path("empty", "\n"), path("two", "a\nHost: b"));
     for (arguments, complaint) in [
         (&[&["kill", id], &by_file[..]].concat()[..], "no session"),
         (&[&["kill", "x/../y"], &by_file[..]].concat(), "no session"),
@@ -131,6 +135,12 @@ async fn what_is_wrong_is_said() {
             &[&["kill", id, "--code", "1006"], &by_file[..]].concat(),
             "close frame",
         ),
+        (
+            &["kill", id, "--admin", &stranger.address().to_string()],
+            "no admin listener",
+        ),
+        (&["ls", "--token-file", &empty], "no token"),
+        (&["ls", "--token-file", &two], "no token"),
         (&["ls", "--admin", &scene.at], "Authorization"),
         (&["ls", "--admin", "127.0.0.1:1"], "cannot ask"),
         (
@@ -142,6 +152,30 @@ async fn what_is_wrong_is_said() {
         let (code, said) = scene.run(arguments).await;
         assert_eq!(code, Some(1), "{arguments:?}: {said}");
         assert!(said.contains(complaint), "{arguments:?}: {said}");
+        assert!(!said.contains("ROUTE"), "headings of nothing: {said}");
         assert!(!said.contains(TOKEN));
+    }
+}
+
+/// Whoever reads no more has seen enough; what cannot be written is lost, which is no success.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_list_that_is_lost_is_no_success() {
+    let Some(scene) = Scene::set("a_list_that_is_lost_is_no_success").await else {
+        return;
+    };
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let (reader, unread) = std::io::pipe().unwrap();
+    drop(reader);
+    let outputs: [(Stdio, i32); 2] = [(full.unwrap().into(), 1), (unread.into(), 0)];
+    for (stdout, code) in outputs {
+        let mut command = Command::new(&scene.binary);
+        command.args(["sessions", "ls"]).args(scene.by_file());
+        command.stdout(stdout);
+        let ended = tokio::task::spawn_blocking(move || command.output());
+        let ended = ended.await.unwrap().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert_eq!(said.contains("cannot be written"), code == 1, "{said}");
     }
 }

@@ -131,7 +131,12 @@ async fn an_end_waits_for_the_end_of_a_long_frame() {
     assert_eq!(admin.end_session(&id, "").await.status(), 202);
     client.stays_silent().await;
     peer.stays_silent().await;
-    assert!(when(admin, |session| session["closing"] == true).await["id"] == id.as_str());
+    let session = when(admin, |session| session["closing"] == true).await;
+    assert_eq!(session["id"], id);
+    assert_eq!(
+        (&session["cause"], &session["initiator"]),
+        (&"admin".into(), &"admin".into())
+    );
     tokio::join!(
         async {
             peer.send(&down[1000..]).await;

@@ -1,5 +1,7 @@
 //! What is told of sessions, routes and services.
 
+use std::net::Ipv4Addr;
+
 use serde_json::json;
 use tidegate_tests::frame::TEXT;
 use tidegate_tests::{Frame, Request, ScriptedUpstream, TestGateway, Wire};
@@ -69,6 +71,7 @@ async fn a_session_is_told_as_it_is() {
             "host": "a.example.com:8080", "path": "/chat/room/7", "subprotocol": "v12.stomp",
             "opened": null, "age_seconds": null, "idle_seconds": null,
             "msgs_in": 3, "msgs_out": 1, "bytes_in": 15, "bytes_out": 4, "closing": false,
+            "cause": null, "initiator": null,
         })
     );
     assert_eq!(alone["id"], id.as_str());
@@ -87,7 +90,12 @@ async fn a_session_is_closing_and_then_gone() {
     client
         .send_frame(&Frame::close(1000, "").from_client())
         .await;
-    when(admin, |session| session["closing"] == true).await;
+    let session = when(admin, |session| session["closing"] == true).await;
+    let (cause, initiator) = (&session["cause"], &session["initiator"]);
+    assert_eq!(
+        (cause, initiator),
+        (&"client_close".into(), &"client".into())
+    );
     peer.read_frame().await;
     peer.send_frame(&Frame::close(1000, "")).await;
     drop((peer, client));
@@ -155,6 +163,7 @@ async fn sessions_by_route_service_and_address() {
         "?limit=-1",
         "?limit=x",
         "?limit=",
+        "?limit=%2B5",
         "?cursor=",
         "?cursor=x",
         "?cursor=1-2-3",
@@ -250,7 +259,7 @@ async fn other_gateways_paths_are_there_where_they_are_switched_on() {
         .await
         .expect_problem(404);
     let mut client = gateway.connect().await;
-    let wish = Request::handshake("/chat/room/7?t=secret").host("a.example.com");
+    let wish = Request::handshake("/chat/room/7?a=1&Token=secret&b").host("a.example.com");
     client.request(&wish).await;
     let mut peer = upstream.accept().await;
     peer.accept_handshake().await;
@@ -260,8 +269,8 @@ async fn other_gateways_paths_are_there_where_they_are_switched_on() {
     let whole = |service_session: &str| {
         format!(
             "[{{\"sessionId\":\"{id}\",\"clientAddress\":\"/{local}\",\
-             \"gatewayPath\":\"ws://a.example.com/chat/room/7\",\
-             \"serviceUrl\":\"ws://{address}/base/room/7\",\
+             \"gatewayPath\":\"ws://a.example.com/chat/room/7?a=1&Token=***&b\",\
+             \"serviceUrl\":\"ws://{address}/base/room/7?a=1&Token=***&b\",\
              \"serviceSessionId\":{service_session}}}]"
         )
     };
@@ -276,4 +285,27 @@ async fn other_gateways_paths_are_there_where_they_are_switched_on() {
     client.read_frame().await;
     when(admin, |session| session["closing"] == true).await;
     assert_eq!(admin.get(paths[0]).await.text(), whole("null"));
+}
+
+#[tokio::test]
+async fn a_client_by_ipv4_is_one_on_a_socket_for_both_families() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let yaml = YAML.replace(
+        "'127.0.0.1:0'",
+        "'127.0.0.1:0', aliases: application_websockets",
+    );
+    let yaml = format!("version: 1\nlisteners: {{ name: six, bind: '[::]:0' }}\n{yaml}");
+    let gateway = TestGateway::from_file(&yaml.replace("UP", &upstream.address().to_string()));
+    let mut client = Wire::connect((Ipv4Addr::LOCALHOST, gateway.address().port()).into()).await;
+    client.request(&Request::handshake("/")).await;
+    upstream.accept().await.accept_handshake().await;
+    assert_eq!(client.read_head().await.status(), 101);
+    let (admin, local) = (gateway.admin(), client.local().to_string());
+    let session = json(admin, "/v1/sessions").await["sessions"][0].take();
+    assert_eq!(
+        (&session["peer"], &session["client"]),
+        (&local.as_str().into(), &"127.0.0.1".into())
+    );
+    let all = json(admin, "/application/websockets").await;
+    assert_eq!(all[0]["clientAddress"], format!("/{local}"));
 }

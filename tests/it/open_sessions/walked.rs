@@ -13,13 +13,14 @@ use tidegate_tests::{Admin, Frame, ScriptedUpstream, TestGateway, Wire, sockets}
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
+/// However slow the machine is, no session ends by itself: clients here answer no pings.
 fn two_workers(upstream: &ScriptedUpstream) -> TestGateway {
     TestGateway::from_file(&format!(
         "version: 1\nworkers: 2\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
-         admin: {{ bind: 127.0.0.1:0 }}\n\
-         services: {{ up: {{ endpoints: ['http://{}'] }} }}\n\
-         routes: [{{ name: stay, match: {{ path: /stay }}, proxy: {{ service: up }} }}, \
-                  {{ name: go, match: {{ path: /go }}, proxy: {{ service: up }} }}]\n",
+         admin: {{ bind: 127.0.0.1:0, aliases: actuator_websocket }}\n\
+         services: {{ up: {{ endpoints: ['http://{}'], connect_timeout: 60s, handshake_timeout: 60s }} }}\n\
+         routes: [{{ name: stay, match: {{ path: /stay }}, proxy: {{ service: up, websocket: {{ keep_alive: none }} }} }}, \
+                  {{ name: go, match: {{ path: /go }}, proxy: {{ service: up, websocket: {{ keep_alive: none }} }} }}]\n",
         upstream.address()
     ))
 }
@@ -142,6 +143,29 @@ async fn while_sessions_come_and_go() {
     gateway.is_empty().await;
 }
 
+/// How many sessions there are: by the list, by the routes, by the metric and by the alias.
+async fn told(admin: Admin) -> [usize; 4] {
+    let routes = admin.get("/v1/routes").await;
+    let routes: Value = serde_json::from_slice(&routes.body).unwrap();
+    let of_route = |place: usize| routes["routes"][place]["sessions"].as_u64().unwrap();
+    let metrics = admin.metrics().await;
+    let gauge = |route: &str| {
+        let series = format!("tidegate_ws_connections{{route=\"{route}\",kind=\"proxy\"}}");
+        metrics.get(&series).unwrap()
+    };
+    [
+        walk(admin, "limit=1000").await.len(),
+        (of_route(0) + of_route(1)) as usize,
+        (gauge("stay") + gauge("go")) as usize,
+        admin
+            .get("/actuator/websocket/count")
+            .await
+            .text()
+            .parse()
+            .unwrap(),
+    ]
+}
+
 #[tokio::test]
 async fn sessions_are_as_many_as_the_system_counts() {
     let upstream = patient().await;
@@ -166,21 +190,16 @@ async fn sessions_are_as_many_as_the_system_counts() {
         }
         let begun = Instant::now();
         loop {
-            let sessions = walk(admin, "limit=1000").await.len();
-            let routes = admin.get("/v1/routes").await;
-            let routes: Value = serde_json::from_slice(&routes.body).unwrap();
-            let routes: u64 = (0..2)
-                .map(|place| routes["routes"][place]["sessions"].as_u64().unwrap())
-                .sum();
             // A connection has two ends on this machine.
             let sockets = sockets::open_on(port) / 2;
-            let counts = [sessions, routes as usize, gateway.sessions(), sockets];
-            if counts == [staying.len(); 4] {
+            let [listed, routes, metric, alias] = told(admin).await;
+            let counts = [listed, routes, metric, alias, gateway.sessions(), sockets];
+            if counts == [staying.len(); 6] {
                 break;
             }
             assert!(
                 begun.elapsed() < Duration::from_secs(15),
-                "round {round}: listed, of routes, in the census, sockets: {counts:?}, not {}",
+                "round {round}: listed, of routes, in the metric and by the alias, in the census, sockets: {counts:?}, not {}",
                 staying.len()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,11 +1,13 @@
 //! TLS on both legs, one file per promise.
 
 mod admin_speaks_it_too;
+mod balancers_speak_before_it;
 mod certificates_change_while_it_runs;
 mod clients_show_certificates;
 mod ends_are_told_and_cuts_are_none;
 mod foreign_clients_talk_through;
 mod handshakes_are_held_to_rules;
+mod logs_know_of_it;
 mod many_connections;
 mod upstreams_are_who_they_say;
 

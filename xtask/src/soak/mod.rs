@@ -21,7 +21,7 @@ use self::machine::Machine;
 use self::processes::Binaries;
 use self::series::Phase;
 use crate::run::{Done, Run};
-use crate::shell;
+use crate::{running, shell};
 
 /// How much load there is, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,7 @@ pub(crate) fn judge(run: &Run) -> anyhow::Result<Done> {
         "a soak of less than {LEAST_MINUTES} minutes shows nothing"
     );
     let needed = 2 * (amounts.idle + amounts.active) + SPARE_DESCRIPTORS;
-    let limit = processes::descriptor_limit()?;
+    let limit = running::descriptor_limit()?;
     if limit < needed {
         let why = format!("a process may open {limit} files, {needed} are needed");
         return run.skip("soak", &why);

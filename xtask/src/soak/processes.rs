@@ -13,8 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::running::{Running, free_address};
-use crate::shell;
+use crate::running::{Running, free_address, with_all_descriptors};
 use crate::steps::now;
 
 /// How long a program may take until it listens or answers an order.
@@ -26,20 +25,6 @@ pub(super) struct Binaries {
     pub(super) gateway: PathBuf,
     /// Clients and upstreams in one.
     pub(super) load: PathBuf,
-}
-
-/// Files that a process of ours may open at most.
-pub(super) fn descriptor_limit() -> anyhow::Result<u32> {
-    let said = shell::output(Command::new("sh").args(["-c", "ulimit -Hn"]))?;
-    Ok(said.trim().parse().unwrap_or(u32::MAX))
-}
-
-/// A command that runs `program` with as many descriptors as it may have.
-fn with_all_descriptors(program: &Path) -> Command {
-    let mut command = Command::new("sh");
-    let script = r#"ulimit -n "$(ulimit -Hn)" && exec "$@""#;
-    command.args(["-c", script, "sh"]).arg(program);
-    command
 }
 
 /// What a program of the load has said.
@@ -131,14 +116,14 @@ fn hear(heard: &mut Heard, line: &str) {
 
 pub(super) fn start_upstreams(load: &Path) -> anyhow::Result<Talker> {
     let mut command = with_all_descriptors(load);
-    let mut upstreams = Talker::start("the upstreams", command.arg("upstream"))?;
+    let mut upstreams = Talker::start("the upstreams", command.args(["soak", "upstream"]))?;
     upstreams.wait("ports", |heard| heard.counts.contains_key("shaky"))?;
     Ok(upstreams)
 }
 
 pub(super) fn start_clients(load: &Path, gateway: SocketAddr) -> anyhow::Result<Talker> {
     let mut command = with_all_descriptors(load);
-    command.arg("client").arg(gateway.to_string());
+    command.args(["soak", "client"]).arg(gateway.to_string());
     Talker::start("the clients", &mut command)
 }
 

@@ -40,7 +40,8 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
     }
     let authority = development.as_ref().map(Development::authority);
     let started = |gateway: &Gateway| {
-        let bound = gateway.addresses().first().map(|(_, address)| *address);
+        let bound = gateway.addresses().first();
+        let bound = bound.and_then(|(_, bound)| bound.address());
         let (bound, admin) = (bound.zip(gateway.admin_address())).unwrap_or((args.bind, admin));
         let text = match &authority {
             Some(authority) => introduction_to_tls(bound, admin, authority),
@@ -175,7 +176,7 @@ mod tests {
         let bind: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let plan = plan(bind, bind, "127.0.0.1:9".parse().unwrap()).unwrap();
         assert_eq!(plan.admin.unwrap().bind(), bind);
-        assert_eq!(plan.listeners[0].bind, bind);
+        assert_eq!(plan.listeners[0].bind, bind.into());
         let endpoint = &plan.services[0].endpoints[0];
         assert_eq!(endpoint.authority.to_string(), "127.0.0.1:9");
         let config = Config::from_yaml("demo.yaml", CONFIG).unwrap();

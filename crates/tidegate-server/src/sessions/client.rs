@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
-use std::{fs, str};
+use std::{fs, io, str};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -41,7 +41,14 @@ impl Client {
         let token = args.token_file.as_ref().map(|file| {
             let text = fs::read_to_string(file);
             let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-            anyhow::Ok(Secret::new(text.trim_ascii()))
+            let text = text.trim_ascii();
+            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                bail!(
+                    "{} holds no token: visible ASCII characters",
+                    file.display()
+                );
+            }
+            anyhow::Ok(Secret::new(text))
         });
         let token = token.transpose()?;
         // With an address and no file named, what lies about on this machine is not meant.
@@ -107,7 +114,12 @@ impl Client {
         request.push_str(&body);
         stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
-        stream.take(LONGEST).read_to_end(&mut answer)?;
+        match stream.take(LONGEST).read_to_end(&mut answer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                bail!("nothing came for {} s", TIMEOUT.as_secs())
+            }
+            read => read?,
+        };
         Ok(answer)
     }
 }

@@ -34,23 +34,21 @@ fn ls(args: &SessionsLsArgs) -> anyhow::Result<ExitCode> {
             filter.push_str(&format!("&{name}={}", encoded(value)));
         }
     }
-    if !args.json {
-        out::line(row(&HEADINGS.map(str::to_owned)));
-    }
     let mut cursor = String::new();
+    let mut headings = (!args.json).then(|| row(&HEADINGS.map(str::to_owned)));
     loop {
         let target = format!("/v1/sessions?limit={PAGE}{filter}{cursor}");
         let page = client.ask("GET", &target, None)?.expect(200)?;
         let sessions = page["sessions"].as_array();
         let sessions = sessions.context("the answer is none of an admin listener of Tidegate")?;
-        for session in sessions {
-            if args.json {
-                out::line(session);
-            } else {
-                out::line(row(&cells(session)));
-            }
-        }
-        match page["next_cursor"].as_str() {
+        let sessions = sessions.iter().map(|session| match args.json {
+            true => session.to_string(),
+            false => row(&cells(session)),
+        });
+        let lines = headings.take().into_iter().chain(sessions);
+        let lines: String = lines.map(|line| line + "\n").collect();
+        let is_read = out::lines(&lines).context("the list cannot be written")?;
+        match page["next_cursor"].as_str().filter(|_| is_read) {
             Some(next) => cursor = format!("&cursor={}", encoded(next)),
             None => return Ok(ExitCode::SUCCESS),
         }
@@ -62,7 +60,12 @@ fn kill(args: &SessionsKillArgs) -> anyhow::Result<ExitCode> {
     let target = format!("/v1/sessions/{}", encoded(&args.id));
     let said = json!({ "code": args.code, "reason": args.reason });
     let answer = client.ask("DELETE", &target, Some(&said))?;
-    if answer.status == 404 && answer.body["code"] != "no_session" {
+    let is_known = match answer.status {
+        202 => answer.body["id"].is_string(),
+        404 => answer.body["code"] == "no_session",
+        _ => answer.body["code"].is_string(),
+    };
+    if !is_known {
         bail!(
             "there is no admin listener of Tidegate at {}",
             client.host()

@@ -2,32 +2,32 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use futures_util::stream;
 use serde_json::{Value, json};
 
+use super::api::Place;
 use super::sessions::Cursor;
 use super::view::View;
 use crate::config::plan::AdminAlias;
 use crate::session::registry::Handle;
 
 /// The paths of those that are switched on.
-pub(super) fn router(aliases: &[AdminAlias]) -> Router<Arc<View>> {
-    let mut router = Router::new();
+pub(super) fn places(aliases: &[AdminAlias]) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
     if aliases.contains(&AdminAlias::ActuatorWebsocket) {
-        router = router
-            .route("/actuator/websocket", get(actuator))
-            .route("/actuator/websocket/count", get(actuator_count));
+        places.push(("/actuator/websocket", get(actuator)));
+        places.push(("/actuator/websocket/count", get(actuator_count)));
     }
     if aliases.contains(&AdminAlias::ApplicationWebsockets) {
-        router = router.route("/application/websockets", get(application));
+        places.push(("/application/websockets", get(application)));
     }
-    router
+    places
 }
 
 async fn actuator(State(view): State<Arc<View>>) -> Response {
@@ -39,7 +39,7 @@ async fn actuator_count(State(view): State<Arc<View>>) -> Response {
 }
 
 /// All sessions in one array, made slice by slice as it is taken.
-async fn application(State(view): State<Arc<View>>) -> Response {
+pub(super) async fn application(State(view): State<Arc<View>>) -> Response {
     let parts = stream::unfold(Some((Cursor::default(), "[")), move |state| {
         let part = state.map(|(cursor, before)| part(&view, cursor, before));
         async move { part.map(|(bytes, state)| (Ok::<_, std::convert::Infallible>(bytes), state)) }
@@ -61,19 +61,25 @@ fn part<'s>(
     let mut text = String::new();
     for handle in handles {
         text.push_str(before);
-        text.push_str(&application_session(&handle));
+        let is_tls = view.has_tls(&handle.facts.listener);
+        text.push_str(&application_session(&handle, is_tls));
         before = ",";
     }
     (text.into(), Some((next, before)))
 }
 
 /// Members in the order that those who read this are used to.
-fn application_session(handle: &Handle) -> String {
+fn application_session(handle: &Handle, is_tls: bool) -> String {
     let facts = &handle.facts;
     let id = handle.id.to_string();
     let endpoint = &facts.endpoint().plan;
-    let url = |host: &str, base: &str, path: &str| Value::from(format!("ws://{host}{base}{path}"));
+    let query = facts.query();
+    let url = |is_tls: bool, host: &str, base: &str, path: &str| {
+        let scheme = if is_tls { "wss" } else { "ws" };
+        Value::from(format!("{scheme}://{host}{base}{path}{query}"))
+    };
     let service_url = url(
+        endpoint.is_tls,
         &endpoint.authority.to_string(),
         &endpoint.path,
         facts.sent_path(),
@@ -82,7 +88,7 @@ fn application_session(handle: &Handle) -> String {
         "{{\"sessionId\":{},\"clientAddress\":{},\"gatewayPath\":{},\"serviceUrl\":{},\"serviceSessionId\":{}}}",
         Value::from(&*id),
         Value::from(format!("/{}", facts.peer)),
-        url(facts.host(), "", facts.path()),
+        url(is_tls, facts.host(), "", facts.path()),
         service_url,
         if handle.is_closing() {
             Value::Null

@@ -2,39 +2,59 @@
 
 use std::sync::Arc;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
 use super::access::{self, Access};
 use super::problem::Problem;
+use super::query::bad;
 use super::view::View;
 use super::{aliases, routes, sessions, time};
 use crate::config::plan::AdminAlias;
 
+/// What is answered here, for machines.
+const DOCUMENT: &str = include_str!("openapi.json");
 /// The Prometheus text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// A path, and what answers there.
+pub(super) type Place = (&'static str, MethodRouter<Arc<View>>);
+
+/// Everything that is there but the aliases, as `openapi.json` tells it.
+fn places() -> Vec<Place> {
+    vec![
+        ("/livez", get(livez)),
+        ("/readyz", get(readyz)),
+        ("/startupz", get(startupz)),
+        ("/healthz", get(readyz)),
+        ("/health", get(readyz)),
+        ("/actuator/health", get(actuator_health)),
+        ("/metrics", get(metrics)),
+        ("/openapi.json", get(document)),
+        ("/v1/info", get(info)),
+        ("/v1/sessions", get(sessions::list)),
+        (
+            "/v1/sessions/{id}",
+            get(sessions::one).delete(sessions::end),
+        ),
+        ("/v1/routes", get(routes::routes)),
+        ("/v1/services", get(routes::services)),
+        ("/v1/drain", post(drain)),
+    ]
+}
+
 /// All of it, behind the rule of who may ask.
 pub(super) fn router(view: Arc<View>, access: Access, aliases: &[AdminAlias]) -> Router {
-    let session = get(sessions::one).delete(sessions::end);
-    aliases::router(aliases)
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/startupz", get(startupz))
-        .route("/healthz", get(readyz))
-        .route("/health", get(readyz))
-        .route("/actuator/health", get(actuator_health))
-        .route("/metrics", get(metrics))
-        .route("/v1/info", get(info))
-        .route("/v1/sessions", get(sessions::list))
-        .route("/v1/sessions/{id}", session)
-        .route("/v1/routes", get(routes::routes))
-        .route("/v1/services", get(routes::services))
-        .route("/v1/drain", post(drain))
+    let mut router = Router::new();
+    for (path, answer) in places().into_iter().chain(aliases::places(aliases)) {
+        router = router.route(path, answer);
+    }
+    router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(
@@ -147,6 +167,10 @@ async fn actuator_health(State(view): State<Arc<View>>) -> Response {
     }
 }
 
+async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
+}
+
 async fn metrics(State(view): State<Arc<View>>) -> Response {
     ([(header::CONTENT_TYPE, PROMETHEUS)], view.metrics()).into_response()
 }
@@ -177,10 +201,18 @@ async fn info(State(view): State<Arc<View>>) -> Response {
     .into_response()
 }
 
-/// Begins the drain; asked again, it changes nothing.
-async fn drain(State(view): State<Arc<View>>) -> Response {
+/// Begins the drain; asked again, it changes nothing. Whoever asks for more than that, a trial perhaps,
+/// must not get the real thing.
+async fn drain(
+    State(view): State<Arc<View>>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<Response, Problem> {
+    if query.is_some_and(|query| !query.is_empty()) || to_bytes(body, 0).await.is_err() {
+        return Err(bad("a drain takes neither a query nor a body"));
+    }
     view.drain.begin();
-    (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()
+    Ok((StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response())
 }
 
 async fn not_found() -> Problem {
@@ -197,4 +229,57 @@ async fn method_not_allowed() -> Problem {
         "method_not_allowed",
         "this path does not take this method",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use axum::body::Body;
+    use axum::extract::Request;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use serde_json::Value;
+
+    use super::super::testing::view;
+    use super::*;
+
+    /// The methods of each path, as the router takes them.
+    async fn taken() -> BTreeMap<String, Vec<String>> {
+        let aliases = [
+            AdminAlias::ActuatorWebsocket,
+            AdminAlias::ApplicationWebsockets,
+        ];
+        let mut taken = BTreeMap::new();
+        for (path, answer) in places().into_iter().chain(aliases::places(&aliases)) {
+            let router = Router::new().route(path, answer).with_state(view().0);
+            let router = TowerToHyperService::new(router);
+            let request = Request::builder().method("BREW").uri(path);
+            let request = request.body(Body::empty()).unwrap();
+            let refusal = router.call(request).await.unwrap();
+            let allowed = refusal.headers()[header::ALLOW].to_str().unwrap();
+            let methods = allowed.split(',').map(str::to_lowercase);
+            // Where there is GET there is HEAD; the document need not say so.
+            let mut methods: Vec<_> = methods.filter(|method| method != "head").collect();
+            methods.sort();
+            let before = taken.insert(path.to_owned(), methods);
+            assert_eq!(before, None, "{path}");
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn the_document_tells_what_there_is_and_nothing_else() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+        let told = document["paths"].as_object().unwrap().iter();
+        let told: BTreeMap<_, Vec<_>> = told
+            .map(|(path, item)| {
+                let members = item.as_object().unwrap().keys();
+                let is_method = |name: &&String| !matches!(name.as_str(), "parameters" | "summary");
+                (path.clone(), members.filter(is_method).cloned().collect())
+            })
+            .collect();
+        assert_eq!(told, taken().await);
+    }
 }

@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet, yield_now};
@@ -26,7 +26,7 @@ use crate::connection;
 use crate::error::{GatewayError, is_shortage};
 use crate::task::{self, Kind, Panics};
 use crate::tls::server::ServerTls;
-use crate::transport::{HandshakeError, Transport};
+use crate::transport::{self, HandshakeError, Transport};
 
 /// Connections at one time. For one more, the oldest without a request is cut: whoever holds them all
 /// keeps nobody out.
@@ -60,6 +60,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    // For those that it accepts.
+    transport::set_options(&SockRef::from(&socket));
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -251,7 +253,7 @@ impl Open {
 /// One request, and its answer. The reserve is filled when the connection has been dropped, and so is
 /// the first of the arguments, which are dropped from the last to the first.
 async fn answer(_refill: Refill, stream: TcpStream, callers: Callers, heard: Arc<AtomicBool>) {
-    let mut stream = Transport::new(stream);
+    let mut stream = Transport::accepted(stream);
     if let Some(tls) = &callers.tls {
         let held = timeout(tls.handshake_timeout(), stream.accept_tls(tls.config()));
         match held.await {

@@ -8,12 +8,16 @@
 mod access;
 mod aliases;
 mod api;
+#[cfg(test)]
+mod crowd;
 mod listen;
 mod problem;
 mod query;
 mod routes;
 mod sessions;
-mod time;
+#[cfg(test)]
+mod testing;
+pub(crate) mod time;
 mod view;
 
 use std::net::{SocketAddr, TcpListener};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -40,8 +41,8 @@ impl Cursor {
     fn parse(text: &str) -> Option<Self> {
         let (worker, place) = text.split_once('-')?;
         Some(Self {
-            worker: worker.parse().ok()?,
-            place: place.parse().ok()?,
+            worker: number(worker)?,
+            place: number(place)?,
         })
     }
 
@@ -101,7 +102,7 @@ pub(super) async fn list(
         address: address.as_deref().map(network).transpose()?,
     };
     let limit = limit.as_deref().map_or(Ok(LIMIT), |text| {
-        let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+        let limit = number(text).filter(|limit| (1..=MOST).contains(limit));
         limit.ok_or_else(|| bad("`limit` is a whole number from 1 to 1000"))
     })?;
     let from = cursor.as_deref().map_or(Ok(Cursor::default()), |text| {
@@ -133,6 +134,12 @@ async fn page(
     (sessions, None)
 }
 
+/// A number of digits alone.
+fn number(text: &str) -> Option<usize> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
+}
+
 /// An address, or a network of them.
 fn network(text: &str) -> Result<IpNet, Problem> {
     let address = text.parse::<IpAddr>().map(|one| one.to_canonical().into());
@@ -145,6 +152,7 @@ fn described(handle: &Handle, clock: &Clock) -> Value {
     let facts = &handle.facts;
     let [(msgs_in, bytes_in), (msgs_out, bytes_out)] = handle.counts();
     let (age, idle) = handle.ages(clock);
+    let ended = handle.ended();
     json!({
         "id": handle.id.to_string(),
         "route": facts.route(),
@@ -164,13 +172,18 @@ fn described(handle: &Handle, clock: &Clock) -> Value {
         "msgs_out": msgs_out,
         "bytes_in": bytes_in,
         "bytes_out": bytes_out,
-        "closing": handle.is_closing(),
+        "closing": ended.is_some(),
+        "cause": ended.map(|(cause, _)| cause.label()),
+        "initiator": ended.map(|(_, initiator)| initiator.label()),
     })
 }
 
+/// The id in a path; what is no text names no session either.
+type Named = Result<Path<String>, PathRejection>;
+
 /// The session with an id, and the clock of its worker.
-fn find<'v>(view: &'v View, id: &str) -> Result<(Arc<Handle>, &'v Clock), Problem> {
-    let id = id.parse().ok();
+fn find<'v>(view: &'v View, id: &Named) -> Result<(Arc<Handle>, &'v Clock), Problem> {
+    let id = id.as_ref().ok().and_then(|Path(id)| id.parse().ok());
     let found = id.and_then(|id| {
         let mut workers = view.workers.iter();
         workers.find_map(|(worker, _)| Some((worker.sessions.find(id)?, &worker.clock)))
@@ -185,10 +198,7 @@ fn find<'v>(view: &'v View, id: &str) -> Result<(Arc<Handle>, &'v Clock), Proble
 }
 
 /// `GET /v1/sessions/{id}`.
-pub(super) async fn one(
-    State(view): State<Arc<View>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+pub(super) async fn one(State(view): State<Arc<View>>, id: Named) -> Result<Response, Problem> {
     let (handle, clock) = find(&view, &id)?;
     Ok(Json(described(&handle, clock)).into_response())
 }
@@ -196,7 +206,7 @@ pub(super) async fn one(
 /// `DELETE /v1/sessions/{id}`.
 pub(super) async fn end(
     State(view): State<Arc<View>>,
-    Path(id): Path<String>,
+    id: Named,
     body: Body,
 ) -> Result<Response, Problem> {
     let said = to_bytes(body, MOST_SAID)
@@ -208,6 +218,20 @@ pub(super) async fn end(
     handle.dismiss(farewell);
     let answer = Json(json!({ "id": handle.id.to_string() }));
     Ok((StatusCode::ACCEPTED, answer).into_response())
+}
+
+/// A whole number; in JSON 1000.0 is one too.
+fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| {
+        let number = value.as_f64()?;
+        let is_whole = number.fract() == 0.0 && (0.0..1e9).contains(&number);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole and within bounds"
+        )]
+        is_whole.then_some(number as u64)
+    })
 }
 
 /// What the client is to be told, of `{"code": 4000, "reason": "..."}`; both may be left out.
@@ -225,8 +249,7 @@ fn farewell(body: &[u8]) -> Result<Option<Farewell>, Problem> {
     }
     let code = match code {
         None | Some(Value::Null) => Ending::of(Cause::Admin).to_client,
-        Some(code) => code
-            .as_u64()
+        Some(code) => whole(&code)
             .and_then(|code| u16::try_from(code).ok())
             .filter(|&code| is_legal_on_wire(code))
             .ok_or_else(|| bad("`code` is none that may stand in a close frame"))?,
@@ -255,6 +278,7 @@ mod tests {
         assert_eq!(said(" \n"), Some(None));
         assert_eq!(said("{}"), some(1008, "admin"));
         assert_eq!(said(r#"{"code":4001,"reason":"bye"}"#), some(4001, "bye"));
+        assert_eq!(said(r#"{"code":1000.0}"#), some(1000, "admin"));
         assert_eq!(said(r#"{"reason":""}"#), some(1008, ""));
         let longest = "x".repeat(123);
         let body = format!("{{\"reason\":\"{longest}\"}}");
@@ -265,6 +289,8 @@ mod tests {
             r#"{"code":70000}"#,
             r#"{"code":"1000"}"#,
             r#"{"code":1000.5}"#,
+            r#"{"code":-1000.0}"#,
+            r#"{"code":1e300}"#,
             r#"{"reason":7}"#,
             r#"{"reasons":"x"}"#,
             "[]",
@@ -283,7 +309,7 @@ mod tests {
             place: 77,
         };
         assert_eq!(Cursor::parse("1-77"), Some(cursor));
-        for wrong in ["", "1", "-", "1-", "x-1", "1-1-1", "1--1"] {
+        for wrong in ["", "1", "-", "1-", "x-1", "1-1-1", "1--1", "+1-1", "1-+1"] {
             assert_eq!(Cursor::parse(wrong), None, "{wrong}");
         }
     }

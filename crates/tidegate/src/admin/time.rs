@@ -9,7 +9,7 @@ pub(super) fn seconds(moment: SystemTime) -> f64 {
 }
 
 /// `2026-11-21T03:00:01.204Z`.
-pub(super) fn rfc3339(moment: SystemTime) -> String {
+pub(crate) fn rfc3339(moment: SystemTime) -> String {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = date(days);

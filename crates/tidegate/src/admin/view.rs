@@ -1,6 +1,5 @@
 //! The gateway as the admin listener sees it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -10,7 +9,9 @@ use tokio::time::Instant;
 
 use super::time;
 use crate::census::Census;
+use crate::config::plan::Bind;
 use crate::drain::Drain;
+use crate::logs::Control;
 use crate::metrics::{self, Facts};
 use crate::task::Panics;
 use crate::worker::Worker;
@@ -19,11 +20,13 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) workers: Vec<(Arc<Worker>, Handle)>,
-    pub(crate) addresses: Vec<(Arc<str>, SocketAddr)>,
+    pub(crate) addresses: Vec<(Arc<str>, Bind)>,
     pub(crate) state: Arc<State>,
     /// Where those of the admin listener are counted too.
     pub(crate) panics: Arc<Panics>,
     pub(crate) drain: Arc<Drain>,
+    /// Whose lines are counted.
+    pub(crate) logs: Vec<Control>,
     pub(crate) commit: Option<Arc<str>>,
     pub(crate) started: SystemTime,
     pub(crate) begun: Instant,
@@ -73,6 +76,12 @@ impl View {
             .sum()
     }
 
+    /// Whether the listener of that name speaks TLS.
+    pub(super) fn has_tls(&self, listener: &str) -> bool {
+        let mut workers = self.workers.iter();
+        workers.any(|(worker, _)| worker.has_tls(listener))
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.drain.has_begun()
     }
@@ -111,6 +120,11 @@ impl View {
                 .workers
                 .first()
                 .map_or_else(Vec::new, |(one, _)| one.caps().refusals().collect()),
+            logs: self
+                .logs
+                .iter()
+                .map(|log| (log.name(), log.lines()))
+                .collect(),
             tls_reloads: self
                 .workers
                 .first()

@@ -199,6 +199,22 @@ fn header_fault(shown: &str, error: &HeaderPlanError) -> Fault {
     }
 }
 
+/// Parses path patterns; `None` where one is wrong.
+pub(super) fn paths(
+    paths: &[Located<String>],
+    problems: &mut Problems,
+) -> Option<Vec<PathPattern>> {
+    parse_each(paths, problems, path_pattern)
+}
+
+/// Parses host patterns; `None` where one is wrong.
+pub(super) fn hosts(
+    hosts: &[Located<String>],
+    problems: &mut Problems,
+) -> Option<Vec<HostPattern>> {
+    parse_each(hosts, problems, host_pattern)
+}
+
 fn host_pattern(text: &str) -> Result<HostPattern, Fault> {
     let pattern = HostPattern::parse(text).map_err(|error| fault(text, "host pattern", error))?;
     let host = text.strip_prefix("*.").unwrap_or(text);

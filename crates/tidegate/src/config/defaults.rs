@@ -11,6 +11,8 @@ pub const DRAIN_DELAY: Duration = Duration::from_secs(5);
 pub const DRAIN_SPREAD: Duration = Duration::from_secs(10);
 /// How long what is under way has after that.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after one line of the access log on an open session the next one may follow.
+pub const STATS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a TCP connection to an upstream may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an upstream may take to answer a handshake.
@@ -56,3 +58,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MIN_BODY_RATE: u64 = 64;
 /// How long a client may take nothing of its answer.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who may connect to a unix socket: its owner and its group.
+pub const UNIX_MODE: u32 = 0o660;
+/// The port of https, which a URL need not name.
+pub const HTTPS_PORT: u16 = 443;

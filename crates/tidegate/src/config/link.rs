@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::compile;
 use super::error::{Fault, Problems};
 use super::plan::{
-    AdminPlan, EndpointPlan, ListenerPlan, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan,
+    AdminPlan, Bind, EndpointPlan, ListenerPlan, Plan, ProxyPlan, RedirectHost, RedirectPlan,
+    RoutePlan, ServicePlan, TargetPlan,
 };
 use super::schema::{Admin, Listener, Proxy, Root, Route, Service, report_duplicates};
 use super::yaml::{Located, Quoted, did_you_mean};
@@ -38,6 +39,8 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         listeners,
         admin: root.admin.as_ref().and_then(link_admin),
         drain: root.drain,
+        access_log: root.access_log.clone(),
+        other_logs: Vec::new(),
         commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
         forwarded_header: root.forwarded_header,
@@ -54,40 +57,93 @@ fn link_listeners(
     let names = listeners.iter().filter_map(|one| one.name.as_ref());
     report_duplicates("listener", names, problems);
     let binds = listeners.iter().filter_map(|one| one.bind.as_ref());
-    report_taken(binds.chain(admin.map(|admin| &admin.bind)), problems);
+    let admin = admin.map(|admin| Located {
+        value: admin.bind.value.into(),
+        place: admin.bind.place.clone(),
+    });
+    report_taken(binds.chain(&admin), problems);
     listeners
         .iter()
         .filter_map(|listener| {
             Some(ListenerPlan {
                 name: listener.name.as_ref()?.value.as_str().into(),
-                bind: listener.bind.as_ref()?.value,
+                bind: listener.bind.as_ref()?.value.clone(),
                 tls: listener.tls.clone().map(Arc::new),
                 limits: Arc::new(listener.limits.clone()),
+                proxy_protocol: listener.proxy_protocol.clone(),
+                redirect: link_redirect(listener, problems)?,
             })
         })
         .collect()
 }
 
+/// Where a listener sends its requests; `None` where that is wrong.
+fn link_redirect(
+    listener: &Listener,
+    problems: &mut Problems,
+) -> Option<Option<Arc<RedirectPlan>>> {
+    let Some(redirect) = &listener.redirect else {
+        return Some(None);
+    };
+    let bound = listener.bind.as_ref().and_then(|bind| bind.value.address());
+    let is_same = bound.is_some_and(|bound| bound.port() == redirect.port);
+    if listener.tls.is_some() && redirect.host.is_none() && is_same {
+        let message = format!(
+            "requests over TLS to port {} are sent there again, without end",
+            redirect.port
+        );
+        problems.suggest(&redirect.place, message, "name another `port`, or a `host`");
+    }
+    // Both are read, so that each shows what is wrong with it.
+    let hosts = compile::hosts(&redirect.hosts, problems);
+    let except = compile::paths(&redirect.except, problems);
+    let host = match (&redirect.host, hosts?) {
+        (Some(host), _) => RedirectHost::Literal(host.clone()),
+        (None, hosts) if hosts.is_empty() => RedirectHost::Asked,
+        (None, hosts) => RedirectHost::Listed(hosts),
+    };
+    Some(Some(Arc::new(RedirectPlan {
+        status: redirect.status,
+        port: redirect.port,
+        host,
+        except: except?,
+    })))
+}
+
 /// Reports each address that a listener before has, be it among others.
-fn report_taken<'a>(binds: impl Iterator<Item = &'a Located<SocketAddr>>, problems: &mut Problems) {
-    let mut bound: Vec<SocketAddr> = Vec::new();
+fn report_taken<'a>(binds: impl Iterator<Item = &'a Located<Bind>>, problems: &mut Problems) {
+    let mut bound: Vec<&Bind> = Vec::new();
     for Located { value, place } in binds {
-        let is_taken = |other: &&SocketAddr| covers(**other, *value) || covers(*value, **other);
+        let is_taken = |other: &&&Bind| match (**other, value) {
+            (Bind::Tcp(other), Bind::Tcp(value)) => {
+                covers(*other, *value) || covers(*value, *other)
+            }
+            (Bind::Unix(other), Bind::Unix(value)) => other.path == value.path,
+            _ => false,
+        };
         if let Some(other) = bound.iter().find(is_taken) {
             let mut fault = Fault::new(format!("another listener has {other} already"));
-            let wider = if covers(*value, *other) { value } else { other };
-            let ip = wider.ip().to_canonical();
-            if value != other && ip.is_unspecified() {
-                let family = if ip.is_ipv4() { "IPv4 " } else { "" };
-                fault = fault.suggest(format!(
-                    "{wider} is port {} of every {family}address of this machine",
-                    wider.port()
-                ));
+            if let (Some(value), Some(other)) = (value.address(), other.address()) {
+                fault = explain_taken(fault, value, other);
             }
             problems.fault(place, fault);
         }
-        bound.push(*value);
+        bound.push(value);
     }
+}
+
+/// Says why two addresses that differ are not free at the same time.
+fn explain_taken(fault: Fault, value: SocketAddr, other: SocketAddr) -> Fault {
+    let wider = if covers(value, other) { value } else { other };
+    let ip = wider.ip().to_canonical();
+    if value == other || !ip.is_unspecified() {
+        return fault;
+    }
+    let family = if ip.is_ipv4() { "IPv4 " } else { "" };
+    let port = wider.port();
+    fault.suggest(format!(
+        "{wider} is port {port} of every {family}address of this machine"
+    ))
 }
 
 /// Whether nobody can bind `inner` beside `outer`. The system gives a port 0 to nobody twice, and

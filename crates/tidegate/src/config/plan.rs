@@ -2,6 +2,7 @@
 //! running yet; `Gateway::start` builds what runs.
 
 mod limits;
+mod listener;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +12,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
+pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
 pub use self::tls::{CertificateFiles, ClientCertificates, ListenerTls, ServiceTls, TlsVersion};
 use super::defaults;
 use super::secret::Secret;
 use crate::authority::Authority;
+use crate::logs;
 use crate::pipeline::FilterPlan;
 use crate::router::Matcher;
 
@@ -31,6 +34,10 @@ pub struct Plan {
     pub admin: Option<AdminPlan>,
     /// How it ends.
     pub drain: DrainPlan,
+    /// Where it is written what came in; `None`: nowhere. By default to standard error.
+    pub access_log: Option<AccessLogPlan>,
+    /// Other logs of the process, whose lines its metrics count too.
+    pub other_logs: Vec<logs::Control>,
     /// The commit that the program was built from, where that is known; it is told to those who
     /// operate the gateway.
     pub commit: Option<Arc<str>>,
@@ -60,12 +67,50 @@ pub enum ForwardedHeader {
 pub struct ListenerPlan {
     /// Its name, unique among the listeners.
     pub name: Arc<str>,
-    /// Its address; port 0 takes a free one.
-    pub bind: SocketAddr,
+    /// Where it listens.
+    pub bind: Bind,
     /// TLS; `None` (the default): there is none.
     pub tls: Option<Arc<ListenerTls>>,
     /// What holds for its connections.
     pub limits: Arc<ListenerLimits>,
+    /// Which peers say for whom they speak; `None` (the default): nobody does.
+    pub proxy_protocol: Option<ProxyProtocolPlan>,
+    /// Where it sends every request; `None` (the default): the routes are asked.
+    pub redirect: Option<Arc<RedirectPlan>>,
+}
+
+/// What is written down of what comes in, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogPlan {
+    /// Where; by default to standard error.
+    pub target: logs::Target,
+    /// How; by default as JSON.
+    pub format: AccessLogFormat,
+    /// How long after one line on an open session the next one may follow; whole seconds, by default
+    /// 60. `None`: there is none between its first and its last.
+    pub stats_interval: Option<Duration>,
+}
+
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLogFormat {
+    /// A JSON object.
+    #[default]
+    Json,
+    /// For people: `key=value`.
+    Text,
+    /// As Apache and nginx write theirs, one line for a request.
+    Combined,
+}
+
+impl Default for AccessLogPlan {
+    fn default() -> Self {
+        Self {
+            target: logs::Target::Stderr,
+            format: AccessLogFormat::default(),
+            stats_interval: Some(defaults::STATS_INTERVAL),
+        }
+    }
 }
 
 /// The listener for those who operate the gateway.

@@ -204,6 +204,9 @@ pub(super) fn bind(text: &str) -> Result<SocketAddr, Fault> {
         return Ok(address);
     }
     let fault = Fault::new(format!("{} is not an address with a port", Quoted(text)));
+    if text.starts_with("unix:") {
+        return Err(fault.suggest("only those of `listeners` can be unix sockets"));
+    }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => (host, Some(port)),
         _ if text.parse::<u16>().is_ok() => ("", Some(text)),

@@ -13,7 +13,8 @@ const SHORT_TOKEN: usize = 16;
 
 /// Collects all warnings about `root`.
 pub(super) fn collect(root: &Root, problems: &mut Problems) {
-    if root.routes.is_empty() {
+    let mut listeners = root.listeners.iter();
+    if root.routes.is_empty() && !listeners.all(|listener| listener.redirect.is_some()) {
         problems.suggest(
             &root.place,
             "there is no route, so every request is answered with 404",

@@ -11,6 +11,7 @@ use crate::drain::Drain;
 use crate::exchange::Downstream;
 use crate::limits::Permits;
 use crate::route::Target;
+use crate::session::id::ConnectionId;
 use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::worker::{Core, Present, Worker};
@@ -54,6 +55,7 @@ impl Inside {
         let (stream, peer) = memory::pair(room);
         let worker = Arc::clone(&self.worker);
         let downstream = Downstream {
+            connection: ConnectionId::sample(),
             listener: "in memory".into(),
             peer: SocketAddr::from(([192, 0, 2, 7], 4000)),
             local: SocketAddr::from(([10, 0, 0, 1], 80)),
@@ -61,6 +63,7 @@ impl Inside {
             tls: None,
             trusted: false,
             limits: Arc::default(),
+            redirect: None,
         };
         let panics = Arc::clone(worker.panics());
         task::spawn(Kind::Connection, &panics, async move {

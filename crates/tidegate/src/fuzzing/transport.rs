@@ -39,9 +39,12 @@ pub(crate) async fn connect(_source: IpAddr, _target: SocketAddr) -> io::Result<
     memory::connect().await.map(Transport)
 }
 
+/// Nor does one listen.
+pub(crate) fn set_options(_socket: &socket2::SockRef<'_>) {}
+
 impl Transport {
     /// No socket is ever accepted here.
-    pub(crate) fn new(_stream: TcpStream) -> Self {
+    pub(crate) fn accepted(_stream: TcpStream) -> Self {
         unreachable!("fuzz targets open no socket")
     }
 

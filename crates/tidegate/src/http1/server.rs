@@ -51,6 +51,8 @@ struct Inner {
     interim: Outbound,
     /// How long the client may take nothing of its answer.
     stall: Duration,
+    /// Bytes of bodies since the last head: of the request, and of its answer.
+    carried: (u64, u64),
 }
 
 /// Why no request head came.
@@ -96,6 +98,7 @@ impl DownstreamIo {
             owes_continue: false,
             interim: Outbound::default(),
             stall,
+            carried: (0, 0),
         })))
     }
 
@@ -111,6 +114,7 @@ impl DownstreamIo {
         idle: Duration,
         slow: Duration,
     ) -> Result<RequestHead, NoHead> {
+        self.lock().carried = (0, 0);
         let mut skipped = 0;
         let first = poll_fn(|cx| self.lock().poll_first_byte(&mut skipped, cx));
         match timeout(idle, first).await {
@@ -180,6 +184,11 @@ impl DownstreamIo {
         .await;
     }
 
+    /// How many bytes of the last request's body were read, and of its answer's handed over.
+    pub(crate) fn carried(&self) -> (u64, u64) {
+        self.lock().carried
+    }
+
     /// Whether bytes behind the request are at hand.
     pub(crate) fn has_bytes_ahead(&self) -> bool {
         !self.lock().input.is_empty()
@@ -230,9 +239,10 @@ impl DownstreamIo {
             // The lock is not held here: the body may be reading this same connection.
             let filled = writer.fill(body, cx);
             let mut progress = false;
-            let wrote = self
-                .lock()
-                .poll_flush(&mut writer.outbound, &mut progress, cx);
+            let mut inner = self.lock();
+            inner.carried.1 = writer.body;
+            let wrote = inner.poll_flush(&mut writer.outbound, &mut progress, cx);
+            drop(inner);
             if progress {
                 stall.is_over();
             }
@@ -430,8 +440,11 @@ impl Stream for RequestBody {
             ready!(pace.poll_too_slow(cx));
             return Poll::Ready(Some(Err(BodyFailure::Slow.into())));
         };
-        if let (Some(pace), Ok(Decoded::Data(data))) = (&mut self.pace, &decoded) {
-            pace.received(data.len());
+        if let Ok(Decoded::Data(data)) = &decoded {
+            inner.carried.0 += data.len() as u64;
+            if let Some(pace) = &mut self.pace {
+                pace.received(data.len());
+            }
         }
         Poll::Ready(body::part(decoded))
     }

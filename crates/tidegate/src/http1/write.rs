@@ -88,6 +88,8 @@ pub(crate) struct MessageWriter {
     pub(crate) outbound: Outbound,
     framing: Framing,
     done: bool,
+    /// Bytes of the body so far.
+    pub(crate) body: u64,
 }
 
 /// A body whose length is not the one that was announced.
@@ -103,6 +105,7 @@ impl MessageWriter {
             outbound,
             framing,
             done: framing == Framing::Length(0),
+            body: 0,
         }
     }
 
@@ -133,6 +136,7 @@ impl MessageWriter {
     }
 
     fn data(&mut self, data: Bytes) -> Result<(), BodyError> {
+        self.body += data.len() as u64;
         match &mut self.framing {
             Framing::UntilClose => self.outbound.push(data),
             // An empty chunk would end the body.

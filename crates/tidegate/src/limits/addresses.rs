@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Maps that are locked apart from each other.
@@ -11,7 +11,7 @@ pub(super) const SHARDS: usize = 16;
 /// Counts by client.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    shards: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
+    shards: [Mutex<HashMap<Client, u32>>; SHARDS],
     hasher: RandomState,
 }
 
@@ -19,23 +19,29 @@ pub(super) struct Addresses {
 #[derive(Debug)]
 pub(super) struct Counted {
     addresses: Arc<Addresses>,
-    client: IpAddr,
+    client: Client,
 }
 
 /// What stands for a client: its IPv4 address, or the /64 of its IPv6 address, all of which one host
 /// may have.
-pub(super) fn client_of(address: IpAddr) -> IpAddr {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Client {
+    V4([u8; 4]),
+    V6([u8; 8]),
+}
+
+pub(super) fn client_of(address: IpAddr) -> Client {
     match address.to_canonical() {
         IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            Ipv6Addr::from(network).into()
+            let [a, b, c, d, e, f, g, h, ..] = address.octets();
+            Client::V6([a, b, c, d, e, f, g, h])
         }
-        address @ IpAddr::V4(_) => address,
+        IpAddr::V4(address) => Client::V4(address.octets()),
     }
 }
 
 impl Addresses {
-    fn lock(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+    fn lock(&self, client: Client) -> MutexGuard<'_, HashMap<Client, u32>> {
         let shard = self.hasher.hash_one(client) as usize % SHARDS;
         self.shards[shard]
             .lock()

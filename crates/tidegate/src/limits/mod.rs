@@ -80,30 +80,48 @@ impl Overload {
     }
 }
 
-/// What its holder uses of what is capped; dropped, it is given back. Empty, it costs nothing.
+/// What its holder uses of what is capped; dropped, it is given back. There is one for each request
+/// and for each idle session, so what they need has its place in here.
 #[derive(Debug, Default)]
-pub(crate) struct Permits(Vec<Permit>);
-
-#[derive(Debug)]
-enum Permit {
-    Counted { _held: Counted },
-    Taken { _held: Taken },
+pub(crate) struct Permits {
+    counted: Option<Counted>,
+    /// Of a listener, of the gateway and of a route.
+    taken: [Option<Taken>; 3],
+    /// What has no place above.
+    more: Option<Box<Self>>,
 }
 
 impl Permits {
     /// Those of a request join those of its connection: a session holds both.
     pub(crate) fn join(&mut self, mut other: Self) {
-        self.0.reserve_exact(other.0.len());
-        self.0.append(&mut other.0);
+        if let Some(counted) = other.counted.take() {
+            self.count(counted);
+        }
+        for taken in other.taken.iter_mut().filter_map(Option::take) {
+            self.put(taken);
+        }
+        if let Some(more) = other.more.take() {
+            self.join(*more);
+        }
     }
 
     fn count(&mut self, held: Counted) {
-        self.0.push(Permit::Counted { _held: held });
+        if self.counted.is_none() {
+            self.counted = Some(held);
+        } else {
+            self.more.get_or_insert_default().count(held);
+        }
+    }
+
+    fn put(&mut self, held: Taken) {
+        match self.taken.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(held),
+            None => self.more.get_or_insert_default().put(held),
+        }
     }
 
     fn take(&mut self, gauge: &Arc<Gauge>, full: Overload) -> Result<(), Overload> {
-        let held = gauge.take().ok_or(full)?;
-        self.0.push(Permit::Taken { _held: held });
+        self.put(gauge.take().ok_or(full)?);
         Ok(())
     }
 }
@@ -120,12 +138,18 @@ pub(crate) struct Caps {
     forwarded_header: ForwardedHeader,
     /// How many were refused for them and not told of yet.
     refused: AtomicU64,
+    /// How many did not say for whom they speak, likewise.
+    nameless: AtomicU64,
     /// How many were refused in all, by the places of [`CODES`].
     refusals: [AtomicU64; CODES.len()],
 }
 
+/// A peer that is to say for whom it speaks did not.
+const BAD_PROXY_HEADER: &str = "bad_proxy_header";
+
 /// What refusals are counted by.
-const CODES: [&str; 7] = [
+const CODES: [&str; 8] = [
+    BAD_PROXY_HEADER,
     "descriptors_short",
     "gateway_full",
     "listener_full",
@@ -168,6 +192,7 @@ impl Caps {
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
             forwarded_header: plan.forwarded_header,
             refused: AtomicU64::new(0),
+            nameless: AtomicU64::new(0),
             refusals: Default::default(),
         }
     }
@@ -197,15 +222,43 @@ impl Caps {
         listener: Option<&Arc<Gauge>>,
         peer: IpAddr,
     ) -> Result<Permits, Overload> {
-        let mut permits = Permits(Vec::with_capacity(2 + usize::from(listener.is_some())));
+        let mut permits = Permits::default();
         if !self.trusts(peer) {
             self.count(peer, listener, &mut permits)?;
         }
+        self.take_connection(listener, &mut permits)?;
+        Ok(permits)
+    }
+
+    /// The permits of a connection that was just accepted from a peer who will say for whom.
+    pub(crate) fn admit_unnamed(&self, listener: Option<&Arc<Gauge>>) -> Result<Permits, Overload> {
+        let mut permits = Permits::default();
+        self.take_connection(listener, &mut permits)?;
+        Ok(permits)
+    }
+
+    /// The same for it and for its client, now that this one is known.
+    pub(crate) fn admit_client(
+        &self,
+        mut permits: Permits,
+        listener: Option<&Arc<Gauge>>,
+        client: IpAddr,
+    ) -> Result<Permits, Overload> {
+        if !self.trusts(client) {
+            self.count(client, listener, &mut permits)?;
+        }
+        Ok(permits)
+    }
+
+    fn take_connection(
+        &self,
+        listener: Option<&Arc<Gauge>>,
+        permits: &mut Permits,
+    ) -> Result<(), Overload> {
         if let Some(listener) = listener {
             permits.take(listener, Overload::ListenerFull)?;
         }
-        permits.take(&self.connections, Overload::GatewayFull)?;
-        Ok(permits)
+        permits.take(&self.connections, Overload::GatewayFull)
     }
 
     /// Whether a peer may hold a handshake of TLS now. Trusted proxies always may: they speak for many.
@@ -284,6 +337,16 @@ impl Caps {
     /// Somebody was refused with `code`.
     pub(crate) fn note_refusal(&self, code: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        self.count_refusal(code);
+    }
+
+    /// A peer did not say for whom it speaks, as it is to.
+    pub(crate) fn note_nameless(&self) {
+        self.nameless.fetch_add(1, Ordering::Relaxed);
+        self.count_refusal(BAD_PROXY_HEADER);
+    }
+
+    fn count_refusal(&self, code: &str) {
         let place = CODES.iter().position(|one| *one == code);
         if let Some(count) = place.and_then(|place| self.refusals.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -310,6 +373,10 @@ impl Caps {
             let refused = self.refused.swap(0, Ordering::Relaxed);
             tracing::warn!(refused, "connections or requests over a limit");
         }
+        if self.nameless.load(Ordering::Relaxed) > 0 {
+            let refused = self.nameless.swap(0, Ordering::Relaxed);
+            tracing::warn!(refused, "connections without a proper PROXY header");
+        }
     }
 }
 
@@ -332,6 +399,7 @@ mod tests {
             trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
             forwarded_header: ForwardedHeader::default(),
             refused: AtomicU64::new(0),
+            nameless: AtomicU64::new(0),
             refusals: Default::default(),
         }
     }
@@ -380,6 +448,7 @@ mod tests {
         for code in codes.into_iter().chain(["descriptors_short"]) {
             caps.note_refusal(code);
         }
+        caps.note_nameless();
         assert!(caps.refusals().all(|(_, count)| count == 1));
     }
 
@@ -401,6 +470,32 @@ mod tests {
         let _others = [admitted("192.0.2.2").unwrap(), admitted("::2").unwrap()];
         let refused = admitted("192.0.2.3").unwrap_err();
         assert_eq!(refused, Overload::ListenerFull);
+    }
+
+    #[test]
+    fn what_joins_is_held_as_long() {
+        let gauge = Arc::new(Gauge::new(9));
+        let addresses = Arc::new(Addresses::default());
+        let mut all = Permits::default();
+        for _ in 0..3 {
+            let mut some = Permits::default();
+            for _ in 0..3 {
+                some.take(&gauge, Overload::RouteFull).unwrap();
+            }
+            some.count(addresses.count("::1".parse().unwrap(), |_| true).unwrap());
+            all.join(some);
+        }
+        assert_eq!(gauge.used(), 9);
+        assert_eq!(addresses.has("::1".parse().unwrap()), 3);
+        drop(all);
+        assert_eq!((gauge.used(), addresses.len()), (0, 0));
+    }
+
+    /// There is one for each idle session.
+    #[test]
+    fn permits_are_small() {
+        let size = size_of::<Permits>();
+        assert!(size <= 56, "{size} bytes");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::addresses::{SHARDS, client_of};
+use super::addresses::{Client, SHARDS, client_of};
 use super::{Overload, bucket};
 use crate::config::plan::Rate;
 
@@ -24,7 +24,7 @@ pub(super) struct Rates {
     every: u64,
     full: u64,
     /// When each bucket is full again, in nanoseconds from `start` on.
-    shards: [Mutex<HashMap<IpAddr, u64>>; SHARDS],
+    shards: [Mutex<HashMap<Client, u64>>; SHARDS],
     hasher: RandomState,
     start: Instant,
     /// Which shard is tidied next.
@@ -44,7 +44,7 @@ impl Rates {
         }
     }
 
-    fn lock(&self, shard: usize) -> MutexGuard<'_, HashMap<IpAddr, u64>> {
+    fn lock(&self, shard: usize) -> MutexGuard<'_, HashMap<Client, u64>> {
         self.shards[shard % SHARDS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -95,7 +95,7 @@ impl Sparse {
     }
 }
 
-/// An upper bound of a bucket, in microseconds, and how it is written in seconds.
+/// An upper bound of a bucket, and how it is written: microseconds, written in seconds, or bytes.
 pub(super) type Bound = (u64, &'static str);
 
 /// For requests, handshakes and calls.
@@ -118,6 +118,19 @@ pub(super) const REQUEST_BOUNDS: &[Bound] = &[
     (60_000_000, "60"),
 ];
 
+/// For what a leg has not taken, in bytes; a read of 128 KiB and what was read with a handshake are
+/// the most that wait.
+pub(super) const QUEUE_BOUNDS: &[Bound] = &[
+    (256, "256"),
+    (1 << 10, "1024"),
+    (4 << 10, "4096"),
+    (16 << 10, "16384"),
+    (32 << 10, "32768"),
+    (64 << 10, "65536"),
+    (128 << 10, "131072"),
+    (256 << 10, "262144"),
+];
+
 /// For sessions: 1 s to 24 h.
 pub(super) const SESSION_BOUNDS: &[Bound] = &[
     (1_000_000, "1"),
@@ -136,7 +149,7 @@ pub(super) const SESSION_BOUNDS: &[Bound] = &[
     (86_400_000_000, "86400"),
 ];
 
-/// How long things took, by bucket. Its cells are made when something is observed first.
+/// How long things took, or how large they were, by bucket. Its cells are made when something is observed first.
 #[derive(Debug, Default)]
 pub(super) struct Histogram(OnceLock<Box<Buckets>>);
 
@@ -144,7 +157,7 @@ pub(super) struct Histogram(OnceLock<Box<Buckets>>);
 struct Buckets {
     /// One for each bound, and one for what took longer than all.
     counts: Box<[Counter]>,
-    /// In microseconds: sessions of a day fit in 200 million times.
+    /// In microseconds or bytes: sessions of a day fit in 200 million times.
     sum: Counter,
 }
 
@@ -153,25 +166,30 @@ struct Buckets {
 pub(super) struct Distribution {
     /// In each bucket by itself, the one without a bound last.
     pub(super) counts: Vec<u64>,
-    /// In microseconds.
+    /// In microseconds or bytes.
     pub(super) sum: u64,
 }
 
 impl Histogram {
     /// Counts one that took so long. The bounds are always the same for one histogram.
     pub(super) fn observe(&self, took: Duration, bounds: &'static [Bound]) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.observe_one(micros, bounds);
+    }
+
+    /// Counts one of this size, in the unit of the bounds.
+    pub(super) fn observe_one(&self, size: u64, bounds: &'static [Bound]) {
         let buckets = self.0.get_or_init(|| {
             Box::new(Buckets {
                 counts: (0..=bounds.len()).map(|_| Counter::default()).collect(),
                 sum: Counter::default(),
             })
         });
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let place = bounds.partition_point(|(bound, _)| *bound < micros);
+        let place = bounds.partition_point(|(bound, _)| *bound < size);
         if let Some(count) = buckets.counts.get(place) {
             count.add(1);
         }
-        buckets.sum.add(micros);
+        buckets.sum.add(size);
     }
 
     /// The sum of several; `None` where nothing was observed.
@@ -249,6 +267,10 @@ mod tests {
                 let seconds: f64 = text.parse().unwrap();
                 assert!((seconds * 1e6 - *micros as f64).abs() < 0.5, "{text}");
             }
+        }
+        assert!(QUEUE_BOUNDS.is_sorted());
+        for (bytes, text) in QUEUE_BOUNDS {
+            assert_eq!(bytes.to_string(), *text);
         }
     }
 }

@@ -1,78 +1,211 @@
-//! What one request leaves in the cells: its status and how long it took.
+//! What one request leaves behind: its status and how long it took, in the cells and in the access
+//! log.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::cell::REQUEST_BOUNDS;
-use super::{METHODS, Meters, RouteMeters};
+use super::{METHODS, RouteMeters};
+use crate::access_log::Record;
+use crate::error::{GatewayError, UpstreamError};
+use crate::exchange::Downstream;
+use crate::http1::head::RequestHead;
+use crate::session::Cause;
+use crate::session::registry::Handle;
+use crate::upstream::Endpoint;
+use crate::worker::Worker;
 
 /// The status of a request whose client left before there was an answer, as nginx has it.
 const CLIENT_LEFT: u16 = 499;
 
-/// One request on its way; it is counted when this is dropped.
+/// One request on its way; it is counted and logged when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ExchangeMeter<'a> {
-    meters: &'a Meters,
-    route: Option<&'a RouteMeters>,
+    worker: &'a Worker,
+    /// The route's place.
+    place: Option<usize>,
     method: u8,
     /// Whether it asks for a WebSocket: then it is a handshake and no request.
     upgrade: bool,
     begun: Instant,
     status: u16,
+    is_answered: bool,
+    /// What its line in the access log will say, where there is one.
+    record: Option<Box<Record>>,
 }
 
 impl<'a> ExchangeMeter<'a> {
     /// A request whose head has come.
-    pub(crate) fn new(meters: &'a Meters, method: &Method, upgrade: bool) -> Self {
+    pub(crate) fn new(
+        worker: &'a Worker,
+        head: &RequestHead,
+        upgrade: bool,
+        downstream: &Downstream,
+    ) -> Self {
+        let log = worker.access_log.as_ref();
         Self {
-            meters,
-            route: None,
-            method: method_place(method),
+            worker,
+            place: None,
+            method: method_place(&head.method),
             upgrade,
             begun: Instant::now(),
             status: CLIENT_LEFT,
+            is_answered: false,
+            record: log.map(|log| Box::new(Record::new(log, head, upgrade, downstream))),
         }
     }
 
-    /// What was no request is answered with `status`.
-    pub(crate) fn refused(meters: &Meters, status: StatusCode) {
-        let requests = &meters.no_route().requests;
-        requests.add(request_key(0, status.as_u16()));
+    /// What was no request is answered for `error`.
+    pub(crate) fn refused(worker: &Worker, downstream: &Downstream, error: &GatewayError) {
+        let status = error.status().as_u16();
+        let requests = &worker.meters.no_route().requests;
+        requests.add(request_key(0, status));
+        if let Some(log) = &worker.access_log {
+            let (connection, client) = (downstream.connection, downstream.peer.ip());
+            log.refused(Some(connection), client, status, error.label());
+        }
+    }
+
+    fn record(&mut self) -> Option<&mut Record> {
+        self.record.as_deref_mut()
     }
 
     /// It takes the route at `place`.
     pub(crate) fn enter(&mut self, place: usize) {
-        let route = self.meters.route(place);
         if !self.upgrade {
-            route.in_flight.add(1);
+            self.worker.meters.route(place).in_flight.add(1);
         }
-        self.route = Some(route);
+        self.place = Some(place);
+    }
+
+    /// `endpoint` is tried, of the service at `place`; anew, after `failure`.
+    pub(crate) fn tried(
+        &mut self,
+        place: usize,
+        endpoint: Arc<Endpoint>,
+        failure: Option<&UpstreamError>,
+    ) {
+        if let Some(failure) = failure {
+            self.worker.meters.retried(place, failure);
+        }
+        if let Some(record) = self.record() {
+            record.tried(endpoint);
+        }
+    }
+
+    /// The call to the service at `place` was answered: its head took so long, the dial included.
+    pub(crate) fn call_answered(&mut self, place: usize, took: Duration) {
+        self.worker.meters.call_answered(place, took);
+        self.upstream_answered(took);
+    }
+
+    /// The endpoint's answer took so long.
+    pub(crate) fn upstream_answered(&mut self, took: Duration) {
+        if let Some(record) = self.record() {
+            record.answered_by_upstream(took);
+        }
+    }
+
+    /// The client is told of this error.
+    pub(crate) fn failed(&mut self, error: &GatewayError) {
+        if let Some(record) = self.record() {
+            record.failed(error.label());
+        }
+    }
+
+    /// Its answer does not come out whole.
+    pub(crate) fn cut(&mut self, cause: Cause) {
+        if let Some(record) = self.record() {
+            record.cut(cause.label());
+        }
+    }
+
+    /// Who the client is, once trusted proxies were heard.
+    pub(crate) fn come_from(&mut self, client: IpAddr) {
+        if let Some(record) = self.record() {
+            record.come_from(client);
+        }
+    }
+
+    /// It is over; so many bytes of its body and of its answer's have passed.
+    pub(crate) fn ended(mut self, carried: (u64, u64)) {
+        if let Some(record) = self.record() {
+            record.carried(carried);
+        }
+    }
+
+    /// The client has left.
+    pub(crate) fn left(mut self, carried: (u64, u64)) {
+        self.cut(Cause::ClientLost);
+        self.ended(carried);
+    }
+
+    fn route(&self) -> Option<&'a RouteMeters> {
+        let place = self.place?;
+        Some(self.worker.meters.route(place))
+    }
+
+    fn log(&self, took: Duration, session: Option<&Handle>) {
+        let (Some(record), Some(log)) = (&self.record, &self.worker.access_log) else {
+            return;
+        };
+        let route = self.place.map(|place| &**self.worker.route(place));
+        match session {
+            Some(session) => record.write_open(log, session, route, took),
+            None => record.write(log, route, self.status, took),
+        }
+    }
+
+    /// Nobody has said why there is no answer, or not all of it: the work on it was dropped.
+    fn explain(&mut self) {
+        let cause = if self.worker.drain.has_cut() {
+            Cause::Drain
+        } else {
+            Cause::ClientLost
+        };
+        if let Some(record) = self.record()
+            && !record.is_cut()
+        {
+            record.cut(cause.label());
+        }
     }
 
     /// It is answered with `status`.
     pub(crate) const fn answered(&mut self, status: StatusCode) {
         self.status = status.as_u16();
+        self.is_answered = true;
     }
 
     /// It becomes a WebSocket.
-    pub(crate) fn switched(mut self) {
+    pub(crate) fn switched(mut self, session: &Handle) {
         self.status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+        self.log(self.begun.elapsed(), Some(session));
+        self.record = None;
     }
 }
 
 impl Drop for ExchangeMeter<'_> {
     fn drop(&mut self) {
-        let route = self.route.unwrap_or_else(|| self.meters.no_route());
+        let meters = &self.worker.meters;
+        let route = self.route().unwrap_or_else(|| meters.no_route());
         if std::thread::panicking() {
             self.status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+            self.failed(&GatewayError::Panicked);
+        } else if !self.is_answered {
+            self.explain();
         }
         let took = self.begun.elapsed();
+        self.log(took, None);
         if self.upgrade {
             route.handshakes.add(u32::from(folded(self.status)));
             route.handshake_time.observe(took, REQUEST_BOUNDS);
             return;
         }
-        if self.route.is_some() {
+        if self.place.is_some() {
             route.in_flight.add(-1);
         }
         route.requests.add(request_key(self.method, self.status));

@@ -16,7 +16,7 @@ use std::time::Duration;
 use self::cell::{Counter, Histogram, Level, Sparse};
 pub(crate) use self::exchange::ExchangeMeter;
 pub(crate) use self::page::{Facts, page};
-pub(crate) use self::session::SessionMeter;
+pub(crate) use self::session::{SessionMeter, microseconds};
 use crate::error::UpstreamError;
 use crate::tls::accept;
 
@@ -49,6 +49,10 @@ pub(crate) struct RouteMeters {
     /// By code, cause and initiator.
     closed: Sparse,
     session_time: Histogram,
+    /// Pings of ours that were answered, by leg.
+    ping_time: [Histogram; 2],
+    /// Bytes that a leg did not take, by leg.
+    queued: [Histogram; 2],
     /// By direction and kind.
     messages: [[Counter; 2]; 2],
     /// By direction.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::{Counter, Level, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
+use super::cell::{Counter, Level, QUEUE_BOUNDS, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
 use super::exchange::{of_request_key, status_label};
-use super::session::of_end_key;
-use super::text::Page;
+use super::session::{is_of_slow_consumer, of_end_key};
+use super::text::{Page, Unit};
 use super::{METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
+use crate::logs::Lines;
 use crate::tls::accept;
 
 /// What the page tells besides the cells.
@@ -21,6 +22,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) panics: u64,
     /// How many were refused for a cap, by code.
     pub(crate) refusals: Vec<(&'static str, u64)>,
+    /// How many lines each log has had.
+    pub(crate) logs: Vec<(&'static str, Lines)>,
     /// How often files of TLS were read again in vain, and how often not.
     pub(crate) tls_reloads: [u64; 2],
     pub(crate) draining: bool,
@@ -37,6 +40,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     process(&mut page, facts, meters);
     refusals(&mut page, facts);
     tls(&mut page, facts, meters);
+    logs(&mut page, facts);
     let names = facts.routes.iter().copied().chain([NO_ROUTE]);
     let mut routes: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
     for (place, name) in names.enumerate() {
@@ -133,7 +137,7 @@ fn refusals(page: &mut Page, facts: &Facts<'_>) {
     page.family(
         name,
         "counter",
-        "Connections, requests and handshakes refused for a cap, by the code of the answer.",
+        "Connections, requests and handshakes refused for a cap or a PROXY header, by code.",
     );
     let is_rate = |code: &str| code == TOO_MANY_HANDSHAKES;
     for (code, count) in facts.refusals.iter().filter(|(code, _)| !is_rate(code)) {
@@ -144,6 +148,20 @@ fn refusals(page: &mut Page, facts: &Facts<'_>) {
     for (_, count) in facts.refusals.iter().filter(|(code, _)| is_rate(code)) {
         let labels = [("scope", "address"), ("action", "refuse")];
         page.sample(name, &labels, *count);
+    }
+}
+
+fn logs(page: &mut Page, facts: &Facts<'_>) {
+    let name = "tidegate_log_lines_total";
+    page.family(
+        name,
+        "counter",
+        "Lines of logs: written out, and dropped because they could not be in time.",
+    );
+    for (log, lines) in &facts.logs {
+        for (result, count) in [("written", lines.written), ("dropped", lines.dropped)] {
+            page.sample(name, &[("log", log), ("result", result)], count);
+        }
     }
 }
 
@@ -273,6 +291,42 @@ fn sessions(page: &mut Page, routes: &Routes<'_>) {
         page.histogram(name, &[("route", route)], SESSION_BOUNDS, histograms);
     }
     traffic(page, routes);
+    health(page, routes);
+}
+
+/// By leg, as the relay counts them.
+const LEGS: [&str; 2] = ["client", "upstream"];
+
+/// How well the peers of sessions do.
+fn health(page: &mut Page, routes: &Routes<'_>) {
+    let name = "tidegate_ws_ping_rtt_seconds";
+    let help = "From a ping of the gateway's to its pong.";
+    page.family(name, "histogram", help);
+    for (route, meters) in routes {
+        for (place, leg) in LEGS.iter().enumerate() {
+            let labels = [("route", *route), ("leg", *leg)];
+            let times = meters.iter().map(|meters| &meters.ping_time[place]);
+            page.histogram(name, &labels, REQUEST_BOUNDS, times);
+        }
+    }
+    let name = "tidegate_ws_send_queue_bytes";
+    let help = "What a leg has not taken, once a second while there is anything.";
+    page.family(name, "histogram", help);
+    for (route, meters) in routes {
+        for (place, leg) in LEGS.iter().enumerate() {
+            let labels = [("route", *route), ("leg", *leg)];
+            let queues = meters.iter().map(|meters| &meters.queued[place]);
+            page.histogram_of(Unit::Bytes, name, &labels, QUEUE_BOUNDS, queues);
+        }
+    }
+    let name = "tidegate_ws_slow_consumers_total";
+    let help = "WebSockets with a peer that did not take what was sent to it, by what was done.";
+    page.family(name, "counter", help);
+    let ends = routes.iter().flat_map(|(_, meters)| meters);
+    let ends = sums(ends.map(|meters| &meters.closed)).into_iter();
+    let slow = ends.filter(|(key, _)| is_of_slow_consumer(*key));
+    let slow = slow.fold(0_u64, |sum, (_, count)| sum.wrapping_add(count));
+    page.sample(name, &[("action", "close")], slow);
 }
 
 /// By direction, as the relay counts them: what the client sent, what the upstream sent.
@@ -352,6 +406,13 @@ mod tests {
             panics: 0,
             refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
             tls_reloads: [0; 2],
+            logs: vec![(
+                "access",
+                Lines {
+                    written: 4,
+                    dropped: 1,
+                },
+            )],
             draining: false,
             started: 0.5,
         };
@@ -361,6 +422,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\ntidegate_refused_total{code=\"route_full\"} 2\n"));
+        assert!(text.contains("{log=\"access\",result=\"dropped\"} 1\n"));
         assert!(text.contains("{scope=\"address\",action=\"refuse\"} 3\n"));
         assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");
         assert!(

@@ -4,6 +4,14 @@ use std::fmt::{Display, Write as _};
 
 use super::cell::{Bound, Histogram};
 
+/// What a histogram is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unit {
+    /// Written in seconds.
+    Micros,
+    Bytes,
+}
+
 /// The text so far. Writing into memory does not fail.
 #[derive(Debug, Default)]
 pub(super) struct Page(String);
@@ -33,6 +41,18 @@ impl Page {
         bounds: &[Bound],
         all: impl Iterator<Item = &'a Histogram>,
     ) {
+        self.histogram_of(Unit::Micros, name, labels, bounds, all);
+    }
+
+    /// The same, of things in this unit.
+    pub(super) fn histogram_of<'a>(
+        &mut self,
+        unit: Unit,
+        name: &str,
+        labels: &[(&str, &str)],
+        bounds: &[Bound],
+        all: impl Iterator<Item = &'a Histogram>,
+    ) {
         let Some(sum) = Histogram::sum(all) else {
             return;
         };
@@ -44,10 +64,13 @@ impl Page {
             self.labels(labels, Some(text));
             let _ = writeln!(self.0, " {upto}");
         }
-        let (seconds, micros) = (sum.sum / 1_000_000, sum.sum % 1_000_000);
         let _ = write!(self.0, "{name}_sum");
         self.labels(labels, None);
-        let _ = writeln!(self.0, " {seconds}.{micros:06}");
+        let (seconds, micros) = (sum.sum / 1_000_000, sum.sum % 1_000_000);
+        let _ = match unit {
+            Unit::Micros => writeln!(self.0, " {seconds}.{micros:06}"),
+            Unit::Bytes => writeln!(self.0, " {}", sum.sum),
+        };
         self.sample(&format!("{name}_count"), labels, upto);
     }
 

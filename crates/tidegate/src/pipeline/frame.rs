@@ -90,14 +90,17 @@ impl FrameRefusal {
 /// Those who watch one session, in the order of the pipeline. Without any it holds no memory.
 #[derive(Default)]
 pub struct FrameFilters {
-    filters: Vec<Box<dyn FrameFilter>>,
+    filters: Option<Box<Watchers>>,
 }
+
+/// A pointer to these is smaller than a list.
+struct Watchers(Vec<Box<dyn FrameFilter>>);
 
 impl FrameFilters {
     /// Whether nobody watches.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.filters.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.filters.is_none()
     }
 
     /// Shows a frame to each, until one refuses it.
@@ -106,23 +109,24 @@ impl FrameFilters {
         direction: Direction,
         frame: &FrameFacts,
     ) -> Result<(), FrameRefusal> {
-        self.filters
-            .iter_mut()
-            .try_for_each(|filter| filter.on_frame(direction, frame))
+        let mut watchers = self.filters.iter_mut().flat_map(|all| &mut all.0);
+        watchers.try_for_each(|filter| filter.on_frame(direction, frame))
     }
 }
 
 impl FromIterator<Box<dyn FrameFilter>> for FrameFilters {
     fn from_iter<I: IntoIterator<Item = Box<dyn FrameFilter>>>(filters: I) -> Self {
+        let watchers: Vec<_> = filters.into_iter().collect();
         Self {
-            filters: filters.into_iter().collect(),
+            filters: (!watchers.is_empty()).then(|| Box::new(Watchers(watchers))),
         }
     }
 }
 
 impl std::fmt::Debug for FrameFilters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FrameFilters({})", self.filters.len())
+        let count = self.filters.as_ref().map_or(0, |all| all.0.len());
+        write!(f, "FrameFilters({count})")
     }
 }
 

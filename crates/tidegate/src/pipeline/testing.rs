@@ -9,6 +9,7 @@ use crate::body::Body;
 use crate::exchange::{Downstream, Exchange};
 use crate::headers::Headers;
 use crate::router::{Captures, Path};
+use crate::session::id::ConnectionId;
 
 /// A plain GET without headers.
 pub(crate) fn exchange(path: &str) -> Exchange {
@@ -22,12 +23,14 @@ pub(crate) fn exchange(path: &str) -> Exchange {
         body: Body::empty(),
         upgrade: false,
         downstream: Arc::new(Downstream {
+            connection: ConnectionId::sample(),
             listener: "test".into(),
             peer: address,
             local: address,
             secure: false,
             tls: None,
             limits: Arc::default(),
+            redirect: None,
             trusted: false,
         }),
         client: address.ip(),

@@ -25,6 +25,9 @@ const HOP_BY_HOP: [&str; 11] = [
     "upgrade",
 ];
 
+/// Lines that are added to a request at most, as a rule.
+const ADDED: usize = 10;
+
 /// Removes what speaks of one connection only: the fixed set, and what `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut Headers) {
     headers.remove_named();
@@ -40,7 +43,7 @@ pub(crate) fn for_upstream(
     proxy: &ProxyPlan,
     endpoint: &EndpointPlan,
 ) -> Headers {
-    let mut headers = exchange.headers.clone();
+    let mut headers = exchange.headers.clone_with_room(ADDED);
     let wants_trailers = headers.list_has("te", "trailers");
     let trailer: Vec<_> = headers.get_all("trailer").cloned().collect();
     remove_hop_by_hop(&mut headers);
@@ -92,11 +95,8 @@ fn set_host(
         HostPolicy::Literal(authority) => authority,
     };
     // A kept `Host` stays as it was written, unless an absolute target said otherwise.
-    let kept = headers.get("host").is_some_and(|value| {
-        value
-            .as_bytes()
-            .eq_ignore_ascii_case(host.to_string().as_bytes())
-    });
+    let kept = headers.get("host");
+    let kept = kept.is_some_and(|value| host.is_written(value.as_bytes()));
     if !kept {
         let host = without_default_port(host, endpoint.is_tls);
         set_value(headers, "Host", host.as_bytes());

@@ -16,6 +16,7 @@ use crate::http1::Limits;
 use crate::http1::client::Call;
 use crate::http1::head::{Framing, ResponseHead};
 use crate::http1::write;
+use crate::metrics::ExchangeMeter;
 use crate::upstream::{Lease, Purpose};
 use crate::worker::Worker;
 
@@ -28,14 +29,16 @@ pub(crate) async fn call(
     proxy: &Proxy,
     worker: &Arc<Worker>,
     exchange: &mut Exchange,
+    meter: &mut ExchangeMeter<'_>,
 ) -> Result<Answer, GatewayError> {
     // A body that was sent once is not there for a second time.
     let repeatable = exchange.method.is_idempotent() && exchange.body.length() == Some(0);
-    let mut attempts = Attempts::new(&proxy.service, &worker.meters, Purpose::Call, repeatable);
+    let mut attempts = Attempts::new(&proxy.service, Purpose::Call, repeatable);
     loop {
-        let lease = attempts.lease()?;
+        let lease = attempts.lease(meter)?;
         let endpoint = lease.endpoint();
-        match attempt(proxy, worker, exchange, lease, attempts.repeats()).await {
+        let fresh = attempts.repeats();
+        match attempt(proxy, worker, exchange, lease, fresh, meter).await {
             Ok(answer) => return Ok(answer),
             Err(error) => attempts.failed(&endpoint, error)?,
         }
@@ -49,6 +52,7 @@ async fn attempt(
     exchange: &mut Exchange,
     lease: Lease,
     fresh: bool,
+    meter: &mut ExchangeMeter<'_>,
 ) -> Result<Answer, GatewayError> {
     let begun = Instant::now();
     let idle = if fresh {
@@ -77,9 +81,7 @@ async fn attempt(
     };
     call.set_upload_stall(patience.body);
     let head = answer_head(&mut call, &patience).await?;
-    worker
-        .meters
-        .call_answered(proxy.service.place, begun.elapsed());
+    meter.call_answered(proxy.service.place, begun.elapsed());
     if head.status.as_u16() == 101 {
         return Err(UpstreamError::SwitchUnasked.into());
     }

@@ -18,7 +18,7 @@ use crate::http1::body::BodyFailure;
 use crate::http1::client::{Call, CallFailure, UpstreamIo};
 use crate::http1::head::ResponseHead;
 use crate::http1::write;
-use crate::metrics::Meters;
+use crate::metrics::ExchangeMeter;
 use crate::tls::TlsFailure;
 use crate::upstream::{Endpoint, Lease, Purpose, Service, dial};
 use crate::worker::Worker;
@@ -35,7 +35,6 @@ pub(crate) struct Proxy {
 /// The endpoints that one request was tried on.
 struct Attempts<'a> {
     service: &'a Service,
-    meters: &'a Meters,
     purpose: Purpose,
     /// Whether the request may be sent a second time when the connection was lost before a byte of
     /// an answer (RFC 9110 section 9.2.2).
@@ -47,10 +46,9 @@ struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    fn new(service: &'a Service, meters: &'a Meters, purpose: Purpose, repeatable: bool) -> Self {
+    fn new(service: &'a Service, purpose: Purpose, repeatable: bool) -> Self {
         Self {
             service,
-            meters,
             purpose,
             repeatable,
             again: false,
@@ -65,11 +63,9 @@ impl<'a> Attempts<'a> {
     }
 
     /// The next endpoint to try; the last failure when there is none.
-    fn lease(&mut self) -> Result<Lease, GatewayError> {
+    fn lease(&mut self, meter: &mut ExchangeMeter<'_>) -> Result<Lease, GatewayError> {
         let lease = self.choose()?;
-        if let Some(failure) = &self.last {
-            self.meters.retried(self.service.place, failure);
-        }
+        meter.tried(self.service.place, lease.endpoint(), self.last.as_ref());
         Ok(lease)
     }
 

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use http::{HeaderValue, Method};
 use tidegate_ws::handshake::{self, Extension, Key, ResponseError};
 use tidegate_ws::scan::Extensions;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Attempts, Proxy, connect, failure, headers, request_head};
 use crate::body::{Body, BodyError, Bounded, Part, Pulled, Stream};
@@ -20,6 +20,7 @@ use crate::http1::HeadError;
 use crate::http1::Limits;
 use crate::http1::client::Call;
 use crate::http1::head::{Framing, ResponseHead, Version};
+use crate::metrics::ExchangeMeter;
 use crate::pipeline::FrameFilters;
 use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Wish, is_of_handshake};
@@ -38,15 +39,16 @@ pub(crate) async fn decide(
     worker: &Arc<Worker>,
     exchange: &Exchange,
     mut wish: Wish,
+    meter: &mut ExchangeMeter<'_>,
 ) -> Result<Decision, GatewayError> {
     let passing = &proxy.plan.websocket.extensions;
     wish.extensions
         .retain(|offer| is_deflate(offer) || foreign_name(offer, passing).is_some());
-    let mut attempts = Attempts::new(&proxy.service, &worker.meters, Purpose::Session, true);
+    let mut attempts = Attempts::new(&proxy.service, Purpose::Session, true);
     loop {
-        let lease = attempts.lease()?;
+        let lease = attempts.lease(meter)?;
         let endpoint = lease.endpoint();
-        match ask(proxy, worker, exchange, &wish, lease).await {
+        match ask(proxy, worker, exchange, &wish, lease, meter).await {
             Ok(decision) => return Ok(decision),
             Err(error) => attempts.failed(&endpoint, error)?,
         }
@@ -59,7 +61,9 @@ async fn ask(
     exchange: &Exchange,
     wish: &Wish,
     lease: Lease,
+    meter: &mut ExchangeMeter<'_>,
 ) -> Result<Decision, GatewayError> {
+    let begun = Instant::now();
     // Sessions have connections of their own: a long one would empty the pool for the calls.
     let io = connect(proxy, worker, &lease.endpoint()).await?;
     let key = Key::new(fastrand::u128(..).to_ne_bytes());
@@ -73,6 +77,7 @@ async fn ask(
         .await
         .map_err(|_elapsed| UpstreamError::HandshakeTimeout)?
         .map_err(failure)?;
+    meter.upstream_answered(begun.elapsed());
     if head.status.as_u16() != 101 {
         return Ok(Decision::Refuse(
             refusal(call, head, worker, proxy, lease).await,

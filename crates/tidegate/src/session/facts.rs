@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::exchange::Exchange;
+use crate::mask;
 use crate::route::{Route, Target};
 use crate::upstream::{Endpoint, Lease};
 
@@ -21,16 +22,24 @@ pub(crate) struct Facts {
     endpoint: Arc<Endpoint>,
     /// The name of the listener that it came through.
     pub(crate) listener: Arc<str>,
-    /// Who holds the other end of the client's connection.
+    /// Who holds the other end of the client's connection; on a socket for both families, an IPv4
+    /// address is told as one.
     pub(crate) peer: SocketAddr,
-    /// The client that trusted proxies name, where it is not the peer.
-    behind: Option<Box<IpAddr>>,
-    /// The subject of the client's certificate.
-    certificate: Option<Box<str>>,
-    /// Host, path, path at the upstream and subprotocol, one behind the other.
+    /// What few of them have.
+    rare: Option<Box<Rare>>,
+    /// Host, path, query, path at the upstream and subprotocol, one behind the other.
     texts: Box<str>,
-    /// Where the first three of them end.
-    ends: [u16; 3],
+    /// Where the first four of them end.
+    ends: [u16; 4],
+}
+
+/// What there is besides of a client that is not merely its peer.
+#[derive(Debug)]
+struct Rare {
+    /// The client that trusted proxies name, where it is not the peer.
+    behind: Option<IpAddr>,
+    /// The subject of its certificate.
+    certificate: Option<Box<str>>,
 }
 
 impl Facts {
@@ -44,24 +53,38 @@ impl Facts {
         let downstream = &exchange.downstream;
         let (asked, sent) = (exchange.original_path().as_str(), exchange.path.as_str());
         let host = exchange.authority.as_ref().map(ToString::to_string);
+        let query = exchange.query.as_deref();
+        let query = query.map(|query| {
+            let mut told = vec![b'?'];
+            mask::query(query, &mut |piece| told.extend_from_slice(piece));
+            String::from_utf8_lossy(&told).into_owned()
+        });
         let subprotocol = subprotocol.map(|one| String::from_utf8_lossy(one.as_bytes()));
         let (texts, ends) = joined([
             host.as_deref().unwrap_or_default(),
             asked,
+            query.as_deref().unwrap_or_default(),
             // Every path has a slash, so nothing means the same one.
             if sent == asked { "" } else { sent },
             subprotocol.as_deref().unwrap_or_default(),
         ]);
-        let is_behind = exchange.client != downstream.peer.ip().to_canonical();
+        let mut peer = downstream.peer;
+        peer.set_ip(peer.ip().to_canonical());
+        let behind = Some(exchange.client).filter(|client| *client != peer.ip());
+        let certificate = downstream.client_certificate();
+        let certificate = certificate.map(|one| cut(one.subject()).into());
+        let is_rare = behind.is_some() || certificate.is_some();
         Self {
             route: Arc::clone(route),
             endpoint: lease.endpoint(),
             listener: Arc::clone(&downstream.listener),
-            peer: downstream.peer,
-            behind: is_behind.then(|| Box::new(exchange.client)),
-            certificate: downstream
-                .client_certificate()
-                .map(|one| cut(one.subject()).into()),
+            peer,
+            rare: is_rare.then(|| {
+                Box::new(Rare {
+                    behind,
+                    certificate,
+                })
+            }),
             texts,
             ends,
         }
@@ -85,13 +108,13 @@ impl Facts {
 
     /// The client's address: the peer's, or the one that trusted proxies name.
     pub(crate) fn client(&self) -> IpAddr {
-        let behind = self.behind.as_deref().copied();
-        behind.unwrap_or_else(|| self.peer.ip().to_canonical())
+        let behind = self.rare.as_ref().and_then(|rare| rare.behind);
+        behind.unwrap_or_else(|| self.peer.ip())
     }
 
     /// The subject of the client's certificate, where it showed one.
     pub(crate) fn certificate(&self) -> Option<&str> {
-        self.certificate.as_deref()
+        self.rare.as_ref()?.certificate.as_deref()
     }
 
     /// The host that the client asked for, with its port where it named one.
@@ -104,9 +127,15 @@ impl Facts {
         self.text(self.ends[0], self.ends[1])
     }
 
+    /// The query that the client asked with and the upstream was asked with, with its `?` and the
+    /// values of secrets masked; empty where there is none.
+    pub(crate) fn query(&self) -> &str {
+        self.text(self.ends[1], self.ends[2])
+    }
+
     /// The path that the upstream was asked for, below that of the endpoint.
     pub(crate) fn sent_path(&self) -> &str {
-        match self.text(self.ends[1], self.ends[2]) {
+        match self.text(self.ends[2], self.ends[3]) {
             "" => self.path(),
             sent => sent,
         }
@@ -114,7 +143,7 @@ impl Facts {
 
     /// The subprotocol that the upstream chose.
     pub(crate) fn subprotocol(&self) -> Option<&str> {
-        let chosen = self.texts.get(usize::from(self.ends[2])..);
+        let chosen = self.texts.get(usize::from(self.ends[3])..);
         chosen.filter(|text| !text.is_empty())
     }
 
@@ -125,10 +154,10 @@ impl Facts {
     }
 }
 
-/// Texts one behind the other, each cut to what is kept, and where the first three end.
-fn joined(texts: [&str; 4]) -> (Box<str>, [u16; 3]) {
+/// Texts one behind the other, each cut to what is kept, and where the first four end.
+fn joined(texts: [&str; 5]) -> (Box<str>, [u16; 4]) {
     let texts = texts.map(cut);
-    let mut ends = [0; 3];
+    let mut ends = [0; 4];
     let mut end = 0;
     for (place, text) in ends.iter_mut().zip(texts) {
         end += text.len();
@@ -153,8 +182,8 @@ mod tests {
     #[test]
     fn texts_are_cut_between_two_characters() {
         let long = "é".repeat(200);
-        let (texts, ends) = joined(["host", &format!("/{long}"), "", "chat"]);
-        assert_eq!(ends, [4, 4 + 255, 4 + 255]);
+        let (texts, ends) = joined(["host", &format!("/{long}"), "", "", "chat"]);
+        assert_eq!(ends, [4, 4 + 255, 4 + 255, 4 + 255]);
         assert_eq!(texts.len(), 4 + 255 + 4);
         assert_eq!(&texts[259..], "chat");
     }

@@ -1,9 +1,15 @@
-//! The name of a session: `s_` and 16 characters that cannot be guessed.
+//! The names of sessions and connections: `s_` and 16 characters, `c_` and 11, that cannot be guessed.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+const PREFIX: &str = "s_";
+const LETTERS: usize = 16;
 
 /// A session's id, the same in every answer as long as the session lives. Among its bytes is its
 /// place in the registry, so that it is found without a search.
@@ -13,21 +19,27 @@ pub(crate) struct SessionId {
     slot: [u8; 4],
 }
 
+/// A connection's id. A session's begins with the bytes of its connection's, so that nothing more has
+/// to be kept for it; a connection becomes one session at most.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConnectionId([u8; 8]);
+
 /// A text that is no session's id.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotAnId;
 
-/// The alphabet of RFC 4648 section 5.
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
 impl SessionId {
-    /// The id of the session at `slot`, the `count`th of those that share `keys`. A keyed hash of a
-    /// number cannot be guessed without the keys, which the system chose.
-    pub(super) fn new(keys: &RandomState, count: u64, slot: usize) -> Self {
+    /// The id of the session at `slot` that the connection has become.
+    pub(super) fn new(connection: ConnectionId, slot: usize) -> Self {
         Self {
-            secret: keys.hash_one(count).to_be_bytes(),
+            secret: connection.0,
             slot: u32::try_from(slot).unwrap_or(u32::MAX).to_be_bytes(),
         }
+    }
+
+    /// The connection that it was.
+    pub(crate) const fn connection(self) -> ConnectionId {
+        ConnectionId(self.secret)
     }
 
     /// The place in its worker's registry.
@@ -45,18 +57,48 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("s_")?;
-        for three in self.bytes().chunks_exact(3) {
-            let bits = three
-                .iter()
-                .fold(0, |bits, &byte| bits << 8 | u32::from(byte));
-            for shift in [18, 12, 6, 0] {
-                let letter = ALPHABET[(bits >> shift & 63) as usize];
-                write!(f, "{}", char::from(letter))?;
-            }
-        }
-        Ok(())
+        // Twelve bytes are sixteen letters, exactly.
+        write_id(f, "s_", &self.bytes(), &mut [0; LETTERS])
     }
+}
+
+impl ConnectionId {
+    /// The id of the `count`th connection of those that share `keys`. A keyed hash of a number cannot
+    /// be guessed without the keys, which the system chose.
+    pub(super) fn new(keys: &RandomState, count: u64) -> Self {
+        Self(keys.hash_one(count).to_be_bytes())
+    }
+
+    /// One for tests and fuzz targets, which look at no id.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) const fn sample() -> Self {
+        Self([0; 8])
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_id(f, "c_", &self.0, &mut [0; 11])
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Writes `bytes` as `letters`, which have room for them.
+fn write_id(
+    f: &mut fmt::Formatter<'_>,
+    prefix: &str,
+    bytes: &[u8],
+    letters: &mut [u8],
+) -> fmt::Result {
+    let written = BASE64_URL_SAFE_NO_PAD.encode_slice(bytes, letters);
+    let letters = &letters[..written.unwrap_or(0)];
+    f.write_str(prefix)?;
+    f.write_str(str::from_utf8(letters).unwrap_or_default())
 }
 
 impl fmt::Debug for SessionId {
@@ -69,24 +111,17 @@ impl FromStr for SessionId {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let letters = text.strip_prefix("s_").ok_or(NotAnId)?.as_bytes();
-        if letters.len() != 16 {
+        let letters = text.strip_prefix(PREFIX).ok_or(NotAnId)?;
+        if letters.len() != LETTERS {
             return Err(NotAnId);
         }
-        let mut bytes = [0; 12];
-        for (four, three) in letters.chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
-            let mut bits = 0;
-            for letter in four {
-                let value = ALPHABET.iter().position(|one| one == letter);
-                bits =
-                    bits << 6 | u32::try_from(value.ok_or(NotAnId)?).map_err(|_large| NotAnId)?;
-            }
-            three.copy_from_slice(&bits.to_be_bytes()[1..]);
-        }
-        let (mut secret, mut slot) = ([0; 8], [0; 4]);
-        secret.copy_from_slice(&bytes[..8]);
-        slot.copy_from_slice(&bytes[8..]);
-        Ok(Self { secret, slot })
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(letters);
+        let bytes = bytes.map_err(|_no_letters| NotAnId)?;
+        let (secret, slot) = bytes.split_first_chunk().ok_or(NotAnId)?;
+        Ok(Self {
+            secret: *secret,
+            slot: slot.try_into().map_err(|_other_length| NotAnId)?,
+        })
     }
 }
 
@@ -100,7 +135,7 @@ mod tests {
     fn an_id_is_read_as_it_was_written() {
         let keys = RandomState::new();
         for slot in [0, 1, 63, 64, 99_999, u32::MAX as usize] {
-            let id = SessionId::new(&keys, 7, slot);
+            let id = SessionId::new(ConnectionId::new(&keys, 7), slot);
             let text = id.to_string();
             assert_eq!(text.len(), 18, "{text}");
             assert_eq!(text.parse(), Ok(id), "{text}");
@@ -123,8 +158,12 @@ mod tests {
     fn a_place_that_is_taken_again_has_another_id() {
         let keys = RandomState::new();
         let ids: HashSet<_> = (0..1000)
-            .map(|count| SessionId::new(&keys, count, 5).to_string())
+            .map(|count| SessionId::new(ConnectionId::new(&keys, count), 5).to_string())
             .collect();
         assert_eq!(ids.len(), 1000);
+        let connection = ConnectionId([1, 2, 3, 4, 5, 6, 7, 255]);
+        assert_eq!(connection.to_string(), "c_AQIDBAUGB_8");
+        let session = SessionId::new(connection, 1).to_string();
+        assert_eq!(session, "s_AQIDBAUGB_8AAAAB");
     }
 }

@@ -47,9 +47,10 @@ pub enum Cause {
 
 /// Who ended a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Initiator {
     /// Somebody who operates the gateway.
-    Admin,
+    Admin = 1,
     /// The client.
     Client,
     /// The gateway.
@@ -187,6 +188,50 @@ impl Initiator {
             Self::Client => "client",
             Self::Gateway => "gateway",
             Self::Upstream => "upstream",
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        let all = [Self::Admin, Self::Client, Self::Gateway, Self::Upstream];
+        all.into_iter().find(|&one| one as u8 == byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_as_bytes() {
+        for cause in Cause::ALL {
+            assert_eq!(Cause::from_byte(cause as u8), Some(cause));
+        }
+        for initiator in [
+            Initiator::Admin,
+            Initiator::Client,
+            Initiator::Gateway,
+            Initiator::Upstream,
+        ] {
+            assert_eq!(Initiator::from_byte(initiator as u8), Some(initiator));
+        }
+        assert_eq!((Cause::from_byte(0), Initiator::from_byte(0)), (None, None));
+    }
+
+    #[test]
+    fn every_cause_has_its_row_in_the_document() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/admin.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        let (_, table) = document
+            .split_once("| `cause` | `initiator` | `code` |")
+            .unwrap();
+        let rows = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let causes: Vec<_> = rows.filter_map(|row| row.split('|').nth(1)).collect();
+        for cause in Cause::ALL {
+            let word = format!("`{}`", cause.label());
+            assert!(causes.iter().any(|cell| cell.contains(&word)), "{word}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! timer and is not woken before its deadline.
 
 use std::collections::hash_map::RandomState;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use atomic_waker::AtomicWaker;
 use slab::Slab;
 
-use super::Cause;
 use super::facts::Facts;
-use super::id::SessionId;
+use super::id::{ConnectionId, SessionId};
+use super::{Cause, Ending, Initiator};
 
 /// The coarse clock of a worker: seconds since it started, moved once a second.
 #[derive(Debug, Default)]
@@ -41,8 +41,8 @@ pub(crate) struct Handle {
     deadline: AtomicU32,
     /// What the session is told: a `Cause` or nothing (0), and beside it `OVERDUE`.
     order: AtomicU8,
-    /// It has begun to end.
-    closing: AtomicBool,
+    /// Why it has begun to end, a `Cause`, and whose doing that was, an `Initiator`; or nothing (0).
+    ended: AtomicU16,
     waker: AtomicWaker,
     pub(crate) id: SessionId,
     pub(crate) facts: Facts,
@@ -114,13 +114,15 @@ impl Handle {
 
     /// Shows where the session is. Its own thread alone writes this, and nobody waits for it, so
     /// that a few plain stores for each turn of the relay are all that it costs.
-    pub(crate) fn publish(&self, moved: u32, counts: [Counts; 2], closing: bool) {
+    pub(crate) fn publish(&self, moved: u32, counts: [Counts; 2], ended: Option<Ending>) {
         self.moved.store(moved, Ordering::Relaxed);
         for (passed, (messages, bytes)) in self.passed.iter().zip(counts) {
             passed.messages.store(messages, Ordering::Relaxed);
             passed.bytes.store(bytes, Ordering::Relaxed);
         }
-        self.closing.store(closing, Ordering::Relaxed);
+        let bytes = |one: Ending| [one.cause as u8, one.initiator as u8];
+        let ended = ended.map_or(0, |one| u16::from_be_bytes(bytes(one)));
+        self.ended.store(ended, Ordering::Relaxed);
     }
 
     /// What the client and the upstream sent, as of a moment ago.
@@ -145,14 +147,22 @@ impl Handle {
 
     /// Whether it has begun to end.
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.ended.load(Ordering::Relaxed) != 0
+    }
+
+    /// Why it has begun to end, and whose doing that was.
+    pub(crate) fn ended(&self) -> Option<(Cause, Initiator)> {
+        let [cause, initiator] = self.ended.load(Ordering::Relaxed).to_be_bytes();
+        Cause::from_byte(cause).zip(Initiator::from_byte(initiator))
     }
 
     /// Ends it for an admin. The first farewell counts.
     pub(crate) fn dismiss(&self, farewell: Option<Farewell>) {
-        if let Some(farewell) = farewell {
-            let _first = self.farewell.set(Box::new(farewell));
-        }
+        let farewell = farewell.unwrap_or_else(|| Farewell {
+            code: Ending::of(Cause::Admin).to_client,
+            reason: Cause::Admin.label().into(),
+        });
+        let _first = self.farewell.set(Box::new(farewell));
         self.order(Cause::Admin);
     }
 
@@ -168,9 +178,9 @@ impl Handle {
         self.waker.wake();
     }
 
+    /// The first order counts.
     fn order(&self, cause: Cause) {
-        let with = |orders: u8| Some(orders & OVERDUE | cause as u8);
-        // It gives no reason to fail.
+        let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
         let _before = self
             .order
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, with);
@@ -186,7 +196,7 @@ pub(crate) struct Registry {
     standing: AtomicU8,
     /// What ids are made with.
     keys: RandomState,
-    /// How many were registered so far.
+    /// How many ids were made so far.
     count: AtomicU64,
 }
 
@@ -206,9 +216,18 @@ impl Registry {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a session that is opened now, without a deadline.
-    pub(crate) fn register(self: &Arc<Self>, facts: Facts, clock: &Clock) -> Registered {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
+    /// The id of a connection that was accepted now.
+    pub(crate) fn connection_id(&self) -> ConnectionId {
+        ConnectionId::new(&self.keys, self.count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds a session that is opened now, without a deadline; `connection` has become it.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        connection: ConnectionId,
+        facts: Facts,
+        clock: &Clock,
+    ) -> Registered {
         let opened = SystemTime::now().duration_since(UNIX_EPOCH);
         let opened = opened.unwrap_or_default().as_millis();
         let now = clock.now();
@@ -217,9 +236,9 @@ impl Registry {
         let handle = Arc::new(Handle {
             deadline: AtomicU32::new(NEVER),
             order: AtomicU8::new(self.standing.load(Ordering::Acquire)),
-            closing: AtomicBool::new(false),
+            ended: AtomicU16::new(0),
             waker: AtomicWaker::new(),
-            id: SessionId::new(&self.keys, count, entry.key()),
+            id: SessionId::new(connection, entry.key()),
             facts,
             opened: u64::try_from(opened).unwrap_or(u64::MAX),
             begun: now,
@@ -255,6 +274,17 @@ impl Registry {
         let end = place.saturating_add(SLICE);
         let at = |place| sessions.get(place).map(Arc::clone);
         let handles = (place..end).filter_map(at).collect();
+        (handles, (end < sessions.capacity()).then_some(end))
+    }
+
+    /// The sessions at each `step`th place from `place` on, of so many as are looked at at a time, and
+    /// the place behind them; `None`: there is none.
+    pub(crate) fn turn(&self, place: usize, step: usize) -> (Vec<Arc<Handle>>, Option<usize>) {
+        let sessions = self.lock();
+        let end = place.saturating_add(step.saturating_mul(SLICE));
+        let places = (place..end.min(sessions.capacity())).step_by(step.max(1));
+        let handles = places.filter_map(|place| sessions.get(place).map(Arc::clone));
+        let handles = handles.collect();
         (handles, (end < sessions.capacity()).then_some(end))
     }
 
@@ -312,7 +342,7 @@ mod tests {
     use crate::session::testing::facts;
 
     fn registered(registry: &Arc<Registry>) -> Registered {
-        registry.register(facts(), &Clock::default())
+        registry.register(registry.connection_id(), facts(), &Clock::default())
     }
 
     #[test]
@@ -421,6 +451,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_has_its_turn_once_and_as_many_in_one_second_as_in_another() {
+        let registry = Arc::new(Registry::default());
+        let period = 7;
+        let sessions: Vec<_> = (0..7 * SLICE + 3).map(|_| registered(&registry)).collect();
+        let mut seen = HashSet::new();
+        for second in 0..period {
+            let (mut place, mut count) = (Some(second), 0);
+            while let Some(from) = place {
+                let (handles, next) = registry.turn(from, period);
+                count += handles.len();
+                seen.extend(handles.iter().map(|handle| handle.id.to_string()));
+                place = next;
+            }
+            assert!((SLICE..=SLICE + 1).contains(&count), "{count}");
+        }
+        assert_eq!(seen.len(), sessions.len());
+    }
+
     /// There is one for each idle session, and its texts beside it.
     #[test]
     fn a_handle_is_small() {
@@ -429,8 +478,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_farewell_counts() {
-        let session = registered(&Arc::new(Registry::default()));
+    fn the_first_order_and_its_farewell_count() {
+        let registry = Arc::new(Registry::default());
+        let session = registered(&registry);
         let farewell = |code| {
             let reason = "".into();
             Some(Farewell { code, reason })
@@ -438,7 +488,12 @@ mod tests {
         session.handle().dismiss(farewell(4000));
         session.handle().dismiss(farewell(4001));
         session.handle().dismiss(None);
+        registry.end_all(Cause::Drain);
         assert_eq!(session.handle().take_orders().end, Some(Cause::Admin));
         assert_eq!(session.handle().farewell().map(|one| one.code), Some(4000));
+        let session = registered(&Arc::new(Registry::default()));
+        session.handle().dismiss(None);
+        session.handle().dismiss(farewell(4000));
+        assert_eq!(session.handle().farewell().map(|one| one.code), Some(1008));
     }
 }

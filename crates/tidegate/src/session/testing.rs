@@ -5,8 +5,9 @@ use std::sync::Arc;
 use http::{Extensions, Method};
 
 use super::facts::Facts;
+use super::id::ConnectionId;
 use crate::body::Body;
-use crate::config::Config;
+use crate::config::{Config, Plan};
 use crate::exchange::{Downstream, Exchange};
 use crate::headers::Headers;
 use crate::route::Target;
@@ -18,10 +19,19 @@ const YAML: &str = "version: 1\nlisteners: [{ name: public, bind: 127.0.0.1:0 }]
     services: { up: { endpoints: ['http://127.0.0.1:9'] } }\n\
     routes: [{ name: all, match: { path: /** }, proxy: { service: up } }]\n";
 
+/// A plan with one route.
+pub(crate) fn plan() -> Plan {
+    let plan = Config::from_yaml("test.yaml", YAML).and_then(|config| config.resolve());
+    plan.unwrap()
+}
+
 /// The facts of a session at `/`.
 pub(crate) fn facts() -> Facts {
-    let plan = Config::from_yaml("test.yaml", YAML).and_then(|config| config.resolve());
-    let core = Core::build(plan.unwrap(), &crate::tls::Loaded::default());
+    facts_in(&Core::build(plan(), &crate::tls::Loaded::default()))
+}
+
+/// The same, of the only route of `core`.
+pub(crate) fn facts_in(core: &Core) -> Facts {
     let route = core.route(0);
     let Target::Proxy(proxy) = &route.target;
     let lease = proxy.service.lease(Purpose::Session, &mut Vec::new());
@@ -35,6 +45,7 @@ pub(crate) fn facts() -> Facts {
         body: Body::empty(),
         upgrade: true,
         downstream: Arc::new(Downstream {
+            connection: ConnectionId::sample(),
             listener: "public".into(),
             peer,
             local: peer,
@@ -42,6 +53,7 @@ pub(crate) fn facts() -> Facts {
             tls: None,
             trusted: false,
             limits: Arc::default(),
+            redirect: None,
         }),
         client: peer.ip(),
         captures: Captures::default(),

@@ -71,7 +71,7 @@ impl Handshake<'_> {
             Ok(Err(HandshakeError::PlainHttp)) => {
                 self.count("plain_http");
                 tracing::debug!(%peer, "HTTP without TLS on a port of TLS");
-                connection::refuse_plain(transport, self.worker).await;
+                connection::refuse_plain(transport).await;
             }
             Ok(Err(HandshakeError::Refused(error))) => {
                 self.count("refused");

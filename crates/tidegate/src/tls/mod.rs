@@ -23,6 +23,7 @@ use self::client::ClientTls;
 pub use self::client::TlsFailure;
 pub use self::files::FileError;
 use self::server::ServerTls;
+pub use self::watch::Reload;
 use self::watch::Watched;
 use crate::config::Plan;
 

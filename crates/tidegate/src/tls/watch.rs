@@ -40,6 +40,10 @@ pub(crate) struct Watch {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Asks for the files of TLS to be read again.
+#[derive(Debug, Clone)]
+pub struct Reload(SyncSender<Told>);
+
 /// What wakes it.
 enum Told {
     Changed,
@@ -85,12 +89,18 @@ impl Watch {
         })
     }
 
-    /// Reads all files again soon.
-    pub(crate) fn look(&self) {
-        if let Some(tell) = &self.tell {
-            // Where one is told already, that one does it.
-            let _ = tell.try_send(Told::Changed);
-        }
+    /// By which it can be asked for a look.
+    pub(crate) fn reload(&self) -> Option<Reload> {
+        self.tell.clone().map(Reload)
+    }
+}
+
+impl Reload {
+    /// Reads the files of TLS again soon, as when they have changed. Where they are wrong, what holds
+    /// goes on to hold; where the gateway has ended, nothing is read.
+    pub fn ask(&self) {
+        // Where one is told already, that one does it.
+        let _ = self.0.try_send(Told::Changed);
     }
 }
 

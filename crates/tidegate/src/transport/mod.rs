@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 
 pub(crate) use self::handshake::HandshakeError;
 use self::socket::Socket;
-pub(crate) use self::socket::{Delivery, is_reset};
+pub(crate) use self::socket::{Delivery, is_reset, set_options};
 use self::tls::Tls;
 use crate::tls::Secured;
 
@@ -41,10 +41,10 @@ pub(crate) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<Tr
 }
 
 impl Transport {
-    /// Takes a connected stream and sets what holds for all of them.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    /// Takes a stream that was accepted by a socket with the options of all streams.
+    pub(crate) fn accepted(stream: TcpStream) -> Self {
         Self {
-            socket: Socket::new(stream),
+            socket: Socket::accepted(stream),
             tls: None,
         }
     }

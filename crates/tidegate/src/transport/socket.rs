@@ -89,21 +89,35 @@ pub(super) async fn connect(source: IpAddr, target: SocketAddr) -> io::Result<So
     socket.connect(target).await.map(Socket::new)
 }
 
+/// Sets what holds for all streams. What a listening socket has, those that it accepts begin with,
+/// where the system is Linux.
+pub(crate) fn set_options(socket: &SockRef<'_>) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL);
+    // A stream whose peer is gone already refuses options; the next read tells.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
+}
+
 impl Socket {
-    /// Takes a connected stream and sets what holds for all of them. A stream whose peer is gone
-    /// already refuses options; the next read tells.
+    /// Takes a connected stream and sets what holds for all of them.
     pub(super) fn new(stream: TcpStream) -> Self {
-        let socket = SockRef::from(&stream);
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE_TIME)
-            .with_interval(KEEPALIVE_INTERVAL);
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = socket.set_tcp_keepalive(&keepalive);
-        #[cfg(target_os = "linux")]
-        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        #[cfg(target_os = "linux")]
-        let _ = socket.set_tcp_notsent_lowat(UNSENT);
+        set_options(&SockRef::from(&stream));
         Self(stream)
+    }
+
+    /// Takes a stream that was accepted by a socket with the options of all streams.
+    pub(super) fn accepted(stream: TcpStream) -> Self {
+        if cfg!(target_os = "linux") {
+            Self(stream)
+        } else {
+            Self::new(stream)
+        }
     }
 
     /// Keeps the kernel from giving up a peer that takes nothing before its user does, who waits for
@@ -232,5 +246,45 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_has_the_options_of_what_is_dialled() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        set_options(&SockRef::from(&listener));
+        let address = listener.local_addr().unwrap();
+        let dialled = connect(Ipv4Addr::UNSPECIFIED.into(), address).await;
+        let dialled = dialled.unwrap();
+        let (stream, _peer) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let accepted = Transport::accepted(TcpStream::from_std(stream).unwrap());
+        let options = |transport: &Transport| {
+            let socket = SockRef::from(&transport.0);
+            (
+                socket.tcp_nodelay().unwrap(),
+                socket.keepalive().unwrap(),
+                socket.tcp_keepalive_time().unwrap(),
+                socket.tcp_keepalive_interval().unwrap(),
+                socket.tcp_user_timeout().unwrap(),
+                socket.tcp_notsent_lowat().unwrap(),
+            )
+        };
+        let expected = (
+            true,
+            true,
+            KEEPALIVE_TIME,
+            KEEPALIVE_INTERVAL,
+            Some(USER_TIMEOUT),
+            UNSENT,
+        );
+        assert_eq!(options(&dialled), expected);
+        assert_eq!(options(&accepted), expected);
     }
 }

@@ -88,7 +88,7 @@ impl Match {
     }
 }
 
-fn texts(spot: Option<Spot<'_>>, problems: &mut Problems) -> Vec<Located<String>> {
+pub(super) fn texts(spot: Option<Spot<'_>>, problems: &mut Problems) -> Vec<Located<String>> {
     let items = spot.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
     let items = items.iter();
     items

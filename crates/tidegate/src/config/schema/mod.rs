@@ -2,23 +2,28 @@
 //! holds without them. Each area reads itself as far as it can and reports the rest; names are
 //! linked one room up, in `link`.
 
+mod access_log;
 mod admin;
+mod bind;
 mod drain;
 mod filter;
 mod limits;
 mod matcher;
 mod proxy;
+mod proxy_protocol;
+mod redirect;
 mod route;
 mod service;
 mod tls;
 mod websocket;
 
-use std::net::SocketAddr;
-
 use ipnet::IpNet;
 
 use super::error::{Place, Problems};
-use super::plan::{DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits, ListenerTls};
+use super::plan::{
+    AccessLogPlan, Bind, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits, ListenerTls,
+    ProxyProtocolPlan,
+};
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
@@ -26,6 +31,7 @@ pub(super) use admin::Admin;
 pub(super) use filter::{Filter, Line, Side};
 pub(super) use matcher::{CertificateTest, HeaderTest, Match, TextTest};
 pub(super) use proxy::Proxy;
+pub(super) use redirect::Redirect;
 pub(super) use route::Route;
 pub(super) use service::Service;
 
@@ -44,6 +50,7 @@ pub(super) struct Root {
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
     pub(super) drain: DrainPlan,
+    pub(super) access_log: Option<AccessLogPlan>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) forwarded_header: ForwardedHeader,
     pub(super) services: Vec<Service>,
@@ -56,9 +63,11 @@ pub(super) struct Root {
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
     pub(super) name: Option<Located<String>>,
-    pub(super) bind: Option<Located<SocketAddr>>,
+    pub(super) bind: Option<Located<Bind>>,
     pub(super) tls: Option<ListenerTls>,
     pub(super) limits: ListenerLimits,
+    pub(super) proxy_protocol: Option<ProxyProtocolPlan>,
+    pub(super) redirect: Option<Redirect>,
 }
 
 impl Root {
@@ -77,6 +86,7 @@ impl Root {
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
         let admin = fields.take("admin");
         let drain = fields.take("drain");
+        let access_log = fields.take("access_log");
         let trusted = fields.take("trusted_proxies");
         let trusted = trusted.map_or_else(Vec::new, |spot| spot.any_number());
         let forwarded_header = fields.take("forwarded_header");
@@ -98,6 +108,10 @@ impl Root {
             drain: drain
                 .and_then(|spot| drain::read(&spot, problems))
                 .unwrap_or_default(),
+            access_log: access_log.map_or_else(
+                || Some(AccessLogPlan::default()),
+                |spot| access_log::read(&spot, problems),
+            ),
             trusted_proxies: trusted
                 .iter()
                 .filter_map(|spot| located(spot, problems, value::network))
@@ -150,7 +164,7 @@ impl Listener {
                 .and_then(|spot| listener_name(&spot, problems)),
             bind: fields
                 .need("bind", "bind: 127.0.0.1:8080", problems)
-                .and_then(|spot| located(&spot, problems, value::bind)),
+                .and_then(|spot| bind::read(&spot, problems)),
             tls: fields
                 .take("tls")
                 .and_then(|spot| tls::listener(&spot, problems)),
@@ -158,6 +172,12 @@ impl Listener {
                 .take("limits")
                 .and_then(|spot| limits::listener(&spot, problems))
                 .unwrap_or_default(),
+            proxy_protocol: fields
+                .take("proxy_protocol")
+                .and_then(|spot| proxy_protocol::read(&spot, problems)),
+            redirect: fields
+                .take("redirect")
+                .and_then(|spot| Redirect::read(&spot, problems)),
         };
         fields.finish(problems);
         Some(listener)

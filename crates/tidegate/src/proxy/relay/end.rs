@@ -3,14 +3,16 @@
 //! Both receivers are told at a frame boundary, both streams are finished, and whoever does not
 //! follow in time is dropped, with a reset where it would otherwise take half for the whole.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use tidegate_ws::frame::ControlFrame;
 use tokio::time::sleep;
 
 use super::timers::whole_seconds;
-use super::watch::{Tally, mask};
+use super::watch::mask;
 use super::{Relay, Side, other};
+use crate::access_log::Ended;
 use crate::session::{Cause, Ending};
 
 /// How long an offender is still sent the answers to what it did before.
@@ -81,17 +83,8 @@ impl Relay {
         }
         self.ended.get_or_insert(ending);
         self.forced = true;
-        let limit = match ending.cause {
-            Cause::IdleTimeout => self.plan.idle_timeout,
-            Cause::MaxAge => self.plan.max_age,
-            _ => None,
-        };
-        let reason = limit.map(|limit| {
-            let (cause, after) = (ending.cause.label(), whole_seconds(limit));
-            format!("{cause};after={after}s")
-        });
-        let reason = reason.as_deref().unwrap_or(ending.cause.label());
-        let (mut to_client, to_upstream) = close_frames(ending, reason);
+        let reason = self.reason(ending.cause);
+        let (mut to_client, to_upstream) = close_frames(ending, &reason);
         if let Some(farewell) = farewell {
             to_client = ControlFrame::close(farewell.code, &farewell.reason, None);
         }
@@ -101,6 +94,50 @@ impl Relay {
         );
         self.client.queue_frame(client);
         self.upstream.queue_frame(upstream);
+    }
+
+    /// What both sides are told where the gateway ends a session.
+    fn reason(&self, cause: Cause) -> Cow<'static, str> {
+        let limit = match cause {
+            Cause::IdleTimeout => self.plan.idle_timeout,
+            Cause::MaxAge => self.plan.max_age,
+            _ => None,
+        };
+        match limit.map(whole_seconds) {
+            Some(after) => format!("{};after={after}s", cause.label()).into(),
+            None => cause.label().into(),
+        }
+    }
+
+    /// Tells the access log how the session ended; once, when it is dropped.
+    pub(super) fn report(&self) {
+        let Some(log) = &self.worker.access_log else {
+            return;
+        };
+        let (code, cause, initiator, lasted) = self.meter.end();
+        let handle = self.registered.handle();
+        let reason = match cause {
+            Cause::ClientClose | Cause::UpstreamClose => Cow::Borrowed(self.words.as_str()),
+            // Nobody could be told.
+            Cause::ClientLost | Cause::Internal => Cow::Borrowed(""),
+            Cause::Admin => handle.farewell().map_or_else(
+                || self.reason(cause),
+                |farewell| Cow::Borrowed(&*farewell.reason),
+            ),
+            cause => self.reason(cause),
+        };
+        let [up, down] = &self.tallies;
+        log.closed(
+            handle,
+            &Ended {
+                code,
+                cause: cause.label(),
+                initiator: initiator.label(),
+                reason: &reason,
+                lasted,
+                counts: [(up.messages, up.bytes), (down.messages, down.bytes)],
+            },
+        );
     }
 
     /// Ends a session for what `offender` did. What it sent before has gone on and may be being
@@ -181,20 +218,6 @@ impl Relay {
         self.client.give_up(self.down.at_boundary());
         self.upstream.give_up(self.up.at_boundary());
     }
-}
-
-/// Tells the log how a session ended.
-pub(super) fn report(ending: Ending, [up, down]: &[Tally; 2]) {
-    let (cause, initiator) = (ending.cause.label(), ending.initiator.label());
-    tracing::debug!(
-        cause,
-        initiator,
-        msgs_in = up.messages,
-        msgs_out = down.messages,
-        bytes_in = up.bytes,
-        bytes_out = down.bytes,
-        "session ended"
-    );
 }
 
 /// Close frames for the client and the upstream.

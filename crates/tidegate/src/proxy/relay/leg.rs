@@ -18,10 +18,8 @@ const MAX_WASTED: usize = 1 << 20;
 pub(super) struct Leg {
     /// `None` once it is dropped or reset.
     transport: Option<Transport>,
-    /// What came behind its handshake, before the session began.
-    early: Option<Box<BytesMut>>,
-    out: Vec<u8>,
-    written: usize,
+    /// None while idle.
+    backlog: Option<Box<Backlog>>,
     /// It has ended its side of the stream.
     ended: bool,
     /// It takes nothing any more; what it sent before is still there to be read.
@@ -31,6 +29,16 @@ pub(super) struct Leg {
     /// We have ended ours.
     finished: bool,
     progressed: bool,
+}
+
+/// What there is besides of a leg that something waits for.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// What came behind its handshake, before the session began.
+    early: BytesMut,
+    /// What it has not taken yet, from `written` on.
+    out: Vec<u8>,
+    written: usize,
     /// How much the kernel at its end had taken when it was asked last.
     taken: u64,
     /// How much of it was read for nothing.
@@ -39,24 +47,27 @@ pub(super) struct Leg {
 
 impl Leg {
     pub(super) fn new((transport, early): (Transport, BytesMut)) -> Self {
-        let early = (!early.is_empty()).then(|| Box::new(early));
+        let backlog = (!early.is_empty()).then(|| {
+            Box::new(Backlog {
+                early,
+                ..Backlog::default()
+            })
+        });
         Self {
             transport: Some(transport),
-            early,
-            out: Vec::new(),
-            written: 0,
+            backlog,
             ended: false,
             deaf: false,
             reset: false,
             finished: false,
             progressed: false,
-            taken: 0,
-            wasted: 0,
         }
     }
 
     pub(super) fn take_early(&mut self) -> Option<BytesMut> {
-        self.early.take().map(|early| *early)
+        let early = std::mem::take(&mut self.backlog.as_mut()?.early);
+        self.forget();
+        (!early.is_empty()).then_some(early)
     }
 
     /// Whether nothing will be read from it any more.
@@ -71,7 +82,21 @@ impl Leg {
 
     /// Whether it keeps us waiting with bytes for it.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.out.is_empty() || self.transport.as_ref().is_some_and(Transport::holds_unsent)
+        let backlog = self.backlog.as_ref();
+        backlog.is_some_and(|backlog| !backlog.out.is_empty()) || self.holds_unsent()
+    }
+
+    /// Whether the transport kept of what it was given.
+    fn holds_unsent(&self) -> bool {
+        self.transport.as_ref().is_some_and(Transport::holds_unsent)
+    }
+
+    /// How many bytes it has not taken.
+    pub(super) fn queued(&self) -> usize {
+        let backlog = self.backlog.as_ref();
+        backlog.map_or(0, |backlog| {
+            backlog.out.len().saturating_sub(backlog.written)
+        })
     }
 
     /// Whether it took anything since this was asked last.
@@ -81,19 +106,27 @@ impl Leg {
 
     /// Asks the kernel whether the other end has taken something since it was asked last.
     pub(super) fn look(&mut self) -> bool {
+        if self.holds_unsent() {
+            self.backlog.get_or_insert_default();
+        }
+        let Some(backlog) = &mut self.backlog else {
+            return false;
+        };
         let delivery = self.transport.as_ref().and_then(Transport::delivery);
-        let taken = delivery.map_or(self.taken, |delivery| delivery.taken);
-        std::mem::replace(&mut self.taken, taken) != taken
+        let taken = delivery.map_or(backlog.taken, |delivery| delivery.taken);
+        std::mem::replace(&mut backlog.taken, taken) != taken
     }
 
     /// Something was read for nothing.
-    pub(super) const fn waste(&mut self, size: usize) {
-        self.wasted = self.wasted.saturating_add(size);
+    pub(super) fn waste(&mut self, size: usize) {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.wasted = backlog.wasted.saturating_add(size);
     }
 
     /// Whether so much was read for nothing that it is no wonder any more.
-    pub(super) const fn is_flooding(&self) -> bool {
-        self.wasted > MAX_WASTED
+    pub(super) fn is_flooding(&self) -> bool {
+        let backlog = self.backlog.as_ref();
+        backlog.is_some_and(|backlog| backlog.wasted > MAX_WASTED)
     }
 
     /// Whether it has taken all that was sent to it, as far as the kernel tells.
@@ -128,7 +161,7 @@ impl Leg {
 
     /// Writes what it takes of `bytes` and keeps the rest.
     pub(super) fn send(&mut self, mut bytes: &[u8], cx: &mut Context<'_>) {
-        while self.out.is_empty() && !bytes.is_empty() {
+        while !bytes.is_empty() && !self.is_waiting() {
             let Some(transport) = &mut self.transport else {
                 return;
             };
@@ -146,8 +179,9 @@ impl Leg {
 
     /// Keeps `bytes` for the next write.
     pub(super) fn queue(&mut self, bytes: &[u8]) {
-        if !self.is_deaf() {
-            self.out.extend_from_slice(bytes);
+        if !bytes.is_empty() && !self.is_deaf() {
+            let backlog = self.backlog.get_or_insert_default();
+            backlog.out.extend_from_slice(bytes);
         }
     }
 
@@ -160,14 +194,16 @@ impl Leg {
 
     /// Writes what was kept; `false` when the leg takes nothing any more.
     pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        while self.written < self.out.len() {
+        while let Some(rest) = self.backlog.as_mut().and_then(|backlog| backlog.rest()) {
             let Some(transport) = &mut self.transport else {
                 return Poll::Ready(false);
             };
-            match ready!(Pin::new(transport).poll_write(cx, &self.out[self.written..])) {
+            match ready!(Pin::new(transport).poll_write(cx, rest)) {
                 Ok(written) if written > 0 => {
                     self.progressed = true;
-                    self.written += written;
+                    if let Some(backlog) = &mut self.backlog {
+                        backlog.written += written;
+                    }
                 }
                 failed => {
                     self.go_deaf(failed.err().as_ref());
@@ -175,22 +211,21 @@ impl Leg {
                 }
             }
         }
-        if !self.out.is_empty() {
-            (self.out, self.written) = (Vec::new(), 0);
-        }
-        self.poll_flush(cx)
+        // Before the backlog is forgotten, which knows how much the kernel had taken.
+        ready!(self.poll_flush(cx));
+        self.drop_out();
+        Poll::Ready(!self.is_deaf())
     }
 
-    /// Writes what the transport kept of what it was given; `false` when the leg takes nothing any
-    /// more.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Writes what the transport kept of what it was given.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(transport) = self.transport.as_mut().filter(|one| one.holds_unsent()) {
             match ready!(Pin::new(transport).poll_flush(cx)) {
                 Ok(()) => self.progressed = true,
                 Err(error) => self.go_deaf(Some(&error)),
             }
         }
-        Poll::Ready(!self.is_deaf())
+        Poll::Ready(())
     }
 
     /// Ends our side once `over` says that nothing more comes, and waits for the other's end.
@@ -220,7 +255,7 @@ impl Leg {
         if let Some(transport) = self.transport.take() {
             transport.abort();
         }
-        self.out = Vec::new();
+        self.drop_out();
     }
 
     /// Drops it, with a reset when something for it is left over.
@@ -235,7 +270,7 @@ impl Leg {
     fn go_deaf(&mut self, error: Option<&io::Error>) {
         self.deaf = true;
         self.reset |= error.is_some_and(is_reset);
-        (self.out, self.written) = (Vec::new(), 0);
+        self.drop_out();
     }
 
     /// Whether it was reset, which a leg that is not read tells no other way. A mere end is none:
@@ -250,6 +285,29 @@ impl Leg {
 
     pub(super) fn drop_transport(&mut self) {
         self.transport = None;
-        (self.out, self.written) = (Vec::new(), 0);
+        self.drop_out();
+    }
+
+    /// Nothing is left that it should take, or it will not have it.
+    fn drop_out(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            (backlog.out, backlog.written) = (Vec::new(), 0);
+            self.forget();
+        }
+    }
+
+    /// Gives the backlog back once there is nothing in it. How much the kernel had taken need not be
+    /// known: whoever begins to wait asks first.
+    fn forget(&mut self) {
+        let is_idle = |backlog: &mut Box<Backlog>| {
+            backlog.out.is_empty() && backlog.early.is_empty() && backlog.wasted == 0
+        };
+        self.backlog.take_if(is_idle);
+    }
+}
+
+impl Backlog {
+    fn rest(&self) -> Option<&[u8]> {
+        self.out.get(self.written..).filter(|rest| !rest.is_empty())
     }
 }

@@ -1,10 +1,14 @@
 //! The pings of one leg: what it was asked and has not answered, and what it is owed itself.
 //!
-//! A ping of ours carries eight random bytes, and the pong with those bytes is swallowed. A peer may
-//! answer the latest ping alone (RFC 6455 section 5.5.3), so none of ours goes to a leg that has a
-//! forwarded one to answer: that one then counts as ours.
+//! A ping of ours carries eight random bytes, and the pong with those bytes is swallowed. To whoever
+//! has our keys they tell when the ping was sent, so nothing is kept for that. A peer may answer the
+//! latest ping alone (RFC 6455 section 5.5.3), so none of ours goes to a leg that has a forwarded one
+//! to answer: that one then counts as ours.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::LazyLock;
 
 use tidegate_ws::frame::{ControlFrame, OpCode};
 
@@ -29,16 +33,20 @@ pub(super) enum Beat {
 }
 
 impl Pulse {
-    /// Whether a control frame of its is the answer to our ping.
-    pub(super) fn takes(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
-        let is_ours = opcode == OpCode::Pong
-            && self
-                .ours
-                .is_some_and(|ours| payload == ours.get().to_ne_bytes());
-        if is_ours {
-            self.ours = None;
+    /// How many microseconds our ping took to be answered, if a control frame of its is the answer;
+    /// more than 71 minutes are not told apart from fewer.
+    pub(super) fn takes(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        now: impl FnOnce() -> u64,
+    ) -> Option<u32> {
+        let ours = self.ours.filter(|_| opcode == OpCode::Pong)?;
+        if payload != ours.get().to_ne_bytes() {
+            return None;
         }
-        is_ours
+        self.ours = None;
+        Some(low(now()).wrapping_sub(sent(ours)))
     }
 
     /// A pong of its passes to the other leg.
@@ -87,14 +95,14 @@ impl Pulse {
 
     /// Takes what goes to it at a boundary, one after the other. A ping that has become needless,
     /// because another one was forwarded meanwhile, is dropped.
-    pub(super) fn take_beat(&mut self, mask: Option<[u8; 4]>) -> Option<Beat> {
+    pub(super) fn take_beat(&mut self, mask: Option<[u8; 4]>, now: u64) -> Option<Beat> {
         if let Some(pong) = self.owed.take() {
             return Some(Beat::Pong(pong));
         }
         if !std::mem::take(&mut self.due) || self.is_unanswered() {
             return None;
         }
-        let ours = NonZeroU64::MIN | fastrand::u64(..);
+        let ours = payload(now);
         self.ours = Some(ours);
         Some(Beat::Ping(ControlFrame::ping(
             &ours.get().to_ne_bytes(),
@@ -118,6 +126,45 @@ impl Beat {
     }
 }
 
+/// The lower half of a time.
+const fn low(time: u64) -> u32 {
+    (time & 0xffff_ffff) as u32
+}
+
+/// A payload of ours: half of it random, half of it the time, and all of it hidden.
+fn payload(now: u64) -> NonZeroU64 {
+    let random = u64::from(fastrand::u32(..));
+    NonZeroU64::new(hide(random << 32 | u64::from(low(now)))).unwrap_or(NonZeroU64::MIN)
+}
+
+/// The lower half of the time when a payload of ours was made.
+fn sent(ours: NonZeroU64) -> u32 {
+    low(reveal(ours.get()))
+}
+
+/// Rounds of a Feistel network, which makes of a keyed hash a permutation that has a way back.
+const ROUNDS: [u8; 4] = [0, 1, 2, 3];
+
+fn hide(open: u64) -> u64 {
+    let halves = (low(open >> 32), low(open));
+    let mix = |(left, right): (u32, u32), round| (right, left ^ keyed(round, right));
+    let (left, right) = ROUNDS.into_iter().fold(halves, mix);
+    u64::from(left) << 32 | u64::from(right)
+}
+
+fn reveal(hidden: u64) -> u64 {
+    let halves = (low(hidden >> 32), low(hidden));
+    let unmix = |(left, right): (u32, u32), round| (right ^ keyed(round, left), left);
+    let (left, right) = ROUNDS.into_iter().rev().fold(halves, unmix);
+    u64::from(left) << 32 | u64::from(right)
+}
+
+/// A hash with keys that the system chose for this process.
+fn keyed(round: u8, half: u32) -> u32 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    low(KEYS.hash_one((round, half)))
+}
+
 /// FNV-1a: tells the latest ping's answer from other pongs without keeping 125 bytes.
 fn sum(payload: &[u8]) -> NonZeroU32 {
     let sum = payload.iter().fold(0x811c_9dc5_u32, |sum, &byte| {
@@ -128,11 +175,15 @@ fn sum(payload: &[u8]) -> NonZeroU32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    const NOW: u64 = 0x1_ffff_ffff;
 
     fn ping(pulse: &mut Pulse) -> Vec<u8> {
         pulse.set_due();
-        match pulse.take_beat(None) {
+        match pulse.take_beat(None, NOW) {
             Some(Beat::Ping(frame)) => frame.as_bytes()[2..].to_vec(),
             beat => panic!("a ping was due, not {beat:?}"),
         }
@@ -143,11 +194,20 @@ mod tests {
         let mut pulse = Pulse::default();
         let ours = ping(&mut pulse);
         assert_eq!(ours.len(), 8);
-        assert!(!pulse.takes(OpCode::Pong, b"other"));
-        assert!(!pulse.takes(OpCode::Ping, &ours));
-        assert!(pulse.takes(OpCode::Pong, &ours));
-        assert!(!pulse.takes(OpCode::Pong, &ours));
+        assert_eq!(pulse.takes(OpCode::Pong, b"other", || NOW), None);
+        assert_eq!(pulse.takes(OpCode::Ping, &ours, || NOW), None);
+        assert_eq!(pulse.takes(OpCode::Pong, &ours, || NOW + 2500), Some(2500));
+        assert_eq!(pulse.takes(OpCode::Pong, &ours, || NOW), None);
         assert_ne!(ping(&mut pulse), ours);
+    }
+
+    #[test]
+    fn what_is_hidden_is_found_and_tells_nobody_the_time() {
+        for open in [0, 1, NOW, u64::MAX, 0x0123_4567_89ab_cdef] {
+            assert_eq!(reveal(hide(open)), open);
+        }
+        let halves: HashSet<_> = (0..100).map(|_| low(payload(NOW).get())).collect();
+        assert!(halves.len() > 90, "{} of 100", halves.len());
     }
 
     #[test]
@@ -157,7 +217,7 @@ mod tests {
         pulse.note_forwarded(b"latest");
         pulse.answers(b"first");
         pulse.set_due();
-        assert!(pulse.take_beat(None).is_none());
+        assert!(pulse.take_beat(None, NOW).is_none());
         assert!(pulse.is_unanswered());
         pulse.answers(b"latest");
         assert!(!pulse.is_unanswered());
@@ -179,9 +239,9 @@ mod tests {
         pulse.asks(b"one", None);
         pulse.asks(b"two", None);
         pulse.set_due();
-        let pong = pulse.take_beat(None).unwrap();
+        let pong = pulse.take_beat(None, NOW).unwrap();
         assert_eq!(&pong.as_bytes()[2..], b"two");
-        assert!(matches!(pulse.take_beat(None), Some(Beat::Ping(_))));
+        assert!(matches!(pulse.take_beat(None, NOW), Some(Beat::Ping(_))));
         assert!(!pulse.has_beat());
     }
 }

@@ -4,7 +4,7 @@
 //! No type of tokio is in here, so that another engine than `relay/mod.rs` stays possible.
 
 use tidegate_ws::frame::{ControlFrame, Violation};
-use tidegate_ws::scan::{MAX_HELD, Rules, Scanner};
+use tidegate_ws::scan::{MAX_HELD, Scanner};
 
 use super::rate::Bucket;
 use super::watch::{Surroundings, Watch};
@@ -16,23 +16,32 @@ pub(super) const HEADROOM: usize = MAX_HELD;
 /// One direction: what its sender sent, on its way to its receiver.
 #[derive(Debug)]
 pub(super) struct Pump {
-    direction: Direction,
     scanner: Scanner,
-    /// The beginning of a frame that cannot be judged yet; empty while idle.
-    held: Vec<u8>,
-    mode: Mode,
+    /// None while idle.
+    aside: Option<Box<Aside>>,
     /// What the sender may still send of pings and pongs.
     controls: Bucket,
+    direction: Direction,
+    mode: Mode,
 }
 
-#[derive(Debug)]
+/// What waits for its turn.
+#[derive(Debug, Default)]
+struct Aside {
+    /// The beginning of a frame that cannot be judged yet.
+    held: Vec<u8>,
+    /// Our last frame.
+    ours: Option<Box<ControlFrame>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// Frames go on as they come.
     Flow,
-    /// Frames go on until the sender's close frame, in whose place this one of ours goes.
-    Part(Box<ControlFrame>),
-    /// The frame under way goes on, then this one of ours, then nothing.
-    Finish(Box<ControlFrame>),
+    /// Frames go on until the sender's close frame, in whose place one of ours goes.
+    Part,
+    /// The frame under way goes on, then one of ours, then nothing.
+    Finish,
     /// What comes is thrown away.
     Discard,
 }
@@ -46,6 +55,8 @@ pub(super) struct Passed {
     pub(super) gap: Option<usize>,
     /// Bytes go on, or a frame came that is not the answer to one of ours.
     pub(super) active: bool,
+    /// The answer to a ping of ours was among them, and came after so many microseconds.
+    pub(super) echoed: Option<u32>,
     /// Behind them goes this frame of ours.
     pub(super) ours: Option<Box<ControlFrame>>,
     /// What ended the direction.
@@ -69,13 +80,13 @@ pub(super) enum PumpEnd {
 }
 
 impl Pump {
-    pub(super) const fn new(direction: Direction, rules: Rules) -> Self {
+    pub(super) const fn new(direction: Direction) -> Self {
         Self {
-            direction,
-            scanner: Scanner::new(rules),
-            held: Vec::new(),
-            mode: Mode::Flow,
+            scanner: Scanner::new(),
+            aside: None,
             controls: Bucket::new(),
+            direction,
+            mode: Mode::Flow,
         }
     }
 
@@ -104,16 +115,19 @@ impl Pump {
         match self.mode {
             Mode::Discard => true,
             Mode::Flow => self.is_closed(),
-            Mode::Part(_) | Mode::Finish(_) => false,
+            Mode::Part | Mode::Finish => false,
         }
     }
 
     /// Puts what was held back in front of what was read behind [`HEADROOM`]; tells where it begins.
     pub(super) fn put_held(&mut self, buffer: &mut [u8]) -> usize {
-        if self.held.is_empty() {
+        let Some(aside) = &mut self.aside else {
             return HEADROOM;
+        };
+        let held = std::mem::take(&mut aside.held);
+        if aside.ours.is_none() {
+            self.aside = None;
         }
-        let held = std::mem::take(&mut self.held);
         let start = HEADROOM - held.len();
         buffer[start..HEADROOM].copy_from_slice(&held);
         start
@@ -121,9 +135,9 @@ impl Pump {
 
     /// Judges `bytes`: what was held back, and what was read.
     pub(super) fn absorb(&mut self, bytes: &mut [u8], around: &mut Surroundings<'_>) -> Passed {
-        match &self.mode {
+        match self.mode {
             Mode::Discard => Passed::default(),
-            Mode::Finish(_) => match self.scanner.finish_frame(bytes) {
+            Mode::Finish => match self.scanner.finish_frame(bytes) {
                 Ok(pass) => {
                     around.tally.passed(pass as u64);
                     Passed {
@@ -140,22 +154,25 @@ impl Pump {
             },
             // What comes behind a close frame means nothing.
             Mode::Flow if self.is_closed() => Passed::default(),
-            Mode::Flow | Mode::Part(_) => self.judge(bytes, around),
+            Mode::Flow | Mode::Part => self.judge(bytes, around),
         }
     }
 
     fn judge(&mut self, bytes: &mut [u8], around: &mut Surroundings<'_>) -> Passed {
-        let parting = matches!(self.mode, Mode::Part(_));
+        let parting = self.mode == Mode::Part;
         let mut watch = Watch {
             direction: self.direction,
             around,
             controls: &mut self.controls,
             parting,
             active: false,
+            echoed: None,
             stop: None,
         };
-        let scan = self.scanner.scan(bytes, &mut watch);
+        let rules = watch.around.rules;
+        let scan = self.scanner.scan(&rules, bytes, &mut watch);
         let active = watch.active || scan.pass > 0;
+        let echoed = watch.echoed;
         watch.around.tally.passed(scan.payload as u64);
         let end = match (watch.stop, scan.violation) {
             (Some(stop), _) => Some(stop),
@@ -164,12 +181,13 @@ impl Pump {
             (None, None) => self.is_closed().then_some(PumpEnd::Closed),
         };
         if end.is_none() && scan.hold_from < bytes.len() {
-            self.held = bytes[scan.hold_from..].to_vec();
+            self.aside.get_or_insert_default().held = bytes[scan.hold_from..].to_vec();
         }
         let passed = Passed {
             pass: scan.pass,
             gap: scan.gap.filter(|_| !parting && end.is_none()),
             active,
+            echoed,
             ..Passed::default()
         };
         match end {
@@ -188,20 +206,22 @@ impl Pump {
     /// Lets the sender's frames go on until its close frame, and puts `ours` in the place of that
     /// one; tells it when that is now.
     pub(super) fn part_with(&mut self, ours: ControlFrame) -> Option<Box<ControlFrame>> {
-        if self.is_closed() || !matches!(self.mode, Mode::Flow) {
+        if self.is_closed() || self.mode != Mode::Flow {
             return self.finish_with(ours);
         }
-        self.mode = Mode::Part(Box::new(ours));
+        self.mode = Mode::Part;
+        self.put_aside(ours);
         None
     }
 
     /// Waits for the sender's close frame no longer.
     pub(super) fn finish(&mut self) -> Option<Box<ControlFrame>> {
-        match std::mem::replace(&mut self.mode, Mode::Discard) {
-            Mode::Part(ours) | Mode::Finish(ours) => self.mode = Mode::Finish(ours),
-            mode => self.mode = mode,
+        if self.mode == Mode::Part {
+            self.mode = Mode::Finish;
         }
-        self.held = Vec::new();
+        if let Some(aside) = &mut self.aside {
+            aside.held = Vec::new();
+        }
         self.take_ours()
     }
 
@@ -211,26 +231,32 @@ impl Pump {
         match self.mode {
             // Behind a close frame nothing may follow, not even ours.
             Mode::Flow if self.is_closed() => self.mode = Mode::Discard,
-            Mode::Flow => self.mode = Mode::Finish(Box::new(ours)),
+            Mode::Flow => {
+                self.mode = Mode::Finish;
+                self.put_aside(ours);
+            }
             // What was decided first stays.
-            Mode::Part(_) | Mode::Finish(_) | Mode::Discard => {}
+            Mode::Part | Mode::Finish | Mode::Discard => {}
         }
         self.finish()
     }
 
     /// Lets nothing go on any more.
     pub(super) fn discard(&mut self) {
-        self.held = Vec::new();
+        self.aside = None;
         self.mode = Mode::Discard;
+    }
+
+    fn put_aside(&mut self, ours: ControlFrame) {
+        self.aside.get_or_insert_default().ours = Some(Box::new(ours));
     }
 
     fn take_ours(&mut self) -> Option<Box<ControlFrame>> {
         if !self.scanner.at_boundary() {
             return None;
         }
-        match std::mem::replace(&mut self.mode, Mode::Discard) {
-            Mode::Finish(ours) => Some(ours),
-            Mode::Flow | Mode::Part(_) | Mode::Discard => None,
-        }
+        let mode = std::mem::replace(&mut self.mode, Mode::Discard);
+        let aside = self.aside.take();
+        aside.filter(|_| mode == Mode::Finish)?.ours
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::pulse::Beat;
 use super::watch::mask;
-use super::{Relay, SIDES, Side, other};
+use super::{Relay, SIDES, Side, microseconds, other};
 use crate::config::plan::{KeepAlive, WebSocketPlan};
 use crate::session::registry::NEVER;
 use crate::session::{Cause, Ending};
@@ -99,6 +99,7 @@ impl Relay {
         if now >= self.timers.close_by {
             return self.give_up();
         }
+        self.sample_queues();
         for side in SIDES {
             self.overdue_writes(side, now);
         }
@@ -114,6 +115,16 @@ impl Relay {
         }
         for side in SIDES {
             self.overdue_life(side, now);
+        }
+    }
+
+    /// Counts what has not been taken. While anything waits the deadline comes every second, so
+    /// nothing is done for it besides.
+    fn sample_queues(&self) {
+        for (side, leg) in SIDES.into_iter().zip([&self.client, &self.upstream]) {
+            if leg.is_waiting() {
+                self.meter.queued(side as usize, leg.queued());
+            }
         }
     }
 
@@ -171,7 +182,7 @@ impl Relay {
             Side::Client => keep_alive.client,
             Side::Upstream => keep_alive.upstream,
         };
-        leg.filter(|_| !self.is_foreign)
+        leg.filter(|_| !self.is_foreign())
     }
 
     /// Sends the pings and pongs of ours that have waited for a boundary.
@@ -202,7 +213,7 @@ impl Relay {
         let now = self.worker.clock.now();
         while self.pulses[side as usize].has_beat() {
             let was_due = self.pulses[side as usize].is_due();
-            let beat = self.pulses[side as usize].take_beat(mask);
+            let beat = self.pulses[side as usize].take_beat(mask, microseconds());
             let (leg, _, _) = self.direction(side);
             if let Some(beat) = &beat {
                 leg.send(beat.as_bytes(), cx);

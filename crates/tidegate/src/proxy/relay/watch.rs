@@ -3,7 +3,7 @@
 
 use tidegate_ws::close::CloseFrame;
 use tidegate_ws::frame::{FrameHeader, OpCode, Violation};
-use tidegate_ws::scan::Observer;
+use tidegate_ws::scan::{Observer, Rules};
 
 use super::pulse::Pulse;
 use super::pump::PumpEnd;
@@ -15,14 +15,33 @@ use crate::pipeline::{Direction, FrameFacts, FrameFilters};
 pub(crate) struct Tally {
     /// Messages in this direction.
     pub(crate) messages: u64,
-    /// Those of bytes among them.
-    pub(crate) binary: u64,
+    /// Those of bytes among them; begins again at 0 behind its largest.
+    pub(crate) binary: u32,
     /// Payload bytes in this direction, of all frames, as they passed.
     pub(crate) bytes: u64,
     /// The code of its close frame; 1005 where that has none, 0 while there was none.
     pub(crate) close: u16,
     /// Whether the message under way is one of bytes.
     is_binary: bool,
+}
+
+/// The reason in the first close frame of a session, which is where it is closed. There is one of
+/// these for each idle session, so it is a pointer and no more.
+#[derive(Debug, Default)]
+pub(super) struct Words(Option<Box<Reason>>);
+
+#[derive(Debug)]
+struct Reason(Box<str>);
+
+impl Words {
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("", |reason| &reason.0)
+    }
+
+    fn keep(&mut self, reason: &str) {
+        self.0
+            .get_or_insert_with(|| Box::new(Reason(reason.into())));
+    }
 }
 
 impl Tally {
@@ -39,7 +58,7 @@ impl Tally {
         }
         if header.fin && !header.opcode.is_control() {
             self.messages += 1;
-            self.binary += u64::from(self.is_binary);
+            self.binary = self.binary.wrapping_add(u32::from(self.is_binary));
         }
         if header.opcode.is_control() {
             // Whole when it is seen; other payloads are counted as they pass.
@@ -50,8 +69,10 @@ impl Tally {
 
 /// Who looks on while frames pass, and what holds for them.
 pub(super) struct Surroundings<'a> {
+    pub(super) rules: Rules,
     pub(super) filters: &'a mut FrameFilters,
     pub(super) tally: &'a mut Tally,
+    pub(super) words: &'a mut Words,
     /// The pings of the leg that sends.
     pub(super) sender: &'a mut Pulse,
     /// The pings of the leg that receives.
@@ -73,6 +94,8 @@ pub(super) struct Watch<'a, 'b> {
     pub(super) parting: bool,
     /// A frame came that is not the answer to one of ours.
     pub(super) active: bool,
+    /// The answer to a ping of ours came, after so many microseconds.
+    pub(super) echoed: Option<u32>,
     /// Why a frame that is right in itself is not let through.
     pub(super) stop: Option<PumpEnd>,
 }
@@ -90,7 +113,10 @@ impl Watch<'_, '_> {
 
 impl Observer for Watch<'_, '_> {
     fn is_own(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
-        self.around.sender.takes(opcode, payload)
+        let now = self.around.now;
+        let echoed = self.around.sender.takes(opcode, payload, now);
+        self.echoed = echoed.or(self.echoed);
+        echoed.is_some()
     }
 
     fn on_frame(&mut self, header: &FrameHeader) -> Result<(), Violation> {
@@ -129,6 +155,7 @@ impl Observer for Watch<'_, '_> {
 
     fn on_close(&mut self, close: CloseFrame<'_>) -> bool {
         self.around.tally.close = close.code.unwrap_or(1005);
+        self.around.words.keep(close.reason);
         !self.parting
     }
 }

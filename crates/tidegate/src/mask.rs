@@ -1,0 +1,165 @@
+//! What neither a log nor the admin listener may tell: secrets in a query, and in the name of a
+//! subprotocol.
+
+/// What stands in place of a secret.
+const MASK: &[u8] = b"***";
+
+/// Parameters whose values are secrets, whatever the case.
+const SECRETS: [&str; 5] = ["token", "access_token", "ticket", "jwt", "code"];
+
+/// Whether a query may hold a secret: it names one, or has names that must be looked at closely.
+fn may_hold_secrets(query: &[u8]) -> bool {
+    query
+        .iter()
+        .any(|byte| matches!(byte, b't' | b'T' | b'j' | b'J' | b'c' | b'C' | b'%'))
+}
+
+/// Hands `put` the query piece by piece, with the values of secrets masked.
+pub(crate) fn query(query: &[u8], put: &mut impl FnMut(&[u8])) {
+    if !may_hold_secrets(query) {
+        return put(query);
+    }
+    for (place, pair) in query.split(|byte| *byte == b'&').enumerate() {
+        if place > 0 {
+            put(b"&");
+        }
+        match secret(pair) {
+            Some(at) => {
+                put(&pair[..at]);
+                put(MASK);
+            }
+            None => put(pair),
+        }
+    }
+}
+
+/// Where the value of a secret begins. It is taken to reach to the next `&`; a name may stand behind
+/// `;` too, which divides parameters for some, and behind a `?` that is one too many.
+fn secret(pair: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    for (at, byte) in pair.iter().enumerate() {
+        match byte {
+            b';' | b'?' => from = at + 1,
+            b'=' if is_secret(&pair[from..at]) => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether a name is one of ours, as a server may read it: `%54oken`, `token[]`.
+fn is_secret(name: &[u8]) -> bool {
+    let mut read = [0; 16];
+    let mut length = 0;
+    let mut rest = name;
+    while let Some((&byte, behind)) = rest.split_first() {
+        let (byte, behind) = decoded(byte, behind);
+        rest = behind;
+        if byte == b'[' || byte == 0 {
+            break;
+        }
+        let byte = if byte == b'+' { b' ' } else { byte };
+        if length == 0 && byte == b' ' {
+            continue;
+        }
+        let Some(place) = read.get_mut(length) else {
+            return false;
+        };
+        *place = byte;
+        length += 1;
+    }
+    let read = read[..length].trim_ascii_end();
+    let is = |secret: &str| read.eq_ignore_ascii_case(secret.as_bytes());
+    SECRETS.iter().any(|secret| is(secret))
+}
+
+fn decoded(byte: u8, behind: &[u8]) -> (u8, &[u8]) {
+    let hex = |byte: u8| char::from(byte).to_digit(16);
+    if let (b'%', [high, low, rest @ ..]) = (byte, behind)
+        && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+    {
+        return (u8::try_from(high * 16 + low).unwrap_or_default(), rest);
+    }
+    (byte, behind)
+}
+
+/// As much of a subprotocol's name as is no credential, and whether that is not all: some clients put
+/// one there, for want of a header (`base64url.bearer.authorization.k8s.io.TOKEN`).
+pub(crate) fn subprotocol(name: &str) -> (&str, bool) {
+    const BEARER: &str = "bearer.";
+    let at = name.to_ascii_lowercase().find(BEARER);
+    if let Some(at) = at {
+        return (&name[..at + BEARER.len()], true);
+    }
+    // A token alone: three parts of base64.
+    let is_token = name.starts_with("eyJ") && name.matches('.').count() >= 2;
+    if is_token { ("", true) } else { (name, false) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(text: &str) -> String {
+        let mut out = Vec::new();
+        query(text.as_bytes(), &mut |piece| out.extend_from_slice(piece));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_of_secrets_are_masked_and_nothing_else() {
+        for (text, expected) in [
+            ("", ""),
+            ("a=1&b=2", "a=1&b=2"),
+            ("token=s3cret", "token=***"),
+            ("a=1&access_token=s3cret&b=2", "a=1&access_token=***&b=2"),
+            ("TICKET=s3cret&Jwt=s3cret", "TICKET=***&Jwt=***"),
+            ("code=s3cret=s3cret&x", "code=***&x"),
+            ("%74oken=s3cret", "%74oken=***"),
+            ("%54%4f%4B%45%4e=s3cret", "%54%4f%4B%45%4e=***"),
+            ("access%5Ftoken=s3cret", "access%5Ftoken=***"),
+            (
+                "token[]=s3cret&token%5B0%5D=s3cret",
+                "token[]=***&token%5B0%5D=***",
+            ),
+            ("+token=s3cret&%20code+=s3cret", "+token=***&%20code+=***"),
+            ("a=1;token=s3cret;b=2", "a=1;token=***"),
+            ("a=b?token=s3cret", "a=b?token=***"),
+            ("token=", "token=***"),
+            ("token", "token"),
+            ("&&token=s3cret&&", "&&token=***&&"),
+            (
+                "tokens=1&mytoken=2&zipcode=3&decode=4",
+                "tokens=1&mytoken=2&zipcode=3&decode=4",
+            ),
+            (
+                "barcode=1&access_tokens=2&tok%en=3",
+                "barcode=1&access_tokens=2&tok%en=3",
+            ),
+            (
+                "a_very_long_name_that_ends_in_token=1",
+                "a_very_long_name_that_ends_in_token=1",
+            ),
+            ("token%00x=s3cret", "token%00x=***"),
+        ] {
+            assert_eq!(masked(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_subprotocols_are_masked() {
+        for (name, expected) in [
+            ("v12.stomp", ("v12.stomp", false)),
+            ("bearer", ("bearer", false)),
+            ("tidegate.bearer.eyJh.b.c", ("tidegate.bearer.", true)),
+            (
+                "base64url.bearer.authorization.k8s.io.Zm9v",
+                ("base64url.bearer.", true),
+            ),
+            ("eyJhbGciOi.eyJzdWIi.c2ln", ("", true)),
+            ("eyJson", ("eyJson", false)),
+        ] {
+            assert_eq!(subprotocol(name), expected);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What is measured, and what is to be reached.
+
+use super::peers::Peer;
+
+/// One thing that the clients do.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) unit: Unit,
+    /// What the load is told, besides where and for how long.
+    pub(super) order: &'static [&'static str],
+    pub(super) marks: &'static [Mark],
+}
+
+// Ratios are no `Eq`, but each scenario is itself.
+impl Eq for Scenario {}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Microseconds of the gateway's CPU for each message, request or session.
+    Cpu,
+    /// Bytes of memory for each session.
+    Memory,
+}
+
+/// What the gateway's figure is to be at most: enough, and better.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mark {
+    pub(super) of: Of,
+    pub(super) reach: f64,
+    pub(super) goal: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Times this one's figure.
+    Peer(Peer),
+    /// Times this one's latency that 99 of 100 messages keep to.
+    Latency(Peer),
+    /// Itself.
+    Figure,
+}
+
+const fn of_nginx(reach: f64, goal: f64) -> Mark {
+    Mark {
+        of: Of::Peer(Peer::Nginx),
+        reach,
+        goal,
+    }
+}
+
+const fn of_haproxy(reach: f64, goal: f64) -> Mark {
+    Mark {
+        of: Of::Peer(Peer::Haproxy),
+        reach,
+        goal,
+    }
+}
+
+const SMALL: &[Mark] = &[of_nginx(1.1, 1.0), of_haproxy(0.9, 0.8)];
+const MEMORY: &[Mark] = &[Mark {
+    of: Of::Figure,
+    reach: 2_000.0,
+    goal: 700.0,
+}];
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "echo-64",
+        what: "64 B back and forth, 64 sessions",
+        unit: Unit::Cpu,
+        order: &["kind=echo", "connections=64", "size=64"],
+        marks: SMALL,
+    },
+    Scenario {
+        name: "echo-64x16",
+        what: "64 B, 16 in one write, 64 sessions",
+        unit: Unit::Cpu,
+        order: &["kind=echo", "connections=64", "size=64", "pipeline=16"],
+        marks: SMALL,
+    },
+    Scenario {
+        name: "echo-1k",
+        what: "1 KiB back and forth, 64 sessions",
+        unit: Unit::Cpu,
+        order: &["kind=echo", "connections=64", "size=1024"],
+        marks: SMALL,
+    },
+    Scenario {
+        name: "echo-64k",
+        what: "64 KiB back and forth, 16 sessions",
+        unit: Unit::Cpu,
+        order: &["kind=echo", "connections=16", "size=65536"],
+        marks: &[of_nginx(0.8, 0.72), of_haproxy(0.65, 0.55)],
+    },
+    Scenario {
+        name: "paced",
+        what: "10,000 messages of 64 B a second over 256 sessions",
+        unit: Unit::Cpu,
+        order: &["kind=paced", "connections=256", "size=64", "rate=10000"],
+        marks: &[
+            of_nginx(1.1, 1.0),
+            Mark {
+                of: Of::Latency(Peer::Nginx),
+                reach: 1.0,
+                goal: 1.0,
+            },
+        ],
+    },
+    Scenario {
+        name: "handshake",
+        what: "a session opened and closed, 16 at a time",
+        unit: Unit::Cpu,
+        order: &["kind=handshake", "connections=16"],
+        marks: &[of_nginx(1.3, 1.0)],
+    },
+    Scenario {
+        name: "get",
+        what: "GET of 128 B on 64 kept connections",
+        unit: Unit::Cpu,
+        order: &["kind=get", "connections=64", "size=128"],
+        marks: &[of_nginx(1.5, 0.9)],
+    },
+    Scenario {
+        name: "idle",
+        what: "memory of a session that is open",
+        unit: Unit::Memory,
+        order: &["kind=idle", "rate=1000"],
+        marks: MEMORY,
+    },
+    Scenario {
+        name: "used",
+        what: "the same, after 64 KiB went through it",
+        unit: Unit::Memory,
+        order: &["kind=used", "rate=1000", "size=65536"],
+        marks: MEMORY,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_never_easier_than_what_is_enough() {
+        for scenario in SCENARIOS {
+            assert!(!scenario.marks.is_empty());
+            for mark in scenario.marks {
+                assert!(mark.goal <= mark.reach, "{}", scenario.name);
+            }
+        }
+    }
+}
