@@ -16,7 +16,7 @@ use crate::worker::{Core, Worker};
 pub(super) fn view() -> (Arc<View>, Arc<Core>) {
     let plan = plan();
     let drain = Arc::new(Drain::new(plan.drain));
-    let core = Arc::new(Core::build(plan));
+    let core = Arc::new(Core::build(plan, &crate::tls::Loaded::default()));
     let worker = || {
         let worker = Worker::new(Arc::clone(&core), Arc::clone(&drain));
         (Arc::new(worker), Handle::current())

@@ -264,9 +264,9 @@ mod tests {
         let dialled = dialled.unwrap();
         let (stream, _peer) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        let accepted = Transport::accepted(TcpStream::from_std(stream).unwrap());
-        let options = |transport: &Transport| {
-            let socket = SockRef::from(&transport.0);
+        let accepted = Socket::accepted(TcpStream::from_std(stream).unwrap());
+        let options = |one: &Socket| {
+            let socket = SockRef::from(&one.0);
             (
                 socket.tcp_nodelay().unwrap(),
                 socket.keepalive().unwrap(),
