@@ -34,6 +34,7 @@ pub mod router;
 pub mod session;
 mod task;
 mod threads;
+mod time;
 #[cfg_attr(fuzzing, path = "fuzzing/transport.rs")]
 mod transport;
 mod upgrade;

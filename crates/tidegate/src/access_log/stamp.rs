@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::admin::time;
+use crate::time;
 
 /// `2026-11-21T03:00:01.` and the second that this is.
 type Second = (u64, [u8; 20]);
