@@ -89,11 +89,8 @@ pub(crate) fn parse_response(
     limits: &Limits,
 ) -> Result<ResponseHead, HeadError> {
     let bytes = begun(bytes, "status line")?;
-    let mut fields = [httparse::EMPTY_HEADER; 101];
-    let fields = fields
-        .get_mut(..=limits.fields.min(100))
-        .unwrap_or_default();
-    let mut parsed = httparse::Response::new(fields);
+    let (mut few, mut many) = ([httparse::EMPTY_HEADER; USUAL_FIELDS + 1], Vec::new());
+    let mut parsed = httparse::Response::new(room(limits.fields, &mut few, &mut many));
     match parsed.parse(&bytes) {
         Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
         Ok(_) => return Err(HeadError::Malformed("head")),
