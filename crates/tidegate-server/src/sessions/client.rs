@@ -3,19 +3,18 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 use std::{fs, io, str};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
-use tidegate::config::Secret;
+use tidegate::config::{Secret, defaults};
 
 use crate::cli::AdminArgs;
 use crate::config;
+use crate::reachable::reachable;
 
-/// Where an admin listener is unless its configuration says otherwise.
-const DEFAULT: &str = "127.0.0.1:9900";
 /// How long each step may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer, in bytes.
@@ -63,7 +62,7 @@ impl Client {
         let host = match (&args.admin, &plan) {
             (Some(host), _) => host.clone(),
             (None, Some(plan)) => reachable(plan.bind()).to_string(),
-            (None, None) => DEFAULT.to_owned(),
+            (None, None) => defaults::ADMIN_BIND.to_string(),
         };
         let configured = || plan.as_ref().and_then(|plan| plan.token().cloned());
         let token = token.or_else(configured);
@@ -138,16 +137,6 @@ impl Answer {
     }
 }
 
-/// An address on which a listener that is bound to every one of them is found.
-fn reachable(bind: SocketAddr) -> SocketAddr {
-    let ip = match bind.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, bind.port())
-}
-
 fn connect(host: &str) -> anyhow::Result<TcpStream> {
     let mut last = None;
     for address in host.to_socket_addrs()? {
@@ -212,11 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_on_every_address_is_on_loopback() {
-        let at = |bind: &str| reachable(bind.parse().unwrap()).to_string();
-        assert_eq!(at("0.0.0.0:9900"), "127.0.0.1:9900");
-        assert_eq!(at("[::]:9900"), "[::1]:9900");
-        assert_eq!(at("10.0.0.1:1"), "10.0.0.1:1");
+    fn what_stands_in_a_target_is_encoded() {
         assert_eq!(encoded("10.0.0.0/8 é"), "10.0.0.0%2F8%20%C3%A9");
     }
 }
