@@ -16,8 +16,8 @@ use crate::headers::Headers;
 use crate::http1::head::{RequestHead, Version};
 use crate::mask;
 use crate::route::{Route, Target};
+use crate::session::handle::Handle;
 use crate::session::id::ConnectionId;
-use crate::session::registry::Handle;
 use crate::upstream::Endpoint;
 
 /// What is kept of a request until its line is written. It shares what the request's head holds.

@@ -20,7 +20,8 @@ use tokio::task::yield_now;
 use super::problem::Problem;
 use super::query::{self, bad};
 use super::view::View;
-use crate::session::registry::{Clock, Farewell, Handle};
+use crate::session::handle::{Farewell, Handle};
+use crate::session::registry::Clock;
 use crate::session::{Cause, Ending};
 use crate::time;
 
