@@ -8,13 +8,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 
-use super::line::{Line, Masked, between_quotes, target};
+use super::line::{Line, between_quotes, target};
 use super::{AccessLog, stamp};
 use crate::config::plan::AccessLogFormat;
 use crate::exchange::Downstream;
 use crate::headers::Headers;
 use crate::http1::head::{RequestHead, Version};
-use crate::mask;
 use crate::route::{Route, Target};
 use crate::session::handle::Handle;
 use crate::session::id::ConnectionId;
@@ -187,9 +186,7 @@ impl Record {
             self.put_target(line, route);
             self.put_path(line, 101);
             if let Some(subprotocol) = session.facts.subprotocol() {
-                let (name, is_masked) = mask::subprotocol(subprotocol);
-                let name = Masked(name, is_masked).to_string();
-                line.text("subprotocol", name.as_bytes());
+                line.text("subprotocol", subprotocol.as_bytes());
             }
             self.put_client(line);
             line.millis("handshake_ms", took);
