@@ -193,13 +193,14 @@ impl Drop for Started {
 }
 
 /// The gateway with all that it writes down while it works: metrics, the access log, its own pings.
+/// As shipped; standard error is a file of the measurement's folder.
 fn tidegate(address: SocketAddr, admin: SocketAddr, upstream: SocketAddr, workers: u32) -> String {
     format!(
         "version: 1\n\
          workers: {workers}\n\
          listeners: [{{ name: public, bind: \"{address}\" }}]\n\
          admin: {{ bind: \"{admin}\" }}\n\
-         {ACCESS_LOG}\
+         access_log: {{ to: stderr }}\n\
          services:\n  \
            upstream: {{ endpoints: \"http://{upstream}\", pool: {{ max_idle: 128 }} }}\n\
          routes:\n  \
@@ -210,9 +211,6 @@ fn tidegate(address: SocketAddr, admin: SocketAddr, upstream: SocketAddr, worker
                websocket: {{ keep_alive: {{ interval: 25s, timeout: 10s }} }}\n"
     )
 }
-
-/// The key that turns the access log on goes here, into a file of the measurement's folder.
-const ACCESS_LOG: &str = "";
 
 fn nginx(
     address: SocketAddr,
