@@ -54,7 +54,9 @@ impl Client {
         let is_named = args.config.config.is_some();
         let plan = if is_named || (args.admin.is_none() && config::find(&args.config).is_ok()) {
             let plan = config::load(&args.config)?.resolve()?;
-            let named = plan.admin.context("the configuration has no `admin`");
+            let named = plan.admin.context(
+                "the configuration has no `admin`: name its listener with --admin HOST:PORT",
+            );
             Some(named?)
         } else {
             None
@@ -125,6 +127,12 @@ impl Answer {
     pub(super) fn expect(self, status: u16) -> anyhow::Result<Value> {
         if self.status == status {
             return Ok(self.body);
+        }
+        if self.status == 401 {
+            bail!(
+                "the admin listener wants its token: name its file with --token-file, or the \
+                 configuration that has it with --config (401)"
+            );
         }
         match self.body["detail"].as_str() {
             Some(detail) => bail!(
@@ -198,6 +206,17 @@ mod tests {
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_by_which_option() {
+        let body = serde_json::json!({ "detail": "send a header" });
+        let answer = Answer { status: 401, body };
+        let said = answer.expect(200).unwrap_err().to_string();
+        assert!(
+            said.contains("--token-file") && said.contains("401"),
+            "{said}"
+        );
     }
 
     #[test]
