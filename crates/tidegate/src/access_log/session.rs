@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::AccessLog;
 use crate::config::plan::AccessLogFormat;
-use crate::session::registry::{Clock, Counts, Handle, Registry};
+use crate::session::handle::{Counts, Handle};
+use crate::session::registry::{Clock, Registry};
 
 /// How a session ended, in the words of the metrics.
 #[derive(Debug)]
