@@ -56,17 +56,6 @@ fn target(spot: &Spot<'_>, problems: &mut Problems) -> Option<Target> {
         "stderr" => choice.no_argument(problems).map(|()| Target::Stderr),
         "stdout" => choice.no_argument(problems).map(|()| Target::Stdout),
         "file" => choice.need_argument(problems)?.value(problems, file),
-        // As a token or a unix socket is written.
-        name if name.contains('/') => {
-            let path = name.strip_prefix("file:").unwrap_or(name);
-            let message = format!("{} is no place for a log", Quoted(name));
-            problems.suggest(
-                &choice.place,
-                message,
-                format!("write `{{ file: {path} }}`"),
-            );
-            None
-        }
         _ => {
             choice.unknown(problems, "place for a log", TARGETS);
             None
