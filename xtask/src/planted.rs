@@ -115,3 +115,20 @@ fn git(folder: &Path) -> Command {
     command.current_dir(folder);
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A patch that fits no more would be seen by those alone who plant the bugs.
+    #[test]
+    fn each_bug_can_be_planted() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let patches = fs::read_dir(root.join("fuzz/planted")).unwrap();
+        for patch in patches {
+            let mut apply = git(&root);
+            apply.args(["apply", "--check"]).arg(patch.unwrap().path());
+            shell::run(&mut apply).unwrap();
+        }
+    }
+}

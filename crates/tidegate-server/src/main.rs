@@ -7,6 +7,7 @@ mod config;
 mod dev;
 mod log;
 mod out;
+mod reachable;
 mod routes;
 mod run;
 mod sessions;

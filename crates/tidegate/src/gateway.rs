@@ -96,7 +96,8 @@ impl Gateway {
     /// no runtime around it.
     ///
     /// # Errors
-    /// When an address cannot be bound or a thread cannot be made; then nothing runs.
+    /// When an address cannot be bound, the access log cannot be opened or a thread cannot be made;
+    /// then nothing runs.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
         let tls = Loaded::load(&plan).map_err(StartError::Tls)?;
         warn_of_insecure(&plan);
@@ -258,7 +259,8 @@ impl Gateway {
     }
 
     /// Waits until a drain has begun, be it by [`Gateway::drain`] or by `POST /v1/drain` of the admin
-    /// listener. The future holds nothing of the gateway, and needs no particular runtime.
+    /// listener. The future holds nothing of the gateway, needs no particular runtime, and may be
+    /// dropped at any time.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
         self.drain.begun()
     }

@@ -1,6 +1,32 @@
 //! Tidegate, the gateway as a library.
 //!
-//! Start reading at `Gateway` in `gateway.rs`.
+//! A configuration becomes a [`Plan`](config::Plan), and a plan a [`Gateway`], which has threads of its
+//! own and needs no runtime around it:
+//!
+//! ```
+//! use tidegate::Gateway;
+//! use tidegate::config::Config;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let text = "
+//! version: 1
+//! listeners: { name: public, bind: 127.0.0.1:0 }
+//! services: { app: { endpoints: http://127.0.0.1:9000 } }
+//! routes: { name: all, match: { path: /** }, proxy: { service: app } }
+//! access_log: none
+//! ";
+//! let plan = Config::from_yaml("gateway.yaml", text)?.resolve()?;
+//! let gateway = Gateway::start(plan)?;
+//! for (name, address) in gateway.addresses() {
+//!     println!("{name}: {address}");
+//! }
+//! gateway.stop();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Filters of an embedder's own are in [`pipeline`], and whoever reads the code starts at `Gateway` in
+//! `gateway.rs`. Times and sizes are in the units of their types, and each says its default.
 
 mod access_log;
 mod admin;
@@ -34,6 +60,7 @@ pub mod router;
 pub mod session;
 mod task;
 mod threads;
+mod time;
 pub mod tls;
 #[cfg_attr(fuzzing, path = "fuzzing/transport.rs")]
 mod transport;

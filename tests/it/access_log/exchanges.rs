@@ -278,9 +278,22 @@ async fn answers_that_are_not_whole_say_whose_doing_it_was() {
     );
     assert_eq!(line["bytes_out"], 3);
 
+    // What was only about to be sent does not count.
+    let mut client = gateway.connect().await;
+    let upload = "POST /app/up HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc";
+    let heads = upstream.heads().len();
+    client.send(upload).await;
+    tidegate_tests::eventually("the upstream is asked", || upstream.heads().len() > heads).await;
+    client.reset();
+    let line = log.lines(3).await.remove(2);
+    assert_eq!(
+        (&line["cause"], &line["bytes_in"], &line["bytes_out"]),
+        (&json!("client_lost"), &json!(3), &json!(0))
+    );
+
     for (request, count) in [
-        (Request::get("/app/x"), 3),
-        (Request::handshake("/chat/x"), 4),
+        (Request::get("/app/x"), 4),
+        (Request::handshake("/chat/x"), 5),
     ] {
         let heads = upstream.heads().len();
         let mut client = gateway.connect().await;

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tidegate_tests::child::{Process, Scratch};
@@ -124,16 +125,7 @@ async fn streams_whose_readers_are_gone() {
         return;
     };
     for target in ["stderr", "stdout"] {
-        let scratch = Scratch::new();
-        let yaml = config(&format!("access_log: {{ to: {target} }}"));
-        let file = scratch.write("tidegate.yaml", &yaml);
-        let mut command = Command::new(&binary);
-        command
-            .args(["run", "--log-level", "debug", "--config"])
-            .arg(file);
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
-        let address = listening(child.id()).await;
+        let (mut child, address) = piped(&binary, target).await;
         drop((child.stdout.take(), child.stderr.take()));
         burst(&mut Wire::connect(address).await, 0, 1500).await;
         end(child).await;
@@ -147,16 +139,7 @@ async fn streams_whose_readers_are_asleep() {
         return;
     };
     for target in ["stderr", "stdout"] {
-        let scratch = Scratch::new();
-        let yaml = config(&format!("access_log: {{ to: {target} }}"));
-        let file = scratch.write("tidegate.yaml", &yaml);
-        let mut command = Command::new(&binary);
-        command
-            .args(["run", "--log-level", "debug", "--config"])
-            .arg(file);
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let address = listening(child.id()).await;
+        let (child, address) = piped(&binary, target).await;
         burst(&mut Wire::connect(address).await, 0, 1500).await;
         end(child).await;
     }
@@ -185,6 +168,21 @@ async fn a_socket_that_nobody_reads() {
     })
     .await;
     end(child).await;
+}
+
+/// A gateway that writes into pipes, its access log to `target`.
+async fn piped(binary: &Path, target: &str) -> (std::process::Child, std::net::SocketAddr) {
+    let scratch = Scratch::new();
+    let yaml = config(&format!("access_log: {{ to: {target} }}"));
+    let file = scratch.write("tidegate.yaml", &yaml);
+    let mut command = Command::new(binary);
+    command
+        .args(["run", "--log-level", "debug", "--config"])
+        .arg(file);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.stdin(Stdio::null()).spawn().unwrap();
+    let address = listening(child.id()).await;
+    (child, address)
 }
 
 async fn listening(pid: u32) -> std::net::SocketAddr {

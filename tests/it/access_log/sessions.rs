@@ -367,6 +367,7 @@ async fn sessions_that_go_on_are_told_of_now_and_then_and_silent_ones_are_not() 
     let log = LogFile::new();
     let mut upstream = ScriptedUpstream::bind().await;
     let gateway = TestGateway::start(&upstream, &yaml(&log, "stats_interval: 1s", ""));
+    let before_all = Instant::now();
     let (silent, _silent_peer) = gateway.open(&mut upstream).await;
     let (mut client, mut peer) = gateway.open(&mut upstream).await;
     let opens = log.events("ws.open", 2).await;
@@ -385,6 +386,11 @@ async fn sessions_that_go_on_are_told_of_now_and_then_and_silent_ones_are_not() 
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
+    // Whole seconds, and none that is not over.
+    let lasted = before_all.elapsed().as_secs_f64();
+    let is_over = |line: &Value| line["duration_s"].as_f64().unwrap() <= lasted;
+    assert!(stats.iter().all(is_over), "{stats:?} after {lasted}");
+    assert!(stats.iter().any(|line| line["idle_s"] == 0.0), "{stats:?}");
     let mut before = 0;
     for line in &stats {
         assert_eq!(line["session"], opens[1]["session"], "{line}");

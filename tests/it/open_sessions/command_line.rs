@@ -141,7 +141,7 @@ async fn what_is_wrong_is_said() {
         ),
         (&["ls", "--token-file", &empty], "no token"),
         (&["ls", "--token-file", &two], "no token"),
-        (&["ls", "--admin", &scene.at], "Authorization"),
+        (&["ls", "--admin", &scene.at], "--token-file"),
         (&["ls", "--admin", "127.0.0.1:1"], "cannot ask"),
         (
             &[&["ls", "--address", "here"], &by_file[..]].concat(),

@@ -79,6 +79,42 @@ async fn a_session_is_told_as_it_is() {
     assert!(!alone.to_string().contains("hunter22"));
 }
 
+/// Some clients put one there, for want of a header.
+#[tokio::test]
+async fn a_credential_in_a_subprotocol_is_not_told() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = TestGateway::start(&upstream, YAML);
+    let admin = gateway.admin();
+    for (chosen, told) in [
+        ("base64url.bearer.hunter22", "base64url.bearer.***"),
+        ("eyJhbGciOi.eyJzdWIi.hunter22", "***"),
+    ] {
+        let field = format!("Sec-WebSocket-Protocol: {chosen}");
+        let mut client = gateway.connect().await;
+        let wish = Request::handshake("/chat/room").with("Sec-WebSocket-Protocol", chosen);
+        client.request(&wish).await;
+        let mut peer = upstream.accept().await;
+        let head = peer.read_head().await;
+        peer.send(tidegate_tests::wire::switching(&head, &[&field]))
+            .await;
+        assert_eq!(
+            client.read_head().await.field("Sec-WebSocket-Protocol"),
+            Some(chosen)
+        );
+        let id = only_id(admin).await;
+        for path in ["/v1/sessions", &format!("/v1/sessions/{id}")] {
+            let text = json(admin, path).await.to_string();
+            assert!(
+                text.contains(&format!("\"subprotocol\":\"{told}\"")),
+                "{text}"
+            );
+            assert!(!text.contains("hunter22"), "{text}");
+        }
+        drop((client, peer));
+        gateway.is_empty().await;
+    }
+}
+
 #[tokio::test]
 async fn a_session_is_closing_and_then_gone() {
     let mut upstream = ScriptedUpstream::bind().await;

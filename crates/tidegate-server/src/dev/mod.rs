@@ -14,6 +14,7 @@ use tidegate::{Gateway, StartError};
 
 use self::certificate::Development;
 use crate::cli::DevArgs;
+use crate::reachable::reachable;
 use crate::run::{raise_descriptors, serve};
 use crate::{log, out};
 
@@ -155,16 +156,6 @@ How the gateway is, and what it has counted:
 Ctrl-C ends it.
 "
     )
-}
-
-/// An address that a program on this machine can connect to.
-fn reachable(bound: SocketAddr) -> SocketAddr {
-    let ip = match bound.ip() {
-        ip if !ip.is_unspecified() => ip,
-        std::net::IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, bound.port())
 }
 
 #[cfg(test)]

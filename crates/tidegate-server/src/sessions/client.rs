@@ -3,19 +3,18 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 use std::{fs, io, str};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
-use tidegate::config::Secret;
+use tidegate::config::{Secret, defaults};
 
 use crate::cli::AdminArgs;
 use crate::config;
+use crate::reachable::reachable;
 
-/// Where an admin listener is unless its configuration says otherwise.
-const DEFAULT: &str = "127.0.0.1:9900";
 /// How long each step may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer, in bytes.
@@ -55,7 +54,9 @@ impl Client {
         let is_named = args.config.config.is_some();
         let plan = if is_named || (args.admin.is_none() && config::find(&args.config).is_ok()) {
             let plan = config::load(&args.config)?.resolve()?;
-            let named = plan.admin.context("the configuration has no `admin`");
+            let named = plan.admin.context(
+                "the configuration has no `admin`: name its listener with --admin HOST:PORT",
+            );
             Some(named?)
         } else {
             None
@@ -66,7 +67,7 @@ impl Client {
         let host = match (&args.admin, &plan) {
             (Some(host), _) => host.clone(),
             (None, Some(plan)) => reachable(plan.bind()).to_string(),
-            (None, None) => DEFAULT.to_owned(),
+            (None, None) => defaults::ADMIN_BIND.to_string(),
         };
         let configured = || plan.as_ref().and_then(|plan| plan.token().cloned());
         let token = token.or_else(configured);
@@ -130,6 +131,12 @@ impl Answer {
         if self.status == status {
             return Ok(self.body);
         }
+        if self.status == 401 {
+            bail!(
+                "the admin listener wants its token: name its file with --token-file, or the \
+                 configuration that has it with --config (401)"
+            );
+        }
         match self.body["detail"].as_str() {
             Some(detail) => bail!(
                 "{} ({})",
@@ -139,16 +146,6 @@ impl Answer {
             None => bail!("the admin listener answers with {}", self.status),
         }
     }
-}
-
-/// An address on which a listener that is bound to every one of them is found.
-fn reachable(bind: SocketAddr) -> SocketAddr {
-    let ip = match bind.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, bind.port())
 }
 
 fn connect(host: &str) -> anyhow::Result<TcpStream> {
@@ -215,11 +212,18 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_on_every_address_is_on_loopback() {
-        let at = |bind: &str| reachable(bind.parse().unwrap()).to_string();
-        assert_eq!(at("0.0.0.0:9900"), "127.0.0.1:9900");
-        assert_eq!(at("[::]:9900"), "[::1]:9900");
-        assert_eq!(at("10.0.0.1:1"), "10.0.0.1:1");
+    fn who_is_not_let_in_is_told_by_which_option() {
+        let body = serde_json::json!({ "detail": "send a header" });
+        let answer = Answer { status: 401, body };
+        let said = answer.expect(200).unwrap_err().to_string();
+        assert!(
+            said.contains("--token-file") && said.contains("401"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_stands_in_a_target_is_encoded() {
         assert_eq!(encoded("10.0.0.0/8 é"), "10.0.0.0%2F8%20%C3%A9");
     }
 }

@@ -9,16 +9,15 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 
 use super::escape::cut;
-use super::line::{LONGEST, Line, Masked, between_quotes, more, target};
+use super::line::{LONGEST, Line, between_quotes, more, target};
 use super::{AccessLog, stamp};
 use crate::config::plan::AccessLogFormat;
 use crate::exchange::Downstream;
 use crate::headers::Headers;
 use crate::http1::head::{RequestHead, Version};
-use crate::mask;
 use crate::route::{Route, Target};
+use crate::session::handle::Handle;
 use crate::session::id::ConnectionId;
-use crate::session::registry::Handle;
 use crate::tls::Secured;
 use crate::upstream::Endpoint;
 
@@ -191,9 +190,7 @@ impl Record {
             self.put_target(line, route);
             self.put_path(line, 101);
             if let Some(subprotocol) = session.facts.subprotocol() {
-                let (name, is_masked) = mask::subprotocol(subprotocol);
-                let name = Masked(name, is_masked).to_string();
-                line.text("subprotocol", name.as_bytes());
+                line.text("subprotocol", subprotocol.as_bytes());
             }
             self.put_client(line);
             line.millis("handshake_ms", took);

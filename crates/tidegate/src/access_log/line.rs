@@ -1,6 +1,6 @@
 //! One line, written field by field.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -147,10 +147,7 @@ impl<'a> Line<'a> {
         self.key(key);
         let number = u64::try_from(number).unwrap_or(u64::MAX);
         digits(self.out, number / 1000);
-        let rest = number % 1000;
-        let digit = |of: u64| b'0' + u8::try_from(rest / of % 10).unwrap_or_default();
-        self.out
-            .extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+        fraction(self.out, number % 1000);
         self
     }
 
@@ -213,14 +210,10 @@ pub(super) fn digits(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&text[at..]);
 }
 
-/// Some letters and a text behind them.
-pub(super) struct Masked<'a>(pub(super) &'a str, pub(super) bool);
-
-impl Display for Masked<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mask = if self.1 { "***" } else { "" };
-        write!(f, "{}{mask}", self.0)
-    }
+/// Writes a point and so many thousandths, all three digits of them.
+pub(super) fn fraction(out: &mut Vec<u8>, thousandths: u64) {
+    let digit = |of: u64| b'0' + u8::try_from(thousandths / of % 10).unwrap_or_default();
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::AccessLog;
 use crate::config::plan::AccessLogFormat;
-use crate::session::registry::{Clock, Counts, Handle, Registry};
+use crate::session::handle::{Counts, Handle};
+use crate::session::registry::{Clock, Registry};
 
 /// How a session ended, in the words of the metrics.
 #[derive(Debug)]
@@ -73,6 +74,8 @@ impl AccessLog {
         if idle > period || bytes_in == 0 && bytes_out == 0 && msgs_in == 0 && msgs_out == 0 {
             return;
         }
+        // The clock has moved on just now: what was within the second before is no second ago.
+        let (age, idle) = (age.saturating_sub(1), idle.saturating_sub(1));
         self.line("ws.stats", |line| {
             line.word("conn", session.id.connection())
                 .word("session", session.id)

@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::admin::time;
+use super::line::fraction;
+use crate::time;
 
-/// `2026-11-21T03:00:01.` and the second that this is.
-type Second = (u64, [u8; 20]);
+/// `2026-11-21T03:00:01` and the second that this is.
+type Second = (u64, [u8; 19]);
 
 thread_local! {
-    static SECOND: Cell<Second> = const { Cell::new((u64::MAX, [0; 20])) };
+    static SECOND: Cell<Second> = const { Cell::new((u64::MAX, [0; 19])) };
 }
 
 /// Writes the time as RFC 3339 has it, in UTC, with milliseconds.
@@ -25,9 +26,8 @@ pub(super) fn put(out: &mut Vec<u8>, now: SystemTime) {
         SECOND.set((second, text));
     }
     out.extend_from_slice(&text);
-    let millis = since.subsec_millis();
-    let digit = |of: u32| b'0' + u8::try_from(millis / of % 10).unwrap_or_default();
-    out.extend_from_slice(&[digit(100), digit(10), digit(1), b'Z']);
+    fraction(out, since.subsec_millis().into());
+    out.push(b'Z');
 }
 
 /// Writes the time as the combined format has it: `21/Nov/2026:03:00:01 +0000`.

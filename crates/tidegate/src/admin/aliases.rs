@@ -15,7 +15,7 @@ use super::api::Place;
 use super::sessions::Cursor;
 use super::view::View;
 use crate::config::plan::AdminAlias;
-use crate::session::registry::Handle;
+use crate::session::handle::Handle;
 
 /// The paths of those that are switched on.
 pub(super) fn places(aliases: &[AdminAlias]) -> Vec<Place> {

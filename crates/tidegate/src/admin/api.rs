@@ -14,8 +14,9 @@ use super::access::{self, Access};
 use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
-use super::{aliases, routes, sessions, time};
+use super::{aliases, routes, sessions};
 use crate::config::plan::AdminAlias;
+use crate::time;
 
 /// What is answered here, for machines.
 const DOCUMENT: &str = include_str!("openapi.json");

@@ -17,7 +17,6 @@ mod routes;
 mod sessions;
 #[cfg(test)]
 mod testing;
-pub(crate) mod time;
 mod view;
 
 use std::net::{SocketAddr, TcpListener};

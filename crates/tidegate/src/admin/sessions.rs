@@ -19,10 +19,11 @@ use tokio::task::yield_now;
 
 use super::problem::Problem;
 use super::query::{self, bad};
-use super::time;
 use super::view::View;
-use crate::session::registry::{Clock, Farewell, Handle};
+use crate::session::handle::{Farewell, Handle};
+use crate::session::registry::Clock;
 use crate::session::{Cause, Ending};
+use crate::time;
 
 /// Sessions on one page, unless the caller wants another number, and the most of them.
 const LIMIT: usize = 100;

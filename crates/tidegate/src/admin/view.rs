@@ -7,13 +7,13 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::time;
 use crate::census::Census;
 use crate::config::plan::Bind;
 use crate::drain::Drain;
 use crate::logs::Control;
 use crate::metrics::{self, Facts};
 use crate::task::Panics;
+use crate::time;
 use crate::worker::Worker;
 
 /// What there is to see.

@@ -240,8 +240,8 @@ impl DownstreamIo {
             let filled = writer.fill(body, cx);
             let mut progress = false;
             let mut inner = self.lock();
-            inner.carried.1 = writer.body;
             let wrote = inner.poll_flush(&mut writer.outbound, &mut progress, cx);
+            inner.carried.1 = writer.written();
             drop(inner);
             if progress {
                 stall.is_over();

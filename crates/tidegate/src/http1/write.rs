@@ -88,8 +88,8 @@ pub(crate) struct MessageWriter {
     pub(crate) outbound: Outbound,
     framing: Framing,
     done: bool,
-    /// Bytes of the body so far.
-    pub(crate) body: u64,
+    /// Bytes of the body so far, those that are queued too.
+    body: u64,
 }
 
 /// A body whose length is not the one that was announced.
@@ -107,6 +107,11 @@ impl MessageWriter {
             done: framing == Framing::Length(0),
             body: 0,
         }
+    }
+
+    /// Bytes of the body that went out; amid a message its framing may count as some that did not.
+    pub(crate) const fn written(&self) -> u64 {
+        self.body.saturating_sub(self.outbound.size as u64)
     }
 
     pub(crate) const fn is_done(&self) -> bool {

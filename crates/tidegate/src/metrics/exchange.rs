@@ -15,7 +15,7 @@ use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::Downstream;
 use crate::http1::head::RequestHead;
 use crate::session::Cause;
-use crate::session::registry::Handle;
+use crate::session::handle::Handle;
 use crate::upstream::Endpoint;
 use crate::worker::Worker;
 

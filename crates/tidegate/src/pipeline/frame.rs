@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 
 use http::HeaderValue;
+use tidegate_ws::close::cut_reason;
 
 use super::ExchangeFacts;
-
-/// The longest reason that a close frame has room for (RFC 6455 section 5.5).
-const MAX_REASON: usize = 123;
 
 /// A session that is about to begin.
 #[derive(Debug, Clone, Copy)]
@@ -66,17 +64,10 @@ impl FrameRefusal {
     /// bytes that a close frame has room for.
     #[must_use]
     pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
-        let mut reason = reason.into();
-        if reason.len() > MAX_REASON {
-            let mut end = MAX_REASON;
-            while !reason.is_char_boundary(end) {
-                end -= 1;
-            }
-            reason = match reason {
-                Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
-                Cow::Owned(text) => Cow::Owned(text[..end].to_owned()),
-            };
-        }
+        let reason = match reason.into() {
+            Cow::Borrowed(text) => cut_reason(text).into(),
+            Cow::Owned(text) => cut_reason(&text).to_owned().into(),
+        };
         Self { reason }
     }
 

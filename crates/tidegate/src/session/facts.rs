@@ -59,7 +59,9 @@ impl Facts {
             mask::query(query, &mut |piece| told.extend_from_slice(piece));
             String::from_utf8_lossy(&told).into_owned()
         });
-        let subprotocol = subprotocol.map(|one| String::from_utf8_lossy(one.as_bytes()));
+        // Masked before it is cut, so that a credential is known by all of it.
+        let subprotocol = subprotocol.and_then(|one| one.to_str().ok());
+        let subprotocol = subprotocol.map(mask::subprotocol);
         let (texts, ends) = joined([
             host.as_deref().unwrap_or_default(),
             asked,
@@ -141,7 +143,7 @@ impl Facts {
         }
     }
 
-    /// The subprotocol that the upstream chose.
+    /// The subprotocol that the upstream chose, a credential in it masked.
     pub(crate) fn subprotocol(&self) -> Option<&str> {
         let chosen = self.texts.get(usize::from(self.ends[3])..);
         chosen.filter(|text| !text.is_empty())

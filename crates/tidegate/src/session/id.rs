@@ -58,7 +58,7 @@ impl SessionId {
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Twelve bytes are sixteen letters, exactly.
-        write_id(f, "s_", &self.bytes(), &mut [0; LETTERS])
+        write_id(f, PREFIX, &self.bytes(), &mut [0; LETTERS])
     }
 }
 

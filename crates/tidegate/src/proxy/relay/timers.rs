@@ -13,7 +13,7 @@ use super::pulse::Beat;
 use super::watch::mask;
 use super::{Relay, SIDES, Side, microseconds, other};
 use crate::config::plan::{KeepAlive, WebSocketPlan};
-use crate::session::registry::NEVER;
+use crate::session::handle::NEVER;
 use crate::session::{Cause, Ending};
 
 /// How long the clock of the end begins anew for a receiver that still takes what was said before,

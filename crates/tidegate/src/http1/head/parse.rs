@@ -1,143 +1,11 @@
-//! Message heads: from bytes to a request or response head, or a refusal.
+//! From bytes to a head, or a refusal.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, StatusCode};
 
-use super::fields::{BodyFields, body_fields, host, keeps_alive, split_target, take_fields};
-use crate::authority::Authority;
-use crate::config::plan::ListenerLimits;
+use super::super::fields::{BodyFields, body_fields, host, keeps_alive, split_target, take_fields};
+use super::{Framing, HeadError, Limits, RequestHead, ResponseHead, Version};
 use crate::headers::{FieldName, Headers};
-
-/// What a message head may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// The whole head in bytes; 64 KiB.
-    pub head: usize,
-    /// The request target in bytes; 8 KiB.
-    pub target: usize,
-    /// Field lines; 100.
-    pub fields: usize,
-}
-
-impl Limits {
-    /// Those of a listener's requests.
-    pub(crate) fn of(limits: &ListenerLimits) -> Self {
-        Self {
-            head: limits.max_head,
-            target: limits.max_target,
-            fields: limits.max_fields,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head: 64 * 1024,
-            target: 8 * 1024,
-            fields: 100,
-        }
-    }
-}
-
-/// Why a head was refused. Each is the sender's fault; the connection it came on is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HeadError {
-    /// A line end that is not CRLF, or a CR that stands alone (RFC 9112 section 2.2).
-    #[error("a line does not end with CR LF")]
-    LineEnd,
-    /// The start line or a field line does not follow its grammar.
-    #[error("the {0} does not follow the grammar of HTTP/1.1")]
-    Malformed(&'static str),
-    /// The head is larger than the limit.
-    #[error("the head is larger than the limit")]
-    TooLarge,
-    /// The head has more fields than the limit.
-    #[error("the head has too many fields")]
-    TooManyFields,
-    /// The request target is longer than the limit.
-    #[error("the request target is longer than the limit")]
-    TargetTooLong,
-    /// No `Host`, more than one, or one that names no host.
-    #[error("there must be one Host field that names a host")]
-    Host,
-    /// Content-Length is repeated or no number.
-    #[error("Content-Length is not one plain number")]
-    ContentLength,
-    /// Transfer-Encoding is something else than one `chunked`.
-    #[error("Transfer-Encoding is not `chunked` alone")]
-    TransferEncoding,
-    /// Both Content-Length and Transfer-Encoding.
-    #[error("Content-Length and Transfer-Encoding stand together")]
-    TwoFramings,
-    /// The protocol version is neither HTTP/1.0 nor HTTP/1.1.
-    #[error("the version is neither HTTP/1.0 nor HTTP/1.1")]
-    Version,
-    /// The request target has no form that a gateway serves.
-    #[error("the request target is neither a path nor an absolute http URL")]
-    Target,
-}
-
-/// The two versions of HTTP/1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Version {
-    /// HTTP/1.0: no chunks, no upgrade, the connection closes unless asked to stay.
-    Http10,
-    /// HTTP/1.1.
-    Http11,
-}
-
-/// Where a body ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// There is none, or it is over after so many bytes.
-    Length(u64),
-    /// At its last chunk.
-    Chunked,
-    /// Where the sender ends the connection (answers alone).
-    UntilClose,
-}
-
-/// The head of a request.
-#[derive(Debug)]
-pub(crate) struct RequestHead {
-    /// The method.
-    pub method: Method,
-    /// The path as received, not normalised.
-    pub path: Bytes,
-    /// What follows the `?`, byte for byte.
-    pub query: Option<Bytes>,
-    /// From an absolute target, else from `Host`.
-    pub authority: Option<Authority>,
-    /// The version.
-    pub version: Version,
-    /// The fields, without those of the framing.
-    pub headers: Headers,
-    /// Where the body ends.
-    pub framing: Framing,
-    /// Whether the connection may serve another request.
-    pub keep_alive: bool,
-    /// Whether the client waits for a 100 before it sends the body.
-    pub expects_continue: bool,
-}
-
-/// The head of a response.
-#[derive(Debug)]
-pub(crate) struct ResponseHead {
-    /// The version.
-    pub(crate) version: Version,
-    /// The status.
-    pub status: StatusCode,
-    /// The reason phrase, where it is not the usual one.
-    pub reason: Option<Bytes>,
-    /// The fields. Content-Length is left in for the answers that describe a body they do not have.
-    pub headers: Headers,
-    /// Where the body ends.
-    pub framing: Framing,
-    /// Whether the connection may serve another call.
-    pub keep_alive: bool,
-}
 
 /// Up to so many fields are looked at without an allocation.
 const USUAL_FIELDS: usize = 100;
@@ -221,11 +89,8 @@ pub(crate) fn parse_response(
     limits: &Limits,
 ) -> Result<ResponseHead, HeadError> {
     let bytes = begun(bytes, "status line")?;
-    let mut fields = [httparse::EMPTY_HEADER; 101];
-    let fields = fields
-        .get_mut(..=limits.fields.min(100))
-        .unwrap_or_default();
-    let mut parsed = httparse::Response::new(fields);
+    let (mut few, mut many) = ([httparse::EMPTY_HEADER; USUAL_FIELDS + 1], Vec::new());
+    let mut parsed = httparse::Response::new(room(limits.fields, &mut few, &mut many));
     match parsed.parse(&bytes) {
         Ok(httparse::Status::Complete(size)) if size == bytes.len() => {}
         Ok(_) => return Err(HeadError::Malformed("head")),
@@ -342,7 +207,7 @@ const fn version(minor: Option<u8>) -> Result<Version, HeadError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::end::find_end;
+    use super::super::super::end::find_end;
     use super::*;
 
     fn request(text: &str) -> Result<RequestHead, HeadError> {

@@ -1,6 +1,12 @@
 //! The header of one frame (RFC 6455 section 5.2), read and written.
 
+mod control;
+mod violation;
+
 use std::fmt;
+
+pub use self::control::ControlFrame;
+pub use self::violation::Violation;
 
 /// The most bytes that a frame header takes: two, eight of length, four of mask.
 pub const MAX_HEADER: usize = 14;
@@ -43,82 +49,6 @@ impl OpCode {
     #[must_use]
     pub const fn is_control(self) -> bool {
         self as u8 >= 8
-    }
-}
-
-/// How a peer broke RFC 6455, or a limit that holds for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Violation {
-    /// A close frame with a code that must not stand on the wire.
-    #[error("close code {0} must not stand in a close frame")]
-    CloseCode(u16),
-    /// A close frame whose reason is not UTF-8.
-    #[error("the reason of a close frame is not UTF-8")]
-    CloseReason,
-    /// A close frame with a payload of one byte.
-    #[error("a close frame with half a close code")]
-    CloseTooShort,
-    /// A control frame without FIN.
-    #[error("a fragmented control frame")]
-    ControlFragmented,
-    /// A control frame with more than 125 payload bytes.
-    #[error("a control frame with more than 125 payload bytes")]
-    ControlTooLong,
-    /// A frame whose declared length is over the limit.
-    #[error("a frame of {length} bytes where {limit} are allowed")]
-    FrameTooBig {
-        /// The declared length of its payload.
-        length: u64,
-        /// The most bytes allowed.
-        limit: u64,
-    },
-    /// A length in more bytes than it needs, or with its top bit set (RFC 6455 section 5.2).
-    #[error("a payload length that is not in its shortest form, or over 2^63")]
-    LengthEncoding,
-    /// A masked frame from a server.
-    #[error("a masked frame from a server")]
-    Masked,
-    /// A message whose frames' declared lengths add up to more than the limit.
-    #[error("a message of at least {length} bytes where {limit} are allowed")]
-    MessageTooBig {
-        /// The declared length of its frames so far.
-        length: u64,
-        /// The most bytes allowed.
-        limit: u64,
-    },
-    /// A new message before the one under way has ended.
-    #[error("a new message inside a fragmented one")]
-    MessageInside,
-    /// An opcode that means nothing.
-    #[error("reserved opcode {0}")]
-    OpCode(u8),
-    /// An observer refused a frame that is right in itself.
-    #[error("the frame was refused")]
-    Refused,
-    /// Reserved bits that no negotiated extension gives a meaning.
-    #[error("reserved bits {0:#05b} without an extension that uses them")]
-    ReservedBits(u8),
-    /// A continuation while no message is under way.
-    #[error("a continuation without a message")]
-    StrayContinuation,
-    /// A text message that is not UTF-8 (RFC 6455 section 8.1).
-    #[error("a text message that is not UTF-8")]
-    Text,
-    /// An unmasked frame from a client.
-    #[error("an unmasked frame from a client")]
-    Unmasked,
-}
-
-impl Violation {
-    /// The close code that its sender is told (RFC 6455 section 7.4.1).
-    #[must_use]
-    pub const fn close_code(self) -> u16 {
-        match self {
-            Self::CloseReason | Self::Text => 1007,
-            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => 1009,
-            _ => 1002,
-        }
     }
 }
 
@@ -258,75 +188,6 @@ pub fn apply_mask(payload: &mut [u8], mut mask: [u8; 4], offset: usize) {
     }
 }
 
-/// A whole control frame, ready for the wire.
-#[derive(Debug, Clone, Copy)]
-pub struct ControlFrame {
-    bytes: [u8; MAX_HEADER + MAX_CONTROL_PAYLOAD],
-    length: u8,
-}
-
-impl ControlFrame {
-    /// A close frame. The reason is cut to the room that there is; `mask` is what a client must
-    /// give and a server must not.
-    #[must_use]
-    pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Self {
-        let reason = crate::close::cut_reason(reason);
-        let mut payload = [0; MAX_CONTROL_PAYLOAD];
-        payload[..2].copy_from_slice(&code.to_be_bytes());
-        payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
-        Self::build(OpCode::Close, &mut payload[..2 + reason.len()], mask)
-    }
-
-    /// A ping. The payload is cut to the 125 bytes that there is room for; `mask` as for a close.
-    #[must_use]
-    pub fn ping(payload: &[u8], mask: Option<[u8; 4]>) -> Self {
-        Self::with_payload(OpCode::Ping, payload, mask)
-    }
-
-    /// A pong, likewise.
-    #[must_use]
-    pub fn pong(payload: &[u8], mask: Option<[u8; 4]>) -> Self {
-        Self::with_payload(OpCode::Pong, payload, mask)
-    }
-
-    fn with_payload(opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) -> Self {
-        let mut copy = [0; MAX_CONTROL_PAYLOAD];
-        let length = payload.len().min(MAX_CONTROL_PAYLOAD);
-        copy[..length].copy_from_slice(&payload[..length]);
-        Self::build(opcode, &mut copy[..length], mask)
-    }
-
-    fn build(opcode: OpCode, payload: &mut [u8], mask: Option<[u8; 4]>) -> Self {
-        let header = FrameHeader {
-            fin: true,
-            reserved: 0,
-            opcode,
-            mask,
-            length: payload.len() as u64,
-        };
-        if let Some(mask) = mask {
-            apply_mask(payload, mask, 0);
-        }
-        let mut start = [0; MAX_HEADER];
-        let at = header.write(&mut start);
-        let mut bytes = [0; MAX_HEADER + MAX_CONTROL_PAYLOAD];
-        bytes[..at].copy_from_slice(&start[..at]);
-        bytes[at..at + payload.len()].copy_from_slice(payload);
-        // 14 + 125 fits a byte.
-        #[expect(clippy::cast_possible_truncation, reason = "at most 139")]
-        Self {
-            bytes,
-            length: (at + payload.len()) as u8,
-        }
-    }
-
-    /// Its bytes on the wire.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -392,35 +253,6 @@ mod tests {
                 assert_eq!(payload, expected, "offset {offset}");
             }
         }
-    }
-
-    #[test]
-    fn pings_and_pongs_of_ours_parse_again() {
-        for (frame, opcode) in [
-            (ControlFrame::ping(b"abc", Some([1, 2, 3, 4])), OpCode::Ping),
-            (ControlFrame::pong(b"abc", None), OpCode::Pong),
-        ] {
-            let (header, at) = FrameHeader::parse(frame.as_bytes()).unwrap().unwrap();
-            assert_eq!((header.opcode, header.length), (opcode, 3));
-            let mut payload = frame.as_bytes()[at..].to_vec();
-            apply_mask(&mut payload, header.mask.unwrap_or_default(), 0);
-            assert_eq!(payload, b"abc");
-        }
-        let longest = ControlFrame::pong(&[7; 200], Some([0; 4]));
-        assert_eq!(longest.as_bytes().len(), 2 + 4 + MAX_CONTROL_PAYLOAD);
-    }
-
-    #[test]
-    fn a_close_frame_of_ours_parses_again() {
-        let frame = ControlFrame::close(1011, &"x".repeat(200), Some([9, 8, 7, 6]));
-        let (header, at) = FrameHeader::parse(frame.as_bytes()).unwrap().unwrap();
-        assert_eq!((header.opcode, header.length), (OpCode::Close, 125));
-        let mut payload = frame.as_bytes()[at..].to_vec();
-        apply_mask(&mut payload, header.mask.unwrap(), 0);
-        assert_eq!(
-            crate::close::CloseFrame::parse(&payload).unwrap().code,
-            Some(1011)
-        );
     }
 
     /// Headers as they stand on the wire, right and wrong ones, near the edges of each length.

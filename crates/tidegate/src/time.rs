@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970, with millis.
-pub(super) fn seconds(moment: SystemTime) -> f64 {
+pub(crate) fn seconds(moment: SystemTime) -> f64 {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs_f64()
 }

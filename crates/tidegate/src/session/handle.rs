@@ -1,0 +1,207 @@
+//! The cheap remote control to one session, and what others see of it.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use atomic_waker::AtomicWaker;
+
+use super::facts::Facts;
+use super::id::SessionId;
+use super::registry::Clock;
+use super::{Cause, Ending, Initiator};
+
+/// A deadline that never comes.
+pub(crate) const NEVER: u32 = u32::MAX;
+
+/// What a session shares with those who watch it.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// When the session wants to be woken.
+    deadline: AtomicU32,
+    /// What the session is told: a `Cause` or nothing (0), and beside it `OVERDUE`.
+    order: AtomicU8,
+    /// Why it has begun to end, a `Cause`, and whose doing that was, an `Initiator`; or nothing (0).
+    ended: AtomicU16,
+    waker: AtomicWaker,
+    pub(crate) id: SessionId,
+    pub(crate) facts: Facts,
+    /// When it was opened, in milliseconds since 1970.
+    opened: u64,
+    /// The same by its worker's clock.
+    begun: u32,
+    /// When something passed last, by the same clock.
+    moved: AtomicU32,
+    /// What passed, by the side that sent it.
+    passed: [Passed; 2],
+    /// What an admin wants the client to be told.
+    farewell: OnceLock<Box<Farewell>>,
+}
+
+/// What one side of a session sent.
+#[derive(Debug, Default)]
+struct Passed {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Messages, and payload bytes.
+pub(crate) type Counts = (u64, u64);
+
+/// What a client is told at the end of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Farewell {
+    /// The close code.
+    pub(crate) code: u16,
+    /// The reason; at most 123 bytes of it are sent.
+    pub(crate) reason: Box<str>,
+}
+
+const OVERDUE: u8 = 1 << 7;
+
+/// What a session is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Orders {
+    /// Close both legs for this cause.
+    pub(crate) end: Option<Cause>,
+    /// The session's own deadline has passed.
+    pub(crate) overdue: bool,
+}
+
+impl Handle {
+    /// A session that is opened now, which is `now` by its worker's clock, without a deadline;
+    /// `standing` is the order that all were given.
+    pub(super) fn new(id: SessionId, facts: Facts, now: u32, standing: u8) -> Self {
+        let opened = SystemTime::now().duration_since(UNIX_EPOCH);
+        let opened = opened.unwrap_or_default().as_millis();
+        Self {
+            deadline: AtomicU32::new(NEVER),
+            order: AtomicU8::new(standing),
+            ended: AtomicU16::new(0),
+            waker: AtomicWaker::new(),
+            id,
+            facts,
+            opened: u64::try_from(opened).unwrap_or(u64::MAX),
+            begun: now,
+            moved: AtomicU32::new(now),
+            passed: [Passed::default(), Passed::default()],
+            farewell: OnceLock::new(),
+        }
+    }
+
+    /// Asks to be told that it is [`Orders::overdue`] at the first tick of the clock at or after
+    /// `time`, in place of what was asked for before. Once it is told the deadline is [`NEVER`].
+    pub(crate) fn set_deadline(&self, time: u32) {
+        self.deadline.store(time, Ordering::Relaxed);
+    }
+
+    /// Who is woken by an order.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Takes the orders that were given, if any.
+    pub(crate) fn take_orders(&self) -> Orders {
+        if self.order.load(Ordering::Relaxed) == 0 {
+            return Orders::default();
+        }
+        let orders = self.order.swap(0, Ordering::Acquire);
+        Orders {
+            end: Cause::from_byte(orders & !OVERDUE),
+            overdue: orders & OVERDUE != 0,
+        }
+    }
+
+    /// Shows where the session is. Its own thread alone writes this, and nobody waits for it, so
+    /// that a few plain stores for each turn of the relay are all that it costs.
+    pub(crate) fn publish(&self, moved: u32, counts: [Counts; 2], ended: Option<Ending>) {
+        self.moved.store(moved, Ordering::Relaxed);
+        for (passed, (messages, bytes)) in self.passed.iter().zip(counts) {
+            passed.messages.store(messages, Ordering::Relaxed);
+            passed.bytes.store(bytes, Ordering::Relaxed);
+        }
+        let bytes = |one: Ending| [one.cause as u8, one.initiator as u8];
+        let ended = ended.map_or(0, |one| u16::from_be_bytes(bytes(one)));
+        self.ended.store(ended, Ordering::Relaxed);
+    }
+
+    /// What the client and the upstream sent, as of a moment ago.
+    pub(crate) fn counts(&self) -> [Counts; 2] {
+        [&self.passed[0], &self.passed[1]].map(|passed| {
+            let messages = passed.messages.load(Ordering::Relaxed);
+            (messages, passed.bytes.load(Ordering::Relaxed))
+        })
+    }
+
+    /// When it was opened.
+    pub(crate) fn opened(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.opened)
+    }
+
+    /// Seconds since it was opened, and since something passed, by its worker's clock.
+    pub(crate) fn ages(&self, clock: &Clock) -> (u32, u32) {
+        let now = clock.now();
+        let since = |time: u32| now.saturating_sub(time);
+        (since(self.begun), since(self.moved.load(Ordering::Relaxed)))
+    }
+
+    /// Whether it has begun to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.ended.load(Ordering::Relaxed) != 0
+    }
+
+    /// Why it has begun to end, and whose doing that was.
+    pub(crate) fn ended(&self) -> Option<(Cause, Initiator)> {
+        let [cause, initiator] = self.ended.load(Ordering::Relaxed).to_be_bytes();
+        Cause::from_byte(cause).zip(Initiator::from_byte(initiator))
+    }
+
+    /// Ends it for an admin. The first farewell counts.
+    pub(crate) fn dismiss(&self, farewell: Option<Farewell>) {
+        let farewell = farewell.unwrap_or_else(|| Farewell {
+            code: Ending::of(Cause::Admin).to_client,
+            reason: Cause::Admin.label().into(),
+        });
+        let _first = self.farewell.set(Box::new(farewell));
+        self.order(Cause::Admin);
+    }
+
+    /// What an admin wants the client to be told.
+    pub(crate) fn farewell(&self) -> Option<&Farewell> {
+        self.farewell.get().map(|farewell| &**farewell)
+    }
+
+    /// Whether the deadline has passed.
+    pub(super) fn is_due(&self, now: u32) -> bool {
+        now >= self.deadline.load(Ordering::Relaxed)
+    }
+
+    /// The deadline has passed.
+    pub(super) fn overdue(&self) {
+        self.set_deadline(NEVER);
+        self.order.fetch_or(OVERDUE, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// The first order counts.
+    pub(super) fn order(&self, cause: Cause) {
+        let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
+        let _before = self
+            .order
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, with);
+        self.waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There is one for each idle session, and its texts beside it.
+    #[test]
+    fn a_handle_is_small() {
+        let size = size_of::<Handle>();
+        assert!(size <= 208, "{size} bytes");
+    }
+}
