@@ -1,16 +1,13 @@
 //! One TCP connection, raw enough to misbehave: the client's to the gateway, or the gateway's to
 //! a scripted upstream.
 
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::frame::{self, Frame};
 use crate::head::Head;
@@ -18,9 +15,9 @@ use crate::link::Link;
 use crate::request::{Request, accept_for};
 use crate::sockets;
 use crate::time::{GRACE, within};
-use crate::tls;
 
 mod body;
+mod connect;
 mod loose;
 pub use body::{Answer, Framing};
 
@@ -47,62 +44,6 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects to `address`.
-    pub async fn connect(address: SocketAddr) -> Self {
-        let stream = within("a connection", TcpStream::connect(address)).await;
-        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        Self::fitting(stream, address).await
-    }
-
-    /// Connects from the local address `from`, one of 127.0.0.0/8 say.
-    pub async fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::new(from, 0)).unwrap();
-        let stream = within("a connection", socket.connect(address)).await;
-        Self::fitting(stream.unwrap(), address).await
-    }
-
-    /// Connects with a receive buffer of a few KiB, so that not reading is soon felt.
-    pub async fn connect_narrow(address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(8 * 1024).unwrap();
-        let stream = within("a connection", socket.connect(address)).await;
-        Self::fitting(stream.unwrap(), address).await
-    }
-
-    /// Connects to `address` over TLS, to one who must be `name`.
-    pub async fn connect_tls(
-        address: SocketAddr,
-        config: &Arc<ClientConfig>,
-        name: &str,
-    ) -> std::io::Result<Self> {
-        let stream = within("a connection", TcpStream::connect(address)).await?;
-        let stream = within("a handshake of TLS", tls::connect(stream, config, name)).await?;
-        Ok(Self::of(Link::tls(stream)))
-    }
-
-    /// What is spoken at `address` over a stream to there.
-    async fn fitting(stream: TcpStream, address: SocketAddr) -> Self {
-        if !tls::must_be_spoken_at(address) {
-            return Self::new(stream);
-        }
-        let config = tls::credulous();
-        let shaking = tls::connect(stream, &config, "localhost");
-        match within("a handshake of TLS", shaking).await {
-            Ok(stream) => Self::of(Link::tls(stream)),
-            Err(error) => panic!("no TLS with {address}: {error}"),
-        }
-    }
-
-    /// Connects to the unix socket at `path`. The stream is read and written as any other; it has no
-    /// addresses.
-    pub async fn connect_unix(path: &Path) -> Self {
-        let stream = within("a connection", UnixStream::connect(path)).await;
-        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {path:?}: {error}"));
-        let stream = OwnedFd::from(stream.into_std().unwrap());
-        Self::of(Link::Plain(TcpStream::from_std(stream.into()).unwrap()))
-    }
-
     /// Takes over `stream`.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {

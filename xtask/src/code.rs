@@ -98,9 +98,11 @@ fn test(run: &Run, features: &[&str]) -> anyhow::Result<()> {
 
 /// What of the cases says something about plain sockets, or talks to the gateway by them.
 const NOT_OVER_TLS: &[&str] = &[
+    "access_log::",
     "admin_is_never_starved::",
     "admin_says_how_it_is::a_second_signal_does_not_wait_for_it",
     "admin_says_how_it_is::without_the_key_there_is_none_and_an_address_is_had_once",
+    "balancers_name_their_clients::",
     "caps_are_kept::refusals_are_few_and_short",
     "descriptors_run_short::",
     "drain_is_even::",
@@ -114,7 +116,9 @@ const NOT_OVER_TLS: &[&str] = &[
     "open_sessions::seen::routes_and_services_are_told_as_they_are_used",
     "open_sessions::walked",
     "process_starts_and_ends::",
+    "redirects_lead_to_https::",
     "tls::",
+    "unix_sockets_serve::",
     "upstream_knows_the_client::",
     "wire::",
 ];

@@ -7,6 +7,7 @@ mod clients_show_certificates;
 mod ends_are_told_and_cuts_are_none;
 mod foreign_clients_talk_through;
 mod handshakes_are_held_to_rules;
+mod listeners_do_the_rest;
 mod logs_know_of_it;
 mod many_connections;
 mod upstreams_are_who_they_say;

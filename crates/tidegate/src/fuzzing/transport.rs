@@ -75,6 +75,10 @@ impl Transport {
         false
     }
 
+    pub(crate) const fn unsent(&self) -> usize {
+        0
+    }
+
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::from(([10, 0, 0, 1], 80)))
     }

@@ -105,7 +105,12 @@ impl Transport {
 
     /// Whether something that was written waits for a flush.
     pub(crate) fn holds_unsent(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.holds_unsent())
+        self.unsent() > 0
+    }
+
+    /// How many bytes that is, as they are sealed.
+    pub(crate) fn unsent(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.unsent())
     }
 
     /// Lets the kernel hold so much of what the peer sends and nobody reads, where it agrees.

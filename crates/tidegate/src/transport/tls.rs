@@ -104,8 +104,8 @@ impl Tls {
         self.has_ended || self.is_broken
     }
 
-    pub(super) fn holds_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.len()
     }
 
     pub(super) const fn set_abort(&mut self, abort: bool) {

@@ -94,9 +94,10 @@ impl Leg {
     /// How many bytes it has not taken.
     pub(super) fn queued(&self) -> usize {
         let backlog = self.backlog.as_ref();
-        backlog.map_or(0, |backlog| {
+        let kept = backlog.map_or(0, |backlog| {
             backlog.out.len().saturating_sub(backlog.written)
-        })
+        });
+        kept.saturating_add(self.transport.as_ref().map_or(0, Transport::unsent))
     }
 
     /// Whether it took anything since this was asked last.
