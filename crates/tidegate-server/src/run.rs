@@ -91,13 +91,10 @@ async fn until_it_ends(
     beside: impl Future<Output = io::Result<Infallible>>,
 ) -> anyhow::Result<Option<Received>> {
     let mut beside = pin!(beside);
-    let mut draining = pin!(gateway.draining());
-    let mut is_signalled = loop {
-        tokio::select! {
-            _ = signals.next() => break true,
-            () = &mut draining => break false,
-            ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
-        }
+    let mut is_signalled = tokio::select! {
+        _ = signals.next() => true,
+        () = gateway.draining() => false,
+        ended = &mut beside => return Err(anyhow!("the process ends: {ended:?}")),
     };
     gateway.drain();
     tracing::info!("draining; a second signal ends the process at once");

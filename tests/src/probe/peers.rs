@@ -56,7 +56,7 @@ pub struct Target {
 #[derive(Debug)]
 #[expect(dead_code, reason = "held until the target is dropped")]
 enum Running {
-    Gateway(TestGateway),
+    Gateway(Box<TestGateway>),
     Process(Process, Scratch),
 }
 
@@ -73,7 +73,11 @@ impl Target {
                      routes: [{ name: all, match: { path: /** }, proxy: { service: up } }]\n",
                 );
                 let version = "tidegate, this build".to_owned();
-                (version, gateway.address(), Running::Gateway(gateway))
+                (
+                    version,
+                    gateway.address(),
+                    Running::Gateway(Box::new(gateway)),
+                )
             }
             Peer::Nginx => {
                 let (process, address, scratch) = nginx(to).await;
