@@ -300,6 +300,9 @@ impl Leg {
     /// Gives the backlog back once there is nothing in it. How much the kernel had taken need not be
     /// known: whoever begins to wait asks first.
     fn forget(&mut self) {
+        if self.holds_unsent() {
+            return; // it waits, and how much was taken is known
+        }
         let is_idle = |backlog: &mut Box<Backlog>| {
             backlog.out.is_empty() && backlog.early.is_empty() && backlog.wasted == 0
         };
