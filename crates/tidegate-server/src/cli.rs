@@ -104,7 +104,29 @@ pub(crate) struct AdminArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) tls: AdminTlsArgs,
+    #[command(flatten)]
     pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AdminTlsArgs {
+    /// Speak TLS; without it where the configuration says so, and with each of the options below
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// The authorities that its certificate must be from, in PEM; without it those of the system, or
+    /// it shows the certificate that the configuration names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate to show where one is asked for, in PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of --cert, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Whom its certificate must be for; without it the host of --admin
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -259,6 +281,8 @@ mod tests {
                 "http://127.0.0.1:9900",
             ],
             &["tidegate", "sessions", "ls", "--admin", "a:99999"],
+            &["tidegate", "sessions", "ls", "--cert", "a.pem"],
+            &["tidegate", "sessions", "ls", "--key", "a.key"],
         ] {
             assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2);
         }

@@ -4,6 +4,7 @@ mod admin_speaks_it_too;
 mod balancers_speak_before_it;
 mod certificates_change_while_it_runs;
 mod clients_show_certificates;
+mod commands_speak_it;
 mod ends_are_told_and_cuts_are_none;
 mod foreign_clients_talk_through;
 mod handshakes_are_held_to_rules;

@@ -2,7 +2,7 @@
 //! chunks.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 use std::{fs, io, str};
@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use tidegate::config::{Secret, defaults};
 
+use super::tls::{self, Tls};
 use crate::cli::AdminArgs;
 use crate::config;
 use crate::reachable::reachable;
@@ -24,6 +25,7 @@ const LONGEST: u64 = 64 << 20;
 pub(super) struct Client {
     host: String,
     token: Option<Secret>,
+    tls: Option<Tls>,
 }
 
 /// What it said.
@@ -61,9 +63,6 @@ impl Client {
         } else {
             None
         };
-        if plan.as_ref().is_some_and(|plan| plan.tls().is_some()) {
-            bail!("the admin listener speaks TLS, which this command does not: ask it with curl");
-        }
         let host = match (&args.admin, &plan) {
             (Some(host), _) => host.clone(),
             (None, Some(plan)) => reachable(plan.bind()).to_string(),
@@ -71,7 +70,9 @@ impl Client {
         };
         let configured = || plan.as_ref().and_then(|plan| plan.token().cloned());
         let token = token.or_else(configured);
-        Ok(Self { host, token })
+        let tls = plan.as_ref().and_then(|plan| plan.tls());
+        let tls = Tls::new(&args.tls, &host, tls.map(|tls| &**tls))?;
+        Ok(Self { host, token, tls })
     }
 
     /// Where it is.
@@ -99,9 +100,17 @@ impl Client {
         target: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Vec<u8>> {
-        let mut stream = connect(&self.host)?;
+        let stream = connect(&self.host)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
+        let request = self.request(method, target, body)?;
+        match &self.tls {
+            Some(tls) => talk(tls.over(stream)?, &request),
+            None => talk(stream, &request),
+        }
+    }
+
+    fn request(&self, method: &str, target: &str, body: Option<&Value>) -> anyhow::Result<String> {
         let mut request = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n", self.host);
         if let Some(token) = &self.token {
             let token = str::from_utf8(token.reveal())?;
@@ -113,15 +122,7 @@ impl Client {
         }
         request.push_str("\r\n");
         request.push_str(&body);
-        stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        match stream.take(LONGEST).read_to_end(&mut answer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                bail!("nothing came for {} s", TIMEOUT.as_secs())
-            }
-            read => read?,
-        };
-        Ok(answer)
+        Ok(request)
     }
 }
 
@@ -137,6 +138,9 @@ impl Answer {
                  configuration that has it with --config (401)"
             );
         }
+        if self.body["code"] == "plain_http" {
+            bail!("the admin listener speaks TLS: ask it with --tls, or --ca (400)");
+        }
         match self.body["detail"].as_str() {
             Some(detail) => bail!(
                 "{} ({})",
@@ -144,6 +148,31 @@ impl Answer {
                 self.status
             ),
             None => bail!("the admin listener answers with {}", self.status),
+        }
+    }
+}
+
+/// Sends a request, and reads what comes until the end.
+fn talk(mut stream: impl Read + Write, request: &str) -> anyhow::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut talk = || {
+        stream.write_all(request.as_bytes())?;
+        stream.flush()?;
+        (&mut stream).take(LONGEST).read_to_end(&mut answer)
+    };
+    match talk() {
+        Ok(_read) => Ok(answer),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            bail!("nothing came for {} s", TIMEOUT.as_secs())
+        }
+        Err(error) => {
+            let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+            let advice = of_tls.map(tls::advice);
+            let error = anyhow::Error::from(error);
+            match advice {
+                Some(advice) => Err(error.context(advice)),
+                None => Err(error),
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `tidegate sessions`: what WebSockets does a running gateway have, and an end to one of them.
 
 mod client;
+mod tls;
 
 use std::process::ExitCode;
 
