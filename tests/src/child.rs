@@ -98,6 +98,12 @@ impl Process {
         (status.unwrap(), self.output())
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed so far.
     #[must_use]
     pub fn output(&self) -> String {

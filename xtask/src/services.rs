@@ -24,15 +24,21 @@ const DEBIAN: &[(&str, &str)] = &[
     ("python3", "python3-venv"),
 ];
 
+/// The browser and what puts certificates into its store. Not every Debian-like system has the browser
+/// as a package, so it stands apart.
+const BROWSER: &[(&str, &str)] = &[("chromium", "chromium"), ("certutil", "libnss3-tools")];
+
 /// What makes virtual environments for CPython 2.7; later versions no longer can.
 const VIRTUALENV: &str = "virtualenv==20.21.1";
 
 /// The step: everything in turn; what cannot be had is skipped by name.
 pub(crate) fn install(run: &Run) -> anyhow::Result<Done> {
-    if let Err(error) = debian(DEBIAN) {
-        println!("{error:#}");
+    for packages in [DEBIAN, BROWSER] {
+        if let Err(error) = debian(packages) {
+            println!("{error:#}");
+        }
     }
-    for &(command, package) in DEBIAN {
+    for &(command, package) in DEBIAN.iter().chain(BROWSER) {
         match shell::which(command) {
             Some(file) => println!("{command}: {}", file.display()),
             None => {

@@ -2,6 +2,7 @@
 
 mod admin_speaks_it_too;
 mod balancers_speak_before_it;
+mod browsers_talk_through;
 mod certificates_change_while_it_runs;
 mod clients_show_certificates;
 mod commands_speak_it;
