@@ -6,6 +6,7 @@ mod browsers_talk_through;
 mod certificates_change_while_it_runs;
 mod clients_show_certificates;
 mod commands_speak_it;
+mod demo_speaks_it;
 mod ends_are_told_and_cuts_are_none;
 mod foreign_clients_talk_through;
 mod handshakes_are_held_to_rules;
