@@ -27,6 +27,14 @@ const STEPS: &[Step] = &[
     ),
     step("tests", "tests and doctests", code::tests),
     step("tls", "the black-box cases over TLS", code::over_tls),
+    Step {
+        only_full: true,
+        ..step(
+            "many",
+            "thousands of connections over TLS (with --full)",
+            code::many_over_tls,
+        )
+    },
     step("doc", "documentation, warnings are errors", code::doc),
     step("features", "each feature compiles alone", code::features),
     step("deny", "licences, bans, sources, advisories", deny::check),

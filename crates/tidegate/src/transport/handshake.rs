@@ -105,3 +105,57 @@ fn is_http(input: &[u8]) -> bool {
         length => input.get(length).is_none_or(|byte| *byte == b' '),
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::sync::Arc;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::ServerConfig;
+    use rustls::crypto::aws_lc_rs::default_provider;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::plan::ServiceTls;
+    use crate::tls::client::ClientTls;
+
+    fn server(tickets: usize) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key);
+        let secret = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.unwrap().into()], secret)
+            .unwrap();
+        config.send_tls13_tickets = tickets;
+        Arc::new(config)
+    }
+
+    /// A server that gives no tickets says nothing that would carry an acknowledgement, and its client's
+    /// request may wait for one.
+    #[tokio::test]
+    async fn a_clients_last_words_are_acknowledged_at_once() {
+        let anybody = ServiceTls {
+            is_insecure: true,
+            ..ServiceTls::default()
+        };
+        let client = ClientTls::load(&anybody).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let mut ours = Transport::accepted(accepted.unwrap().0);
+        let mut theirs = Transport::accepted(dialled.unwrap());
+        let name = "localhost".try_into().unwrap();
+        let (shaken, connected) = tokio::join!(
+            ours.accept_tls(server(0)),
+            theirs.connect_tls(Arc::clone(&client.trust().config), name),
+        );
+        shaken.unwrap();
+        connected.unwrap();
+        assert!(ours.socket.acknowledges_at_once());
+    }
+}

@@ -191,6 +191,12 @@ impl Socket {
         let _ = SockRef::from(&self.0).set_tcp_quickack(true);
     }
 
+    /// Whether that is what the kernel will do.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn acknowledges_at_once(&self) -> bool {
+        SockRef::from(&self.0).tcp_quickack().unwrap_or_default()
+    }
+
     /// Writes what the kernel takes of `bytes` now.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_write(bytes)
