@@ -7,6 +7,7 @@
 
 mod gateway;
 pub(crate) mod memory;
+mod secure;
 
 use std::net::IpAddr;
 
@@ -15,6 +16,7 @@ use http::Method;
 
 pub use gateway::{Alive, Inside};
 pub use memory::{Dial, Left, Peer, activity, dialled, reset_network, set_dial};
+pub use secure::Secure;
 
 use crate::http1::Limits;
 use crate::http1::chunk::{ChunkDecoder, Decoded};

@@ -62,7 +62,6 @@ mod task;
 mod threads;
 mod time;
 pub mod tls;
-#[cfg_attr(fuzzing, path = "fuzzing/transport.rs")]
 mod transport;
 mod upgrade;
 mod upstream;

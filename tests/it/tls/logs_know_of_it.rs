@@ -35,12 +35,50 @@ async fn lines_have_the_version_and_the_clients_subject() {
         let lines = log.events(event, 2).await;
         for line in &lines {
             assert_eq!(line["tls"], "TLSv1.3", "{line}");
+            assert_eq!(line["tls_cipher"], "TLS_AES_256_GCM_SHA384", "{line}");
+            assert_eq!(line["sni"], "localhost", "{line}");
         }
         assert!(lines[0].get("client_certificate").is_none(), "{}", lines[0]);
         let told = lines[1]["client_certificate"].as_str().unwrap();
         assert!(
             told.contains("robot") && told.contains("O=Example"),
             "{told}"
+        );
+    }
+}
+
+/// Also of those that come back by a ticket; and nobody's name is another's, or is made up.
+#[tokio::test]
+async fn lines_have_the_name_that_was_asked_for() {
+    let (kit, log) = (Kit::new(), LogFile::new());
+    let upstream = ScriptedUpstream::mirror_tls(tls::server(&kit.issued)).await;
+    let gateway = gateway(&kit, &log, &upstream);
+    let config = tls::credulous();
+    let names = ["A.example", "b.example", "b.example", "127.0.0.1"];
+    for (number, name) in names.iter().enumerate() {
+        let connected = Wire::connect_tls(gateway.address(), &config, name).await;
+        let mut client = connected.unwrap();
+        let request = Request::get(&format!("/{number}"));
+        assert_eq!(client.ask(&request).await.status(), 200);
+    }
+    let resumed = "tidegate_tls_handshakes_total{result=\"resumed\"}";
+    gateway.admin().counts(resumed, 1.0).await;
+    let lines = log.events("http", names.len()).await;
+    // An address is no name (RFC 6066 section 3).
+    let told = [
+        Some("a.example"),
+        Some("b.example"),
+        Some("b.example"),
+        None,
+    ];
+    for (number, name) in told.iter().enumerate() {
+        let path = format!("/{number}");
+        let line = lines.iter().find(|line| line["path"] == path.as_str());
+        let line = line.unwrap();
+        assert_eq!(
+            line.get("sni").and_then(|sni| sni.as_str()),
+            *name,
+            "{line}"
         );
     }
 }

@@ -221,6 +221,10 @@ impl Record {
         line.label("http", self.version());
         if let Some(tls) = &self.tls {
             line.label("tls", tls.version);
+            line.label("tls_cipher", tls.cipher_suite);
+            if let Some(name) = &tls.server_name {
+                line.text("sni", name.as_bytes());
+            }
             if let Some(certificate) = &tls.client_certificate {
                 line.text("client_certificate", certificate.subject().as_bytes());
             }

@@ -15,7 +15,6 @@ pub(crate) mod watch;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-#[cfg(not(fuzzing))]
 use rustls::{CommonState, HandshakeKind};
 
 pub use self::certificate::ClientCertificate;
@@ -34,6 +33,8 @@ pub struct Secured {
     pub version: &'static str,
     /// The cipher suite, by the name that IANA gave it.
     pub cipher_suite: &'static str,
+    /// The name that the client asked for (SNI), in lower case, where it asked for one.
+    pub server_name: Option<Box<str>>,
     /// Whether the client came back by a ticket.
     pub is_resumed: bool,
     /// The client's certificate, where it was asked for one and had one.
@@ -133,8 +134,7 @@ impl Loaded {
 }
 
 impl Secured {
-    #[cfg(not(fuzzing))]
-    pub(crate) fn of(state: &CommonState) -> Self {
+    pub(crate) fn of(state: &CommonState, server_name: Option<Box<str>>) -> Self {
         let version = match state.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -146,6 +146,7 @@ impl Secured {
         Self {
             version,
             cipher_suite: suite.map_or("", files::iana_name),
+            server_name,
             is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             client_certificate: leaf.and_then(|leaf| ClientCertificate::parse(leaf)),
             forwards_certificate: false,

@@ -1,5 +1,6 @@
 //! What a listener shows and asks for, made of its files, and made anew when they change.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -247,10 +248,21 @@ impl Certificates {
     }
 }
 
+thread_local! {
+    static ASKED_FOR: RefCell<Option<Box<str>>> = const { RefCell::new(None) };
+}
+
+/// The name for which a certificate was asked for since this was asked last, on this thread: rustls's
+/// unbuffered half tells it to nobody else.
+pub(crate) fn asked_for() -> Option<Box<str>> {
+    ASKED_FOR.take()
+}
+
 impl ResolvesServerCert for Certificates {
     /// Of those for the name, or else of all in their order, the first whose key the client can
     /// check.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        ASKED_FOR.set(hello.server_name().map(Into::into));
         let named = hello.server_name().and_then(|name| self.of(name));
         let candidates = named.unwrap_or(&self.all);
         let can_check =

@@ -6,6 +6,7 @@
 
 mod engine;
 mod handshake;
+#[cfg_attr(fuzzing, path = "../fuzzing/socket.rs")]
 mod socket;
 mod tls;
 
@@ -49,6 +50,15 @@ impl Transport {
         }
     }
 
+    /// Takes a stream in memory.
+    #[cfg(fuzzing)]
+    pub(crate) const fn in_memory(stream: crate::fuzzing::memory::Stream) -> Self {
+        Self {
+            socket: Socket::in_memory(stream),
+            tls: None,
+        }
+    }
+
     /// Shakes hands as a server. What the client says behind its handshake is kept.
     pub(crate) async fn accept_tls(
         &mut self,
@@ -66,9 +76,9 @@ impl Transport {
         self.shake_hands(Tls::client(config, name)?).await
     }
 
-    /// What was agreed upon; `None` without TLS.
-    pub(crate) fn secured(&self) -> Option<Secured> {
-        self.tls.as_ref().map(|tls| tls.secured())
+    /// What was agreed upon; `None` without TLS. To be asked once: the name is given away.
+    pub(crate) fn secured(&mut self) -> Option<Secured> {
+        self.tls.as_mut().map(|tls| tls.secured())
     }
 
     /// Keeps the kernel from giving up a peer that takes nothing before its user does, who waits for

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use super::engine::{Engine, RECORD, Sealed, Sink, Turn, Word};
 use super::socket::Socket;
 use crate::tls::Secured;
+use crate::tls::server::asked_for;
 
 /// The most that is read at once, behind the beginning of a record that was kept.
 const READ: usize = 128 * 1024;
@@ -41,6 +42,8 @@ pub(super) struct Tls {
     ahead: BytesMut,
     /// What was sealed, and the kernel has not taken.
     unsent: BytesMut,
+    /// The name that a client asked for.
+    server_name: Option<Box<str>>,
     /// Why nothing more can be read, until that has been told.
     failure: Option<io::Error>,
     /// The peer has said something.
@@ -74,6 +77,7 @@ impl Tls {
             partial: Vec::new(),
             ahead: BytesMut::new(),
             unsent: BytesMut::new(),
+            server_name: None,
             failure: None,
             has_heard: false,
             is_broken: false,
@@ -83,8 +87,8 @@ impl Tls {
         }
     }
 
-    pub(super) fn secured(&self) -> Secured {
-        Secured::of(self.engine.common())
+    pub(super) fn secured(&mut self) -> Secured {
+        Secured::of(self.engine.common(), self.server_name.take())
     }
 
     pub(super) const fn is_server(&self) -> bool {
@@ -120,6 +124,9 @@ impl Tls {
     ) -> io::Result<()> {
         let mut input = std::mem::take(&mut self.partial);
         let opened = self.open(&mut input, None, socket, cx);
+        if let Some(name) = asked_for() {
+            self.server_name = Some(name);
+        }
         opened.and_then(|()| self.failure.take().map_or(Ok(()), Err))
     }
 

@@ -1,18 +1,16 @@
-//! Stands in for `transport/`: the same stream, in memory.
+//! Stands in for `transport/socket.rs`: the same stream, in memory. What lies above it is what runs
+//! everywhere.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::fuzzing::memory::{self, Stream};
-use crate::tls::Secured;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Delivery {
@@ -20,93 +18,64 @@ pub(crate) struct Delivery {
     pub(crate) is_all: bool,
 }
 
-/// No stream here speaks TLS.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
-    #[error("the connection ended within the handshake: {0}")]
-    Lost(io::Error),
-    #[error("the client speaks HTTP without TLS")]
-    PlainHttp,
-    #[error("{0}")]
-    Refused(#[from] rustls::Error),
-}
-
 #[derive(Debug)]
-pub(crate) struct Transport(Stream);
+pub(super) struct Socket(Stream);
 
 /// Every endpoint is in memory.
-pub(crate) async fn connect(_source: IpAddr, _target: SocketAddr) -> io::Result<Transport> {
-    memory::connect().await.map(Transport)
+pub(super) async fn connect(_source: IpAddr, _target: SocketAddr) -> io::Result<Socket> {
+    memory::connect().await.map(Socket)
 }
 
-/// Nor does one listen.
+/// None listens.
 pub(crate) fn set_options(_socket: &socket2::SockRef<'_>) {}
 
-impl Transport {
+impl Socket {
     /// No socket is ever accepted here.
-    pub(crate) fn accepted(_stream: TcpStream) -> Self {
+    pub(super) fn accepted(_stream: TcpStream) -> Self {
         unreachable!("fuzz targets open no socket")
     }
 
-    pub(crate) const fn in_memory(stream: Stream) -> Self {
+    pub(super) const fn in_memory(stream: Stream) -> Self {
         Self(stream)
     }
 
-    pub(crate) async fn accept_tls(
-        &mut self,
-        _config: Arc<ServerConfig>,
-    ) -> Result<(), HandshakeError> {
-        Err(HandshakeError::PlainHttp)
-    }
-
-    pub(crate) async fn connect_tls(
-        &mut self,
-        _config: Arc<ClientConfig>,
-        _name: ServerName<'static>,
-    ) -> Result<(), HandshakeError> {
-        Err(HandshakeError::Lost(io::ErrorKind::Unsupported.into()))
-    }
-
-    pub(crate) const fn secured(&self) -> Option<Secured> {
-        None
-    }
-
-    pub(crate) const fn holds_unsent(&self) -> bool {
-        false
-    }
-
-    pub(crate) const fn unsent(&self) -> usize {
-        0
-    }
-
-    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::from(([10, 0, 0, 1], 80)))
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.0.has_ended()
     }
 
-    pub(crate) fn was_reset(&self) -> bool {
+    pub(super) fn was_reset(&self) -> bool {
         self.0.was_reset()
     }
 
-    pub(crate) fn delivery(&self) -> Option<Delivery> {
+    pub(super) fn delivery(&self) -> Option<Delivery> {
         let (taken, is_all) = self.0.delivery();
         Some(Delivery { taken, is_all })
     }
 
     /// No kernel gives anything up.
-    pub(crate) const fn outlast(&self, _stall: std::time::Duration) {}
+    pub(super) const fn outlast(&self, _stall: Duration) {}
 
     /// There is room for everything.
-    pub(crate) const fn make_room(&self, _bytes: usize) {}
+    pub(super) const fn make_room(&self, _bytes: usize) {}
 
-    pub(crate) fn abort(self) {
-        self.0.set_abort(true);
+    /// All is acknowledged at once.
+    pub(super) const fn acknowledge(&self) {}
+
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self
+            .0
+            .poll_write(bytes, &Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
-    pub(crate) fn set_abort_on_drop(&mut self, abort: bool) {
+    pub(super) fn set_abort_on_drop(&self, abort: bool) {
         self.0.set_abort(abort);
     }
 }
@@ -115,7 +84,7 @@ pub(crate) fn is_reset(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::BrokenPipe
 }
 
-impl AsyncRead for Transport {
+impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -125,7 +94,7 @@ impl AsyncRead for Transport {
     }
 }
 
-impl AsyncWrite for Transport {
+impl AsyncWrite for Socket {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
