@@ -4,7 +4,7 @@
 //! [`crate::Wire`] with them, so that what is promised over plain sockets is asked for over TLS.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -47,7 +47,13 @@ pub fn is_spoken_at(address: SocketAddr, is_spoken: bool) {
 /// Whether whoever connects to `address` has to speak TLS.
 #[must_use]
 pub fn must_be_spoken_at(address: SocketAddr) -> bool {
-    is_over_tls() && spoken_at().contains(&address)
+    if !is_over_tls() {
+        return false;
+    }
+    let everywhere = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let everywhere = everywhere.map(|any: IpAddr| SocketAddr::new(any, address.port()));
+    let spoken_at = spoken_at();
+    spoken_at.contains(&address) || everywhere.iter().any(|any| spoken_at.contains(any))
 }
 
 /// Certificates for the loopback, for all cases that run now.
@@ -101,8 +107,17 @@ fn provider() -> Arc<CryptoProvider> {
 /// A server that shows this certificate, without asking for one.
 #[must_use]
 pub fn server(issued: &Issued) -> Arc<ServerConfig> {
+    server_of(issued, rustls::DEFAULT_VERSIONS)
+}
+
+/// The same, of these versions alone.
+#[must_use]
+pub fn server_of(
+    issued: &Issued,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
     let builder = ServerConfig::builder_with_provider(provider());
-    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_protocol_versions(versions).unwrap();
     let (chain, key) = parsed(issued);
     Arc::new(
         builder
@@ -134,17 +149,21 @@ pub fn client(authority: &Authority, certificate: Option<&Issued>) -> Arc<Client
 /// A client that believes anybody.
 #[must_use]
 pub fn credulous() -> Arc<ClientConfig> {
-    static CLIENT: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
-        Arc::new(
-            ClientConfig::builder_with_provider(provider())
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Credulous(provider())))
-                .with_no_client_auth(),
-        )
-    });
+    static CLIENT: LazyLock<Arc<ClientConfig>> = LazyLock::new(credulous_anew);
     Arc::clone(&CLIENT)
+}
+
+/// The same, without a ticket of an earlier connection.
+#[must_use]
+pub fn credulous_anew() -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    Arc::new(
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Credulous(provider())))
+            .with_no_client_auth(),
+    )
 }
 
 fn parsed(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {

@@ -14,6 +14,7 @@ mod listeners_do_the_rest;
 mod logs_know_of_it;
 mod many_connections;
 mod upstreams_are_who_they_say;
+mod upstreams_speak_what_is_safe;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -114,6 +114,17 @@ async fn not_one_that_the_system_does_not_know() {
     is_refused(test, server, "127.0.0.1", "", "unknown_issuer").await;
 }
 
+/// Whichever side finds that there is nothing in common.
+#[tokio::test]
+async fn not_one_that_is_too_old() {
+    let kit = Kit::new();
+    let server = tls::server_of(&kit.issued, &[&rustls::version::TLS12]);
+    let ca = kit.ca.display();
+    let service = format!("tls: {{ ca: '{ca}', min_version: 1.3 }}");
+    let test = "not_one_that_is_too_old";
+    is_refused(test, server, "127.0.0.1", &service, "nothing_in_common").await;
+}
+
 #[tokio::test]
 async fn one_that_speaks_no_tls_is_told() {
     let kit = Kit::new();

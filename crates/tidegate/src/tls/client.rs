@@ -11,8 +11,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError,
+    RootCertStore, SignatureScheme,
 };
 
 use super::certificate::Parts;
@@ -330,7 +330,7 @@ impl TlsFailure {
 }
 
 fn check(error: &Error) -> &'static str {
-    use CertificateError as Certificate;
+    use {AlertDescription as Alert, CertificateError as Certificate};
     match error {
         Error::InvalidCertificate(error) => match error {
             Certificate::Expired | Certificate::ExpiredContext { .. } => "expired",
@@ -349,6 +349,9 @@ fn check(error: &Error) -> &'static str {
             _ => "certificate",
         },
         Error::NoCertificatesPresented => "no_certificate",
+        Error::AlertReceived(
+            Alert::ProtocolVersion | Alert::InsufficientSecurity | Alert::NoApplicationProtocol,
+        ) => "nothing_in_common",
         Error::AlertReceived(_) => "refused_by_upstream",
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => "nothing_in_common",
         Error::InvalidMessage(_) => "not_tls",
