@@ -6,6 +6,7 @@
     reason = "a panic is the finding"
 )]
 
+pub mod certificates;
 pub mod frames;
 pub mod generate;
 pub mod judge;
@@ -13,5 +14,6 @@ pub mod message;
 pub mod requests;
 pub mod responses;
 pub mod session;
+pub mod tls;
 pub mod upgrade;
 pub mod world;
