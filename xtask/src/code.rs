@@ -120,6 +120,7 @@ const NOT_OVER_TLS: &[&str] = &[
     "open_sessions::walked",
     "process_starts_and_ends::",
     "redirects_lead_to_https::",
+    "subprotocols::",
     "tls::",
     "unix_sockets_serve::",
     "upstream_knows_the_client::",

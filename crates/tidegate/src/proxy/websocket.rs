@@ -44,6 +44,10 @@ pub(crate) async fn decide(
     let passing = &proxy.plan.websocket.extensions;
     wish.extensions
         .retain(|offer| is_deflate(offer) || foreign_name(offer, passing).is_some());
+    if let Some(listed) = &proxy.plan.websocket.subprotocols {
+        let is_listed = |offer: &String| listed.iter().any(|name| **name == **offer);
+        wish.protocols.retain(is_listed);
+    }
     let mut attempts = Attempts::new(&proxy.service, Purpose::Session, true);
     loop {
         let lease = attempts.lease(meter)?;
@@ -135,6 +139,8 @@ fn handshake_head(
         .iter()
         .any(|name| field.name.is(name))
     });
+    let is_filtered = proxy.plan.websocket.subprotocols.is_some();
+    headers.retain(|field| !is_filtered || !field.name.is("sec-websocket-protocol"));
     let mut add = |name, value: &[u8]| {
         // A key is base64, and offers were legal values before.
         if let Ok(value) = HeaderValue::from_bytes(value) {
@@ -148,6 +154,12 @@ fn handshake_head(
         add(
             "Sec-WebSocket-Extensions",
             wish.extensions.join(", ").as_bytes(),
+        );
+    }
+    if is_filtered && !wish.protocols.is_empty() {
+        add(
+            "Sec-WebSocket-Protocol",
+            wish.protocols.join(", ").as_bytes(),
         );
     }
     let mut head = request_head(exchange, endpoint, &headers);
