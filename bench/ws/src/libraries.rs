@@ -19,7 +19,7 @@ pub enum Library {
     Tidegate,
     /// tungstenite, by tokio-tungstenite.
     Tungstenite,
-    /// fastwebsockets; it leaves the check of text to its caller.
+    /// fastwebsockets.
     Fastwebsockets,
     /// tokio-websockets.
     TokioWebsockets,
@@ -106,7 +106,7 @@ async fn fastwebsockets(io: impl Io) {
 
     let mut socket = FragmentCollector::new(WebSocket::after_handshake(io, Role::Server));
     while let Ok(frame) = socket.read_frame().await {
-        if frame.opcode == OpCode::Close || (frame.opcode == OpCode::Text && !frame.is_utf8()) {
+        if frame.opcode == OpCode::Close {
             return;
         }
         let echo = Frame::new(true, frame.opcode, None, frame.payload);

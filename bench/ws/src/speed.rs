@@ -122,29 +122,36 @@ fn run(library: Library, scenario: &Scenario, time: Duration) -> f64 {
         .enable_time()
         .build()
         .expect("a runtime");
-    runtime.block_on(async {
-        let (mut client, server) = duplex(PIPE);
-        let echo = tokio::spawn(library.echo(server, true));
-        let mut room = Vec::new();
+    // The client is a task like the server: the runtime goes from one to the other, and never parks.
+    let echoes = scenario.count;
+    runtime
+        .block_on(async { tokio::spawn(converse(library, batch, echoes, time)).await })
+        .expect("every echo is right")
+}
+
+/// Batches of `count` messages for at least `time`: nanoseconds of CPU for one.
+async fn converse(library: Library, batch: Batch, count: usize, time: Duration) -> f64 {
+    let (mut client, server) = duplex(PIPE);
+    let echo = tokio::spawn(library.echo(server, true));
+    let mut room = Vec::new();
+    for _ in 0..64 {
+        batch.exchange(&mut client, &mut room).await;
+    }
+    let begun = clock();
+    let mut echoes = 0;
+    let taken = loop {
         for _ in 0..64 {
             batch.exchange(&mut client, &mut room).await;
         }
-        let begun = clock();
-        let mut echoes = 0;
-        let taken = loop {
-            for _ in 0..64 {
-                batch.exchange(&mut client, &mut room).await;
-            }
-            echoes += 64 * scenario.count;
-            let taken = clock() - begun;
-            if taken >= time {
-                break taken;
-            }
-        };
-        drop(client);
-        let _ = echo.await;
-        taken.as_nanos() as f64 / echoes as f64
-    })
+        echoes += 64 * count;
+        let taken = clock() - begun;
+        if taken >= time {
+            break taken;
+        }
+    };
+    drop(client);
+    let _ = echo.await;
+    taken.as_nanos() as f64 / echoes as f64
 }
 
 /// CPU time of this thread.
