@@ -270,7 +270,11 @@ fn message() -> impl Strategy<Value = Message> {
         "[ab]{0,3000}".prop_map(Message::text),
         prop::collection::vec(any::<u8>(), 0..400).prop_map(Message::binary),
         (any::<u8>(), 17000..40000_usize).prop_map(|(byte, length)| {
-            Message::binary((0..length).map(|at| byte ^ (at / 7) as u8).collect::<Vec<u8>>())
+            Message::binary(
+                (0..length)
+                    .map(|at| byte ^ (at / 7) as u8)
+                    .collect::<Vec<u8>>(),
+            )
         }),
         prop::collection::vec(any::<u8>(), 0..125).prop_map(|bytes| Message::Ping(bytes.into())),
         prop::collection::vec(any::<u8>(), 0..125).prop_map(|bytes| Message::Pong(bytes.into())),
