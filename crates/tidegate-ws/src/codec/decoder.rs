@@ -1,5 +1,7 @@
 //! Frames of one direction, put together to messages.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{Event, Role};
@@ -41,6 +43,21 @@ pub struct Decoder {
     /// The length of the message's buffer before it was read into.
     filled_from: Option<usize>,
     inflater: Option<Inflater>,
+}
+
+/// A message where it was read.
+#[derive(Debug)]
+pub(crate) struct InPlace {
+    /// Where its payload is.
+    pub(crate) payload: Range<usize>,
+    is_text: bool,
+}
+
+impl InPlace {
+    /// The event, with the bytes of that place.
+    pub(crate) const fn event(&self, payload: Bytes) -> Event {
+        Event::Message(of_kind(self.is_text, payload))
+    }
 }
 
 /// What a frame came to.
@@ -242,6 +259,46 @@ impl Decoder {
         Ok(())
     }
 
+    /// A large message of one frame that has come as a whole, unmasked and judged where it is, so
+    /// that it need not be copied; `None`, and nothing is done, where there is none.
+    pub(crate) fn in_place(
+        &mut self,
+        wire: &mut [u8],
+        least: usize,
+    ) -> Result<Option<InPlace>, Violation> {
+        if self.message.is_some() || self.remaining > 0 {
+            return Ok(None);
+        }
+        let Some((header, size)) = self.header(wire)? else {
+            return Ok(None);
+        };
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        let payload = size..size.saturating_add(length);
+        let is_it = header.fin
+            && header.reserved == 0
+            && matches!(header.opcode, OpCode::Text | OpCode::Binary)
+            && length >= least;
+        let Some(bytes) = wire.get_mut(payload.clone()).filter(|_| is_it) else {
+            return Ok(None);
+        };
+        self.begin(&header)?;
+        (self.remaining, self.message) = (0, None);
+        let is_text = header.opcode == OpCode::Text;
+        self.plain(bytes, is_text)?;
+        Ok(Some(InPlace { payload, is_text }))
+    }
+
+    /// Unmasks the whole payload of an uncompressed message.
+    fn plain(&self, payload: &mut [u8], is_text: bool) -> Result<(), Violation> {
+        if self.mask != [0; 4] {
+            apply_mask(payload, self.mask, 0);
+        }
+        if is_text && simdutf8::basic::from_utf8(payload).is_err() {
+            return Err(Violation::Text);
+        }
+        Ok(())
+    }
+
     /// A message of one frame that has come as a whole: the way that most go.
     fn at_once(&mut self, wire: &mut [u8]) -> Result<Option<Message>, Violation> {
         let is_whole = self.fin
@@ -258,15 +315,11 @@ impl Decoder {
             return Ok(None);
         };
         self.remaining = 0;
-        if self.mask != [0; 4] {
-            apply_mask(payload, self.mask, 0);
-        }
         if message.is_compressed {
+            apply_mask(payload, self.mask, 0);
             return self.inflate_at_once(message, payload).map(Some);
         }
-        if message.is_text && simdutf8::basic::from_utf8(payload).is_err() {
-            return Err(Violation::Text);
-        }
+        self.plain(payload, message.is_text)?;
         Ok(Some(of_kind(
             message.is_text,
             Bytes::copy_from_slice(payload),

@@ -1,13 +1,14 @@
 //! From the connection to the receiver.
 
 use std::io;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 
-use super::buffers::{READ, give_read, take_read};
+use super::buffers::{READ, give_read, lend_read, take_read};
 use super::inner::Inner;
 use super::shared::Io;
 use crate::error::SessionError;
@@ -51,6 +52,14 @@ impl Unread {
             give_read(buffer);
         }
         polled.map_ok(|()| count)
+    }
+
+    /// Gives the buffer away for the payload at `place`, and keeps what is behind it.
+    fn lend(&mut self, place: Range<usize>) -> Bytes {
+        let place = self.from + place.start..self.from + place.end;
+        let rest = Self::new(self.buffer.get(place.end..self.to).unwrap_or_default());
+        let Self { buffer, .. } = std::mem::replace(self, rest);
+        lend_read(buffer, place)
     }
 
     fn used(&mut self, count: usize) {
@@ -137,6 +146,20 @@ impl Inner {
     pub(super) fn decode(&mut self) -> bool {
         if self.unread.from == self.unread.to && !self.decoder.has_filled() {
             return false;
+        }
+        if self.unread.to - self.unread.from > READ / 2 {
+            match self.decoder.in_place(self.unread.bytes(), READ / 2) {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    let payload = self.unread.lend(found.payload.clone());
+                    self.on_event(found.event(payload));
+                    return true;
+                }
+                Err(violation) => {
+                    self.violated(violation);
+                    return true;
+                }
+            }
         }
         match self.decoder.decode(self.unread.bytes()) {
             Ok(decoded) => {
