@@ -264,7 +264,7 @@ impl Decoder {
         if message.is_compressed {
             return self.inflate_at_once(message, payload).map(Some);
         }
-        if message.is_text && std::str::from_utf8(payload).is_err() {
+        if message.is_text && simdutf8::basic::from_utf8(payload).is_err() {
             return Err(Violation::Text);
         }
         Ok(Some(of_kind(
