@@ -39,10 +39,10 @@ pub struct Decoder {
     /// Its mask, turned to the next of them.
     mask: [u8; 4],
     fin: bool,
-    message: Option<Assembly>,
+    message: Option<Box<Assembly>>,
     /// The length of the message's buffer before it was read into.
     filled_from: Option<usize>,
-    inflater: Option<Inflater>,
+    inflater: Option<Box<Inflater>>,
 }
 
 /// A message where it was read.
@@ -109,7 +109,7 @@ impl Decoder {
     #[must_use]
     pub fn with_deflate(mut self, agreed: &Agreed) -> Self {
         self.rules.extensions = Extensions::Deflate;
-        self.inflater = Some(Inflater::new(agreed));
+        self.inflater = Some(Box::new(Inflater::new(agreed)));
         self
     }
 
@@ -170,11 +170,33 @@ impl Decoder {
             let event = control(&header, payload)?;
             return Ok(event.map_or(Step::Incomplete, |event| Step::Whole(size + length, event)));
         }
+        if let Some(payload) = self.single(&header, payload.get_mut(..length))? {
+            let is_text = header.opcode == OpCode::Text;
+            self.mask = header.mask.unwrap_or_default();
+            self.plain(payload, is_text)?;
+            let message = of_kind(is_text, Bytes::copy_from_slice(payload));
+            return Ok(Step::Whole(size + length, Event::Message(message)));
+        }
         self.begin(&header)?;
-        Ok(match self.at_once(payload)? {
-            Some(message) => Step::Whole(size + length, Event::Message(message)),
-            None => Step::Begun(size),
-        })
+        Ok(Step::Begun(size))
+    }
+
+    /// The payload of an uncompressed message of one frame that has come as a whole: the way that
+    /// most go, without anything that has to be put together.
+    fn single<'a>(
+        &self,
+        header: &FrameHeader,
+        payload: Option<&'a mut [u8]>,
+    ) -> Result<Option<&'a mut [u8]>, Violation> {
+        let is_it = header.fin
+            && header.reserved == 0
+            && header.opcode != OpCode::Continuation
+            && self.message.is_none();
+        let Some(payload) = payload.filter(|_| is_it) else {
+            return Ok(None);
+        };
+        judge(header.length, header.length, &self.rules, false)?;
+        Ok(Some(payload))
     }
 
     /// Where payload of a large message can be read to, and the most that may be: not for small
@@ -240,18 +262,21 @@ impl Decoder {
             }
             (_, Some(_)) => return Err(Violation::MessageInside),
             (opcode, message @ None) => {
-                *message = Some(Assembly {
+                *message = Some(Box::new(Assembly {
                     is_text: opcode == OpCode::Text,
                     is_compressed: header.reserved != 0,
                     text: TextCheck::default(),
                     declared: length,
                     parts: 1,
                     buffer: BytesMut::new(),
-                });
+                }));
             }
         }
         if let Some(message) = &self.message {
-            message.judge(length, &self.rules, self.max_parts)?;
+            judge(length, message.declared, &self.rules, message.is_compressed)?;
+            if message.parts > self.max_parts {
+                return Err(Violation::TooManyParts(self.max_parts));
+            }
         }
         self.fin = header.fin;
         self.mask = header.mask.unwrap_or_default();
@@ -266,29 +291,28 @@ impl Decoder {
         wire: &mut [u8],
         least: usize,
     ) -> Result<Option<InPlace>, Violation> {
-        if self.message.is_some() || self.remaining > 0 {
+        if self.remaining > 0 {
             return Ok(None);
         }
         let Some((header, size)) = self.header(wire)? else {
             return Ok(None);
         };
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        let payload = size..size.saturating_add(length);
-        let is_it = header.fin
-            && header.reserved == 0
-            && matches!(header.opcode, OpCode::Text | OpCode::Binary)
-            && length >= least;
-        let Some(bytes) = wire.get_mut(payload.clone()).filter(|_| is_it) else {
+        if header.opcode.is_control() || length < least {
+            return Ok(None);
+        }
+        let place = size..size.saturating_add(length);
+        let Some(payload) = self.single(&header, wire.get_mut(place.clone()))? else {
             return Ok(None);
         };
-        self.begin(&header)?;
-        (self.remaining, self.message) = (0, None);
         let is_text = header.opcode == OpCode::Text;
-        self.plain(bytes, is_text)?;
+        self.mask = header.mask.unwrap_or_default();
+        self.plain(payload, is_text)?;
+        let payload = place;
         Ok(Some(InPlace { payload, is_text }))
     }
 
-    /// Unmasks the whole payload of an uncompressed message.
+    /// Unmasks the whole payload of an uncompressed message, and judges it.
     fn plain(&self, payload: &mut [u8], is_text: bool) -> Result<(), Violation> {
         if self.mask != [0; 4] {
             apply_mask(payload, self.mask, 0);
@@ -297,33 +321,6 @@ impl Decoder {
             return Err(Violation::Text);
         }
         Ok(())
-    }
-
-    /// A message of one frame that has come as a whole: the way that most go.
-    fn at_once(&mut self, wire: &mut [u8]) -> Result<Option<Message>, Violation> {
-        let is_whole = self.fin
-            && self
-                .message
-                .as_ref()
-                .is_some_and(|message| message.parts == 1)
-            && self.remaining <= wire.len() as u64;
-        if !is_whole {
-            return Ok(None);
-        }
-        let length = usize::try_from(self.remaining).unwrap_or_default();
-        let Some((payload, message)) = wire.get_mut(..length).zip(self.message.take()) else {
-            return Ok(None);
-        };
-        self.remaining = 0;
-        if message.is_compressed {
-            apply_mask(payload, self.mask, 0);
-            return self.inflate_at_once(message, payload).map(Some);
-        }
-        self.plain(payload, message.is_text)?;
-        Ok(Some(of_kind(
-            message.is_text,
-            Bytes::copy_from_slice(payload),
-        )))
     }
 
     /// Takes payload of the frame under way; says how much.
@@ -340,7 +337,7 @@ impl Decoder {
         };
         if message.is_compressed {
             message.inflate(
-                self.inflater.as_mut(),
+                self.inflater.as_deref_mut(),
                 payload,
                 false,
                 self.rules.max_message,
@@ -354,53 +351,16 @@ impl Decoder {
         Ok(length)
     }
 
-    fn inflate_at_once(
-        &mut self,
-        mut message: Assembly,
-        payload: &[u8],
-    ) -> Result<Message, Violation> {
-        message.inflate(
-            self.inflater.as_mut(),
-            payload,
-            true,
-            self.rules.max_message,
-        )?;
-        message.finish()
-    }
-
-    fn finish(&mut self, mut message: Assembly) -> Result<Message, Violation> {
+    fn finish(&mut self, mut message: Box<Assembly>) -> Result<Message, Violation> {
         if message.is_compressed {
             let limit = self.rules.max_message;
-            message.inflate(self.inflater.as_mut(), &[], true, limit)?;
+            message.inflate(self.inflater.as_deref_mut(), &[], true, limit)?;
         }
         message.finish()
     }
 }
 
 impl Assembly {
-    /// Whether a frame of `length` bytes, which is counted already, is one too many.
-    fn judge(&self, length: u64, rules: &Rules, max_parts: u32) -> Result<(), Violation> {
-        // What cannot be compressed comes out a little larger.
-        let most = |limit: u64| match self.is_compressed {
-            true => limit.saturating_add(limit / 64 + 64),
-            false => limit,
-        };
-        if length > most(rules.max_frame) {
-            let limit = rules.max_frame;
-            return Err(Violation::FrameTooBig { length, limit });
-        }
-        if self.declared > most(rules.max_message) {
-            return Err(Violation::MessageTooBig {
-                length: self.declared,
-                limit: rules.max_message,
-            });
-        }
-        if self.parts > max_parts {
-            return Err(Violation::TooManyParts(max_parts));
-        }
-        Ok(())
-    }
-
     /// Takes payload of a compressed message.
     fn inflate(
         &mut self,
@@ -426,6 +386,26 @@ impl Assembly {
         }
         Ok(of_kind(self.is_text, settle(self.buffer)))
     }
+}
+
+/// Whether a frame of `length` bytes, which makes its message `declared` bytes long, is too big.
+fn judge(length: u64, declared: u64, rules: &Rules, is_compressed: bool) -> Result<(), Violation> {
+    // What cannot be compressed comes out a little larger.
+    let most = |limit: u64| match is_compressed {
+        true => limit.saturating_add(limit / 64 + 64),
+        false => limit,
+    };
+    if length > most(rules.max_frame) {
+        let limit = rules.max_frame;
+        return Err(Violation::FrameTooBig { length, limit });
+    }
+    if declared > most(rules.max_message) {
+        return Err(Violation::MessageTooBig {
+            length: declared,
+            limit: rules.max_message,
+        });
+    }
+    Ok(())
 }
 
 /// Lets go of room that would pin more than twice the payload.

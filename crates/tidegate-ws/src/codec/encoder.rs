@@ -17,7 +17,7 @@ const RSV1: u8 = 0b100;
 #[derive(Debug)]
 pub struct Encoder {
     role: Role,
-    compressor: Option<Compressor>,
+    compressor: Option<Box<Compressor>>,
 }
 
 impl Encoder {
@@ -33,7 +33,7 @@ impl Encoder {
     /// With permessage-deflate, as it was agreed.
     #[must_use]
     pub fn with_deflate(mut self, agreed: &Agreed, config: &Config) -> Self {
-        self.compressor = Some(Compressor::new(agreed, config));
+        self.compressor = Some(Box::new(Compressor::new(agreed, config)));
         self
     }
 

@@ -36,7 +36,7 @@ impl ReceiveHalf {
     /// How the session ended, once it has.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        self.shared.lock().ending.clone()
+        self.shared.lock().ending()
     }
 
     /// The whole again.

@@ -81,7 +81,7 @@ impl Shared {
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Ending> {
         self.with(Seat::Sender, cx, |inner, _, cx| {
             ready!(inner.poll_end(cx));
-            Poll::Ready(inner.ending.clone().unwrap_or_else(Ending::lost))
+            Poll::Ready(inner.final_ending())
         })
     }
 

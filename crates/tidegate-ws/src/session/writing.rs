@@ -28,8 +28,9 @@ impl Inner {
             return Poll::Ready(Ok(()));
         }
         // Who waits for room is told when there is some, by whoever makes it.
-        if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
-            self.room.push(cx.waker().clone());
+        let room = self.room.get_or_insert_default();
+        if !room.iter().any(|known| known.will_wake(cx.waker())) {
+            room.push(cx.waker().clone());
         }
         Poll::Pending
     }
