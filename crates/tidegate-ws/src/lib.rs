@@ -6,6 +6,7 @@
 
 pub mod close;
 pub mod cors;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 mod rules;

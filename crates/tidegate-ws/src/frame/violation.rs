@@ -13,6 +13,9 @@ pub enum Violation {
     /// A close frame with a payload of one byte.
     #[error("a close frame with half a close code")]
     CloseTooShort,
+    /// A compressed message that is no DEFLATE data (RFC 7692 section 7.2.2).
+    #[error("a compressed message that is no DEFLATE data")]
+    Compressed,
     /// A control frame without FIN.
     #[error("a fragmented control frame")]
     ControlFragmented,
@@ -69,7 +72,7 @@ impl Violation {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::CloseReason | Self::Text => 1007,
+            Self::CloseReason | Self::Compressed | Self::Text => 1007,
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => 1009,
             _ => 1002,
         }

@@ -15,7 +15,7 @@ pub mod server;
 use http::HeaderMap;
 
 pub use client::ResponseError;
-pub use extension::{Extension, MalformedExtensions, deflate_answers, extensions};
+pub use extension::{Extension, MalformedExtensions, extensions};
 pub use key::Key;
 pub use protocol::{choose_protocol, chosen_protocol, offered_protocols};
 pub use server::{RequestError, check_version};
