@@ -9,6 +9,8 @@ pub mod cors;
 pub mod deflate;
 pub mod frame;
 pub mod handshake;
+#[cfg(feature = "mapping")]
+pub mod path;
 mod rules;
 pub mod scan;
 mod text;
