@@ -407,6 +407,7 @@ async fn a_handler_is_run_until_its_session_is_over() {
     io.read_exact(&mut close).await.unwrap();
     assert_eq!(close[..2], [0x88, 0x82]);
     io.write_all(b"\x88\x02\x03\xe8").await.unwrap();
+    drop(io);
     let executed = run.await.unwrap().unwrap();
     assert_eq!(executed.ending.code, 1000);
     assert_eq!(executed.response.status(), 101);

@@ -1,12 +1,10 @@
 //! The answer to a handshake, read from the connection with bounds on its size.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{ClientError, Refused};
 use crate::handshake::Fields as _;
@@ -35,17 +33,12 @@ impl<'a, I: AsyncRead + AsyncWrite + Unpin> Answer<'a, I> {
     }
 
     /// Writes the request.
-    pub(super) async fn ask(&mut self, mut request: &[u8]) -> Result<(), ClientError> {
-        while !request.is_empty() {
-            let written = poll_fn(|cx| Pin::new(&mut *self.io).poll_write(cx, request)).await;
-            match written.map_err(ClientError::Lost)? {
-                0 => return Err(ClientError::Lost(io::ErrorKind::WriteZero.into())),
-                written => request.advance(written),
-            }
-        }
-        poll_fn(|cx| Pin::new(&mut *self.io).poll_flush(cx))
-            .await
-            .map_err(ClientError::Lost)
+    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<(), ClientError> {
+        let asked = async {
+            self.io.write_all(request).await?;
+            self.io.flush().await
+        };
+        asked.await.map_err(ClientError::Lost)
     }
 
     /// Reads the head, past interim answers that announce another one (RFC 9110 section 15.2).
@@ -65,7 +58,7 @@ impl<'a, I: AsyncRead + AsyncWrite + Unpin> Answer<'a, I> {
             if self.ahead.len() >= left {
                 return Err(TOO_LARGE);
             }
-            if self.read(READ).await.map_err(ClientError::Lost)? == 0 {
+            if self.read().await.map_err(ClientError::Lost)? == 0 {
                 let ended = io::ErrorKind::UnexpectedEof.into();
                 return Err(ClientError::Lost(ended));
             }
@@ -96,7 +89,7 @@ impl<'a, I: AsyncRead + AsyncWrite + Unpin> Answer<'a, I> {
                     body.truncate(max);
                     return false;
                 }
-                match self.read(READ).await {
+                match self.read().await {
                     Ok(0) => return true,
                     Ok(_) => {}
                     Err(_) => return false,
@@ -151,25 +144,12 @@ impl<'a, I: AsyncRead + AsyncWrite + Unpin> Answer<'a, I> {
     }
 
     async fn more(&mut self) -> Option<()> {
-        self.read(READ)
-            .await
-            .ok()
-            .filter(|read| *read > 0)
-            .map(|_| ())
+        self.read().await.ok().filter(|read| *read > 0).map(|_| ())
     }
 
-    async fn read(&mut self, most: usize) -> io::Result<usize> {
-        let before = self.ahead.len();
-        self.ahead.resize(before + most, 0);
-        let read = poll_fn(|cx| {
-            let mut buffer = ReadBuf::new(self.ahead.get_mut(before..).unwrap_or_default());
-            let polled = Pin::new(&mut *self.io).poll_read(cx, &mut buffer);
-            polled.map_ok(|()| buffer.filled().len())
-        })
-        .await;
-        let length = *read.as_ref().unwrap_or(&0);
-        self.ahead.truncate(before + length);
-        read
+    async fn read(&mut self) -> io::Result<usize> {
+        self.ahead.reserve(READ);
+        self.io.read_buf(&mut self.ahead).await
     }
 }
 
