@@ -277,6 +277,20 @@ impl MappedPending {
     {
         self.pending.run(io, self.handler).await
     }
+
+    /// As [`run`](Self::run), once the connection is there, see [`Pending::run_when`].
+    ///
+    /// # Errors
+    /// When the connection never comes.
+    pub async fn run_when<I, E>(
+        self,
+        connection: impl Future<Output = Result<I, E>>,
+    ) -> Result<Ending, E>
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.pending.run_when(connection, self.handler).await
+    }
 }
 
 fn parse(pattern: String) -> Result<PathPattern, MappingError> {

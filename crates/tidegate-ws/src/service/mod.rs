@@ -243,6 +243,22 @@ impl Pending {
         opening.deflate = self.deflate;
         session::run(io, opening, self.session, handler).await
     }
+
+    /// As [`run`](Self::run), once `connection` is there: what an HTTP server gives for one that it
+    /// will hand over when the 101 is written.
+    ///
+    /// # Errors
+    /// When the connection never comes.
+    pub async fn run_when<I, E>(
+        self,
+        connection: impl Future<Output = Result<I, E>>,
+        handler: impl WebSocketHandler,
+    ) -> Result<Ending, E>
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Ok(self.run(connection.await?, handler).await)
+    }
 }
 
 /// The cookies of all lines (RFC 6265 section 4.2.1), as they stand there.
