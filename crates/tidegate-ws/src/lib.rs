@@ -4,17 +4,26 @@
 //! payloads as they are, [`codec`] for who wants messages. On it stand [`session`] and [`handler`],
 //! over anything that is [`tokio::io::AsyncRead`] and [`tokio::io::AsyncWrite`].
 
+pub mod attributes;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod close;
 pub mod codec;
+pub mod cors;
 pub mod deflate;
 pub mod error;
 pub mod frame;
 pub mod handler;
 pub mod handshake;
 pub mod limits;
+#[cfg(feature = "mapping")]
+pub mod mapping;
 pub mod message;
+#[cfg(feature = "mapping")]
+pub mod path;
 mod rules;
 pub mod scan;
+pub mod service;
 pub mod session;
 mod text;
 
