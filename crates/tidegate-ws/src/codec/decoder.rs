@@ -54,9 +54,9 @@ pub(crate) struct InPlace {
 }
 
 impl InPlace {
-    /// The event, with the bytes of that place.
-    pub(crate) const fn event(&self, payload: Bytes) -> Event {
-        Event::Message(of_kind(self.is_text, payload))
+    /// The message, with the bytes of that place.
+    pub(crate) const fn message(&self, payload: Bytes) -> Message {
+        of_kind(self.is_text, payload)
     }
 }
 
@@ -161,6 +161,12 @@ impl Decoder {
 
     /// The frame that `wire` begins with.
     fn frame(&mut self, wire: &mut [u8]) -> Result<Step, Violation> {
+        if let Some(found) = self.in_place(wire)? {
+            let payload = wire.get(found.payload.clone()).unwrap_or_default();
+            let payload = Bytes::copy_from_slice(payload);
+            let event = Event::Message(found.message(payload));
+            return Ok(Step::Whole(found.payload.end, event));
+        }
         let Some((header, size)) = self.header(wire)? else {
             return Ok(Step::Incomplete);
         };
@@ -170,33 +176,8 @@ impl Decoder {
             let event = control(&header, payload)?;
             return Ok(event.map_or(Step::Incomplete, |event| Step::Whole(size + length, event)));
         }
-        if let Some(payload) = self.single(&header, payload.get_mut(..length))? {
-            let is_text = header.opcode == OpCode::Text;
-            self.mask = header.mask.unwrap_or_default();
-            self.plain(payload, is_text)?;
-            let message = of_kind(is_text, Bytes::copy_from_slice(payload));
-            return Ok(Step::Whole(size + length, Event::Message(message)));
-        }
         self.begin(&header)?;
         Ok(Step::Begun(size))
-    }
-
-    /// The payload of an uncompressed message of one frame that has come as a whole: the way that
-    /// most go, without anything that has to be put together.
-    fn single<'a>(
-        &self,
-        header: &FrameHeader,
-        payload: Option<&'a mut [u8]>,
-    ) -> Result<Option<&'a mut [u8]>, Violation> {
-        let is_it = header.fin
-            && header.reserved == 0
-            && header.opcode != OpCode::Continuation
-            && self.message.is_none();
-        let Some(payload) = payload.filter(|_| is_it) else {
-            return Ok(None);
-        };
-        judge(header.length, header.length, &self.rules, false)?;
-        Ok(Some(payload))
     }
 
     /// Where payload of a large message can be read to, and the most that may be: not for small
@@ -284,43 +265,37 @@ impl Decoder {
         Ok(())
     }
 
-    /// A large message of one frame that has come as a whole, unmasked and judged where it is, so
-    /// that it need not be copied; `None`, and nothing is done, where there is none.
-    pub(crate) fn in_place(
-        &mut self,
-        wire: &mut [u8],
-        least: usize,
-    ) -> Result<Option<InPlace>, Violation> {
-        if self.remaining > 0 {
+    /// A message of one frame, not compressed, that has come as a whole: the way that most go,
+    /// without anything to be put together. It is unmasked and judged where it is. `None`, and
+    /// nothing is done, where there is none.
+    #[inline]
+    pub(crate) fn in_place(&self, wire: &mut [u8]) -> Result<Option<InPlace>, Violation> {
+        if self.message.is_some() {
             return Ok(None);
         }
         let Some((header, size)) = self.header(wire)? else {
             return Ok(None);
         };
+        let is_it = header.fin
+            && header.reserved == 0
+            && matches!(header.opcode, OpCode::Text | OpCode::Binary);
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        if header.opcode.is_control() || length < least {
-            return Ok(None);
-        }
         let place = size..size.saturating_add(length);
-        let Some(payload) = self.single(&header, wire.get_mut(place.clone()))? else {
+        let Some(payload) = wire.get_mut(place.clone()).filter(|_| is_it) else {
             return Ok(None);
         };
-        let is_text = header.opcode == OpCode::Text;
-        self.mask = header.mask.unwrap_or_default();
-        self.plain(payload, is_text)?;
-        let payload = place;
-        Ok(Some(InPlace { payload, is_text }))
-    }
-
-    /// Unmasks the whole payload of an uncompressed message, and judges it.
-    fn plain(&self, payload: &mut [u8], is_text: bool) -> Result<(), Violation> {
-        if self.mask != [0; 4] {
-            apply_mask(payload, self.mask, 0);
+        judge(header.length, header.length, &self.rules, false)?;
+        if let Some(mask) = header.mask {
+            apply_mask(payload, mask, 0);
         }
+        let is_text = header.opcode == OpCode::Text;
         if is_text && simdutf8::basic::from_utf8(payload).is_err() {
             return Err(Violation::Text);
         }
-        Ok(())
+        Ok(Some(InPlace {
+            payload: place,
+            is_text,
+        }))
     }
 
     /// Takes payload of the frame under way; says how much.

@@ -122,7 +122,7 @@ impl Inner {
         }
     }
 
-    fn on_message(&mut self, message: Message) {
+    pub(super) fn on_message(&mut self, message: Message) {
         match &message {
             Message::Pong(payload) if self.timers.is_own_pong(payload) => return,
             Message::Ping(payload) | Message::Pong(payload) => {

@@ -14,6 +14,9 @@ use super::shared::Io;
 use crate::error::SessionError;
 use crate::message::Message;
 
+/// So much is moved so that a payload need not be.
+const MOVED: usize = 4 << 10;
+
 /// What was read and is not decoded yet.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
@@ -52,6 +55,20 @@ impl Unread {
             give_read(buffer);
         }
         polled.map_ok(|()| count)
+    }
+
+    /// Takes the payload at `place`, and goes on behind it. One that fills half the buffer takes
+    /// the buffer with it, unless much would have to be copied out of there.
+    fn take(&mut self, place: Range<usize>) -> Bytes {
+        let rest = self.to - self.from - place.end;
+        if place.len() >= READ / 2 && self.buffer.len() == READ && rest <= MOVED {
+            return self.lend(place);
+        }
+        let end = place.end;
+        let payload = self.bytes().get(place).unwrap_or_default();
+        let payload = Bytes::copy_from_slice(payload);
+        self.used(end);
+        payload
     }
 
     /// Gives the buffer away for the payload at `place`, and keeps what is behind it.
@@ -147,18 +164,16 @@ impl Inner {
         if self.unread.from == self.unread.to && !self.decoder.has_filled() {
             return false;
         }
-        if self.unread.to - self.unread.from > READ / 2 {
-            match self.decoder.in_place(self.unread.bytes(), READ / 2) {
-                Ok(None) => {}
-                Ok(Some(found)) => {
-                    let payload = self.unread.lend(found.payload.clone());
-                    self.on_event(found.event(payload));
-                    return true;
-                }
-                Err(violation) => {
-                    self.violated(violation);
-                    return true;
-                }
+        match self.decoder.in_place(self.unread.bytes()) {
+            Ok(Some(found)) => {
+                let payload = self.unread.take(found.payload.clone());
+                self.on_message(found.message(payload));
+                return true;
+            }
+            Ok(None) => {}
+            Err(violation) => {
+                self.violated(violation);
+                return true;
             }
         }
         match self.decoder.decode(self.unread.bytes()) {
