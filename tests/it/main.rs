@@ -60,6 +60,7 @@ mod slow_peers_have_an_end;
 mod slow_reader_slows_the_writer;
 mod slow_words_have_an_end;
 mod stop_begins_nothing_new;
+mod subprotocols;
 mod text_is_checked_where_asked;
 mod timeouts_are_their_own;
 mod tls;

@@ -5,9 +5,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use crate::time::eventually;
+use crate::time::{DEADLINE, eventually, eventually_within};
 use crate::{sockets, tools};
+
+/// How long a process may take for seconds of work of its own.
+const LONG: Duration = Duration::from_secs(120);
 
 /// A process, its output so far, and its end together with this value's.
 #[derive(Debug)]
@@ -51,6 +55,17 @@ impl Process {
         ([127, 0, 0, 1], sockets::listening(pid)[0]).into()
     }
 
+    /// Waits until it listens at `port`, which takes it seconds of work.
+    pub async fn listens_at(&mut self, port: u16) {
+        let pid = self.child.id();
+        let what = format!("process {pid} listens at {port}");
+        eventually_within(LONG, &what, || {
+            self.assert_runs();
+            sockets::listening(pid).contains(&port)
+        })
+        .await;
+    }
+
     /// Waits until it says that the listener `name` listens, and where.
     pub async fn address_of(&mut self, name: &str) -> SocketAddr {
         let mut found = None;
@@ -84,8 +99,17 @@ impl Process {
 
     /// Waits until it has ended, and returns its status and all that it printed.
     pub async fn ends(&mut self) -> (ExitStatus, String) {
+        self.ends_within(DEADLINE).await
+    }
+
+    /// As [`Self::ends`], after seconds of work.
+    pub async fn ends_late(&mut self) -> (ExitStatus, String) {
+        self.ends_within(LONG).await
+    }
+
+    async fn ends_within(&mut self, limit: Duration) -> (ExitStatus, String) {
         let mut status = None;
-        eventually("the process ends", || {
+        eventually_within(limit, "the process ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         })

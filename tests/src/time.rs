@@ -27,13 +27,15 @@ pub async fn within_limit<T>(limit: Duration, what: &str, future: impl Future<Ou
 }
 
 /// Waits until `condition` holds, and panics with `what` when it does not within [`DEADLINE`].
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(DEADLINE, what, condition).await;
+}
+
+/// As [`eventually`], for what takes longer than that by itself.
+pub async fn eventually_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(
-            begun.elapsed() < DEADLINE,
-            "waited {DEADLINE:?} until {what}"
-        );
+        assert!(begun.elapsed() < limit, "waited {limit:?} until {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

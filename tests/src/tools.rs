@@ -20,6 +20,27 @@ pub fn node_tools(test: &str) -> Option<PathBuf> {
     found(test, "Node's ws", is_there.then_some(folder.into()))
 }
 
+/// The folder whose `node_modules` holds `package`; `None`, said aloud, when it is not there.
+#[must_use]
+pub fn node_package(test: &str, package: &str) -> Option<PathBuf> {
+    let folder = node_tools(test)?;
+    let is_there = folder.join("node_modules").join(package).is_dir();
+    found(
+        test,
+        &format!("npm's {package}"),
+        is_there.then_some(folder),
+    )
+}
+
+/// RabbitMQ's server; `None`, said aloud, when it is not there. What stands on the `PATH` is a script
+/// of Debian's that becomes another user.
+#[must_use]
+pub fn rabbitmq(test: &str) -> Option<PathBuf> {
+    let file = PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    let is_there = file.is_file();
+    found(test, "rabbitmq-server", is_there.then_some(file))
+}
+
 /// A Python that has `websockets`; `None`, said aloud, when there is none.
 #[must_use]
 pub fn python(test: &str) -> Option<PathBuf> {

@@ -121,6 +121,7 @@ const NOT_OVER_TLS: &[&str] = &[
     "open_sessions::walked",
     "process_starts_and_ends::",
     "redirects_lead_to_https::curl_would_follow",
+    "subprotocols::",
     "tls::",
     "unix_sockets_serve::",
     "upstream_knows_the_client::junk_of_a_trusted_proxy_ends_here",

@@ -16,12 +16,14 @@ use crate::shell;
 const DEBIAN: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("haproxy", "haproxy"),
+    ("mosquitto", "mosquitto"),
     ("nginx", "nginx"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("python3", "python3-venv"),
+    ("rabbitmq-server", "rabbitmq-server"),
 ];
 
 /// The browser and what puts certificates into its store. Not every Debian-like system has the browser
@@ -50,7 +52,10 @@ pub(crate) fn install(run: &Run) -> anyhow::Result<Done> {
         }
     }
     for (name, found) in [
-        ("ws, wscat, redocly", node_tools(run)),
+        (
+            "ws, wscat, stompjs, mqtt, graphql-ws, redocly",
+            node_tools(run),
+        ),
         ("websockets", python(run)),
         ("schemathesis", schemathesis(run)),
         ("autobahn", autobahn(run)),

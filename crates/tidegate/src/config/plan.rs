@@ -349,6 +349,8 @@ pub struct WebSocketPlan {
     pub max_control_frames: Option<u32>,
     /// Names of extensions whose offers are passed on besides those of permessage-deflate; none.
     pub extensions: Vec<Box<str>>,
+    /// The subprotocols whose offers are passed on; `None`, the default: all.
+    pub subprotocols: Option<Vec<Box<str>>>,
 }
 
 /// A value for each side of a session.

@@ -144,6 +144,26 @@ pub(super) fn extension(text: &str) -> Result<Box<str>, Fault> {
         })
 }
 
+/// Parses the names of WebSocket subprotocols, which are tokens (RFC 6455 section 4.1 point 10), with
+/// commas between them.
+pub(super) fn subprotocols(text: &str) -> Result<Vec<Box<str>>, Fault> {
+    let names = text.split(',').map(str::trim_ascii);
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        return Err(Fault::new("no subprotocol is named")
+            .suggest("write `[]` to let none pass, or leave the key out to let all pass"));
+    }
+    let parse = |name: &str| match FieldName::parse(name.to_owned()) {
+        Ok(_token) => Ok(name.into()),
+        Err(_no_token) => Err(Fault::new(format!(
+            "{} is not the name of a subprotocol",
+            Quoted(name)
+        ))
+        .suggest("write names as clients offer them, such as `v12.stomp`")),
+    };
+    names.into_iter().map(parse).collect()
+}
+
 /// The most of anything that is counted.
 pub(super) const MOST: u32 = 100_000_000;
 

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use http::{HeaderValue, Method};
-use tidegate_ws::handshake::{self, Extension, Key, ResponseError};
+use tidegate_ws::deflate;
+use tidegate_ws::handshake::{self, Extension, Fields as _, Key, ResponseError};
 use tidegate_ws::scan::Extensions;
 use tokio::time::{Instant, timeout};
 
@@ -44,6 +45,10 @@ pub(crate) async fn decide(
     let passing = &proxy.plan.websocket.extensions;
     wish.extensions
         .retain(|offer| is_deflate(offer) || foreign_name(offer, passing).is_some());
+    if let Some(listed) = &proxy.plan.websocket.subprotocols {
+        let is_listed = |offer: &String| listed.iter().any(|name| **name == **offer);
+        wish.protocols.retain(is_listed);
+    }
     let mut attempts = Attempts::new(&proxy.service, Purpose::Session, true);
     loop {
         let lease = attempts.lease(meter)?;
@@ -135,6 +140,8 @@ fn handshake_head(
         .iter()
         .any(|name| field.name.is(name))
     });
+    let is_filtered = proxy.plan.websocket.subprotocols.is_some();
+    headers.retain(|field| !is_filtered || !field.name.is("sec-websocket-protocol"));
     let mut add = |name, value: &[u8]| {
         // A key is base64, and offers were legal values before.
         if let Ok(value) = HeaderValue::from_bytes(value) {
@@ -148,6 +155,12 @@ fn handshake_head(
         add(
             "Sec-WebSocket-Extensions",
             wish.extensions.join(", ").as_bytes(),
+        );
+    }
+    if is_filtered && !wish.protocols.is_empty() {
+        add(
+            "Sec-WebSocket-Protocol",
+            wish.protocols.join(", ").as_bytes(),
         );
     }
     let mut head = request_head(exchange, endpoint, &headers);
@@ -176,17 +189,10 @@ fn name_of(offer: &str) -> &str {
 
 /// Checks the upstream's 101 (RFC 6455 section 4.1, last list). A wrong one is never repaired.
 fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Extensions, ResponseError> {
-    let values = |name: &'static str| headers.get_all(name).map(HeaderValue::as_bytes);
-    if !headers.upgrade_to_websocket() {
-        return Err(ResponseError::Upgrade);
-    }
-    if !headers.list_has("connection", "upgrade") {
-        return Err(ResponseError::Connection);
-    }
-    key.check_accept(values("sec-websocket-accept"))?;
+    handshake::client::check_switch(key, headers)?;
     let offered: Vec<&str> = wish.protocols.iter().map(String::as_str).collect();
-    handshake::chosen_protocol(values("sec-websocket-protocol"), &offered)?;
-    let extensions = handshake::extensions(values("sec-websocket-extensions"))
+    handshake::chosen_protocol(headers.lines("sec-websocket-protocol"), &offered)?;
+    let extensions = handshake::extensions(headers.lines("sec-websocket-extensions"))
         .map_err(|_malformed| ResponseError::Extensions)?;
     accepted_extensions(&extensions, &wish.extensions)
 }
@@ -201,7 +207,7 @@ fn accepted_extensions(
     for (place, one) in accepted.iter().enumerate() {
         let is_same = |name: &str| name.eq_ignore_ascii_case(one.name);
         let is_offered = if one.is_deflate() {
-            handshake::deflate_answers(one.text, offers)
+            deflate::answers(one, offers)
         } else {
             offers.iter().any(|offer| is_same(name_of(offer)))
         };

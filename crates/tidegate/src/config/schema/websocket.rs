@@ -70,13 +70,17 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> WebSocketPlan {
     let control_frames = control_frames.and_then(|spot| read_control_frames(&spot, problems));
     plan.max_control_frames = control_frames.unwrap_or(plan.max_control_frames);
     if let Some(spot) = fields.take("extensions") {
-        let read = |spot: &Spot<'_>| spot.value(problems, value::extension);
-        plan.extensions = spot.any_number().iter().filter_map(read).collect();
-        let is_deflate = |name: &str| name.eq_ignore_ascii_case("permessage-deflate");
-        if plan.extensions.iter().any(|name| is_deflate(name)) {
-            let message = "permessage-deflate passes in any case";
-            problems.doubt(&spot.place(), message, "leave it out");
-        }
+        plan.extensions = read_extensions(&spot, problems);
+    }
+    if let Some(spot) = fields.take("subprotocols") {
+        let read = |spot: &Spot<'_>| spot.value(problems, value::subprotocols);
+        plan.subprotocols = Some(
+            spot.any_number()
+                .iter()
+                .filter_map(read)
+                .flatten()
+                .collect(),
+        );
     }
     fields.finish(problems);
     plan
@@ -190,6 +194,17 @@ fn read_control_frames(spot: &Spot<'_>, problems: &mut Problems) -> Option<Optio
     spot.whole(problems, 1..=MOST_CONTROL_FRAMES).map(Some)
 }
 
+fn read_extensions(spot: &Spot<'_>, problems: &mut Problems) -> Vec<Box<str>> {
+    let read = |spot: &Spot<'_>| spot.value(problems, value::extension);
+    let extensions: Vec<_> = spot.any_number().iter().filter_map(read).collect();
+    let is_deflate = |name: &str| name.eq_ignore_ascii_case("permessage-deflate");
+    if extensions.iter().any(|name| is_deflate(name)) {
+        let message = "permessage-deflate passes in any case";
+        problems.doubt(&spot.place(), message, "leave it out");
+    }
+    extensions
+}
+
 impl Default for WebSocketPlan {
     fn default() -> Self {
         Self {
@@ -204,6 +219,7 @@ impl Default for WebSocketPlan {
             close_timeout: defaults::WEBSOCKET_CLOSE_TIMEOUT,
             max_control_frames: Some(defaults::WEBSOCKET_MAX_CONTROL_FRAMES),
             extensions: Vec::new(),
+            subprotocols: None,
         }
     }
 }

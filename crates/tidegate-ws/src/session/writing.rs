@@ -1,0 +1,114 @@
+//! From senders to the connection.
+
+use std::task::{Context, Poll};
+
+use super::inner::{Inner, opcode_of};
+use crate::error::SessionError;
+use crate::message::Message;
+
+/// So many bytes are written at once, rather than when the turn is over.
+const BATCH: usize = 16 << 10;
+
+impl Inner {
+    /// Whether a message would be taken now.
+    pub(super) fn has_room(&self) -> Result<bool, SessionError> {
+        if self.close_sent || self.is_over() {
+            return Err(SessionError::Closed);
+        }
+        Ok(self.outbox.len() < self.config.outbox)
+    }
+
+    /// Waits until a message would be taken.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        if self.has_room()? {
+            return Poll::Ready(Ok(()));
+        }
+        let _ = self.poll_flush(cx);
+        if self.has_room()? {
+            return Poll::Ready(Ok(()));
+        }
+        // Who waits for room is told when there is some, by whoever makes it.
+        let room = self.room.get_or_insert_default();
+        if !room.iter().any(|known| known.will_wake(cx.waker())) {
+            room.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Takes a message as a whole, and writes what is much.
+    pub(super) fn push(
+        &mut self,
+        message: Message,
+        in_turn: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<(), SessionError> {
+        self.take(message)?;
+        // In its turn the driver writes.
+        if !in_turn || self.outbox.len() >= BATCH {
+            let _ = self.poll_flush(cx);
+        }
+        Ok(())
+    }
+
+    /// Takes a message as a whole, and leaves it to others to write it.
+    pub(super) fn take(&mut self, message: Message) -> Result<(), SessionError> {
+        let (opcode, length) = (opcode_of(&message), message.payload().len());
+        let is_control = message.is_control();
+        self.put(message)?;
+        if !is_control {
+            self.timers.moved();
+        }
+        if let Some(observer) = &self.observer {
+            observer.sent(opcode, length);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, message: Message) -> Result<(), SessionError> {
+        let vectored = self.io.as_ref().is_some_and(|io| io.is_write_vectored());
+        if vectored && self.outbox.takes_body(message.payload()) {
+            if self.encoder.header_of(&message, self.outbox.tail()) {
+                self.outbox.set_body(message.into_payload());
+                return Ok(());
+            }
+        }
+        self.encoder.encode(&message, self.outbox.tail())
+    }
+
+    /// Writes what waits, and the answer to a ping behind it.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.outbox.is_empty() {
+                self.stage_pong();
+            }
+            let Some(io) = &mut self.io else {
+                return Poll::Ready(());
+            };
+            if self.outbox.is_done() {
+                return Poll::Ready(());
+            }
+            let mut progress = false;
+            let polled = self.outbox.poll_flush(io, cx, &mut progress);
+            if progress {
+                self.timers.wrote();
+                if self.outbox.len() < self.config.outbox {
+                    self.wake_room();
+                }
+            }
+            match polled {
+                Poll::Ready(Ok(())) => self.timers.write_done(),
+                Poll::Ready(Err(error)) => self.lost(Some(error)),
+                Poll::Pending => {
+                    self.timers.write_waits();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    pub(super) fn wake_driver(&self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+}
