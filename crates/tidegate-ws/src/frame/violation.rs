@@ -16,6 +16,9 @@ pub enum Violation {
     /// A compressed message that is no DEFLATE data (RFC 7692 section 7.2.2).
     #[error("a compressed message that is no DEFLATE data")]
     Compressed,
+    /// More control frames within a second than are allowed.
+    #[error("more than {0} control frames within a second")]
+    ControlFlood(u32),
     /// A control frame without FIN.
     #[error("a fragmented control frame")]
     ControlFragmented,
@@ -62,6 +65,9 @@ pub enum Violation {
     /// A text message that is not UTF-8 (RFC 6455 section 8.1).
     #[error("a text message that is not UTF-8")]
     Text,
+    /// A message of more frames than are allowed.
+    #[error("a message of more than {0} frames")]
+    TooManyParts(u32),
     /// An unmasked frame from a client.
     #[error("an unmasked frame from a client")]
     Unmasked,
@@ -73,7 +79,8 @@ impl Violation {
     pub const fn close_code(self) -> u16 {
         match self {
             Self::CloseReason | Self::Compressed | Self::Text => 1007,
-            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => 1009,
+            Self::ControlFlood(_) => 1008,
+            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::TooManyParts(_) => 1009,
             _ => 1002,
         }
     }

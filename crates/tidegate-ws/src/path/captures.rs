@@ -1,4 +1,4 @@
-//! What a route's path pattern captured.
+//! What a path pattern captured.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Captures {
     }
 
     /// Forgets all values but the first `len`.
-    pub(super) fn truncate(&mut self, len: usize) {
+    pub fn truncate(&mut self, len: usize) {
         self.entries.truncate(len);
     }
 }

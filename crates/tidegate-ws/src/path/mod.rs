@@ -1,10 +1,20 @@
-//! A path as the gateway understands it: normalised once, before anything looks at it, so that what
-//! is routed is also what is forwarded.
+//! Paths and the patterns for them: what a path means is settled once, so that what is matched is
+//! also what is passed on.
+//!
+//! A [`Path`] is normalised before anything looks at it. A [`PathPattern`] is held against it, and
+//! what stood in the places of its variables is kept in [`Captures`].
+
+mod captures;
+mod escape;
+mod pattern;
+mod regex;
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::escape;
+pub use self::regex::{RegexError, WholeRegex};
+pub use captures::Captures;
+pub use pattern::{PathPattern, PatternError};
 
 /// A normalised path, valid by construction; a clone shares its text.
 ///
@@ -37,7 +47,7 @@ pub enum PathError {
         /// Where.
         at: usize,
     },
-    /// A `.` or `..` in a path which the gateway itself put together, or in a pattern.
+    /// A `.` or `..` in a path which a server itself put together, or in a pattern.
     #[error("a dot segment at byte {at}, where none may be")]
     DotSegment {
         /// Where the segment begins.
@@ -80,6 +90,9 @@ impl Path {
     /// Dot segments are resolved (RFC 3986 section 5.2.4) and escapes of unreserved characters
     /// decoded; every other escape is kept byte for byte. What an upstream could read in another
     /// way than we do is refused rather than repaired.
+    ///
+    /// # Errors
+    /// The first thing in it that could be.
     pub fn normalise(raw: &[u8]) -> Result<Self, PathError> {
         let text = std::str::from_utf8(raw).map_err(|error| PathError::NotUtf8 {
             at: error.valid_up_to(),
@@ -94,9 +107,12 @@ impl Path {
         }
     }
 
-    /// Normalises a path which the gateway itself put together. Here a dot segment is an error: it
-    /// can only come from a value that the client chose, to leave the place the operator named.
-    pub(crate) fn compose(raw: &str) -> Result<Self, PathError> {
+    /// Normalises a path which a server itself put together. Here a dot segment is an error: it can
+    /// only come from a value that the client chose, to leave the place the operator named.
+    ///
+    /// # Errors
+    /// When `raw` is not a path or holds a dot segment.
+    pub fn compose(raw: &str) -> Result<Self, PathError> {
         let mut at = 0;
         for segment in raw.split('/') {
             if is_dot_segment(segment) {
@@ -139,7 +155,8 @@ impl Path {
     }
 
     /// Both paths in one, with one slash between them.
-    pub(crate) fn followed_by(&self, rest: &Self) -> Self {
+    #[must_use]
+    pub fn followed_by(&self, rest: &Self) -> Self {
         let start = self.0.strip_suffix('/').unwrap_or(&self.0);
         Self([start, &rest.0].concat().into())
     }
@@ -164,7 +181,16 @@ impl fmt::Display for Path {
     }
 }
 
-pub(super) fn is_dot_segment(segment: &str) -> bool {
+/// Whether `name` can name a capture: letters, digits, `_` and `-`, no digit or `-` first.
+#[must_use]
+pub fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn is_dot_segment(segment: &str) -> bool {
     matches!(segment, "." | "..")
 }
 

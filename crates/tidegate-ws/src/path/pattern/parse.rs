@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{Capture, PatternError, Segment, Tail};
-use crate::router::path::is_dot_segment;
-use crate::router::{PathError, WholeRegex, escape, is_variable_name};
+use crate::path::{PathError, WholeRegex, escape, is_dot_segment, is_variable_name};
 
 /// Parses a whole pattern.
 pub(super) fn pattern(text: &str) -> Result<(Vec<Segment>, Tail), PatternError> {
@@ -187,7 +186,7 @@ fn compile(name: &str, regex: Piece<'_>) -> Result<WholeRegex, PatternError> {
     WholeRegex::parse(regex.text).map_err(|source| PatternError::BadRegex {
         name: name.to_owned(),
         at: regex.at,
-        source: Box::new(source),
+        source,
     })
 }
 
@@ -218,7 +217,7 @@ fn literal(piece: Piece<'_>) -> Result<Box<str>, PatternError> {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::router::{Captures, Path, PathError, PathPattern, PatternError};
+    use crate::path::{Captures, Path, PathError, PathPattern, PatternError};
 
     fn refused(text: &str) -> PatternError {
         PathPattern::parse(text).unwrap_err()

@@ -12,17 +12,26 @@ pub struct WholeRegex {
     anchored: Regex,
 }
 
+/// Why a text is no regular expression.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error(transparent)]
+pub struct RegexError(Box<regex::Error>);
+
 impl WholeRegex {
     /// Compiles `text`, in the syntax of the `regex` crate: no look-around, no back references, and
     /// a match in linear time.
-    pub fn parse(text: &str) -> Result<Self, regex::Error> {
+    ///
+    /// # Errors
+    /// When the text is no such expression, or one that would be too large.
+    pub fn parse(text: &str) -> Result<Self, RegexError> {
         // Alone first: `a)|(b` is no regex, but within our group it would become one.
-        Regex::new(text)?;
+        Regex::new(text).map_err(RegexError::new)?;
         Ok(Self {
             written: text.into(),
             // The line end closes a comment that `(?x)` may have opened.
             anchored: Regex::new(&format!(r"\A(?:{text})\z"))
-                .or_else(|_comment| Regex::new(&format!("\\A(?:{text}\n)\\z")))?,
+                .or_else(|_comment| Regex::new(&format!("\\A(?:{text}\n)\\z")))
+                .map_err(RegexError::new)?,
         })
     }
 
@@ -36,6 +45,12 @@ impl WholeRegex {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.written
+    }
+}
+
+impl RegexError {
+    fn new(error: regex::Error) -> Self {
+        Self(Box::new(error))
     }
 }
 

@@ -1,11 +1,11 @@
-//! Path patterns: what a route's `path` may say, and how a path is held against it.
+//! Path patterns: how they are written, and how a path is held against them.
 
 mod parse;
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Captures, Path, WholeRegex, escape};
+use super::{Captures, Path, RegexError, WholeRegex, escape};
 
 /// A pattern for whole paths.
 ///
@@ -40,7 +40,7 @@ pub enum PatternError {
         /// Where it begins.
         at: usize,
         /// What is wrong with it.
-        source: Box<regex::Error>,
+        source: RegexError,
     },
     /// `**` or `{*name}` is not the whole last segment.
     #[error("column {}: `**` and `{{*name}}` can only be the whole last segment", .at + 1)]
@@ -117,6 +117,9 @@ enum Tail {
 
 impl PathPattern {
     /// Parses a pattern.
+    ///
+    /// # Errors
+    /// When the text breaks the rules of the table above, or holds what no path can.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let (segments, tail) = parse::pattern(text)?;
         Ok(Self {
