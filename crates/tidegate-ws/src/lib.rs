@@ -5,6 +5,8 @@
 //! over anything that is [`tokio::io::AsyncRead`] and [`tokio::io::AsyncWrite`].
 
 pub mod attributes;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod close;
 pub mod codec;
 pub mod cors;
