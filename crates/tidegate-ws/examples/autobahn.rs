@@ -31,7 +31,9 @@ fn config() -> Arc<SessionConfig> {
     deflate.client_no_context_takeover = false;
     deflate.threshold = 0;
     let mut config = SessionConfig::default();
-    config.limits = Limits::new().with_max_message(64 << 20);
+    // The suite sends 16 MiB, and 4 MiB in frames of 64 bytes.
+    config.limits = Limits::new().with_max_message(16 << 20);
+    config.limits.max_parts = 128 << 10;
     config.deflate = Some(deflate);
     Arc::new(config)
 }
