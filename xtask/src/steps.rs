@@ -49,6 +49,11 @@ const STEPS: &[Step] = &[
         "the Autobahn suite through the gateway",
         autobahn::judge,
     ),
+    step(
+        "autobahn-ws",
+        "the Autobahn suite against tidegate-ws, both roles",
+        autobahn::judge_library,
+    ),
     Step {
         only_full: true,
         ..step(

@@ -94,3 +94,15 @@ impl Config {
 fn within_range(bits: u8) -> u8 {
     bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_may_move_between_threads() {
+        fn is_send<T: Send + Sync>() {}
+        is_send::<Compressor>();
+        is_send::<Inflater>();
+    }
+}

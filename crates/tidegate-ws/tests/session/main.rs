@@ -6,4 +6,5 @@ mod closing;
 mod exchange;
 mod halves;
 mod kit;
+mod pings;
 mod times;
