@@ -400,6 +400,11 @@ impl Present {
         worker.arrives();
         Self(Arc::clone(worker))
     }
+
+    /// Its worker, for whoever does not count.
+    pub(crate) fn shared(&self) -> Arc<Worker> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl std::ops::Deref for Present {
