@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Event, Role};
 use crate::close::CloseFrame;
+use crate::deflate::{Agreed, Inflater};
 use crate::frame::{FrameHeader, OpCode, Violation, apply_mask};
 use crate::limits::Limits;
 use crate::message::{Message, Text};
@@ -34,12 +35,14 @@ pub struct Decoder {
     mask: [u8; 4],
     fin: bool,
     message: Option<Assembly>,
+    inflater: Option<Inflater>,
 }
 
 /// The message under way.
 #[derive(Debug)]
 struct Assembly {
     is_text: bool,
+    is_compressed: bool,
     text: TextCheck,
     declared: u64,
     parts: u32,
@@ -66,7 +69,16 @@ impl Decoder {
             mask: [0; 4],
             fin: false,
             message: None,
+            inflater: None,
         }
+    }
+
+    /// With permessage-deflate, as it was agreed.
+    #[must_use]
+    pub fn with_deflate(mut self, agreed: &Agreed) -> Self {
+        self.rules.extensions = Extensions::Deflate;
+        self.inflater = Some(Inflater::new(agreed));
+        self
     }
 
     /// Whether nothing of a message has come that is not told yet.
@@ -108,9 +120,10 @@ impl Decoder {
                 }
                 self.begin(&header)?;
                 used += size;
+                let length = self.remaining;
                 if let Some(message) = self.at_once(payload)? {
                     return Ok(Decoded {
-                        used: used + message.payload().len(),
+                        used: used + usize::try_from(length).unwrap_or_default(),
                         event: Some(Event::Message(message)),
                     });
                 }
@@ -119,8 +132,11 @@ impl Decoder {
                 }
             }
             if self.fin
-                && let Some(message) = self.message.take()
+                && let Some(mut message) = self.message.take()
             {
+                if message.is_compressed {
+                    message.inflate(self.inflater.as_mut(), &[], true, self.rules.max_message)?;
+                }
                 let event = Some(Event::Message(message.finish()?));
                 return Ok(Decoded { used, event });
             }
@@ -150,6 +166,7 @@ impl Decoder {
             (opcode, message @ None) => {
                 *message = Some(Assembly {
                     is_text: opcode == OpCode::Text,
+                    is_compressed: header.reserved != 0,
                     text: TextCheck::default(),
                     declared: length,
                     parts: 1,
@@ -157,20 +174,8 @@ impl Decoder {
                 });
             }
         }
-        let declared = self.message.as_ref().map_or(0, |message| message.declared);
-        let parts = self.message.as_ref().map_or(0, |message| message.parts);
-        if length > self.rules.max_frame {
-            let limit = self.rules.max_frame;
-            return Err(Violation::FrameTooBig { length, limit });
-        }
-        if declared > self.rules.max_message {
-            return Err(Violation::MessageTooBig {
-                length: declared,
-                limit: self.rules.max_message,
-            });
-        }
-        if parts > self.max_parts {
-            return Err(Violation::TooManyParts(self.max_parts));
+        if let Some(message) = &self.message {
+            message.judge(length, &self.rules, self.max_parts)?;
         }
         self.fin = header.fin;
         self.mask = header.mask.unwrap_or_default();
@@ -197,6 +202,9 @@ impl Decoder {
         if self.mask != [0; 4] {
             apply_mask(payload, self.mask, 0);
         }
+        if message.is_compressed {
+            return self.inflate_at_once(message, payload).map(Some);
+        }
         if message.is_text && std::str::from_utf8(payload).is_err() {
             return Err(Violation::Text);
         }
@@ -215,7 +223,17 @@ impl Decoder {
             self.mask.rotate_left(length & 3);
         }
         self.remaining -= length as u64;
-        if let Some(message) = &mut self.message {
+        let Some(message) = &mut self.message else {
+            return Ok(length);
+        };
+        if message.is_compressed {
+            message.inflate(
+                self.inflater.as_mut(),
+                payload,
+                false,
+                self.rules.max_message,
+            )?;
+        } else {
             if message.is_text {
                 message.text.push(payload)?;
             }
@@ -223,9 +241,65 @@ impl Decoder {
         }
         Ok(length)
     }
+
+    fn inflate_at_once(
+        &mut self,
+        mut message: Assembly,
+        payload: &[u8],
+    ) -> Result<Message, Violation> {
+        message.inflate(
+            self.inflater.as_mut(),
+            payload,
+            true,
+            self.rules.max_message,
+        )?;
+        message.finish()
+    }
 }
 
 impl Assembly {
+    /// Whether a frame of `length` bytes, which is counted already, is one too many.
+    fn judge(&self, length: u64, rules: &Rules, max_parts: u32) -> Result<(), Violation> {
+        // What cannot be compressed comes out a little larger.
+        let most = |limit: u64| match self.is_compressed {
+            true => limit.saturating_add(limit / 64 + 64),
+            false => limit,
+        };
+        if length > most(rules.max_frame) {
+            let limit = rules.max_frame;
+            return Err(Violation::FrameTooBig { length, limit });
+        }
+        if self.declared > most(rules.max_message) {
+            return Err(Violation::MessageTooBig {
+                length: self.declared,
+                limit: rules.max_message,
+            });
+        }
+        if self.parts > max_parts {
+            return Err(Violation::TooManyParts(max_parts));
+        }
+        Ok(())
+    }
+
+    /// Takes payload of a compressed message.
+    fn inflate(
+        &mut self,
+        inflater: Option<&mut Inflater>,
+        piece: &[u8],
+        fin: bool,
+        limit: u64,
+    ) -> Result<(), Violation> {
+        // RSV1 has been refused where nothing was agreed.
+        let inflater = inflater.ok_or(Violation::Compressed)?;
+        let before = self.buffer.len();
+        inflater.inflate(piece, fin, &mut self.buffer, limit)?;
+        if self.is_text {
+            self.text
+                .push(self.buffer.get(before..).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
     fn finish(self) -> Result<Message, Violation> {
         if self.is_text {
             self.text.finish()?;

@@ -97,7 +97,13 @@ impl Driver {
         let cause = match polled {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(Ok(()))) => Cause::HandlerDone,
-            Ok(Poll::Ready(Err(_error))) => Cause::HandlerFailed,
+            Ok(Poll::Ready(Err(error))) => {
+                let observer = self.shared.lock().observer.clone();
+                if let Some(observer) = observer {
+                    observer.failed(&*error);
+                }
+                Cause::HandlerFailed
+            }
             Err(_panic) => Cause::HandlerPanicked,
         };
         handler.set(None);

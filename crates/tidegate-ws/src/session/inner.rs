@@ -53,11 +53,18 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn new(io: Box<dyn Io>, opening: &Opening, config: Arc<SessionConfig>) -> Self {
+        let mut decoder = Decoder::new(opening.role, &config.limits);
+        let mut encoder = Encoder::new(opening.role);
+        if let Some(agreed) = &opening.deflate {
+            let wanted = config.deflate.clone().unwrap_or_default();
+            decoder = decoder.with_deflate(agreed);
+            encoder = encoder.with_deflate(agreed, &wanted);
+        }
         Self {
             io: Some(io),
             role: opening.role,
-            decoder: Decoder::new(opening.role, &config.limits),
-            encoder: Encoder::new(opening.role),
+            decoder,
+            encoder,
             config,
             observer: opening.observer.clone(),
             unread: Unread::new(&opening.leftover),
