@@ -50,14 +50,14 @@ impl Watch {
     }
 
     fn passed(&self, side: usize, opcode: OpCode, bytes: usize) {
-        match opcode {
-            OpCode::Text | OpCode::Binary => {
-                let is_binary = opcode == OpCode::Binary;
-                self.handle.passed(side, bytes as u64, self.worker.clock.now());
-                self.route.message_passed(side, is_binary, bytes as u64);
-            }
-            OpCode::Close => self.is_closing.store(true, Ordering::Relaxed),
-            _ => {}
+        let is_message = !opcode.is_control();
+        self.handle.passed(side, u64::from(is_message), bytes as u64);
+        let kind = is_message.then_some(opcode == OpCode::Binary);
+        self.route.frame_passed(side, kind, bytes as u64);
+        if is_message {
+            self.handle.note_moved(self.worker.clock.now());
+        } else if opcode == OpCode::Close {
+            self.is_closing.store(true, Ordering::Relaxed);
         }
     }
 }
