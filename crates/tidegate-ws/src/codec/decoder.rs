@@ -11,6 +11,9 @@ use crate::message::{Message, Text};
 use crate::rules::{Extensions, Rules, Sender};
 use crate::text::TextCheck;
 
+/// From how many bytes on payload is read to where it is to be.
+const LARGE: usize = 8 << 10;
+
 /// What came of a piece of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
@@ -35,7 +38,18 @@ pub struct Decoder {
     mask: [u8; 4],
     fin: bool,
     message: Option<Assembly>,
+    /// The length of the message's buffer before it was read into.
+    filled_from: Option<usize>,
     inflater: Option<Inflater>,
+}
+
+/// What a frame came to.
+enum Step {
+    /// It is a data frame, whose header takes so many bytes.
+    Begun(usize),
+    Incomplete,
+    /// An event has ended with so many bytes.
+    Whole(usize, Event),
 }
 
 /// The message under way.
@@ -69,6 +83,7 @@ impl Decoder {
             mask: [0; 4],
             fin: false,
             message: None,
+            filled_from: None,
             inflater: None,
         }
     }
@@ -94,53 +109,97 @@ impl Decoder {
     /// Where the peer breaks a rule or a limit; the direction is over then, and what more comes of
     /// it means nothing.
     pub fn decode(&mut self, wire: &mut [u8]) -> Result<Decoded, Violation> {
+        self.filled()?;
         let mut used = 0;
         loop {
+            let rest = wire.get_mut(used..).unwrap_or_default();
             if self.remaining > 0 {
-                let rest = wire.get_mut(used..).unwrap_or_default();
                 used += self.payload(rest)?;
-                if self.remaining > 0 {
-                    return Ok(Decoded { used, event: None });
-                }
-            } else {
-                let rest = wire.get_mut(used..).unwrap_or_default();
-                let Some((header, size)) = self.header(rest)? else {
-                    return Ok(Decoded { used, event: None });
-                };
-                let payload = rest.get_mut(size..).unwrap_or_default();
-                if header.opcode.is_control() {
-                    let Some(event) = control(&header, payload)? else {
-                        return Ok(Decoded { used, event: None });
-                    };
-                    used += size + usize::try_from(header.length).unwrap_or_default();
-                    return Ok(Decoded {
-                        used,
-                        event: Some(event),
-                    });
-                }
-                self.begin(&header)?;
-                used += size;
-                let length = self.remaining;
-                if let Some(message) = self.at_once(payload)? {
-                    return Ok(Decoded {
-                        used: used + usize::try_from(length).unwrap_or_default(),
-                        event: Some(Event::Message(message)),
-                    });
-                }
-                if self.remaining > 0 {
-                    continue;
+            } else if !self.is_complete() {
+                match self.frame(rest)? {
+                    Step::Begun(size) => used += size,
+                    Step::Incomplete => return Ok(Decoded { used, event: None }),
+                    Step::Whole(size, event) => {
+                        let (used, event) = (used + size, Some(event));
+                        return Ok(Decoded { used, event });
+                    }
                 }
             }
-            if self.fin
-                && let Some(mut message) = self.message.take()
+            if self.is_complete()
+                && let Some(message) = self.message.take()
             {
-                if message.is_compressed {
-                    message.inflate(self.inflater.as_mut(), &[], true, self.rules.max_message)?;
-                }
-                let event = Some(Event::Message(message.finish()?));
+                let event = Some(Event::Message(self.finish(message)?));
                 return Ok(Decoded { used, event });
             }
+            if self.remaining > 0 && used == wire.len() {
+                return Ok(Decoded { used, event: None });
+            }
         }
+    }
+
+    /// Whether the message under way has all of its payload.
+    const fn is_complete(&self) -> bool {
+        self.remaining == 0 && self.fin && self.message.is_some()
+    }
+
+    /// The frame that `wire` begins with.
+    fn frame(&mut self, wire: &mut [u8]) -> Result<Step, Violation> {
+        let Some((header, size)) = self.header(wire)? else {
+            return Ok(Step::Incomplete);
+        };
+        let payload = wire.get_mut(size..).unwrap_or_default();
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        if header.opcode.is_control() {
+            let event = control(&header, payload)?;
+            return Ok(event.map_or(Step::Incomplete, |event| Step::Whole(size + length, event)));
+        }
+        self.begin(&header)?;
+        Ok(match self.at_once(payload)? {
+            Some(message) => Step::Whole(size + length, Event::Message(message)),
+            None => Step::Begun(size),
+        })
+    }
+
+    /// Where payload of a large message can be read to, and the most that may be: not for small
+    /// ones, which come together with others. [`Decoder::decode`] has to be called before the next
+    /// read, be it with nothing.
+    pub(crate) fn room(&mut self) -> Option<(&mut BytesMut, usize)> {
+        let message = self.message.as_mut()?;
+        let length = message.buffer.len();
+        if message.is_compressed || self.remaining < LARGE as u64 || length < LARGE {
+            return None;
+        }
+        let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        if message.buffer.capacity() - length < LARGE {
+            // What came is doubled, and no more.
+            message.buffer.reserve(remaining.min(length));
+        }
+        self.filled_from = Some(length);
+        let spare = message.buffer.capacity() - length;
+        Some((&mut message.buffer, spare.min(remaining)))
+    }
+
+    /// Whether there is payload in the room that was not looked at yet.
+    pub(crate) fn has_filled(&self) -> bool {
+        let length = self.message.as_ref().map(|message| message.buffer.len());
+        self.filled_from.is_some() && length > self.filled_from
+    }
+
+    /// Looks at what was read into the room.
+    fn filled(&mut self) -> Result<(), Violation> {
+        let (Some(from), Some(message)) = (self.filled_from.take(), &mut self.message) else {
+            return Ok(());
+        };
+        let payload = message.buffer.get_mut(from..).unwrap_or_default();
+        if self.mask != [0; 4] {
+            apply_mask(payload, self.mask, 0);
+            self.mask.rotate_left(payload.len() & 3);
+        }
+        self.remaining = self.remaining.saturating_sub(payload.len() as u64);
+        if message.is_text {
+            message.text.push(payload)?;
+        }
+        Ok(())
     }
 
     fn header(&self, wire: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
@@ -253,6 +312,14 @@ impl Decoder {
             true,
             self.rules.max_message,
         )?;
+        message.finish()
+    }
+
+    fn finish(&mut self, mut message: Assembly) -> Result<Message, Violation> {
+        if message.is_compressed {
+            let limit = self.rules.max_message;
+            message.inflate(self.inflater.as_mut(), &[], true, limit)?;
+        }
         message.finish()
     }
 }
