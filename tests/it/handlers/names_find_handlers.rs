@@ -27,7 +27,7 @@ async fn one_that_is_not_registered_keeps_the_gateway_from_starting() {
         [
             "test.yaml:7:14: routes[0].handler: no handler is registered as `chat`, where the route \
              `chat` ends (one of: feed)",
-            "test.yaml:8:68: routes[1].handler.name: no handler is registered as `fed`, where the \
+            "test.yaml:8:60: routes[1].handler.name: no handler is registered as `fed`, where the \
              route `feed` ends (did you mean `feed`?)",
         ]
     );

@@ -301,7 +301,6 @@ impl Inner {
 
 fn reason_of(violation: Violation) -> &'static str {
     match violation.close_code() {
-        1007 => "invalid_payload",
         1008 => "rate_limited",
         1009 => "message_too_big",
         _ => "protocol_error",

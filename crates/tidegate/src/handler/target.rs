@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use tidegate_ws::deflate;
+use tidegate_ws::handshake::Extension;
 use tidegate_ws::session::KeepAlive;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketHandler};
 
@@ -90,6 +92,7 @@ fn config(limits: &HandlerLimits) -> SessionConfig {
     config.close_timeout = limits.close_timeout;
     config.write_timeout = limits.write_timeout;
     config.handler_grace = limits.close_timeout;
+    config.deflate.clone_from(&limits.deflate);
     config
 }
 
@@ -110,6 +113,7 @@ pub(crate) struct Agreed {
     pub(super) config: Arc<SessionConfig>,
     pub(super) limits: Arc<HandlerLimits>,
     pub(super) info: HandshakeInfo,
+    pub(super) deflate: Option<deflate::Agreed>,
 }
 
 impl Handler {
@@ -127,22 +131,32 @@ impl Handler {
         let route = worker.route(self.place);
         // It was offered, so it is a token.
         let subprotocol = chosen.and_then(|one| HeaderValue::from_str(one).ok());
+        let (deflate, answer) = self.deflate(wish).unzip();
         let info = handshake::info(exchange, &route.name, chosen.map(String::as_str));
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
         Decision::Accept(Box::new(Acceptance {
             key: wish.key,
             headers: Headers::new(),
             subprotocol,
-            extensions: Vec::new(),
+            extensions: answer.into_iter().collect(),
             partner: Partner::Handler(Box::new(Agreed {
                 code: self.code.clone(),
                 config: Arc::clone(&self.config),
                 limits: Arc::clone(&self.plan.websocket),
                 info,
+                deflate,
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
             facts,
         }))
+    }
+    /// What is agreed of permessage-deflate, and how the 101 says so.
+    fn deflate(&self, wish: &Wish) -> Option<(deflate::Agreed, HeaderValue)> {
+        let config = self.config.deflate.as_ref()?;
+        let offers = wish.extensions.iter();
+        let offers: Vec<_> = offers.filter_map(|one| Extension::parse(one)).collect();
+        let (agreed, answer) = deflate::accept(&offers, config)?;
+        Some((agreed, HeaderValue::from_str(&answer).ok()?))
     }
 }

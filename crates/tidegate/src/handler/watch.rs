@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
-use tidegate_ws::BoxError;
 use tidegate_ws::frame::OpCode;
 use tidegate_ws::session::Observer;
 
