@@ -28,7 +28,8 @@ impl Filter for Doorman {
     fn on_response(&self, _facts: &ExchangeFacts<'_>, head: &mut ResponseHead<'_>) {
         for cookie in ["a=1; HttpOnly", "b=2"] {
             let name = FieldName::from_static("Set-Cookie");
-            head.headers_mut().append(name, HeaderValue::from_static(cookie));
+            head.headers_mut()
+                .append(name, HeaderValue::from_static(cookie));
         }
         // None of these are a filter's to write.
         for name in ["Connection", "Sec-WebSocket-Extensions", "Upgrade"] {
@@ -46,7 +47,10 @@ async fn filters_refuse_and_write_on_the_101() {
     });
     for request in [Request::handshake("/chat/7"), Request::get("/chat/7")] {
         let refused = gateway.ask(&request).await;
-        assert_eq!((refused.status(), refused.text().as_str()), (403, "not you"));
+        assert_eq!(
+            (refused.status(), refused.text().as_str()),
+            (403, "not you")
+        );
         assert_eq!(refused.head.field("X-Room"), Some("7"));
     }
     let mut client = gateway.connect().await;
@@ -112,7 +116,11 @@ struct Polyglot;
 impl WebSocketHandler for Polyglot {
     async fn handle(&self, mut session: WebSocketSession) -> Result<(), BoxError> {
         let handshake = session.take_handshake().ok_or("nothing is known")?;
-        let spoken = handshake.subprotocol.as_deref().unwrap_or("none").to_owned();
+        let spoken = handshake
+            .subprotocol
+            .as_deref()
+            .unwrap_or("none")
+            .to_owned();
         session.send(spoken).await?;
         Ok(())
     }

@@ -69,15 +69,35 @@ async fn by_the_handler() {
 async fn by_a_client_that_breaks_a_rule() {
     let keys = "max_message: 1KiB, max_frame: 512, max_control_frames: 10";
     let gateway = gateway(&yaml("", "", keys), echo);
-    let flood: Vec<u8> = (0..30).flat_map(|_| Frame::new(PING, "x").from_client().bytes()).collect();
+    let flood: Vec<u8> = (0..30)
+        .flat_map(|_| Frame::new(PING, "x").from_client().bytes())
+        .collect();
     let long = Frame::new(BINARY, [0; 512]).from_client();
-    let whole: Vec<u8> = [long.clone().unfinished(), Frame::new(0, [0; 512]).unfinished().from_client(),
-        Frame::new(0, [0; 1]).from_client()].iter().flat_map(Frame::bytes).collect();
+    let whole: Vec<u8> = [
+        long.clone().unfinished(),
+        Frame::new(0, [0; 512]).unfinished().from_client(),
+        Frame::new(0, [0; 1]).from_client(),
+    ]
+    .iter()
+    .flat_map(Frame::bytes)
+    .collect();
     for (words, code, cause) in [
         (Frame::text("unmasked").bytes(), 1002, "protocol_error"),
-        (Frame::new(3, "").from_client().bytes(), 1002, "protocol_error"),
-        (Frame::new(TEXT, [0xff]).from_client().bytes(), 1007, "protocol_error"),
-        (Frame::new(BINARY, [0; 513]).from_client().bytes(), 1009, "message_too_big"),
+        (
+            Frame::new(3, "").from_client().bytes(),
+            1002,
+            "protocol_error",
+        ),
+        (
+            Frame::new(TEXT, [0xff]).from_client().bytes(),
+            1007,
+            "protocol_error",
+        ),
+        (
+            Frame::new(BINARY, [0; 513]).from_client().bytes(),
+            1009,
+            "message_too_big",
+        ),
         (whole, 1009, "message_too_big"),
         (flood, 1008, "rate_limited"),
     ] {
@@ -116,7 +136,11 @@ async fn by_silence() {
     let told = farewell(&mut client).await;
     assert_eq!(told, (Some(1001), "idle_timeout;after=2s".to_owned()));
     assert!(moved.elapsed() >= Duration::from_secs(2), "too soon");
-    assert!(moved.elapsed() < Duration::from_secs(4) + SLACK, "after {:?}", moved.elapsed());
+    assert!(
+        moved.elapsed() < Duration::from_secs(4) + SLACK,
+        "after {:?}",
+        moved.elapsed()
+    );
     client.expect_end().await;
     counted(&gateway, "1001", "idle_timeout", "gateway", 1.0).await;
 }
@@ -137,7 +161,9 @@ async fn by_age() {
     assert_eq!(told.close_code(), Some(1001));
     assert_eq!(&told.payload[2..], b"max_age;after=2s");
     assert!(begun.elapsed() < Duration::from_secs(4) + SLACK);
-    client.send_frame(&Frame::close(1001, "").from_client()).await;
+    client
+        .send_frame(&Frame::close(1001, "").from_client())
+        .await;
     client.read_to_end().await;
     counted(&gateway, "1001", "max_age", "gateway", 1.0).await;
 }

@@ -5,9 +5,10 @@ mod before_the_101;
 mod clients_are_let_go;
 mod crowds_are_freed;
 mod ends_have_their_codes;
+mod filters_watch_frames;
 mod names_find_handlers;
-mod they_know_the_request;
 mod they_are_seen;
+mod they_know_the_request;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

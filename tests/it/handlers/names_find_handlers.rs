@@ -33,22 +33,27 @@ async fn one_that_is_not_registered_keeps_the_gateway_from_starting() {
     );
     let refused = TestGateway::try_handling(two, |builder| builder);
     let said = refused.unwrap_err();
-    assert!(said.contains("a program that embeds the gateway registers them"), "{said}");
+    assert!(
+        said.contains("a program that embeds the gateway registers them"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn a_name_is_registered_once_and_filters_find_their_routes() {
     let one = yaml("", "", "");
-    let twice = |builder: tidegate::GatewayBuilder| {
-        builder.handler("code", echo).handler("code", echo)
-    };
+    let twice =
+        |builder: tidegate::GatewayBuilder| builder.handler("code", echo).handler("code", echo);
     let said = TestGateway::try_handling(&one, twice).unwrap_err();
     assert_eq!(said, "two handlers are registered as `code`");
     let astray = |builder: tidegate::GatewayBuilder| {
         builder.handler("code", echo).filter("nowhere", Nothing)
     };
     let said = TestGateway::try_handling(&one, astray).unwrap_err();
-    assert_eq!(said, "a filter is for the route `nowhere`, which there is not");
+    assert_eq!(
+        said,
+        "a filter is for the route `nowhere`, which there is not"
+    );
 }
 
 /// Which of them the operator uses is the operator's to say.

@@ -75,8 +75,13 @@ async fn an_admin_ends_one_of_them() {
         let answer = admin.get(&format!("/v1/sessions/{id}")).await;
         let ending: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(ending["closing"], true, "{ending}");
-        assert_eq!((&ending["cause"], &ending["initiator"]), (&json!("admin"), &json!("admin")));
-        client.send_frame(&Frame::close(code, "").from_client()).await;
+        assert_eq!(
+            (&ending["cause"], &ending["initiator"]),
+            (&json!("admin"), &json!("admin"))
+        );
+        client
+            .send_frame(&Frame::close(code, "").from_client())
+            .await;
         client.expect_end().await;
         drop(client);
         eventually("it is gone", || gateway.sessions() == 1).await;
@@ -108,9 +113,13 @@ async fn counters_and_lines_say_what_was_sent() {
         client.send_frame(&part.from_client()).await;
     }
     assert_eq!(client.read_frame().await.payload.len(), 500);
-    client.send_frame(&Frame::new(PING, "ping").from_client()).await;
+    client
+        .send_frame(&Frame::new(PING, "ping").from_client())
+        .await;
     assert_eq!(client.read_frame().await, Frame::new(PONG, "ping"));
-    client.send_frame(&Frame::close(4001, "done").from_client()).await;
+    client
+        .send_frame(&Frame::close(4001, "done").from_client())
+        .await;
     assert_eq!(farewell(&mut client).await.0, Some(4001));
     drop(client);
     let open = log.events("ws.open", 1).await.remove(0);
@@ -138,13 +147,34 @@ async fn counters_and_lines_say_what_was_sent() {
     }
     let route = "route=\"chat\"";
     for (series, value) in [
-        (format!("tidegate_ws_handshakes_total{{{route},code=\"101\"}}"), 1.0),
-        (format!("tidegate_ws_connections_opened_total{{{route}}}"), 1.0),
-        (format!("tidegate_ws_messages_total{{{route},direction=\"in\",kind=\"text\"}}"), 3.0),
-        (format!("tidegate_ws_messages_total{{{route},direction=\"out\",kind=\"text\"}}"), 3.0),
-        (format!("tidegate_ws_messages_total{{{route},direction=\"in\",kind=\"binary\"}}"), 1.0),
-        (format!("tidegate_ws_messages_total{{{route},direction=\"out\",kind=\"binary\"}}"), 1.0),
-        (format!("tidegate_ws_bytes_total{{{route},direction=\"in\"}}"), 516.0),
+        (
+            format!("tidegate_ws_handshakes_total{{{route},code=\"101\"}}"),
+            1.0,
+        ),
+        (
+            format!("tidegate_ws_connections_opened_total{{{route}}}"),
+            1.0,
+        ),
+        (
+            format!("tidegate_ws_messages_total{{{route},direction=\"in\",kind=\"text\"}}"),
+            3.0,
+        ),
+        (
+            format!("tidegate_ws_messages_total{{{route},direction=\"out\",kind=\"text\"}}"),
+            3.0,
+        ),
+        (
+            format!("tidegate_ws_messages_total{{{route},direction=\"in\",kind=\"binary\"}}"),
+            1.0,
+        ),
+        (
+            format!("tidegate_ws_messages_total{{{route},direction=\"out\",kind=\"binary\"}}"),
+            1.0,
+        ),
+        (
+            format!("tidegate_ws_bytes_total{{{route},direction=\"in\"}}"),
+            516.0,
+        ),
         (
             format!(
                 "tidegate_ws_connections_closed_total{{{route},code=\"4xxx\",\
@@ -152,13 +182,21 @@ async fn counters_and_lines_say_what_was_sent() {
             ),
             1.0,
         ),
-        (format!("tidegate_ws_connection_duration_seconds_count{{{route}}}"), 1.0),
+        (
+            format!("tidegate_ws_connection_duration_seconds_count{{{route}}}"),
+            1.0,
+        ),
     ] {
         admin.counts(&series, value).await;
     }
     let out = admin.metrics().await;
-    let out = out.get(&format!("tidegate_ws_bytes_total{{{route},direction=\"out\"}}"));
-    assert_eq!(out.map(|bytes| json!(bytes as u64)), Some(close["bytes_out"].clone()));
+    let out = out.get(&format!(
+        "tidegate_ws_bytes_total{{{route},direction=\"out\"}}"
+    ));
+    assert_eq!(
+        out.map(|bytes| json!(bytes as u64)),
+        Some(close["bytes_out"].clone())
+    );
 }
 
 /// Every second some of the open sessions have a line, if something has passed on them.
@@ -170,5 +208,9 @@ async fn open_ones_have_lines_now_and_then() {
     let mut client = open(&gateway).await;
     super::echoes(&mut client, "hello").await;
     let stats = log.events("ws.stats", 1).await.remove(0);
-    assert_eq!((&stats["msgs_in"], &stats["bytes_out"]), (&json!(1), &json!(5)), "{stats}");
+    assert_eq!(
+        (&stats["msgs_in"], &stats["bytes_out"]),
+        (&json!(1), &json!(5)),
+        "{stats}"
+    );
 }

@@ -31,7 +31,10 @@ async fn tell(mut session: WebSocketSession) -> Result<(), BoxError> {
     let known = session.take_handshake().ok_or("nothing is known")?;
     assert!(session.handshake().is_none(), "it was let go");
     let facts = known.attributes.get::<RouteFacts>().ok_or("no facts")?;
-    let captures = facts.captures.iter().map(|(name, value)| json!([name, value]));
+    let captures = facts
+        .captures
+        .iter()
+        .map(|(name, value)| json!([name, value]));
     let headers = known.headers.get_all("x-a").iter();
     let tenant = known.attributes.get::<Tenant>();
     let said = json!({
@@ -109,8 +112,14 @@ async fn all_of_it() {
 async fn requests_with_little_in_them() {
     let gateway = super::gateway(&yaml("", "", ""), tell);
     for (request, uri) in [
-        (Request::handshake("/chat/%C3%A9?"), "://test.example/chat/%C3%A9?"),
-        (Request::handshake("/chat/a?x=%zz&y=[]|"), "://test.example/chat/a"),
+        (
+            Request::handshake("/chat/%C3%A9?"),
+            "://test.example/chat/%C3%A9?",
+        ),
+        (
+            Request::handshake("/chat/a?x=%zz&y=[]|"),
+            "://test.example/chat/a",
+        ),
     ] {
         let mut client = gateway.connect().await;
         let said = told(&mut client, &request).await;

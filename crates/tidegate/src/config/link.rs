@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::compile;
 use super::error::{Fault, Problems};
 use super::plan::{
-    AdminPlan, Bind, EndpointPlan, HandlerPlan, ListenerPlan, Plan, ProxyPlan, RedirectHost, RedirectPlan,
-    RoutePlan, ServicePlan, TargetPlan,
+    AdminPlan, Bind, EndpointPlan, HandlerPlan, ListenerPlan, Plan, ProxyPlan, RedirectHost,
+    RedirectPlan, RoutePlan, ServicePlan, TargetPlan,
 };
 use super::schema::{
     Admin, Handler, Listener, Proxy, Root, Route, Service, Target, report_duplicates,

@@ -111,8 +111,10 @@ pub(super) fn size(text: &str) -> Result<u64, Fault> {
 /// Parses a size where there must be a limit.
 pub(super) fn bounded_size(text: &str) -> Result<u64, Fault> {
     if text == "none" {
-        return Err(Fault::new("there must be a limit: a message is held in memory")
-            .suggest("write a size, such as `16MiB`"));
+        return Err(
+            Fault::new("there must be a limit: a message is held in memory")
+                .suggest("write a size, such as `16MiB`"),
+        );
     }
     size(text)
 }
@@ -147,8 +149,10 @@ pub(super) fn no_deflate(text: &str) -> Result<(), Fault> {
     if text == "none" {
         return Ok(());
     }
-    Err(Fault::new(format!("{} is no way to compress", Quoted(text)))
-        .suggest("write `none`, `{}` for the defaults, or `{ threshold: 1KiB }`"))
+    Err(
+        Fault::new(format!("{} is no way to compress", Quoted(text)))
+            .suggest("write `none`, `{}` for the defaults, or `{ threshold: 1KiB }`"),
+    )
 }
 
 /// Parses the name of a WebSocket extension, which is a token (RFC 6455 section 9.1).

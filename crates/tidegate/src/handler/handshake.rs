@@ -66,12 +66,22 @@ fn uri(exchange: &Exchange) -> Uri {
         target.push('?');
         target.push_str(query.unwrap_or_default());
     }
-    let scheme = if exchange.downstream.secure { "wss" } else { "ws" };
+    let scheme = if exchange.downstream.secure {
+        "wss"
+    } else {
+        "ws"
+    };
     let whole = exchange.authority.as_ref().and_then(|authority| {
-        let parts = Uri::builder().scheme(scheme).authority(authority.to_string());
+        let parts = Uri::builder()
+            .scheme(scheme)
+            .authority(authority.to_string());
         parts.path_and_query(target.as_str()).build().ok()
     });
-    let alone = || Uri::builder().path_and_query(exchange.path.as_str()).build();
+    let alone = || {
+        Uri::builder()
+            .path_and_query(exchange.path.as_str())
+            .build()
+    };
     whole
         .or_else(|| target.parse().ok())
         .unwrap_or_else(|| alone().unwrap_or_default())

@@ -32,6 +32,7 @@
 //! A panic in a handler ends its session, with 1011, and no other; it is counted
 //! (`tidegate_panics_total`).
 
+mod filtered;
 mod handshake;
 mod leg;
 mod session;

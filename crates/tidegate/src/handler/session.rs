@@ -15,6 +15,7 @@ use tidegate_ws::codec::Role;
 use tidegate_ws::session::{self, Cause as Why};
 use tidegate_ws::{AnyHandler, BoxError, Control, Driver, WebSocketHandler as _, WebSocketSession};
 
+use super::filtered::Filtered;
 use super::leg::Leg;
 use super::target::Agreed;
 use super::watch::Watch;
@@ -50,10 +51,15 @@ impl Agreed {
         let mut with = session::Opening::new(Role::Server);
         with.id = Some(opening.registered.handle().id.to_string().into());
         with.info = Some(Box::new(info));
-        with.leftover = early.freeze();
+        let mut filtered = (!opening.filters.is_empty())
+            .then(|| Box::new(Filtered::new(opening.filters, Arc::clone(&watch))));
+        with.leftover = match &mut filtered {
+            Some(filtered) => filtered.take_early(&early),
+            None => early.freeze(),
+        };
         with.deflate = deflate;
         with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
-        let (session, driver) = Driver::start(Leg::new(transport), with, config);
+        let (session, driver) = Driver::start(Leg::new(transport, filtered), with, config);
         let panics = Arc::clone(opening.worker.panics());
         let mut hosted = Hosted {
             ends: end_of_age(limits.max_age, opening.worker.clock.now()),
@@ -154,21 +160,28 @@ impl Hosted {
                 ending.to_client = farewell.code;
                 farewell.reason.to_string().into()
             }
-            None => cause.reason(match cause {
-                Cause::IdleTimeout => self.limits.idle_timeout,
-                Cause::MaxAge => self.limits.max_age,
-                _ => None,
-            }),
+            None => self.reason(cause),
         };
         if self.control.end(ending.to_client, &reason) {
             self.ordered = Some(ending);
         }
     }
 
+    fn reason(&self, cause: Cause) -> Cow<'static, str> {
+        match (cause, self.watch.refusal()) {
+            (Cause::Policy, Some(refusal)) => refusal.to_owned().into(),
+            (Cause::IdleTimeout, _) => cause.reason(self.limits.idle_timeout),
+            (Cause::MaxAge, _) => cause.reason(self.limits.max_age),
+            _ => cause.reason(None),
+        }
+    }
+
     /// When nothing has passed for too long, unless something passes until then.
     fn idle_at(&self) -> u32 {
         let moved = self.registered.handle().moved();
-        self.limits.idle_timeout.map_or(NEVER, |idle| after(moved, idle))
+        self.limits
+            .idle_timeout
+            .map_or(NEVER, |idle| after(moved, idle))
     }
 
     /// Shows that it ends, and sets the deadline anew where that has come.
@@ -202,10 +215,11 @@ impl Hosted {
                 };
                 (cause, Initiator::Client)
             }
-            Why::Ended => self.ordered.map_or(
-                (Cause::Internal, Initiator::Gateway),
-                |ordered| (ordered.cause, ordered.initiator),
-            ),
+            Why::Ended => self
+                .ordered
+                .map_or((Cause::Internal, Initiator::Gateway), |ordered| {
+                    (ordered.cause, ordered.initiator)
+                }),
             // What fails here besides is a fault of ours, or of code beside ours.
             _ => (Cause::Internal, Initiator::Gateway),
         };
@@ -232,7 +246,10 @@ impl Drop for Hosted {
         }
         if let Some(log) = &self.worker.access_log {
             let handle = self.registered.handle();
-            log.closed(handle, &Ended::of(&self.meter, &self.reason, handle.counts()));
+            log.closed(
+                handle,
+                &Ended::of(&self.meter, &self.reason, handle.counts()),
+            );
         }
     }
 }

@@ -27,7 +27,9 @@ pub(crate) struct Handlers(BTreeMap<Arc<str>, AnyHandler>);
 impl Handlers {
     /// Adds one; whether its name was free.
     pub(crate) fn register(&mut self, name: &str, handler: impl WebSocketHandler) -> bool {
-        self.0.insert(name.into(), AnyHandler::new(handler)).is_none()
+        self.0
+            .insert(name.into(), AnyHandler::new(handler))
+            .is_none()
     }
 
     /// The target that is planned for the route at `place`.

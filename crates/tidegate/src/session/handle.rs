@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomic_waker::AtomicWaker;
 
+use super::clock::Clock;
 use super::facts::Facts;
 use super::id::SessionId;
-use super::clock::Clock;
 use super::{Cause, Ending, Initiator};
 use crate::route::Target;
 
@@ -224,7 +224,7 @@ impl Handle {
     }
 
     /// The first order counts.
-    pub(super) fn order(&self, cause: Cause) {
+    pub(crate) fn order(&self, cause: Cause) {
         let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
         let _before = self
             .order

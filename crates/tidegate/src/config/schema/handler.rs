@@ -91,8 +91,7 @@ fn read_limits(spot: &Spot<'_>, problems: &mut Problems) -> HandlerLimits {
         *timeout = written.unwrap_or(*timeout);
     }
     let keep_alive = fields.take("keep_alive");
-    let keep_alive =
-        keep_alive.and_then(|spot| websocket::read_one_keep_alive(&spot, problems));
+    let keep_alive = keep_alive.and_then(|spot| websocket::read_one_keep_alive(&spot, problems));
     limits.keep_alive = keep_alive.unwrap_or(limits.keep_alive);
     let control_frames = fields.take("max_control_frames");
     let control_frames =
@@ -113,8 +112,14 @@ fn read_deflate(spot: &Spot<'_>, problems: &mut Problems) -> Option<deflate::Con
     let mut fields = spot.fields(problems)?;
     let mut config = deflate::Config::default();
     for (key, alone) in [
-        ("server_context_takeover", &mut config.server_no_context_takeover),
-        ("client_context_takeover", &mut config.client_no_context_takeover),
+        (
+            "server_context_takeover",
+            &mut config.server_no_context_takeover,
+        ),
+        (
+            "client_context_takeover",
+            &mut config.client_no_context_takeover,
+        ),
     ] {
         let takeover = fields.take(key);
         let takeover = takeover.and_then(|spot| spot.truth(problems));
@@ -127,7 +132,9 @@ fn read_deflate(spot: &Spot<'_>, problems: &mut Problems) -> Option<deflate::Con
         let range = u32::from(deflate::MIN_WINDOW_BITS)..=u32::from(deflate::MAX_WINDOW_BITS);
         let written = fields.take(key);
         let written = written.and_then(|spot| spot.whole(problems, range));
-        *bits = written.and_then(|bits| bits.try_into().ok()).unwrap_or(*bits);
+        *bits = written
+            .and_then(|bits| bits.try_into().ok())
+            .unwrap_or(*bits);
     }
     let level = fields.take("level");
     let level = level.and_then(|spot| spot.whole(problems, 1..=9));
