@@ -21,6 +21,7 @@ mod drain_is_even;
 mod drain_of_a_process;
 mod early_answers_and_uploads;
 mod embedders_filter_is_heard;
+mod examples_run;
 mod failures_leave_nothing_behind;
 mod filters_change_what_they_say;
 mod floods_are_stopped;
