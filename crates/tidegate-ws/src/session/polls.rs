@@ -15,13 +15,10 @@ impl Shared {
     ) -> Poll<Option<Result<Message, SessionError>>> {
         self.with(Seat::Receiver, cx, |inner, in_turn, cx| {
             let polled = inner.poll_receive(cx);
-            // What waits goes out with what was polled last, unless the driver sees to it.
-            if polled.is_pending() {
-                inner.received = true;
-                if !in_turn {
-                    let _ = inner.poll_flush(cx);
-                }
-            } else if inner.peer_done && !inner.is_driven {
+            inner.received |= polled.is_pending();
+            // In its turn the driver writes; else what waits goes out with what was polled last.
+            let is_last = polled.is_pending() || inner.peer_done || inner.pong.is_some();
+            if is_last && !in_turn {
                 let _ = inner.poll_flush(cx);
             }
             polled
@@ -91,7 +88,7 @@ impl Shared {
     ) -> Poll<T> {
         let mut inner = self.lock();
         let in_turn = self.is_in_turn();
-        match inner.waiting.enter(seat, cx) {
+        let polled = match inner.waiting.enter(seat, cx) {
             None => poll(&mut inner, in_turn, cx),
             Some(waker) => {
                 let polled = poll(&mut inner, in_turn, &mut Context::from_waker(&waker));
@@ -100,6 +97,11 @@ impl Shared {
                 }
                 polled
             }
+        };
+        if !in_turn && inner.timers.is_stale() {
+            // A time of it has moved.
+            inner.wake_driver();
         }
+        polled
     }
 }

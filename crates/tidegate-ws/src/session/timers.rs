@@ -75,6 +75,10 @@ impl Timers {
         self.is_stale = true;
     }
 
+    pub(super) const fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
     pub(super) const fn take_stale(&mut self) -> bool {
         std::mem::replace(&mut self.is_stale, false)
     }
@@ -89,14 +93,12 @@ impl Timers {
         self.waits_since = None;
     }
 
-    /// A write must wait; whether that is news.
-    pub(super) fn write_waits(&mut self) -> bool {
-        let is_news = self.waits_since.is_none();
-        if is_news {
+    /// A write must wait.
+    pub(super) fn write_waits(&mut self) {
+        if self.waits_since.is_none() {
             self.waits_since = Some(Instant::now());
             self.is_stale = true;
         }
-        is_news
     }
 
     pub(super) const fn pinged(&mut self, payload: [u8; 8]) {

@@ -97,9 +97,7 @@ impl Inner {
                 Poll::Ready(Ok(())) => self.timers.write_done(),
                 Poll::Ready(Err(error)) => self.lost(Some(error)),
                 Poll::Pending => {
-                    if self.timers.write_waits() {
-                        self.wake_driver();
-                    }
+                    self.timers.write_waits();
                     return Poll::Pending;
                 }
             }
