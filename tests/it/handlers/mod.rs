@@ -6,6 +6,7 @@ mod clients_are_let_go;
 mod crowds_are_freed;
 mod ends_have_their_codes;
 mod filters_watch_frames;
+mod messages_are_compressed;
 mod names_find_handlers;
 mod they_are_seen;
 mod they_know_the_request;
