@@ -107,7 +107,6 @@ pub enum StartError {
 
 impl Gateway {
     /// A gateway with handlers and filters of the embedder's.
-    #[must_use]
     pub fn builder(plan: Plan) -> GatewayBuilder {
         GatewayBuilder::new(plan)
     }
@@ -120,10 +119,10 @@ impl Gateway {
         Self::builder(plan).start()
     }
 
-    fn start_with(plan: Plan, handlers: &Handlers) -> Result<Self, StartError> {
-        let tls = Loaded::load(&plan).map_err(StartError::Tls)?;
-        let core = Core::build(&plan, &tls, handlers).map_err(StartError::Handlers)?;
-        warn_of_insecure(&plan);
+    fn start_with(plan: &Plan, handlers: &Handlers) -> Result<Self, StartError> {
+        let tls = Loaded::load(plan).map_err(StartError::Tls)?;
+        let core = Core::build(plan, &tls, handlers).map_err(StartError::Handlers)?;
+        warn_of_insecure(plan);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for plan in &plan.listeners {
             listeners.push(listener::bind(plan).map_err(|source| StartError::Bind {
@@ -132,8 +131,8 @@ impl Gateway {
                 source,
             })?);
         }
-        let admin = bind_admin(&plan, &tls)?;
-        let access_log = open_access_log(&plan)?;
+        let admin = bind_admin(plan, &tls)?;
+        let access_log = open_access_log(plan)?;
         let access = access_log.iter().map(Sink::control);
         let logs = access.chain(plan.other_logs.iter().cloned()).collect();
         let commit = plan.commit.clone();
@@ -156,7 +155,7 @@ impl Gateway {
         let watched = tls.watched();
         // A failure half-way drops the gateway, which stops what has started.
         gateway
-            .spawn(&plan, listeners, Arc::new(core))
+            .spawn(plan, listeners, Arc::new(core))
             .map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
         if let Some(admin) = admin {

@@ -104,7 +104,7 @@ pub(crate) struct Opening {
 pub(crate) async fn decide(
     target: &Target,
     worker: &Arc<Worker>,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     wish: Wish,
     meter: &mut ExchangeMeter<'_>,
 ) -> Result<Decision, GatewayError> {

@@ -122,6 +122,12 @@ async fn counters_and_lines_say_what_was_sent() {
         .await;
     assert_eq!(farewell(&mut client).await.0, Some(4001));
     drop(client);
+    let close = judge_lines(&log).await;
+    judge_counters(admin, &close).await;
+}
+
+/// The line of the end, once both are as they must be.
+async fn judge_lines(log: &LogFile) -> Value {
     let open = log.events("ws.open", 1).await.remove(0);
     for (key, value) in [
         ("route", json!("chat")),
@@ -145,6 +151,10 @@ async fn counters_and_lines_say_what_was_sent() {
     ] {
         assert_eq!(close[key], value, "{key} of {close}");
     }
+    close
+}
+
+async fn judge_counters(admin: Admin, close: &Value) {
     let route = "route=\"chat\"";
     for (series, value) in [
         (

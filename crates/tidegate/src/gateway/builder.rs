@@ -104,6 +104,6 @@ impl GatewayBuilder {
         for name in handlers.unused(&plan) {
             tracing::warn!(handler = name, "registered, but no route ends there");
         }
-        Gateway::start_with(plan, &handlers)
+        Gateway::start_with(&plan, &handlers)
     }
 }

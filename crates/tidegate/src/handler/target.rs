@@ -119,8 +119,7 @@ pub(crate) struct Agreed {
 }
 
 impl Handler {
-    /// Agrees to the WebSocket, with the first of the subprotocols that are offered which it speaks
-    /// (row D-003).
+    /// Agrees to the WebSocket, with the first of the subprotocols that are offered which it speaks.
     pub(crate) fn decide(
         &self,
         worker: &Arc<Worker>,
