@@ -65,7 +65,7 @@ async fn a_handler_is_an_error_of_check_and_of_run() {
     for command in ["check", "run"] {
         let (code, output) = run(&binary, &file, &[command]).await;
         assert_eq!(code, Some(1), "{output}");
-        let said = "handled.yaml:12:56: routes[2].handler: no handler is registered as `live`, \
+        let said = "handled.yaml:12:52: routes[2].handler: no handler is registered as `live`, \
             where the route `live` ends";
         assert!(output.contains(said), "{output}");
     }
