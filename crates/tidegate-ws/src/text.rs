@@ -56,7 +56,7 @@ impl TextCheck {
             plain = rest;
             self.complete(next)?;
         }
-        let Err(error) = std::str::from_utf8(plain) else {
+        let Err(error) = simdutf8::compat::from_utf8(plain) else {
             return Ok(());
         };
         if error.error_len().is_some() {

@@ -190,7 +190,7 @@ fn server() -> Decoder {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn as_tungstenite_has_it(frames in prop::collection::vec(sent(), 0..12)) {

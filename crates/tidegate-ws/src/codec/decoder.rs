@@ -1,5 +1,7 @@
 //! Frames of one direction, put together to messages.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{Event, Role};
@@ -37,10 +39,25 @@ pub struct Decoder {
     /// Its mask, turned to the next of them.
     mask: [u8; 4],
     fin: bool,
-    message: Option<Assembly>,
+    message: Option<Box<Assembly>>,
     /// The length of the message's buffer before it was read into.
     filled_from: Option<usize>,
-    inflater: Option<Inflater>,
+    inflater: Option<Box<Inflater>>,
+}
+
+/// A message where it was read.
+#[derive(Debug)]
+pub(crate) struct InPlace {
+    /// Where its payload is.
+    pub(crate) payload: Range<usize>,
+    is_text: bool,
+}
+
+impl InPlace {
+    /// The message, with the bytes of that place.
+    pub(crate) const fn message(&self, payload: Bytes) -> Message {
+        of_kind(self.is_text, payload)
+    }
 }
 
 /// What a frame came to.
@@ -92,7 +109,7 @@ impl Decoder {
     #[must_use]
     pub fn with_deflate(mut self, agreed: &Agreed) -> Self {
         self.rules.extensions = Extensions::Deflate;
-        self.inflater = Some(Inflater::new(agreed));
+        self.inflater = Some(Box::new(Inflater::new(agreed)));
         self
     }
 
@@ -144,6 +161,12 @@ impl Decoder {
 
     /// The frame that `wire` begins with.
     fn frame(&mut self, wire: &mut [u8]) -> Result<Step, Violation> {
+        if let Some(found) = self.in_place(wire)? {
+            let payload = wire.get(found.payload.clone()).unwrap_or_default();
+            let payload = Bytes::copy_from_slice(payload);
+            let event = Event::Message(found.message(payload));
+            return Ok(Step::Whole(found.payload.end, event));
+        }
         let Some((header, size)) = self.header(wire)? else {
             return Ok(Step::Incomplete);
         };
@@ -154,10 +177,7 @@ impl Decoder {
             return Ok(event.map_or(Step::Incomplete, |event| Step::Whole(size + length, event)));
         }
         self.begin(&header)?;
-        Ok(match self.at_once(payload)? {
-            Some(message) => Step::Whole(size + length, Event::Message(message)),
-            None => Step::Begun(size),
-        })
+        Ok(Step::Begun(size))
     }
 
     /// Where payload of a large message can be read to, and the most that may be: not for small
@@ -223,18 +243,21 @@ impl Decoder {
             }
             (_, Some(_)) => return Err(Violation::MessageInside),
             (opcode, message @ None) => {
-                *message = Some(Assembly {
+                *message = Some(Box::new(Assembly {
                     is_text: opcode == OpCode::Text,
                     is_compressed: header.reserved != 0,
                     text: TextCheck::default(),
                     declared: length,
                     parts: 1,
                     buffer: BytesMut::new(),
-                });
+                }));
             }
         }
         if let Some(message) = &self.message {
-            message.judge(length, &self.rules, self.max_parts)?;
+            judge(length, message.declared, &self.rules, message.is_compressed)?;
+            if message.parts > self.max_parts {
+                return Err(Violation::TooManyParts(self.max_parts));
+            }
         }
         self.fin = header.fin;
         self.mask = header.mask.unwrap_or_default();
@@ -242,35 +265,37 @@ impl Decoder {
         Ok(())
     }
 
-    /// A message of one frame that has come as a whole: the way that most go.
-    fn at_once(&mut self, wire: &mut [u8]) -> Result<Option<Message>, Violation> {
-        let is_whole = self.fin
-            && self
-                .message
-                .as_ref()
-                .is_some_and(|message| message.parts == 1)
-            && self.remaining <= wire.len() as u64;
-        if !is_whole {
+    /// A message of one frame, not compressed, that has come as a whole: the way that most go,
+    /// without anything to be put together. It is unmasked and judged where it is. `None`, and
+    /// nothing is done, where there is none.
+    #[inline]
+    pub(crate) fn in_place(&self, wire: &mut [u8]) -> Result<Option<InPlace>, Violation> {
+        if self.message.is_some() {
             return Ok(None);
         }
-        let length = usize::try_from(self.remaining).unwrap_or_default();
-        let Some((payload, message)) = wire.get_mut(..length).zip(self.message.take()) else {
+        let Some((header, size)) = self.header(wire)? else {
             return Ok(None);
         };
-        self.remaining = 0;
-        if self.mask != [0; 4] {
-            apply_mask(payload, self.mask, 0);
+        let is_it = header.fin
+            && header.reserved == 0
+            && matches!(header.opcode, OpCode::Text | OpCode::Binary);
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        let place = size..size.saturating_add(length);
+        let Some(payload) = wire.get_mut(place.clone()).filter(|_| is_it) else {
+            return Ok(None);
+        };
+        judge(header.length, header.length, &self.rules, false)?;
+        if let Some(mask) = header.mask {
+            apply_mask(payload, mask, 0);
         }
-        if message.is_compressed {
-            return self.inflate_at_once(message, payload).map(Some);
-        }
-        if message.is_text && std::str::from_utf8(payload).is_err() {
+        let is_text = header.opcode == OpCode::Text;
+        if is_text && simdutf8::basic::from_utf8(payload).is_err() {
             return Err(Violation::Text);
         }
-        Ok(Some(of_kind(
-            message.is_text,
-            Bytes::copy_from_slice(payload),
-        )))
+        Ok(Some(InPlace {
+            payload: place,
+            is_text,
+        }))
     }
 
     /// Takes payload of the frame under way; says how much.
@@ -287,7 +312,7 @@ impl Decoder {
         };
         if message.is_compressed {
             message.inflate(
-                self.inflater.as_mut(),
+                self.inflater.as_deref_mut(),
                 payload,
                 false,
                 self.rules.max_message,
@@ -301,53 +326,16 @@ impl Decoder {
         Ok(length)
     }
 
-    fn inflate_at_once(
-        &mut self,
-        mut message: Assembly,
-        payload: &[u8],
-    ) -> Result<Message, Violation> {
-        message.inflate(
-            self.inflater.as_mut(),
-            payload,
-            true,
-            self.rules.max_message,
-        )?;
-        message.finish()
-    }
-
-    fn finish(&mut self, mut message: Assembly) -> Result<Message, Violation> {
+    fn finish(&mut self, mut message: Box<Assembly>) -> Result<Message, Violation> {
         if message.is_compressed {
             let limit = self.rules.max_message;
-            message.inflate(self.inflater.as_mut(), &[], true, limit)?;
+            message.inflate(self.inflater.as_deref_mut(), &[], true, limit)?;
         }
         message.finish()
     }
 }
 
 impl Assembly {
-    /// Whether a frame of `length` bytes, which is counted already, is one too many.
-    fn judge(&self, length: u64, rules: &Rules, max_parts: u32) -> Result<(), Violation> {
-        // What cannot be compressed comes out a little larger.
-        let most = |limit: u64| match self.is_compressed {
-            true => limit.saturating_add(limit / 64 + 64),
-            false => limit,
-        };
-        if length > most(rules.max_frame) {
-            let limit = rules.max_frame;
-            return Err(Violation::FrameTooBig { length, limit });
-        }
-        if self.declared > most(rules.max_message) {
-            return Err(Violation::MessageTooBig {
-                length: self.declared,
-                limit: rules.max_message,
-            });
-        }
-        if self.parts > max_parts {
-            return Err(Violation::TooManyParts(max_parts));
-        }
-        Ok(())
-    }
-
     /// Takes payload of a compressed message.
     fn inflate(
         &mut self,
@@ -373,6 +361,26 @@ impl Assembly {
         }
         Ok(of_kind(self.is_text, settle(self.buffer)))
     }
+}
+
+/// Whether a frame of `length` bytes, which makes its message `declared` bytes long, is too big.
+fn judge(length: u64, declared: u64, rules: &Rules, is_compressed: bool) -> Result<(), Violation> {
+    // What cannot be compressed comes out a little larger.
+    let most = |limit: u64| match is_compressed {
+        true => limit.saturating_add(limit / 64 + 64),
+        false => limit,
+    };
+    if length > most(rules.max_frame) {
+        let limit = rules.max_frame;
+        return Err(Violation::FrameTooBig { length, limit });
+    }
+    if declared > most(rules.max_message) {
+        return Err(Violation::MessageTooBig {
+            length: declared,
+            limit: rules.max_message,
+        });
+    }
+    Ok(())
 }
 
 /// Lets go of room that would pin more than twice the payload.

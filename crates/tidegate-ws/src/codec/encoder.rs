@@ -17,7 +17,7 @@ const RSV1: u8 = 0b100;
 #[derive(Debug)]
 pub struct Encoder {
     role: Role,
-    compressor: Option<Compressor>,
+    compressor: Option<Box<Compressor>>,
 }
 
 impl Encoder {
@@ -33,7 +33,7 @@ impl Encoder {
     /// With permessage-deflate, as it was agreed.
     #[must_use]
     pub fn with_deflate(mut self, agreed: &Agreed, config: &Config) -> Self {
-        self.compressor = Some(Compressor::new(agreed, config));
+        self.compressor = Some(Box::new(Compressor::new(agreed, config)));
         self
     }
 
@@ -58,14 +58,16 @@ impl Encoder {
     }
 
     /// Appends the header alone, where the payload can go out as it is: unmasked, uncompressed.
-    pub(crate) fn header_of(&self, message: &Message, into: &mut BytesMut) -> Option<Bytes> {
+    pub(crate) fn header_of(&self, message: &Message, into: &mut BytesMut) -> bool {
         if self.role == Role::Client || self.compressor.is_some() || message.is_control() {
-            return None;
+            return false;
         }
-        let (opcode, payload) = parts(message).ok()?;
+        let Ok((opcode, payload)) = parts(message) else {
+            return false;
+        };
         let (header, size) = header(opcode, 0, payload.len(), None);
         into.put_slice(header.get(..size).unwrap_or_default());
-        Some(payload.clone())
+        true
     }
 
     fn frame(&mut self, opcode: OpCode, payload: &[u8], into: &mut BytesMut) {

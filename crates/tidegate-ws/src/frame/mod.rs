@@ -1,11 +1,13 @@
 //! The header of one frame (RFC 6455 section 5.2), read and written.
 
 mod control;
+mod mask;
 mod violation;
 
 use std::fmt;
 
 pub use self::control::ControlFrame;
+pub use self::mask::apply_mask;
 pub use self::violation::Violation;
 
 /// The most bytes that a frame header takes: two, eight of length, four of mask.
@@ -173,21 +175,6 @@ impl FrameHeader {
     }
 }
 
-/// Masks or unmasks `payload`, whose first byte is byte `offset` of its frame's payload (RFC 6455
-/// section 5.3).
-pub fn apply_mask(payload: &mut [u8], mut mask: [u8; 4], offset: usize) {
-    mask.rotate_left(offset & 3);
-    let [a, b, c, d] = mask;
-    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = payload.as_chunks_mut();
-    for eight in words {
-        *eight = (u64::from_ne_bytes(*eight) ^ word).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= key;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -238,21 +225,6 @@ mod tests {
             FrameHeader::parse(&[0x82, 127, 128, 0, 0, 0, 0, 0, 0, 0]),
             Err(Violation::LengthEncoding)
         );
-    }
-
-    #[test]
-    fn a_mask_is_applied_byte_by_byte_from_any_offset() {
-        let mask = [0x11, 0x22, 0x33, 0x44];
-        for length in 0..40 {
-            for offset in 0..9 {
-                let mut payload: Vec<u8> = (0..length).collect();
-                apply_mask(&mut payload, mask, offset);
-                let expected: Vec<u8> = (0..length)
-                    .map(|at| at ^ mask[(offset + usize::from(at)) % 4])
-                    .collect();
-                assert_eq!(payload, expected, "offset {offset}");
-            }
-        }
     }
 
     /// Headers as they stand on the wire, right and wrong ones, near the edges of each length.

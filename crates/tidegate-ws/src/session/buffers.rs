@@ -1,8 +1,9 @@
 //! Buffers that a thread's sessions share: one that has nothing under way holds none.
 
 use std::cell::Cell;
+use std::ops::Range;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// The most bytes of one read.
 pub(super) const READ: usize = 32 << 10;
@@ -24,7 +25,30 @@ pub(super) fn take_read() -> Box<[u8]> {
 
 pub(super) fn give_read(buffer: Box<[u8]>) {
     if buffer.len() == READ {
-        READS.set(Some(buffer));
+        // It is let go of where the thread is about to end.
+        let _ = READS.try_with(|reads| reads.set(Some(buffer)));
+    }
+}
+
+/// The bytes of `range` where they are. The buffer goes back when they are let go of.
+pub(super) fn lend_read(buffer: Box<[u8]>, range: Range<usize>) -> Bytes {
+    Bytes::from_owner(Lent { buffer, range })
+}
+
+struct Lent {
+    buffer: Box<[u8]>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        give_read(std::mem::take(&mut self.buffer));
     }
 }
 

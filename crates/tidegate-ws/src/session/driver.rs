@@ -26,18 +26,20 @@ use crate::message::Close;
 /// [`SessionConfig::handler_grace`].
 ///
 /// Dropped, it drops the handler and the connection.
-pub async fn run<I, H>(
+pub fn run<I, O, H>(
     io: I,
-    opening: impl Into<Opening>,
+    opening: O,
     config: Arc<SessionConfig>,
     handler: H,
-) -> Ending
+) -> impl Future<Output = Ending> + Send
 where
+    O: Into<Opening>,
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: WebSocketHandler,
 {
     let (session, driver) = Driver::start(io, opening, config);
-    driver.run(|| handler.handle(session)).await
+    // The session goes into the handler's future at once, and is not held twice.
+    async move { driver.run(|| handler.handle(session)).await }
 }
 
 /// What looks after a session. Dropped, it drops the connection.
@@ -90,7 +92,7 @@ impl Driver {
                 Poll::Ready(None) => {
                     // Its session is over, and so is its time.
                     handler.set(None);
-                    Poll::Ready(self.ending())
+                    Poll::Ready(self.shared.lock().final_ending())
                 }
                 Poll::Pending => Poll::Pending,
             }
@@ -150,21 +152,13 @@ impl Driver {
         loop {
             let over = inner.drive(&mut Context::from_waker(waker));
             if over.is_ready() && is_alone {
-                return Poll::Ready(Some(inner.ending.clone().unwrap_or_else(Ending::lost)));
+                return Poll::Ready(Some(inner.final_ending()));
             }
             match ready!(self.alarm.poll(inner, is_new, cx)) {
                 Due::Grace => return Poll::Ready(None),
                 due => inner.overdue(due),
             }
         }
-    }
-
-    fn ending(&self) -> Ending {
-        self.shared
-            .lock()
-            .ending
-            .clone()
-            .unwrap_or_else(Ending::lost)
     }
 }
 
@@ -220,6 +214,12 @@ impl Control {
         let close = Close::new(code, reason.to_owned());
         inner.close(&close, Initiator::Embedder, Cause::Ended);
         is_first
+    }
+
+    /// How the session ended, once its end has begun, and while somebody holds it.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.shared.upgrade()?.lock().ending()
     }
 
     /// Has the session look at the clock: the time that [`super::Observer::deadline`] told has come.

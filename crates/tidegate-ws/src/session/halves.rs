@@ -36,7 +36,7 @@ impl ReceiveHalf {
     /// How the session ended, once it has.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        self.shared.lock().ending.clone()
+        self.shared.lock().ending()
     }
 
     /// The whole again.
@@ -58,8 +58,7 @@ impl SendHalf {
     /// # Errors
     /// As there.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SessionError> {
-        let message = message.into();
-        poll_fn(|cx| self.shared.poll_send(&message, cx)).await
+        self.shared.send(message.into()).await
     }
 
     /// Sends, if there is room at once; gives the message back otherwise.
@@ -106,7 +105,7 @@ impl Sink<Message> for SendHalf {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SessionError> {
-        self.shared.feed(&message)
+        self.shared.feed(message)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {

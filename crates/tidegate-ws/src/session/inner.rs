@@ -39,10 +39,10 @@ pub(super) struct Inner {
     pub(super) peer_done: bool,
     /// We have told the connection that we write nothing more.
     pub(super) shut: bool,
-    pub(super) ending: Option<Ending>,
+    pub(super) ending: Option<Box<Ending>>,
     pub(super) waiting: Waiting,
     /// Senders that wait for room.
-    pub(super) room: Vec<Waker>,
+    pub(super) room: Option<Box<Vec<Waker>>>,
     pub(super) driver: Option<Waker>,
     /// There is a driver, which looks after what is left undone.
     pub(super) is_driven: bool,
@@ -79,7 +79,7 @@ impl Inner {
             shut: false,
             ending: None,
             waiting: Waiting::default(),
-            room: Vec::new(),
+            room: None,
             driver: None,
             is_driven: false,
             received: false,
@@ -100,6 +100,16 @@ impl Inner {
         self.over();
     }
 
+    /// How it ended, or is ending.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.ending.as_deref().cloned()
+    }
+
+    /// How it ended, now that it has.
+    pub(super) fn final_ending(&self) -> Ending {
+        self.ending().unwrap_or_else(Ending::lost)
+    }
+
     pub(super) const fn is_over(&self) -> bool {
         self.io.is_none()
     }
@@ -112,28 +122,25 @@ impl Inner {
         }
     }
 
-    fn on_message(&mut self, message: Message) {
-        let (opcode, length) = (opcode_of(&message), message.payload().len());
-        if let Some(observer) = &self.observer {
-            observer.received(opcode, length);
-        }
-        if let Message::Ping(payload) | Message::Pong(payload) = &message {
-            if self.timers.count_control(&self.config) {
-                let most = self.config.limits.max_control_per_second;
-                return self.violated(Violation::ControlFlood(most));
-            }
-            if opcode == OpCode::Ping {
-                if !self.close_sent {
+    pub(super) fn on_message(&mut self, message: Message) {
+        match &message {
+            Message::Pong(payload) if self.timers.is_own_pong(payload) => return,
+            Message::Ping(payload) | Message::Pong(payload) => {
+                if self.timers.count_control(&self.config) {
+                    let most = self.config.limits.max_control_per_second;
+                    return self.violated(Violation::ControlFlood(most));
+                }
+                if matches!(message, Message::Ping(_)) && !self.close_sent {
                     self.pong = Some(payload.clone());
                 }
-            } else if self.timers.is_own_pong(payload) {
-                return;
             }
-            if !self.config.deliver_control {
-                return;
-            }
-        } else {
-            self.timers.moved();
+            _ => self.timers.moved(),
+        }
+        if let Some(observer) = &self.observer {
+            observer.received(opcode_of(&message), message.payload().len());
+        }
+        if message.is_control() && !self.config.deliver_control {
+            return;
         }
         // Behind our close frame nothing is received any more.
         if !self.close_sent {
@@ -240,7 +247,7 @@ impl Inner {
 
     fn end_as(&mut self, ending: impl FnOnce() -> Ending) {
         if self.ending.is_none() {
-            self.ending = Some(ending());
+            self.ending = Some(Box::new(ending()));
         }
     }
 
@@ -293,7 +300,7 @@ impl Inner {
     }
 
     pub(super) fn wake_room(&mut self) {
-        for waker in self.room.drain(..) {
+        for waker in self.room.take().into_iter().flat_map(|wakers| *wakers) {
             waker.wake();
         }
     }

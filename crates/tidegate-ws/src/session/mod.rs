@@ -105,8 +105,7 @@ impl WebSocketSession {
     /// # Errors
     /// [`SessionError::Closed`] once the session is closing; [`SessionError::ControlTooLong`].
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), SessionError> {
-        let message = message.into();
-        poll_fn(|cx| self.receiver.shared.poll_send(&message, cx)).await
+        self.receiver.shared.send(message.into()).await
     }
 
     /// Waits until all that was sent has been handed to the connection. Cancel-safe.
@@ -164,7 +163,7 @@ impl Sink<Message> for WebSocketSession {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SessionError> {
-        self.receiver.shared.feed(&message)
+        self.receiver.shared.feed(message)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {

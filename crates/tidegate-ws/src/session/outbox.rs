@@ -18,16 +18,26 @@ pub(super) struct Outbox {
     front: BytesMut,
     /// So much of the front is written.
     at: usize,
-    body: Bytes,
-    back: BytesMut,
+    large: Option<Box<Large>>,
     /// Something was written that the connection may still hold.
     unflushed: bool,
+}
+
+/// A payload that waits where it is, and what was sent behind it.
+#[derive(Debug)]
+struct Large {
+    body: Bytes,
+    back: BytesMut,
 }
 
 impl Outbox {
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
-        self.front.len() - self.at + self.body.len() + self.back.len()
+        let behind = self
+            .large
+            .as_ref()
+            .map_or(0, |large| large.body.len() + large.back.len());
+        self.front.len() - self.at + behind
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -41,10 +51,9 @@ impl Outbox {
 
     /// Where frames are appended.
     pub(super) fn tail(&mut self) -> &mut BytesMut {
-        let tail = if self.body.is_empty() && self.back.is_empty() {
-            &mut self.front
-        } else {
-            &mut self.back
+        let tail = match &mut self.large {
+            Some(large) => &mut large.back,
+            None => &mut self.front,
         };
         if tail.capacity() == 0 {
             *tail = take_write();
@@ -54,12 +63,13 @@ impl Outbox {
 
     /// Whether `payload` could wait where it is.
     pub(super) fn takes_body(&self, payload: &Bytes) -> bool {
-        payload.len() >= LARGE && self.body.is_empty() && self.back.is_empty()
+        payload.len() >= LARGE && self.large.is_none()
     }
 
     /// A payload whose header was appended last.
     pub(super) fn set_body(&mut self, payload: Bytes) {
-        self.body = payload;
+        let (body, back) = (payload, BytesMut::new());
+        self.large = Some(Box::new(Large { body, back }));
     }
 
     /// Writes until nothing waits, and flushes.
@@ -88,42 +98,41 @@ impl Outbox {
     fn poll_write(&self, io: &mut dyn Io, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let front = self.front.get(self.at..).unwrap_or_default();
         let io = Pin::new(io);
-        if self.body.is_empty() {
-            let first = if front.is_empty() { &self.back } else { front };
-            return io.poll_write(cx, first);
+        match &self.large {
+            None => io.poll_write(cx, front),
+            Some(large) if io.is_write_vectored() => {
+                let parts = [front, &large.body, &large.back].map(IoSlice::new);
+                io.poll_write_vectored(cx, &parts)
+            }
+            Some(large) if front.is_empty() => io.poll_write(cx, &large.body),
+            Some(_) => io.poll_write(cx, front),
         }
-        if !io.is_write_vectored() {
-            let first = if front.is_empty() { &self.body } else { front };
-            return io.poll_write(cx, first);
-        }
-        io.poll_write_vectored(
-            cx,
-            &[
-                IoSlice::new(front),
-                IoSlice::new(&self.body),
-                IoSlice::new(&self.back),
-            ],
-        )
     }
 
     fn advance(&mut self, mut written: usize) {
         let front = written.min(self.front.len() - self.at);
         self.at += front;
         written -= front;
-        let body = written.min(self.body.len());
-        self.body.advance(body);
-        written -= body;
-        if self.at < self.front.len() || !self.body.is_empty() {
+        if let Some(large) = &mut self.large {
+            let body = written.min(large.body.len());
+            large.body.advance(body);
+            written -= body;
+        }
+        if self.at < self.front.len() {
             return;
         }
-        self.body = Bytes::new();
-        self.at = written;
-        let front = std::mem::replace(&mut self.front, std::mem::take(&mut self.back));
-        if front.capacity() > 0 {
-            give_write(front);
+        if let Some(large) = self.large.take_if(|large| large.body.is_empty()) {
+            self.clear_front();
+            (self.front, self.at) = (large.back, written);
         }
-        if self.at == self.front.len() && self.at > 0 {
-            self.at = 0;
+        if self.at == self.front.len() {
+            self.clear_front();
+        }
+    }
+
+    fn clear_front(&mut self) {
+        self.at = 0;
+        if self.front.capacity() > 0 {
             give_write(std::mem::take(&mut self.front));
         }
     }

@@ -1,5 +1,6 @@
 //! What a session and its halves do, each under one lock.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use super::ending::{Cause, Ending, Initiator};
@@ -25,15 +26,19 @@ impl Shared {
         })
     }
 
-    pub(super) fn poll_send(
-        &self,
-        message: &Message,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), SessionError>> {
-        self.with(Seat::Sender, cx, |inner, in_turn, cx| {
-            ready!(inner.poll_room(cx))?;
-            Poll::Ready(inner.push(message, in_turn, cx))
+    /// Waits for room, and takes `message`.
+    pub(super) async fn send(&self, message: Message) -> Result<(), SessionError> {
+        let mut message = Some(message);
+        poll_fn(|cx| {
+            self.with(Seat::Sender, cx, |inner, in_turn, cx| {
+                ready!(inner.poll_room(cx))?;
+                let taken = message
+                    .take()
+                    .map(|message| inner.push(message, in_turn, cx));
+                Poll::Ready(taken.unwrap_or(Ok(())))
+            })
         })
+        .await
     }
 
     pub(super) fn try_send(&self, message: Message) -> Result<Option<Message>, SessionError> {
@@ -42,7 +47,7 @@ impl Shared {
             return Ok(Some(message));
         }
         // Who writes is the driver, or whoever polls next.
-        inner.take(&message)?;
+        inner.take(message)?;
         inner.wake_all();
         Ok(None)
     }
@@ -52,7 +57,7 @@ impl Shared {
     }
 
     /// Takes a message whether there is room or not: a sink has asked before.
-    pub(super) fn feed(&self, message: &Message) -> Result<(), SessionError> {
+    pub(super) fn feed(&self, message: Message) -> Result<(), SessionError> {
         let mut inner = self.lock();
         inner.has_room()?;
         inner.take(message)
@@ -76,7 +81,7 @@ impl Shared {
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Ending> {
         self.with(Seat::Sender, cx, |inner, _, cx| {
             ready!(inner.poll_end(cx));
-            Poll::Ready(inner.ending.clone().unwrap_or_else(Ending::lost))
+            Poll::Ready(inner.final_ending())
         })
     }
 

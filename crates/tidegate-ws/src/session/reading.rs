@@ -1,17 +1,21 @@
 //! From the connection to the receiver.
 
 use std::io;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 
-use super::buffers::{READ, give_read, take_read};
+use super::buffers::{READ, give_read, lend_read, take_read};
 use super::inner::Inner;
 use super::shared::Io;
 use crate::error::SessionError;
 use crate::message::Message;
+
+/// So much is moved so that a payload need not be.
+const MOVED: usize = 4 << 10;
 
 /// What was read and is not decoded yet.
 #[derive(Debug, Default)]
@@ -51,6 +55,28 @@ impl Unread {
             give_read(buffer);
         }
         polled.map_ok(|()| count)
+    }
+
+    /// Takes the payload at `place`, and goes on behind it. One that fills half the buffer takes
+    /// the buffer with it, unless much would have to be copied out of there.
+    fn take(&mut self, place: Range<usize>) -> Bytes {
+        let rest = self.to - self.from - place.end;
+        if place.len() >= READ / 2 && self.buffer.len() == READ && rest <= MOVED {
+            return self.lend(place);
+        }
+        let end = place.end;
+        let payload = self.bytes().get(place).unwrap_or_default();
+        let payload = Bytes::copy_from_slice(payload);
+        self.used(end);
+        payload
+    }
+
+    /// Gives the buffer away for the payload at `place`, and keeps what is behind it.
+    fn lend(&mut self, place: Range<usize>) -> Bytes {
+        let place = self.from + place.start..self.from + place.end;
+        let rest = Self::new(self.buffer.get(place.end..self.to).unwrap_or_default());
+        let Self { buffer, .. } = std::mem::replace(self, rest);
+        lend_read(buffer, place)
     }
 
     fn used(&mut self, count: usize) {
@@ -137,6 +163,18 @@ impl Inner {
     pub(super) fn decode(&mut self) -> bool {
         if self.unread.from == self.unread.to && !self.decoder.has_filled() {
             return false;
+        }
+        match self.decoder.in_place(self.unread.bytes()) {
+            Ok(Some(found)) => {
+                let payload = self.unread.take(found.payload.clone());
+                self.on_message(found.message(payload));
+                return true;
+            }
+            Ok(None) => {}
+            Err(violation) => {
+                self.violated(violation);
+                return true;
+            }
         }
         match self.decoder.decode(self.unread.bytes()) {
             Ok(decoded) => {

@@ -22,16 +22,29 @@ pub(super) struct Timers {
     is_stale: bool,
     /// The ping of ours that is not answered.
     own_ping: Option<[u8; 8]>,
+    /// When idle time is looked at next.
     idle_look: Option<Instant>,
-    idle_by: Option<Instant>,
-    ping_at: Option<Instant>,
-    pong_by: Option<Instant>,
+    /// While it is open: when it has been idle for too long. Then when the closing has, or the
+    /// handler's grace.
+    end_by: Option<Instant>,
+    /// When a ping is due, or its answer.
+    life_by: Option<Instant>,
+    /// The phase that `end_by` is of.
+    phase: Phase,
+    /// A ping is not answered.
+    is_asked: bool,
     /// When a write that waits last got on, or began to wait.
     waits_since: Option<Instant>,
-    close_by: Option<Instant>,
-    grace_by: Option<Instant>,
     control_since: Option<Instant>,
     control: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Open,
+    Closing,
+    Over,
 }
 
 /// What is due.
@@ -132,8 +145,9 @@ impl Timers {
     /// What is due now, one thing at a time.
     pub(super) fn review(&mut self, now: Instant, state: State<'_>) -> Option<Due> {
         if state.is_over {
+            self.enter(Phase::Over);
             let by = *self
-                .grace_by
+                .end_by
                 .get_or_insert_with(|| after(now, state.config.handler_grace));
             return (now >= by).then_some(Due::Grace);
         }
@@ -152,13 +166,13 @@ impl Timers {
     /// When to look again, as the last review left it.
     pub(super) fn next(&self, state: State<'_>) -> Option<Instant> {
         if state.is_over {
-            return self.grace_by;
+            return self.end_by;
         }
         let write_by = self.write_by(state);
         if state.is_closing {
-            return earliest([write_by, self.close_by]);
+            return earliest([write_by, self.end_by]);
         }
-        earliest([write_by, self.idle_look, self.ping_at, self.pong_by])
+        earliest([write_by, self.idle_look, self.life_by])
     }
 
     fn write_by(&self, state: State<'_>) -> Option<Instant> {
@@ -171,7 +185,8 @@ impl Timers {
     }
 
     fn review_close(&mut self, now: Instant, state: State<'_>) -> Option<Due> {
-        let by = *self.close_by.get_or_insert_with(|| {
+        self.enter(Phase::Closing);
+        let by = *self.end_by.get_or_insert_with(|| {
             let wait = state.config.close_timeout;
             if state.has_queue {
                 after(now, wait.saturating_add(state.config.write_timeout))
@@ -189,45 +204,50 @@ impl Timers {
             return false;
         };
         let moved = std::mem::replace(&mut self.moved, false) || state.is_paused;
-        let by = match self.idle_by {
+        let by = match self.end_by {
             Some(by) if !moved => by,
             _ => after(now, timeout),
         };
-        self.idle_by = Some(by);
+        self.end_by = Some(by);
         self.idle_look = Some(by.min(after(now, timeout / LOOKS)));
         now >= by
     }
 
     fn review_life(&mut self, now: Instant, state: State<'_>) -> Option<Due> {
         let keep_alive = state.config.keep_alive?;
-        // What nobody reads cannot be heard; and a question that waits to be written is none yet.
-        let excused = state.is_paused || self.pong_by.is_some() && state.has_queue;
-        if let Some(by) = self.pong_by {
+        let Some(by) = self.life_by else {
+            self.life_by = Some(after(now, keep_alive.every));
+            return None;
+        };
+        if self.is_asked {
             if self.heard {
-                self.pong_by = None;
-                self.heard = false;
-            } else if now >= by && !excused {
-                return Some(Due::Pong);
+                (self.is_asked, self.heard) = (false, false);
+                self.life_by = Some(after(now, keep_alive.every));
+            } else if now >= by && (state.is_paused || state.has_queue) {
+                // What nobody reads cannot be heard, and what waits to be written asks nobody.
+                self.life_by = Some(after(now, keep_alive.wait));
             } else if now >= by {
-                self.pong_by = Some(after(now, keep_alive.wait));
+                return Some(Due::Pong);
             }
-            if self.pong_by.is_some() {
-                return None;
-            }
-        }
-        let at = *self
-            .ping_at
-            .get_or_insert_with(|| after(now, keep_alive.every));
-        if now < at {
             return None;
         }
-        self.ping_at = Some(after(now, keep_alive.every));
-        if std::mem::replace(&mut self.heard, false) || excused {
+        if now < by {
             return None;
         }
-        self.ping_at = None;
-        self.pong_by = Some(after(now, keep_alive.wait));
+        if std::mem::replace(&mut self.heard, false) || state.is_paused {
+            self.life_by = Some(after(now, keep_alive.every));
+            return None;
+        }
+        self.is_asked = true;
+        self.life_by = Some(after(now, keep_alive.wait));
         Some(Due::Ping)
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.end_by = None;
+        }
     }
 }
 

@@ -28,8 +28,9 @@ impl Inner {
             return Poll::Ready(Ok(()));
         }
         // Who waits for room is told when there is some, by whoever makes it.
-        if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
-            self.room.push(cx.waker().clone());
+        let room = self.room.get_or_insert_default();
+        if !room.iter().any(|known| known.will_wake(cx.waker())) {
+            room.push(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -37,7 +38,7 @@ impl Inner {
     /// Takes a message as a whole, and writes what is much.
     pub(super) fn push(
         &mut self,
-        message: &Message,
+        message: Message,
         in_turn: bool,
         cx: &mut Context<'_>,
     ) -> Result<(), SessionError> {
@@ -50,27 +51,28 @@ impl Inner {
     }
 
     /// Takes a message as a whole, and leaves it to others to write it.
-    pub(super) fn take(&mut self, message: &Message) -> Result<(), SessionError> {
+    pub(super) fn take(&mut self, message: Message) -> Result<(), SessionError> {
+        let (opcode, length) = (opcode_of(&message), message.payload().len());
+        let is_control = message.is_control();
         self.put(message)?;
-        if !message.is_control() {
+        if !is_control {
             self.timers.moved();
         }
         if let Some(observer) = &self.observer {
-            observer.sent(opcode_of(message), message.payload().len());
+            observer.sent(opcode, length);
         }
         Ok(())
     }
 
-    fn put(&mut self, message: &Message) -> Result<(), SessionError> {
+    fn put(&mut self, message: Message) -> Result<(), SessionError> {
         let vectored = self.io.as_ref().is_some_and(|io| io.is_write_vectored());
         if vectored && self.outbox.takes_body(message.payload()) {
-            let header = self.encoder.header_of(message, self.outbox.tail());
-            if let Some(payload) = header {
-                self.outbox.set_body(payload);
+            if self.encoder.header_of(&message, self.outbox.tail()) {
+                self.outbox.set_body(message.into_payload());
                 return Ok(());
             }
         }
-        self.encoder.encode(message, self.outbox.tail())
+        self.encoder.encode(&message, self.outbox.tail())
     }
 
     /// Writes what waits, and the answer to a ping behind it.

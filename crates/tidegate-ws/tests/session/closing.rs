@@ -136,7 +136,7 @@ async fn a_broken_rule_is_told_to_both() {
         (
             frame(OpCode::Text, b"\xff"),
             1007,
-            "invalid_payload",
+            "protocol_error",
             Violation::Text,
         ),
         (
