@@ -53,6 +53,24 @@ async fn check_accepts_a_good_file() {
     assert_eq!(code, Some(0), "{output}");
 }
 
+/// Handlers are of programs that embed the gateway; this one has none.
+#[tokio::test]
+async fn a_handler_is_an_error_of_check_and_of_run() {
+    let Some(binary) = tools::tidegate("a_handler_is_an_error_of_check_and_of_run") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let handled = "  - { name: live, match: { path: /live }, handler: live }\n";
+    let file = scratch.write("handled.yaml", &format!("{GOOD}{handled}"));
+    for command in ["check", "run"] {
+        let (code, output) = run(&binary, &file, &[command]).await;
+        assert_eq!(code, Some(1), "{output}");
+        let said = "handled.yaml:12:52: routes[2].handler: no handler is registered as `live`, \
+            where the route `live` ends";
+        assert!(output.contains(said), "{output}");
+    }
+}
+
 #[tokio::test]
 async fn check_names_every_error_with_its_place() {
     let Some(binary) = tools::tidegate("check_names_every_error_with_its_place") else {

@@ -57,6 +57,17 @@ pub fn tidegate(test: &str) -> Option<PathBuf> {
     found(test, "the binary tidegate", is_there.then_some(binary))
 }
 
+/// The example `name` of the library, which cargo builds beside the tests of the workspace; `None`,
+/// said aloud, when it is not there.
+#[must_use]
+pub fn example(test: &str, name: &str) -> Option<PathBuf> {
+    let this = std::env::current_exe().ok();
+    let folder = this.as_deref().and_then(|file| file.parent()?.parent());
+    let program = folder.map(|folder| folder.join("examples").join(name));
+    let what = format!("the example {name}");
+    found(test, &what, program.filter(|file| file.is_file()))
+}
+
 /// The program `name` of the system; `None`, said aloud, when it is not there.
 #[must_use]
 pub fn program(test: &str, name: &str) -> Option<PathBuf> {

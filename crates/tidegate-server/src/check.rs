@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::process::ExitCode;
 
+use tidegate::Gateway;
 use tidegate::config::Config;
 use tidegate::limits::descriptors;
 use tidegate::tls;
@@ -34,6 +35,9 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             for error in &broken {
                 out::line(format_args!("{}: {}", config.file(), Chain(error)));
             }
+            // This program registers none.
+            let checked = Gateway::builder(plan.clone()).check();
+            let is_linked = checked.map_err(out::line).is_ok();
             let log = plan.access_log.as_ref();
             let stuck = log.and_then(|log| Some((log, log.target.check().err()?)));
             if let Some((log, error)) = &stuck {
@@ -42,7 +46,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
                     "{file}: access_log: it cannot be opened at {target}: {error}"
                 ));
             }
-            if !broken.is_empty() || stuck.is_some() {
+            if !broken.is_empty() || !is_linked || stuck.is_some() {
                 return Ok(ExitCode::FAILURE);
             }
             let (services, routes) = (plan.services.len(), plan.routes.len());

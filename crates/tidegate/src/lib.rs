@@ -44,6 +44,7 @@ mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+pub mod handler;
 pub mod headers;
 mod http1;
 pub mod limits;
@@ -68,5 +69,5 @@ mod upstream;
 mod worker;
 
 pub use census::Census;
-pub use gateway::{Gateway, StartError};
+pub use gateway::{Gateway, GatewayBuilder, StartError};
 pub use http1::head::HeadError;

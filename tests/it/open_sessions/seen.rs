@@ -65,8 +65,8 @@ async fn a_session_is_told_as_it_is() {
     assert_eq!(
         session,
         json!({
-            "id": id, "route": "chat", "service": "talk",
-            "endpoint": upstream.address().to_string(),
+            "id": id, "route": "chat", "kind": "proxy", "service": "talk",
+            "endpoint": upstream.address().to_string(), "handler": null,
             "client": "127.0.0.1", "peer": local, "listener": "public", "client_certificate": null,
             "host": "a.example.com:8080", "path": "/chat/room/7", "subprotocol": "v12.stomp",
             "opened": null, "age_seconds": null, "idle_seconds": null,
@@ -231,7 +231,7 @@ async fn routes_and_services_are_told_as_they_are_used() {
             {
                 "name": "chat",
                 "match": { "path": ["/chat/**"], "host": ["*.example.com"], "upgrade": "websocket" },
-                "service": "talk", "sessions": 0,
+                "service": "talk", "handler": null, "sessions": 0,
             },
             {
                 "name": "rest",
@@ -239,11 +239,11 @@ async fn routes_and_services_are_told_as_they_are_used() {
                     "path": ["/**"], "methods": ["GET", "POST"],
                     "headers": { "X-A": { "regex": "v[0-9]" } },
                 },
-                "service": "other", "sessions": 0,
+                "service": "other", "handler": null, "sessions": 0,
             },
             {
                 "name": "all", "match": { "path": ["/**"] },
-                "service": "other", "sessions": sessions,
+                "service": "other", "handler": null, "sessions": sessions,
             },
         ] })
     };

@@ -108,6 +108,17 @@ pub(super) fn size(text: &str) -> Result<u64, Fault> {
     Ok(size)
 }
 
+/// Parses a size where there must be a limit.
+pub(super) fn bounded_size(text: &str) -> Result<u64, Fault> {
+    if text == "none" {
+        return Err(
+            Fault::new("there must be a limit: a message is held in memory")
+                .suggest("write a size, such as `16MiB`"),
+        );
+    }
+    size(text)
+}
+
 /// Parses a size, or `none` for no limit.
 pub(super) fn limit(text: &str) -> Result<Option<u64>, Fault> {
     if text == "none" {
@@ -131,6 +142,17 @@ pub(super) fn no_keep_alive(text: &str) -> Result<(), Fault> {
     }
     Err(Fault::new(format!("{} is not a keep-alive", Quoted(text)))
         .suggest("write `none` or `{ interval: 25s, timeout: 10s }`"))
+}
+
+/// Parses the one word that may stand for permessage-deflate.
+pub(super) fn no_deflate(text: &str) -> Result<(), Fault> {
+    if text == "none" {
+        return Ok(());
+    }
+    Err(
+        Fault::new(format!("{} is no way to compress", Quoted(text)))
+            .suggest("write `none`, `{}` for the defaults, or `{ threshold: 1KiB }`"),
+    )
 }
 
 /// Parses the name of a WebSocket extension, which is a token (RFC 6455 section 9.1).

@@ -60,6 +60,21 @@ pub(crate) struct RouteMeters {
 }
 
 impl RouteMeters {
+    /// So many bytes have passed in a direction, as a whole message, of which one is binary, or as
+    /// something else.
+    pub(crate) fn frame_passed(&self, direction: usize, is_binary: Option<bool>, bytes: u64) {
+        let places = (self.messages.get(direction), self.bytes.get(direction));
+        let (Some([text, binary]), Some(sum)) = places else {
+            return;
+        };
+        match is_binary {
+            Some(true) => binary.add(1),
+            Some(false) => text.add(1),
+            None => {}
+        }
+        sum.add(bytes);
+    }
+
     /// Its open sessions.
     pub(crate) fn open_sessions(&self) -> i64 {
         self.sessions.value()

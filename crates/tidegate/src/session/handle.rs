@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomic_waker::AtomicWaker;
 
+use super::clock::Clock;
 use super::facts::Facts;
 use super::id::SessionId;
-use super::registry::Clock;
 use super::{Cause, Ending, Initiator};
+use crate::route::Target;
 
 /// A deadline that never comes.
 pub(crate) const NEVER: u32 = u32::MAX;
@@ -96,6 +97,13 @@ impl Handle {
         self.deadline.store(time, Ordering::Relaxed);
     }
 
+    /// The same for a time that is before what was asked for.
+    pub(crate) fn bring_forward(&self, time: u32) {
+        if time < self.deadline.load(Ordering::Relaxed) {
+            self.deadline.fetch_min(time, Ordering::Relaxed);
+        }
+    }
+
     /// Who is woken by an order.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
@@ -121,6 +129,29 @@ impl Handle {
             passed.messages.store(messages, Ordering::Relaxed);
             passed.bytes.store(bytes, Ordering::Relaxed);
         }
+        self.publish_end(ended);
+    }
+
+    /// So much has passed from a side, as whatever thread tells.
+    pub(crate) fn passed(&self, side: usize, messages: u64, bytes: u64) {
+        if let Some(passed) = self.passed.get(side) {
+            passed.messages.fetch_add(messages, Ordering::Relaxed);
+            passed.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Something passes now.
+    pub(crate) fn note_moved(&self, now: u32) {
+        self.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// When something passed last.
+    pub(crate) fn moved(&self) -> u32 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Shows how it ends, once it does.
+    pub(crate) fn publish_end(&self, ended: Option<Ending>) {
         let bytes = |one: Ending| [one.cause as u8, one.initiator as u8];
         let ended = ended.map_or(0, |one| u16::from_be_bytes(bytes(one)));
         self.ended.store(ended, Ordering::Relaxed);
@@ -157,12 +188,20 @@ impl Handle {
         Cause::from_byte(cause).zip(Initiator::from_byte(initiator))
     }
 
-    /// Ends it for an admin. The first farewell counts.
-    pub(crate) fn dismiss(&self, farewell: Option<Farewell>) {
-        let farewell = farewell.unwrap_or_else(|| Farewell {
-            code: Ending::of(Cause::Admin).to_client,
-            reason: Cause::Admin.label().into(),
-        });
+    /// How it ends for `cause`, where none of its peers is to blame.
+    pub(crate) fn ending(&self, cause: Cause) -> Ending {
+        match self.facts.target() {
+            Target::Handler(_) => Ending::of_handler(cause),
+            Target::Proxy(_) => Ending::of(cause),
+        }
+    }
+
+    /// Ends it for an admin, who may say with what code and what reason. The first farewell counts.
+    pub(crate) fn dismiss(&self, code: Option<u16>, reason: Option<Box<str>>) {
+        let farewell = Farewell {
+            code: code.unwrap_or_else(|| self.ending(Cause::Admin).to_client),
+            reason: reason.unwrap_or_else(|| Cause::Admin.label().into()),
+        };
         let _first = self.farewell.set(Box::new(farewell));
         self.order(Cause::Admin);
     }
@@ -185,7 +224,7 @@ impl Handle {
     }
 
     /// The first order counts.
-    pub(super) fn order(&self, cause: Cause) {
+    pub(crate) fn order(&self, cause: Cause) {
         let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
         let _before = self
             .order
