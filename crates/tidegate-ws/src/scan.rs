@@ -9,7 +9,7 @@
 
 use crate::close::CloseFrame;
 use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode, Violation, apply_mask};
-use crate::text::Text;
+use crate::text::TextCheck;
 
 pub use crate::rules::{Extensions, Rules, Sender};
 
@@ -62,7 +62,7 @@ pub struct Scanner {
     message: u64,
     in_message: bool,
     /// The check of the text message that is under way.
-    text: Option<Text>,
+    text: Option<TextCheck>,
     closed: bool,
 }
 
@@ -261,7 +261,7 @@ impl Scanner {
         self.in_message = !header.fin;
         self.remaining = length;
         if rules.text && header.opcode == OpCode::Text && header.reserved == 0 {
-            self.text = Some(Text::default());
+            self.text = Some(TextCheck::default());
         }
         if let Some(text) = &mut self.text {
             text.begin_frame(header.mask);

@@ -7,7 +7,7 @@ const PIECE: usize = 1024;
 
 /// Where the check of one message stands. It keeps the beginning of a character, never a frame.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Text {
+pub(crate) struct TextCheck {
     /// Bytes of a character that has begun.
     begun: [u8; 3],
     length: u8,
@@ -15,7 +15,7 @@ pub(crate) struct Text {
     mask: [u8; 4],
 }
 
-impl Text {
+impl TextCheck {
     /// A frame of the message begins.
     pub(crate) fn begin_frame(&mut self, mask: Option<[u8; 4]>) {
         self.mask = mask.unwrap_or_default();
@@ -47,7 +47,8 @@ impl Text {
         }
     }
 
-    fn push(&mut self, mut plain: &[u8]) -> Result<(), Violation> {
+    /// Likewise, of payload bytes that are unmasked already.
+    pub(crate) fn push(&mut self, mut plain: &[u8]) -> Result<(), Violation> {
         while self.length > 0 {
             let Some((&next, rest)) = plain.split_first() else {
                 return Ok(());
@@ -98,7 +99,7 @@ mod tests {
 
     /// The verdict on `message` in frames that end at `cuts`, each in pieces of `step` bytes.
     fn judge(message: &[u8], cuts: &[usize], step: usize, mask: Option<[u8; 4]>) -> bool {
-        let mut text = Text::default();
+        let mut text = TextCheck::default();
         let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (message.len() + 1)).collect();
         ends.push(message.len());
         ends.sort_unstable();
@@ -130,7 +131,7 @@ mod tests {
             (b"\xf0\x9f\x98", b'x'),
             (b"\xc3", b'x'),
         ] {
-            let mut text = Text::default();
+            let mut text = TextCheck::default();
             assert_eq!(text.check(good), Ok(()), "{good:x?}");
             assert_eq!(
                 text.check(&[bad]),

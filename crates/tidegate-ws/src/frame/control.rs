@@ -21,6 +21,12 @@ impl ControlFrame {
         Self::build(OpCode::Close, &mut payload[..2 + reason.len()], mask)
     }
 
+    /// A close frame without a code, which answers one without a code.
+    #[must_use]
+    pub fn close_without_code(mask: Option<[u8; 4]>) -> Self {
+        Self::build(OpCode::Close, &mut [], mask)
+    }
+
     /// A ping. The payload is cut to the 125 bytes that there is room for; `mask` as for a close.
     #[must_use]
     pub fn ping(payload: &[u8], mask: Option<[u8; 4]>) -> Self {

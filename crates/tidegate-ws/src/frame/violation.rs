@@ -19,6 +19,12 @@ pub enum Violation {
     /// A control frame with more than 125 payload bytes.
     #[error("a control frame with more than 125 payload bytes")]
     ControlTooLong,
+    /// More control frames within a second than are allowed.
+    #[error("more than {0} control frames within a second")]
+    ControlFlood(u32),
+    /// A compressed message that cannot be inflated (RFC 7692 section 7.2.2).
+    #[error("a compressed message that cannot be inflated")]
+    Deflate,
     /// A frame whose declared length is over the limit.
     #[error("a frame of {length} bytes where {limit} are allowed")]
     FrameTooBig {
@@ -59,6 +65,9 @@ pub enum Violation {
     /// A text message that is not UTF-8 (RFC 6455 section 8.1).
     #[error("a text message that is not UTF-8")]
     Text,
+    /// A message of more frames than are allowed.
+    #[error("a message of more than {0} frames")]
+    TooManyParts(u32),
     /// An unmasked frame from a client.
     #[error("an unmasked frame from a client")]
     Unmasked,
@@ -69,8 +78,9 @@ impl Violation {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::CloseReason | Self::Text => 1007,
-            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => 1009,
+            Self::CloseReason | Self::Deflate | Self::Text => 1007,
+            Self::ControlFlood(_) => 1008,
+            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::TooManyParts(_) => 1009,
             _ => 1002,
         }
     }

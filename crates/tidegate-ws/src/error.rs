@@ -1,0 +1,29 @@
+//! What can go wrong with a session.
+
+use std::io;
+
+use crate::frame::Violation;
+
+/// Any error, as handlers return it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a message was not received or not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The session is closed, or is closing: nothing can be sent any more.
+    #[error("the session is closed")]
+    Closed,
+    /// A ping or pong of more than 125 bytes; it was not sent, and the session goes on.
+    #[error("a ping or pong of more than 125 bytes")]
+    ControlTooLong,
+    /// The connection failed.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    /// The connection ended without a close frame.
+    #[error("the connection ended without a close frame")]
+    Lost,
+    /// The peer broke a rule or a limit; it was told with the violation's close code.
+    #[error("the peer broke the protocol: {0}")]
+    Violation(#[from] Violation),
+}

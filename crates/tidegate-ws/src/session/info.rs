@@ -1,0 +1,39 @@
+//! What a handshake told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap, Uri};
+
+/// What was learnt of a session by its handshake (row D-004). A handler that no longer needs it
+/// lets it go with [`super::WebSocketSession::take_handshake`].
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct HandshakeInfo {
+    /// The URL that was asked for.
+    pub uri: Uri,
+    /// The fields of the request; for a client those of the answer.
+    pub headers: HeaderMap,
+    /// The cookies of the request, names and values as they stand there.
+    pub cookies: Vec<(String, String)>,
+    /// The name of who was verified.
+    pub principal: Option<Arc<str>>,
+    /// The subprotocol that was agreed.
+    pub subprotocol: Option<Box<str>>,
+    /// Where the peer is.
+    pub remote_address: Option<SocketAddr>,
+    /// What filters left for the handler, by type.
+    pub attributes: Extensions,
+}
+
+impl HandshakeInfo {
+    /// What is known of a request for `uri` with `headers`.
+    #[must_use]
+    pub fn new(uri: Uri, headers: HeaderMap) -> Self {
+        Self {
+            uri,
+            headers,
+            ..Self::default()
+        }
+    }
+}

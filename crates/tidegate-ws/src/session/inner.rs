@@ -1,0 +1,255 @@
+//! The state of one session, and what happens in it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use super::config::{Observer, Opening, SessionConfig};
+use super::ending::{Cause, Ending, Initiator};
+use super::outbox::Outbox;
+use super::reading::Unread;
+use super::shared::{Io, Waiting};
+use super::timers::Timers;
+use crate::codec::{Decoder, Encoder, Event, Role};
+use crate::error::SessionError;
+use crate::frame::{OpCode, Violation};
+use crate::message::{Close, Message};
+
+pub(super) struct Inner {
+    /// `None` once the session is over.
+    pub(super) io: Option<Box<dyn Io>>,
+    pub(super) role: Role,
+    pub(super) config: Arc<SessionConfig>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) decoder: Decoder,
+    pub(super) encoder: Encoder,
+    pub(super) unread: Unread,
+    /// A message that waits to be received.
+    pub(super) ready: Option<Message>,
+    /// What the receiver is still to be told.
+    pub(super) failure: Option<SessionError>,
+    pub(super) outbox: Outbox,
+    /// The payload of the latest ping that is still to be answered.
+    pub(super) pong: Option<Bytes>,
+    /// Our close frame was put into the outbox.
+    pub(super) close_sent: bool,
+    /// The peer will say nothing more that counts: it closed, it is gone, or it broke a rule.
+    pub(super) peer_done: bool,
+    /// We have told the connection that we write nothing more.
+    pub(super) shut: bool,
+    pub(super) ending: Option<Ending>,
+    pub(super) waiting: Waiting,
+    /// Senders that wait for room.
+    pub(super) room: Vec<Waker>,
+    pub(super) driver: Option<Waker>,
+    /// There is a driver, which looks after what is left undone.
+    pub(super) is_driven: bool,
+    /// `receive` found nothing, in this turn of the driver.
+    pub(super) received: bool,
+    pub(super) timers: Timers,
+}
+
+impl Inner {
+    pub(super) fn new(io: Box<dyn Io>, opening: &Opening, config: Arc<SessionConfig>) -> Self {
+        Self {
+            io: Some(io),
+            role: opening.role,
+            decoder: Decoder::new(opening.role, &config.limits),
+            encoder: Encoder::new(opening.role),
+            config,
+            observer: opening.observer.clone(),
+            unread: Unread::new(&opening.leftover),
+            ready: None,
+            failure: None,
+            outbox: Outbox::default(),
+            pong: None,
+            close_sent: false,
+            peer_done: false,
+            shut: false,
+            ending: None,
+            waiting: Waiting::default(),
+            room: Vec::new(),
+            driver: None,
+            is_driven: false,
+            received: false,
+            timers: Timers::default(),
+        }
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        self.io.is_none()
+    }
+
+    /// Something came from the peer.
+    pub(super) fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Close(close) => self.on_close(close),
+            Event::Message(message) => self.on_message(message),
+        }
+    }
+
+    fn on_message(&mut self, message: Message) {
+        let (opcode, length) = (opcode_of(&message), message.payload().len());
+        if let Some(observer) = &self.observer {
+            observer.received(opcode, length);
+        }
+        if let Message::Ping(payload) | Message::Pong(payload) = &message {
+            if self.timers.count_control(&self.config) {
+                let most = self.config.limits.max_control_per_second;
+                return self.violated(Violation::ControlFlood(most));
+            }
+            if opcode == OpCode::Ping {
+                if !self.close_sent {
+                    self.pong = Some(payload.clone());
+                }
+            } else if self.timers.is_own_pong(payload) {
+                return;
+            }
+            if !self.config.deliver_control {
+                return;
+            }
+        } else {
+            self.timers.moved();
+        }
+        // Behind our close frame nothing is received any more.
+        if !self.close_sent {
+            self.ready = Some(message);
+        }
+    }
+
+    fn on_close(&mut self, close: Close) {
+        if let Some(observer) = &self.observer {
+            let length = close.code.map_or(0, |_| 2 + close.reason.len());
+            observer.received(OpCode::Close, length);
+        }
+        self.peer_done = true;
+        self.end_as(|| {
+            Ending::new(
+                close.code.unwrap_or(1005),
+                close.reason.clone(),
+                Initiator::Peer,
+                Cause::PeerClosed,
+            )
+        });
+        // The answer has the peer's code (RFC 6455 section 5.5.1), or none.
+        self.say_close(&Close {
+            code: close.code,
+            reason: Cow::Borrowed(""),
+        });
+    }
+
+    /// The peer broke a rule: it is told, and nothing more of it counts.
+    pub(super) fn violated(&mut self, violation: Violation) {
+        let code = violation.close_code();
+        self.peer_done = true;
+        self.unread.clear();
+        self.failure = Some(violation.into());
+        self.end_as(|| {
+            let reason = reason_of(violation);
+            Ending::new(
+                code,
+                reason.into(),
+                Initiator::Session,
+                Cause::Violation(violation),
+            )
+        });
+        self.say_close(&Close::new(code, reason_of(violation)));
+    }
+
+    /// The connection is gone.
+    pub(super) fn lost(&mut self, error: Option<std::io::Error>) {
+        if !self.peer_done {
+            self.failure = Some(error.map_or(SessionError::Lost, SessionError::Io));
+        }
+        self.peer_done = true;
+        self.end_as(Ending::lost);
+        self.over();
+    }
+
+    /// Nothing more can be done.
+    pub(super) fn over(&mut self) {
+        self.io = None;
+        self.outbox = Outbox::default();
+        self.unread.clear();
+        self.pong = None;
+        self.wake_all();
+    }
+
+    /// Closes from our side, behind what waits to be written.
+    pub(super) fn close(&mut self, close: &Close, initiator: Initiator, cause: Cause) {
+        if self.is_over() || self.close_sent {
+            return;
+        }
+        let code = close.code.unwrap_or(1005);
+        self.end_as(|| Ending::new(code, close.reason.clone(), initiator, cause));
+        self.say_close(close);
+        self.wake_all();
+    }
+
+    fn say_close(&mut self, close: &Close) {
+        if self.close_sent || self.is_over() {
+            return;
+        }
+        self.stage_pong();
+        self.close_sent = true;
+        self.timers.close_begins();
+        self.encoder.close(close, self.outbox.tail());
+        if let Some(observer) = &self.observer {
+            let length = close.code.map_or(0, |_| 2 + close.reason.len());
+            observer.sent(OpCode::Close, length);
+        }
+        self.wake_room();
+    }
+
+    /// Puts the answer to the latest ping behind what waits.
+    pub(super) fn stage_pong(&mut self) {
+        if let Some(payload) = self.pong.take()
+            && !self.close_sent
+        {
+            // A ping's payload fits a pong.
+            let _ = self
+                .encoder
+                .encode(&Message::Pong(payload), self.outbox.tail());
+        }
+    }
+
+    fn end_as(&mut self, ending: impl FnOnce() -> Ending) {
+        if self.ending.is_none() {
+            self.ending = Some(ending());
+        }
+    }
+
+    pub(super) fn wake_all(&mut self) {
+        self.waiting.wake();
+        self.wake_room();
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    pub(super) fn wake_room(&mut self) {
+        for waker in self.room.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+fn reason_of(violation: Violation) -> &'static str {
+    match violation.close_code() {
+        1007 => "invalid_payload",
+        1008 => "rate_limited",
+        1009 => "message_too_big",
+        _ => "protocol_error",
+    }
+}
+
+pub(super) const fn opcode_of(message: &Message) -> OpCode {
+    match message {
+        Message::Text(_) => OpCode::Text,
+        Message::Binary(_) => OpCode::Binary,
+        Message::Ping(_) => OpCode::Ping,
+        Message::Pong(_) => OpCode::Pong,
+    }
+}

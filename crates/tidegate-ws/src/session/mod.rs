@@ -1,0 +1,179 @@
+//! One open WebSocket.
+
+mod buffers;
+mod closing;
+mod config;
+mod driver;
+mod ending;
+mod halves;
+mod info;
+mod inner;
+mod outbox;
+mod reading;
+mod shared;
+mod timers;
+mod writing;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use self::config::{KeepAlive, Observer, Opening, SessionConfig};
+pub use self::driver::{Control, Driver, run};
+pub use self::ending::{Cause, Ending, Initiator};
+pub use self::halves::{ReceiveHalf, SendHalf};
+pub use self::info::HandshakeInfo;
+use self::inner::Inner;
+use self::shared::Shared;
+use crate::codec::Randomness;
+use crate::error::SessionError;
+use crate::message::Message;
+
+/// One open WebSocket, whatever it runs over.
+///
+/// Pings are answered, and pings and pongs are not received unless
+/// [`SessionConfig::deliver_control`] asks for them. A session that [`run`] drives is looked after
+/// also while the handler awaits something else. One that stands alone ([`WebSocketSession::new`])
+/// is served while one of its futures is polled, and has no timeouts of its own.
+#[derive(Debug)]
+pub struct WebSocketSession {
+    pub(self) receiver: ReceiveHalf,
+}
+
+impl WebSocketSession {
+    /// A session over `io` that stands alone, after its handshake.
+    #[must_use]
+    pub fn new<I>(io: I, opening: impl Into<Opening>, config: Arc<SessionConfig>) -> Self
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut opening = opening.into();
+        let inner = Inner::new(Box::new(io), &opening, config);
+        let id = opening.id.take().unwrap_or_else(draw_id);
+        Self {
+            receiver: ReceiveHalf {
+                shared: Arc::new(Shared::new(inner, id)),
+                info: opening.info,
+            },
+        }
+    }
+
+    /// Its name: 16 hexadecimal digits, unless it was given another.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.receiver.shared.id
+    }
+
+    /// What the handshake told, unless it was taken.
+    #[must_use]
+    pub fn handshake(&self) -> Option<&HandshakeInfo> {
+        self.receiver.handshake()
+    }
+
+    /// Takes what the handshake told; the session does not keep it.
+    pub const fn take_handshake(&mut self) -> Option<Box<HandshakeInfo>> {
+        self.receiver.info.take()
+    }
+
+    /// The next message; `None` once the peer has closed, or the session is over.
+    ///
+    /// While nobody receives, at most one message is read ahead, and what one read of at most 32 KiB
+    /// brought with it.
+    ///
+    /// Cancel-safe: a message is either returned or still there.
+    ///
+    /// # Errors
+    /// Once, before `None`: [`SessionError::Violation`] when the peer broke a rule,
+    /// [`SessionError::Lost`] or [`SessionError::Io`] when the connection ended without a close.
+    pub async fn receive(&mut self) -> Option<Result<Message, SessionError>> {
+        self.receiver.receive().await
+    }
+
+    /// Puts a message into the outbox, once there is room for it. It is on its way when this
+    /// returns: with what else the handler sends in its turn, or at once where nobody drives the
+    /// session.
+    ///
+    /// Cancel-safe: the message is taken as a whole or not at all.
+    ///
+    /// # Errors
+    /// [`SessionError::Closed`] once the session is closing; [`SessionError::ControlTooLong`].
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), SessionError> {
+        self.sender().send(message).await
+    }
+
+    /// Waits until all that was sent has been handed to the connection. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`SessionError::Closed`] once the session is over.
+    pub async fn flush(&mut self) -> Result<(), SessionError> {
+        self.sender().flush().await
+    }
+
+    /// Closes with `code` and `reason` (cut to 123 bytes) behind what was sent, and waits for the
+    /// closing handshake. What the peer still sends is thrown away.
+    ///
+    /// Cancel-safe: the closing has begun, and goes on whenever the session is polled. Without a
+    /// driver there is no timeout: wrap it in one.
+    pub async fn close(&mut self, code: u16, reason: &str) -> Ending {
+        self.sender().close(code, reason).await
+    }
+
+    /// How the session ended, once it has, or once its end has begun.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.receiver.ending()
+    }
+
+    /// A half that sends, beside the session itself.
+    #[must_use]
+    pub fn sender(&self) -> SendHalf {
+        SendHalf {
+            shared: Arc::clone(&self.receiver.shared),
+        }
+    }
+
+    /// The session in two parts, for two tasks.
+    #[must_use]
+    pub fn split(self) -> (ReceiveHalf, SendHalf) {
+        let sender = self.sender();
+        (self.receiver, sender)
+    }
+}
+
+impl Stream for WebSocketSession {
+    type Item = Result<Message, SessionError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_receive(cx)
+    }
+}
+
+impl Sink<Message> for WebSocketSession {
+    type Error = SessionError;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        self.sender().poll_room(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SessionError> {
+        self.sender().feed(&message)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        self.sender().poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        let sender = self.sender();
+        sender.begin_close(1000, "");
+        sender.poll_end(cx).map(|_ending| Ok(()))
+    }
+}
+
+fn draw_id() -> Box<str> {
+    format!("{:016x}", Randomness::next()).into()
+}

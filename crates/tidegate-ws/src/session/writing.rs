@@ -1,0 +1,104 @@
+//! From senders to the connection.
+
+use std::task::{Context, Poll};
+
+use super::inner::{Inner, opcode_of};
+use crate::error::SessionError;
+use crate::message::Message;
+
+/// So many bytes are written at once, rather than when the turn is over.
+const BATCH: usize = 16 << 10;
+
+impl Inner {
+    /// Whether a message would be taken now.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        if self.close_sent || self.is_over() {
+            return Poll::Ready(Err(SessionError::Closed));
+        }
+        if self.outbox.len() >= self.config.outbox {
+            // Who waits for room has a place of its own.
+            let _ = self.poll_flush(cx);
+            if self.close_sent || self.is_over() {
+                return Poll::Ready(Err(SessionError::Closed));
+            }
+            if self.outbox.len() >= self.config.outbox {
+                if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
+                    self.room.push(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes a message as a whole. `in_turn`: the driver writes, unless it is much.
+    pub(super) fn push(
+        &mut self,
+        message: &Message,
+        in_turn: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<(), SessionError> {
+        self.put(message)?;
+        if !message.is_control() {
+            self.timers.moved();
+        }
+        if let Some(observer) = &self.observer {
+            observer.sent(opcode_of(message), message.payload().len());
+        }
+        if !in_turn || self.outbox.len() >= BATCH {
+            let _ = self.poll_flush(cx);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, message: &Message) -> Result<(), SessionError> {
+        let vectored = self.io.as_ref().is_some_and(|io| io.is_write_vectored());
+        if vectored && self.outbox.takes_body(message.payload()) {
+            let header = self.encoder.header_of(message, self.outbox.tail());
+            if let Some(payload) = header {
+                self.outbox.set_body(payload);
+                return Ok(());
+            }
+        }
+        self.encoder.encode(message, self.outbox.tail())
+    }
+
+    /// Writes what waits, and the answer to a ping behind it.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.outbox.is_empty() {
+                self.stage_pong();
+            }
+            let Some(io) = &mut self.io else {
+                return Poll::Ready(());
+            };
+            if self.outbox.is_done() {
+                return Poll::Ready(());
+            }
+            let mut progress = false;
+            let polled = self.outbox.poll_flush(io, cx, &mut progress);
+            if progress {
+                self.timers.wrote();
+                if self.outbox.len() < self.config.outbox {
+                    self.wake_room();
+                }
+            }
+            match polled {
+                Poll::Ready(Ok(())) => self.timers.write_done(),
+                Poll::Ready(Err(error)) => self.lost(Some(error)),
+                Poll::Pending => {
+                    if self.timers.write_waits() {
+                        self.wake_driver();
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    pub(super) fn wake_driver(&self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+}
