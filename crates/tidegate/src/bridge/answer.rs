@@ -72,7 +72,7 @@ impl Correlation {
         out
     }
 
-    fn end(&self, mut out: Vec<u8>, said: &[&str]) -> String {
+    fn finish(&self, mut out: Vec<u8>, said: &[&str]) -> String {
         for (name, value) in &self.late {
             if !said.contains(name) {
                 member(name, value, &mut out);
@@ -109,7 +109,7 @@ impl Correlation {
             key("bodyEncoding", &mut out);
             string(encoding.name(), &mut out);
         }
-        self.end(out, &said)
+        self.finish(out, &said)
     }
 
     /// The answer of the gateway where there is none of a service. Those without an id have the
@@ -128,7 +128,17 @@ impl Correlation {
         } else {
             out.extend_from_slice(b"null");
         }
-        self.end(out, &["status", "error"])
+        self.finish(out, &["status", "error"])
+    }
+
+    /// The terminal frame of a request that was taken back before it had an answer.
+    pub(super) fn end(&self, problem: &Problem) -> Option<String> {
+        let mut out = b"{\"op\":\"end\",\"id\":".to_vec();
+        self.id.as_ref()?.write(&mut out);
+        out.extend_from_slice(b",\"error\":");
+        problem.write(None, &mut out);
+        out.push(b'}');
+        String::from_utf8(out).ok()
     }
 
     /// The head of an answer whose body follows in chunks.
@@ -140,7 +150,7 @@ impl Correlation {
         fields(headers, &mut out);
         key("stream", &mut out);
         out.extend_from_slice(b"true");
-        self.end(out, &["status", "stream"])
+        self.finish(out, &["status", "stream"])
     }
 }
 

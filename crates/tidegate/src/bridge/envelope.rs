@@ -22,7 +22,7 @@ pub(super) enum Id {
 }
 
 impl Id {
-    fn parse(value: &RawValue) -> Result<Self, Problem> {
+    pub(super) fn parse(value: &RawValue) -> Result<Self, Problem> {
         let number = serde_json::from_str::<u64>(value.get()).ok();
         if let Some(number) = number.filter(|number| (1..MAX_NUMBER).contains(number)) {
             return Ok(Self::Number(number));

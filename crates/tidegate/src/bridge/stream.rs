@@ -157,6 +157,11 @@ impl Chunks {
         }
     }
 
+    /// The chunk that was made last is sent.
+    pub(super) const fn sent(&mut self) {
+        self.number += 1;
+    }
+
     /// The frame behind the last chunk.
     pub(super) fn end(&self, problem: Option<&Problem>, route: Option<&str>) -> String {
         let mut out = Vec::with_capacity(64);
@@ -229,7 +234,7 @@ impl Chunks {
         (!text.is_empty()).then(|| text_item(&String::from_utf8_lossy(&text)))
     }
 
-    fn chunk(&mut self, item: &[u8]) -> String {
+    fn chunk(&self, item: &[u8]) -> String {
         let mut out = Vec::with_capacity(item.len() + 64);
         out.extend_from_slice(b"{\"op\":\"chunk\",\"id\":");
         self.id.write(&mut out);
@@ -238,7 +243,6 @@ impl Chunks {
         out.push(b',');
         out.extend_from_slice(item);
         out.push(b'}');
-        self.number += 1;
         String::from_utf8(out).unwrap_or_default()
     }
 }
@@ -298,6 +302,7 @@ mod tests {
         let mut told = Vec::new();
         while let Some(chunk) = chunks.next(&mut body, LONG).await.unwrap() {
             told.push(serde_json::from_str(&chunk).unwrap());
+            chunks.sent();
         }
         told.push(serde_json::from_str(&chunks.end(None, None)).unwrap());
         told

@@ -59,6 +59,20 @@ impl<'a> ExchangeMeter<'a> {
         }
     }
 
+    /// A call that came in an envelope.
+    pub(crate) fn of_call(worker: &'a Worker, method: &Method) -> Self {
+        Self {
+            worker,
+            place: None,
+            method: method_place(method),
+            upgrade: false,
+            begun: Instant::now(),
+            status: CLIENT_LEFT,
+            is_answered: false,
+            record: None,
+        }
+    }
+
     /// What was no request is answered for `error`.
     pub(crate) fn refused(worker: &Worker, downstream: &Downstream, error: &GatewayError) {
         let status = error.status().as_u16();

@@ -1,0 +1,420 @@
+//! One bridge session: envelopes in, answers out, exactly one terminal frame for each.
+//!
+//! All of it is one task. Calls run beside each other in it, and are dropped with it, so that a client
+//! that leaves takes its calls with it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use serde_json::value::RawValue;
+use tidegate_ws::{BoxError, Message, SendHalf, WebSocketSession};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::answer::{Answered, Correlation, MediaType, string};
+use super::call::{self, Call, Caller};
+use super::envelope::{self, Id, Refused, Request};
+use super::members::{Members, text};
+use super::problem::Problem;
+use super::stream::{Chunks, Window};
+use super::{MAX_BATCH, headers};
+use crate::config::plan::LegacyErrors;
+use crate::task::{self, Kind};
+
+/// What is counted as malformed begins anew after this.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Malformed frames in a minute that are answered; the next ends the session.
+const MAX_MALFORMED: u32 = 10;
+
+/// Ends when the call is over, with its id.
+type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
+
+/// A session while it is open.
+pub(super) struct Session<'a> {
+    caller: &'a Caller,
+    version_1: bool,
+    sender: SendHalf,
+    running: FuturesUnordered<Running<'a>>,
+    /// Calls with an id, while they are under way.
+    open: HashMap<Id, Open>,
+    malformed: u32,
+    malformed_since: Instant,
+    /// When something was last sent.
+    spoken: Instant,
+}
+
+/// What can be said to a call that is under way.
+struct Open {
+    cancel: Option<oneshot::Sender<()>>,
+    window: Window,
+}
+
+/// The session is over: nothing can be sent any more, or the client is sent away.
+struct Over;
+
+/// Serves a session to its end. Dropped, it cancels what is under way.
+///
+/// # Errors
+/// When the client breaks the protocol; what it was told is sent already.
+pub(super) async fn serve(
+    caller: &Caller,
+    session: WebSocketSession,
+    version_1: bool,
+) -> Result<(), BoxError> {
+    let welcome = version_1.then(|| caller.welcome(session.id()));
+    let (mut receiver, sender) = session.split();
+    let now = Instant::now();
+    let mut session = Session {
+        caller,
+        version_1,
+        sender,
+        running: FuturesUnordered::new(),
+        open: HashMap::new(),
+        malformed: 0,
+        malformed_since: now,
+        spoken: now,
+    };
+    if let Some(welcome) = welcome
+        && session.send(welcome).await.is_err()
+    {
+        return Ok(());
+    }
+    let mut ping = version_1.then_some(caller.bridge.plan.ping_interval).flatten();
+    loop {
+        let silent = ping.map(|interval| session.spoken + interval);
+        tokio::select! {
+            biased;
+            Some(ended) = session.running.next(), if !session.running.is_empty() => {
+                session.spoken = Instant::now();
+                if let Some(id) = ended {
+                    session.open.remove(&id);
+                }
+            }
+            received = receiver.receive() => {
+                let Some(received) = received else { break };
+                if session.received(&received?).await.is_err() {
+                    break;
+                }
+            }
+            () = until(silent), if silent.is_some() => {
+                let time = crate::time::unix_milliseconds();
+                if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
+                    ping = None;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn until(time: Option<Instant>) {
+    if let Some(time) = time {
+        sleep_until(time).await;
+    }
+}
+
+impl<'a> Session<'a> {
+    async fn send(&mut self, frame: String) -> Result<(), Over> {
+        self.spoken = Instant::now();
+        self.sender.send(Message::text(frame)).await.map_err(|_gone| Over)
+    }
+
+    async fn received(&mut self, message: &Message) -> Result<(), Over> {
+        // Old clients send text in binary frames too (row B-026).
+        let bytes = match message {
+            Message::Text(text) => text.as_str(),
+            Message::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => text,
+                Err(_) => return self.malformed(Problem::malformed("not UTF-8")).await,
+            },
+            _ => return Ok(()),
+        };
+        if self.version_1 && bytes.trim_start().starts_with('[') {
+            return self.batch(bytes).await;
+        }
+        self.frame(bytes).await
+    }
+
+    async fn batch(&mut self, text: &str) -> Result<(), Over> {
+        let frames: Vec<&RawValue> = match serde_json::from_str(text) {
+            Ok(frames) => frames,
+            Err(error) => return self.malformed(Problem::malformed(format!("not JSON: {error}"))).await,
+        };
+        if frames.len() > MAX_BATCH {
+            let problem = Problem::malformed(format!("a batch has at most {MAX_BATCH} frames"));
+            return self.malformed(problem).await;
+        }
+        for frame in frames {
+            self.frame(frame.get()).await?;
+        }
+        Ok(())
+    }
+
+    async fn frame(&mut self, text: &str) -> Result<(), Over> {
+        let members = match envelope::members(text) {
+            Ok(members) => members,
+            Err(problem) => return self.malformed(problem).await,
+        };
+        match members.value("op") {
+            // On a connection of the old protocol it is a member like any other.
+            Some(op) if self.version_1 => self.op(op, &members).await,
+            _ => self.request(members).await,
+        }
+    }
+
+    async fn request(&mut self, members: Members<'_>) -> Result<(), Over> {
+        let request = match Request::parse(members) {
+            Ok(request) => request,
+            Err(refused) => {
+                let Refused { members, id, problem } = *refused;
+                let is_malformed = problem.code == "malformed_frame";
+                let to = Correlation::new(&members, id, self.version_1);
+                self.refuse(&to, &problem).await?;
+                return if is_malformed { self.count_malformed().await } else { Ok(()) };
+            }
+        };
+        let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
+        let admitted = self.admit(&request).and_then(|()| self.caller.prepare(&request));
+        match admitted {
+            Ok(call) => {
+                self.begin(call, to);
+                Ok(())
+            }
+            Err(problem) => self.refuse(&to, &problem).await,
+        }
+    }
+
+    /// Whether one more call may begin.
+    fn admit(&self, request: &Request<'_>) -> Result<(), Problem> {
+        if request.id.as_ref().is_some_and(|id| self.open.contains_key(id)) {
+            return Err(Problem::duplicate_id("a request with this id is under way"));
+        }
+        let most = self.caller.bridge.plan.max_in_flight;
+        if self.running.len() >= most {
+            let detail = format!("{most} requests of this session are under way");
+            return Err(Problem {
+                retry_after: Some(Duration::from_secs(1)),
+                ..Problem::too_many_in_flight(detail)
+            });
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, call: Call, to: Correlation) {
+        let (cancel, cancelled) = oneshot::channel();
+        let window = Window::new(call.credit);
+        let id = to.id.clone();
+        if let Some(id) = &id {
+            let open = Open {
+                cancel: Some(cancel),
+                window: window.clone(),
+            };
+            self.open.insert(id.clone(), open);
+        }
+        let running = Conversation {
+            caller: self.caller,
+            sender: self.sender.clone(),
+            version_1: self.version_1,
+            to,
+            window,
+        };
+        self.running.push(Box::pin(async move {
+            // Only a call with an id can be taken back.
+            let cancelled = async move {
+                match id {
+                    Some(_) => drop(cancelled.await),
+                    None => std::future::pending().await,
+                }
+            };
+            running.hold(call, cancelled).await
+        }));
+    }
+
+    async fn op(&mut self, op: &RawValue, members: &Members<'_>) -> Result<(), Over> {
+        let name = text(op).unwrap_or_default();
+        match &*name {
+            "cancel" => {
+                if let Some(open) = self.addressed(members)
+                    && let Some(cancel) = open.cancel.take()
+                {
+                    let _ = cancel.send(());
+                }
+                Ok(())
+            }
+            "credit" => {
+                let bytes = members.value("n");
+                let bytes = bytes.and_then(|value| serde_json::from_str(value.get()).ok());
+                match (bytes, self.addressed(members)) {
+                    (Some(bytes), Some(open)) => open.window.grant(bytes),
+                    (None, _) => {
+                        let problem = Problem::malformed("credit has n, a number of bytes");
+                        return self.malformed(problem).await;
+                    }
+                    // Its answer is over.
+                    (Some(_), None) => {}
+                }
+                Ok(())
+            }
+            "ping" => {
+                let mut pong = b"{\"op\":\"pong\"".to_vec();
+                if let Some(time) = members.value("t").filter(|time| time.get().len() <= 32) {
+                    pong.extend_from_slice(b",\"t\":");
+                    pong.extend_from_slice(time.get().as_bytes());
+                }
+                pong.push(b'}');
+                self.send(String::from_utf8(pong).unwrap_or_default()).await
+            }
+            // Nothing waits for these; they are told only so that nobody takes them for unknown.
+            "ack" | "hello" | "pong" => Ok(()),
+            _ => {
+                let mut detail = Vec::new();
+                string(&name.chars().take(32).collect::<String>(), &mut detail);
+                let detail = String::from_utf8(detail).unwrap_or_default();
+                let problem = Problem::malformed(format!("unknown op {detail}"));
+                self.tell(&problem).await
+            }
+        }
+    }
+
+    fn addressed(&mut self, members: &Members<'_>) -> Option<&mut Open> {
+        let id = members.value("id").and_then(|value| Id::parse(value).ok())?;
+        self.open.get_mut(&id)
+    }
+
+    /// Tells of an error that belongs to no request.
+    async fn tell(&mut self, problem: &Problem) -> Result<(), Over> {
+        let mut frame = b"{\"op\":\"error\",\"error\":".to_vec();
+        problem.write(None, &mut frame);
+        frame.push(b'}');
+        self.send(String::from_utf8(frame).unwrap_or_default()).await
+    }
+
+    async fn refuse(&mut self, to: &Correlation, problem: &Problem) -> Result<(), Over> {
+        if self.caller.is_silent(to) {
+            return Ok(());
+        }
+        self.send(to.refusal(problem, None)).await
+    }
+
+    async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
+        if self.version_1 {
+            self.tell(&problem).await?;
+        } else {
+            self.send(Correlation::none().refusal(&problem, None)).await?;
+        }
+        self.count_malformed().await
+    }
+
+    async fn count_malformed(&mut self) -> Result<(), Over> {
+        if self.malformed_since.elapsed() > MINUTE {
+            self.malformed = 0;
+            self.malformed_since = Instant::now();
+        }
+        self.malformed += 1;
+        if self.malformed <= MAX_MALFORMED {
+            return Ok(());
+        }
+        let code = if self.version_1 { 4400 } else { 1007 };
+        self.sender.close(code, "malformed_frames").await;
+        Err(Over)
+    }
+}
+
+impl Caller {
+    /// Whether the old silence about errors is wanted here.
+    fn is_silent(&self, to: &Correlation) -> bool {
+        to.id.is_none() && self.bridge.plan.legacy_errors == LegacyErrors::Silent
+    }
+}
+
+/// One call and what is sent of its answer.
+struct Conversation<'a> {
+    caller: &'a Caller,
+    sender: SendHalf,
+    version_1: bool,
+    to: Correlation,
+    window: Window,
+}
+
+/// What is sent last of a call.
+enum Last {
+    Frame(String),
+    /// It is sent: the answer was one that streams.
+    Sent,
+}
+
+impl Conversation<'_> {
+    /// Holds the call to its one terminal frame, whatever becomes of it.
+    async fn hold(self, call: Call, cancelled: impl Future<Output = ()>) -> Option<Id> {
+        let mut chunks = None;
+        let last = {
+            let talk = self.talk(call, &mut chunks);
+            let talk = task::survive(Kind::Exchange, self.caller.worker.panics(), talk);
+            tokio::select! {
+                biased;
+                last = talk => last.unwrap_or_else(|| Err(Problem::internal("a fault of the gateway ended the call"))),
+                () = cancelled => Err(Problem::cancelled()),
+            }
+        };
+        let frame = match (last, &chunks) {
+            (Ok(Last::Sent), _) => None,
+            (Ok(Last::Frame(frame)), _) => Some(frame),
+            (Err(problem), Some(chunks)) => Some(chunks.end(Some(&problem), None)),
+            (Err(problem), None) if problem.code == "cancelled" => self.to.end(&problem),
+            (Err(_), None) if self.caller.is_silent(&self.to) => None,
+            (Err(problem), None) => Some(self.to.refusal(&problem, None)),
+        };
+        if let Some(frame) = frame {
+            // Where it fails the session is over, and nobody is left to be answered.
+            let _ = self.sender.send(Message::text(frame)).await;
+        }
+        self.to.id
+    }
+
+    async fn talk(&self, call: Call, streamed: &mut Option<Chunks>) -> Result<Last, Problem> {
+        let plan = &self.caller.bridge.plan;
+        let is_head = *call.method() == http::Method::HEAD;
+        let (accept, wants_stream) = (call.accept, call.stream);
+        let (mut answer, _permits) = call.answer(self.caller).await?;
+        let media_type = answer.headers.get("content-type");
+        let media_type = media_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let kind = MediaType::parse(media_type.as_deref().unwrap_or_default());
+        headers::for_client(&mut answer.headers, &plan.headers);
+        let streams = wants_stream
+            && !is_head
+            && (kind.is("text/event-stream")
+                || kind.is("application/x-ndjson")
+                || answer.body.length().is_none_or(|length| length > plan.stream_above));
+        if streams && self.version_1 && let Some(id) = &self.to.id {
+            let head = self.to.streamed(answer.status, &answer.headers);
+            self.sender.send(Message::text(head)).await.map_err(|_gone| gone())?;
+            let chunks = streamed.insert(Chunks::new(id.clone(), &kind, self.window.clone()));
+            while let Some(chunk) = chunks.next(&mut answer.body, plan.timeout).await? {
+                self.sender.send(Message::text(chunk)).await.map_err(|_gone| gone())?;
+                chunks.sent();
+            }
+            return Ok(Last::Frame(chunks.end(None, None)));
+        }
+        let body = call::gather(&mut answer.body, plan.max_response, plan.timeout).await?;
+        if !answer.status.is_success() && self.caller.is_silent(&self.to) {
+            return Ok(Last::Sent);
+        }
+        Ok(Last::Frame(self.to.answer(&Answered {
+            status: answer.status,
+            headers: &answer.headers,
+            media_type: media_type.as_deref(),
+            body: &body,
+            accept,
+        })))
+    }
+}
+
+/// The client is gone; nobody hears this.
+fn gone() -> Problem {
+    Problem::internal("the client is gone")
+}

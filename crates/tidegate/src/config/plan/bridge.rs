@@ -1,0 +1,102 @@
+//! Bridges: where a route ends at calls over HTTP that come as envelopes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::defaults;
+use super::{HandlerLimits, ProxyPlan};
+
+/// How a route ends at a bridge.
+#[derive(Debug, Clone)]
+pub struct BridgePlan {
+    /// The services that `baseUrl` may name, and how they are called; none by default.
+    pub services: Vec<ProxyPlan>,
+    /// Calls of one session that may be under way; 64.
+    pub max_in_flight: usize,
+    /// How long the first byte of an answer may take, and each further part of it; 10 s.
+    pub timeout: Duration,
+    /// The largest answer in bytes that goes into one frame; 10 MiB.
+    pub max_response: u64,
+    /// Answers of more bytes are streamed to who asks for it; 256 KiB.
+    pub stream_above: u64,
+    /// Who the services are told that calls; the token of the handshake.
+    pub forward_auth: ForwardAuth,
+    /// Which header fields pass.
+    pub headers: BridgeHeaders,
+    /// What old clients are told of errors; they are told.
+    pub legacy_errors: LegacyErrors,
+    /// A connection of version 1 on which nothing was sent for so long is sent a `ping`; 25 s.
+    /// `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// What holds for its WebSockets.
+    pub websocket: Arc<HandlerLimits>,
+}
+
+/// Who a service is told that calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardAuth {
+    /// `Authorization` as the handshake had it.
+    #[default]
+    Bearer,
+    /// Nobody.
+    None,
+}
+
+/// What old clients are told where a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LegacyErrors {
+    /// An answer with `status` and `error`.
+    #[default]
+    Answer,
+    /// Nothing, as ever.
+    Silent,
+}
+
+/// Which header fields pass through a bridge. Names are in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeHeaders {
+    /// Fields of the handshake that each call has; `accept-language`.
+    pub from_handshake: Vec<Box<str>>,
+    /// Fields of an answer that its client sees; a `*` at the end stands for anything. `content-*`,
+    /// `etag`, `last-modified`, `link`, `location`, `retry-after`, `traceparent`, `x-*`.
+    pub to_client: Vec<Box<str>>,
+    /// Whether clients see `Set-Cookie`; no.
+    pub cookies: bool,
+}
+
+impl Default for BridgePlan {
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            max_in_flight: defaults::BRIDGE_MAX_IN_FLIGHT,
+            timeout: defaults::BRIDGE_TIMEOUT,
+            max_response: defaults::BRIDGE_MAX_RESPONSE,
+            stream_above: defaults::BRIDGE_STREAM_ABOVE,
+            forward_auth: ForwardAuth::default(),
+            headers: BridgeHeaders::default(),
+            legacy_errors: LegacyErrors::default(),
+            ping_interval: Some(defaults::WEBSOCKET_KEEP_ALIVE.0),
+            websocket: Arc::default(),
+        }
+    }
+}
+
+impl Default for BridgeHeaders {
+    fn default() -> Self {
+        let to_client = [
+            "content-*",
+            "etag",
+            "last-modified",
+            "link",
+            "location",
+            "retry-after",
+            "traceparent",
+            "x-*",
+        ];
+        Self {
+            from_handshake: vec!["accept-language".into()],
+            to_client: to_client.map(Into::into).into(),
+            cookies: false,
+        }
+    }
+}
