@@ -74,7 +74,7 @@ pub fn play(way: usize, room: usize, script: impl AsyncFnOnce(&mut World)) {
     runtime.block_on(async {
         let way = way % WAYS.len();
         let mut world = World {
-            inside: Inside::new(PLANS[way].clone()),
+            inside: Inside::new(&PLANS[way]),
             pings: WAYS[way].0,
             age: Duration::ZERO,
         };

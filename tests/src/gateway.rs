@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate::config::Config;
 use tidegate::config::plan::{EndpointPlan, Plan, ServicePlan, ServiceTls, TargetPlan};
-use tidegate::{Census, Gateway};
+use tidegate::{Census, Gateway, GatewayBuilder};
 
 use crate::admin::Admin;
 use crate::request::Request;
@@ -68,10 +68,35 @@ impl TestGateway {
         started.unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
     }
 
+    /// A gateway without services, with what an embedder `registers`.
+    pub fn handling(
+        yaml: &str,
+        register: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Self {
+        Self::try_handling(yaml, register).unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
+    }
+
+    /// As [`Self::handling`], or says why not.
+    pub fn try_handling(
+        yaml: &str,
+        register: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Result<Self, String> {
+        let _loopback = is_over_tls().then(Loopback::now);
+        Self::from_builder(plan(&whole_file(&[], yaml))?, register)
+    }
+
     fn from_plan(plan: Plan) -> Result<Self, String> {
+        Self::from_builder(plan, |builder| builder)
+    }
+
+    fn from_builder(
+        plan: Plan,
+        register: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Result<Self, String> {
         let loopback = is_over_tls().then(Loopback::now);
         let is_tls = plan.listeners[0].tls.is_some();
-        let gateway = Gateway::start(plan).map_err(|error| error.to_string())?;
+        let gateway = register(Gateway::builder(plan)).start();
+        let gateway = gateway.map_err(|error| error.to_string())?;
         let (_, bound) = &gateway.addresses()[0];
         // A unix socket has none; cases that have one know its path.
         let address = bound.address().unwrap_or(([127, 0, 0, 1], 0).into());
@@ -269,7 +294,9 @@ fn over_tls(plan: &mut Plan) {
         .map(|one| Arc::new(secured(one)))
         .collect();
     for route in &mut plan.routes {
-        let TargetPlan::Proxy(proxy) = &mut route.target;
+        let TargetPlan::Proxy(proxy) = &mut route.target else {
+            continue;
+        };
         let same = services.iter().find(|one| one.name == proxy.service.name);
         proxy.service = Arc::clone(same.unwrap());
     }

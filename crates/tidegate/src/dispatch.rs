@@ -10,7 +10,8 @@ use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
 use crate::proxy::{self, Proxy};
 use crate::redirect;
 use crate::route::{Route, Target};
-use crate::upgrade::{Acceptance, Decision, Wish};
+use crate::router::RouteError;
+use crate::upgrade::{self, Acceptance, Decision, Wish};
 use crate::worker::Worker;
 
 /// What became of a request.
@@ -77,20 +78,17 @@ async fn walk<'w>(
         return Ok(Outcome::Answer(answer));
     }
     match (&route.target, wish) {
+        (target, Some(wish)) => {
+            let decision = upgrade::decide(target, worker, exchange, wish, meter).await?;
+            Ok(match decision {
+                Decision::Refuse(answer) => Outcome::Answer(answer),
+                Decision::Accept(acceptance) => Outcome::Switch(acceptance),
+            })
+        }
+        (Target::Handler(_), None) => Err(RouteError::UpgradeRequired.into()),
         (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange, meter)
             .await
             .map(Outcome::Answer),
-        (Target::Proxy(proxy), Some(wish)) => {
-            // A session that began now would be ended at once.
-            if worker.drain.has_closed() {
-                return Err(GatewayError::Draining);
-            }
-            match proxy::websocket::decide(proxy, worker, exchange, wish, meter).await? {
-                Decision::Refuse(answer) => Ok(Outcome::Answer(answer)),
-                Decision::Accept(_) if worker.drain.has_closed() => Err(GatewayError::Draining),
-                Decision::Accept(acceptance) => Ok(Outcome::Switch(acceptance)),
-            }
-        }
     }
 }
 

@@ -7,6 +7,8 @@
 //! The data plane is one thread per core with a runtime of its own. One acceptor feeds them, and a
 //! connection, its upstream connections and its session stay on the thread that they began on.
 
+mod builder;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,11 +19,14 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub use self::builder::GatewayBuilder;
 use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
 use crate::census::Census;
+use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ServicePlan};
 use crate::drain::Drain;
+use crate::handler::Handlers;
 use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
@@ -83,6 +88,15 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A filter is for a route that there is not.
+    #[error("a filter is for the route `{0}`, which there is not")]
+    FilterRoute(Arc<str>),
+    /// Routes end at handlers that are not registered: one error for each.
+    #[error(transparent)]
+    Handlers(ConfigErrors),
+    /// Two handlers are registered under one name.
+    #[error("two handlers are registered as `{0}`")]
+    HandlerTwice(Arc<str>),
     /// A certificate, a key or an authority cannot be read, or does not serve.
     #[error(transparent)]
     Tls(TlsError),
@@ -92,14 +106,23 @@ pub enum StartError {
 }
 
 impl Gateway {
-    /// Binds every listener, then starts the workers; returns when connections are accepted. Needs
-    /// no runtime around it.
+    /// A gateway with handlers and filters of the embedder's.
+    #[must_use]
+    pub fn builder(plan: Plan) -> GatewayBuilder {
+        GatewayBuilder::new(plan)
+    }
+
+    /// Starts a gateway without handlers: [`GatewayBuilder::start`].
     ///
     /// # Errors
-    /// When an address cannot be bound, the access log cannot be opened or a thread cannot be made;
-    /// then nothing runs.
+    /// As there.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
+        Self::builder(plan).start()
+    }
+
+    fn start_with(plan: Plan, handlers: &Handlers) -> Result<Self, StartError> {
         let tls = Loaded::load(&plan).map_err(StartError::Tls)?;
+        let core = Core::build(&plan, &tls, handlers).map_err(StartError::Handlers)?;
         warn_of_insecure(&plan);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for plan in &plan.listeners {
@@ -133,7 +156,7 @@ impl Gateway {
         let watched = tls.watched();
         // A failure half-way drops the gateway, which stops what has started.
         gateway
-            .spawn(plan, listeners, &tls)
+            .spawn(&plan, listeners, Arc::new(core))
             .map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
         if let Some(admin) = admin {
@@ -143,15 +166,13 @@ impl Gateway {
         Ok(gateway)
     }
 
-    fn spawn(&mut self, plan: Plan, listeners: Vec<Listener>, tls: &Loaded) -> io::Result<()> {
+    fn spawn(&mut self, plan: &Plan, listeners: Vec<Listener>, core: Arc<Core>) -> io::Result<()> {
         let count = plan.workers.max(1);
-        let access_log = plan.access_log.clone();
         let access_log = |number| {
-            let (plan, sink) = (access_log.as_ref()?, self.access_log.as_ref()?);
+            let (plan, sink) = (plan.access_log.as_ref()?, self.access_log.as_ref()?);
             Some(AccessLog::new(plan, sink, number))
         };
         let access_logs: Vec<_> = (0..=count).map(access_log).collect();
-        let core = Arc::new(Core::build(plan, tls));
         self.core = Some(Arc::clone(&core));
         let mut seats = Vec::with_capacity(count);
         let mut access_logs = access_logs.into_iter();

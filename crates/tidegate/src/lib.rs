@@ -45,6 +45,7 @@ mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+pub mod handler;
 pub mod headers;
 mod http1;
 pub mod limits;
@@ -70,5 +71,5 @@ mod upstream;
 mod worker;
 
 pub use census::Census;
-pub use gateway::{Gateway, StartError};
+pub use gateway::{Gateway, GatewayBuilder, StartError};
 pub use http1::head::HeadError;

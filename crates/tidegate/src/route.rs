@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::handler::Handler;
 use crate::limits::RouteCaps;
 use crate::pipeline::Pipeline;
 use crate::proxy::Proxy;
+use crate::upstream::Service;
 
 /// A route without its matcher, which the router holds.
 #[derive(Debug)]
@@ -22,6 +24,34 @@ pub(crate) struct Route {
 /// Where a route ends.
 #[derive(Debug)]
 pub(crate) enum Target {
+    /// At code of the embedder's.
+    Handler(Handler),
     /// At a service.
     Proxy(Proxy),
+}
+
+impl Target {
+    /// What its sessions are, in the words of the metrics.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Handler(_) => "handler",
+            Self::Proxy(_) => "proxy",
+        }
+    }
+
+    /// The handler's name, where it is one.
+    pub(crate) fn handler(&self) -> Option<&str> {
+        match self {
+            Self::Handler(handler) => Some(&handler.plan.name),
+            Self::Proxy(_) => None,
+        }
+    }
+
+    /// The service, where it is one.
+    pub(crate) fn service(&self) -> Option<&Service> {
+        match self {
+            Self::Handler(_) => None,
+            Self::Proxy(proxy) => Some(&proxy.service),
+        }
+    }
 }

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use http::HeaderValue;
 use tidegate_ws::handshake::{self, Key, RequestError};
-use tidegate_ws::scan::Extensions;
 
 use crate::body::Body;
-use crate::config::plan::WebSocketPlan;
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
+use crate::handler;
 use crate::headers::Headers;
 use crate::http1::head::Framing;
 use crate::http1::server::DownstreamIo;
@@ -22,12 +21,14 @@ use crate::http1::write;
 use crate::limits::Permits;
 use crate::metrics::{ExchangeMeter, RouteMeters, SessionMeter};
 use crate::pipeline::FrameFilters;
-use crate::proxy::relay::{Opening, Relay};
+use crate::proxy;
+use crate::proxy::relay::{self, Relay};
+use crate::route::Target;
 use crate::session::facts::Facts;
 use crate::session::id::ConnectionId;
+use crate::session::registry::Registered;
 use crate::task::{self, Kind};
 use crate::transport::Transport;
-use crate::upstream::Lease;
 use crate::worker::{Present, Worker};
 
 /// A client's wish to become a WebSocket, checked (RFC 6455 section 4.2.1).
@@ -58,24 +59,69 @@ pub(crate) struct Acceptance {
     pub(crate) key: Key,
     /// The fields of the 101 that are not of the handshake; filters may change them.
     pub(crate) headers: Headers,
-    /// The subprotocol that the upstream chose.
+    /// The subprotocol that the partner chose.
     pub(crate) subprotocol: Option<HeaderValue>,
     /// The extensions that it accepted, line by line.
     pub(crate) extensions: Vec<HeaderValue>,
-    /// What those are to the relay.
-    pub(crate) relayed: Extensions,
-    /// What holds on the route.
-    pub(crate) plan: Arc<WebSocketPlan>,
-    /// The upstream connection, with what came behind its 101.
-    pub(crate) upstream: (Transport, BytesMut),
-    /// The right to use the endpoint.
-    pub(crate) lease: Lease,
+    /// Who agreed.
+    pub(crate) partner: Partner,
     /// Who watches the session's frames.
     pub(crate) filters: FrameFilters,
     /// Where the session is counted.
     pub(crate) route: Arc<RouteMeters>,
     /// What those who operate the gateway are told of it.
     pub(crate) facts: Facts,
+}
+
+/// Who has agreed to a session, and will hold its other end.
+#[derive(Debug)]
+pub(crate) enum Partner {
+    /// Code of the embedder's.
+    Handler(Box<handler::Agreed>),
+    /// A service: the session is relayed.
+    Upstream(Box<relay::Upstream>),
+}
+
+/// What a session begins with, whoever its partner is.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// The client's leg, with what it sent behind its request.
+    pub(crate) downstream: (Transport, BytesMut),
+    /// Who watches its frames.
+    pub(crate) filters: FrameFilters,
+    /// What it uses of what is capped.
+    pub(crate) permits: Permits,
+    /// Its place in the registry.
+    pub(crate) registered: Registered,
+    /// Where it runs, and is in the load.
+    pub(crate) worker: Present,
+    /// Where it is counted.
+    pub(crate) meter: SessionMeter,
+}
+
+/// Asks the route's target whether it takes the WebSocket: a proxy asks its service, a handler is asked
+/// itself. Dropped, it leaves nothing behind.
+pub(crate) async fn decide(
+    target: &Target,
+    worker: &Arc<Worker>,
+    exchange: &mut Exchange,
+    wish: Wish,
+    meter: &mut ExchangeMeter<'_>,
+) -> Result<Decision, GatewayError> {
+    // A session that began now would be ended at once.
+    if worker.drain.has_closed() {
+        return Err(GatewayError::Draining);
+    }
+    let decision = match target {
+        Target::Handler(handler) => handler.decide(worker, exchange, &wish),
+        Target::Proxy(proxy) => {
+            proxy::websocket::decide(proxy, worker, exchange, wish, meter).await?
+        }
+    };
+    match decision {
+        Decision::Accept(_) if worker.drain.has_closed() => Err(GatewayError::Draining),
+        decision => Ok(decision),
+    }
 }
 
 impl Wish {
@@ -124,20 +170,24 @@ pub(crate) async fn settle(
         return;
     };
     meter.switched(registered.handle());
-    let relay = Relay::new(Opening {
+    let opening = Opening {
         downstream,
-        upstream: acceptance.upstream,
-        extensions: acceptance.relayed,
-        plan: acceptance.plan,
         filters: acceptance.filters,
-        lease: acceptance.lease,
         permits,
         registered,
         worker: present,
         meter: SessionMeter::opened(acceptance.route),
-    });
+    };
     // In a task of its own, so that what the request held is given back.
-    task::spawn(Kind::Session, worker.panics(), relay);
+    match acceptance.partner {
+        Partner::Handler(agreed) => {
+            task::spawn(Kind::Session, worker.panics(), agreed.begin(opening));
+        }
+        Partner::Upstream(upstream) => {
+            let relay = Relay::new(*upstream, opening);
+            task::spawn(Kind::Session, worker.panics(), relay);
+        }
+    }
 }
 
 fn switching_head(acceptance: &Acceptance) -> BytesMut {

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
+use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::drain::{self, Drain};
 use crate::exchange::Downstream;
+use crate::handler::Handlers;
 use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
@@ -26,7 +28,8 @@ use crate::proxy::Proxy;
 use crate::route::{Route, Target};
 use crate::router::Router;
 use crate::session::Cause;
-use crate::session::registry::{Clock, Registry};
+use crate::session::clock::Clock;
+use crate::session::registry::Registry;
 use crate::task::{self, Kind, Panics};
 use crate::tls::Loaded;
 use crate::tls::accept::Handshake;
@@ -83,9 +86,13 @@ impl Core {
         pools.iter().filter(|pool| pool.make_room()).count() > 0
     }
 
-    /// Builds the plan.
-    pub(crate) fn build(plan: Plan, tls: &Loaded) -> Self {
-        let caps = Arc::new(Caps::new(&plan));
+    /// Builds the plan. Errors with each route whose handler is none of `handlers`.
+    pub(crate) fn build(
+        plan: &Plan,
+        tls: &Loaded,
+        handlers: &Handlers,
+    ) -> Result<Self, ConfigErrors> {
+        let caps = Arc::new(Caps::new(plan));
         let panics = Arc::new(Panics::default());
         let mut endpoints = 0;
         let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
@@ -103,29 +110,34 @@ impl Core {
             Arc::clone(service)
         };
         let (mut matchers, mut routes) = (Vec::new(), Vec::new());
-        for route in plan.routes {
-            let target = match route.target {
-                TargetPlan::Proxy(plan) => {
-                    let service = service(&plan.service);
-                    let place = routes.len();
-                    Target::Proxy(Proxy {
-                        plan,
-                        service,
-                        place,
-                    })
-                }
+        let mut missing = Vec::new();
+        for (place, route) in plan.routes.iter().enumerate() {
+            let target = match &route.target {
+                TargetPlan::Handler(plan) => match handlers.build(plan, place) {
+                    Ok(handler) => Target::Handler(handler),
+                    Err(error) => {
+                        missing.push(error);
+                        continue;
+                    }
+                },
+                TargetPlan::Proxy(plan) => Target::Proxy(Proxy {
+                    plan: plan.clone(),
+                    service: service(&plan.service),
+                    place,
+                }),
             };
-            matchers.push(route.matcher);
+            matchers.push(route.matcher.clone());
             let pipeline = Pipeline::build(&route.filters);
             routes.push(Arc::new(Route {
-                name: route.name,
+                name: Arc::clone(&route.name),
                 caps: RouteCaps::new(&route.limits),
                 pipeline,
                 target,
             }));
         }
+        ConfigErrors::none_of(missing)?;
         let router = Router::new(matchers);
-        Self {
+        Ok(Self {
             router,
             routes,
             caps,
@@ -135,7 +147,7 @@ impl Core {
             listener_tls: tls.listeners.clone(),
             reloads: Default::default(),
             pools: Mutex::default(),
-        }
+        })
     }
 }
 
@@ -235,12 +247,11 @@ impl Worker {
     /// Serves as long as the acceptor gives it connections, then until what is under way has ended
     /// or is cut; returns how much was.
     pub(crate) async fn run(self: Arc<Self>, mut accepted: mpsc::Receiver<Accepted>) -> usize {
-        let started = Instant::now();
         let mut second = every(Duration::from_secs(1));
         loop {
             tokio::select! {
                 biased;
-                _ = second.tick() => self.tick(started.elapsed()).await,
+                _ = second.tick() => self.tick(self.clock.age()).await,
                 next = accepted.recv() => match next {
                     Some(next) => {
                         let connection = Arc::clone(&self).connection(next);
@@ -256,7 +267,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = self.drain.is_cut() => break,
-                _ = second.tick() => self.tick(started.elapsed()).await,
+                _ = second.tick() => self.tick(self.clock.age()).await,
                 _ = look.tick() => {
                     self.end_some(&mut ending);
                     if self.drain.is_late() {

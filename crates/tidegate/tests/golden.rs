@@ -68,7 +68,10 @@ fn the_full_sample_shows_the_defaults() {
     let limits = |at: usize| format!("{:?}", plan.routes[at].limits);
     assert_eq!(limits(0), limits(1));
     let [TargetPlan::Proxy(written), TargetPlan::Proxy(silent)] =
-        [&plan.routes[0].target, &plan.routes[1].target];
+        [&plan.routes[0].target, &plan.routes[1].target]
+    else {
+        unreachable!("both routes of full.yaml end at a service");
+    };
     assert_eq!(written.host, silent.host);
     assert_eq!(written.origin, silent.origin);
     let (written, silent) = (&written.websocket, &silent.websocket);

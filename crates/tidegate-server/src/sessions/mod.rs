@@ -82,6 +82,7 @@ const HEADINGS: [&str; 9] = [
 fn cells(session: &Value) -> [String; 9] {
     let text = |name: &str| match &session[name] {
         Value::String(text) => text.replace(char::is_control, "?"),
+        Value::Null => "-".to_owned(),
         other => other.to_string(),
     };
     let seconds = |name: &str| format!("{}s", text(name));

@@ -203,8 +203,12 @@ impl Record {
 
     fn put_target(&self, line: &mut Line<'_>, route: Option<&Route>) {
         line.label("route", route.map_or("-", |route| &route.name));
-        if let Some(Target::Proxy(proxy)) = route.map(|route| &route.target) {
-            line.label("service", &proxy.plan.service.name);
+        let target = route.map(|route| &route.target);
+        if let Some(service) = target.and_then(Target::service) {
+            line.label("service", &service.plan.name);
+        }
+        if let Some(handler) = target.and_then(Target::handler) {
+            line.label("handler", handler);
         }
         if let Some(endpoint) = &self.endpoint {
             line.word("endpoint", &endpoint.plan.authority);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::AccessLog;
 use crate::config::plan::AccessLogFormat;
 use crate::session::handle::{Counts, Handle};
-use crate::session::registry::{Clock, Registry};
+use crate::session::clock::Clock;
+use crate::session::registry::Registry;
 
 /// How a session ended, in the words of the metrics.
 #[derive(Debug)]

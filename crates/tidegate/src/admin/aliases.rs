@@ -72,18 +72,17 @@ fn part<'s>(
 fn application_session(handle: &Handle, is_tls: bool) -> String {
     let facts = &handle.facts;
     let id = handle.id.to_string();
-    let endpoint = &facts.endpoint().plan;
     let query = facts.query();
     let url = |is_tls: bool, host: &str, base: &str, path: &str| {
         let scheme = if is_tls { "wss" } else { "ws" };
         Value::from(format!("{scheme}://{host}{base}{path}{query}"))
     };
-    let service_url = url(
-        endpoint.is_tls,
-        &endpoint.authority.to_string(),
-        &endpoint.path,
-        facts.sent_path(),
-    );
+    // A handler has no URL.
+    let service_url = facts.endpoint().map_or(Value::Null, |endpoint| {
+        let plan = &endpoint.plan;
+        let host = plan.authority.to_string();
+        url(plan.is_tls, &host, &plan.path, facts.sent_path())
+    });
     format!(
         "{{\"sessionId\":{},\"clientAddress\":{},\"gatewayPath\":{},\"serviceUrl\":{},\"serviceSessionId\":{}}}",
         Value::from(&*id),

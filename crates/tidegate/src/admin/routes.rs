@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::view::View;
-use crate::route::{Route, Target};
+use crate::route::Route;
 use crate::router::{CertificateExpect, HeaderExpect, Matcher, TextExpect};
 use crate::upstream::Service;
 
@@ -23,7 +23,8 @@ pub(super) async fn routes(State(view): State<Arc<View>>) -> Response {
                 json!({
                     "name": &*route.name,
                     "match": written(matcher),
-                    "service": &*service(route).plan.name,
+                    "service": route.target.service().map(|one| &*one.plan.name),
+                    "handler": route.target.handler(),
                     "sessions": view.sessions_of(place),
                 })
             })
@@ -39,7 +40,11 @@ pub(super) async fn services(State(view): State<Arc<View>>) -> Response {
         services
             .map(|one| {
                 let routes = worker.routes().iter().enumerate();
-                let routes = routes.filter(|(_, route)| service(route).place == one.place);
+                let is_its = |route: &Route| {
+                    let service = route.target.service();
+                    service.is_some_and(|service| service.place == one.place)
+                };
+                let routes = routes.filter(|(_, route)| is_its(route));
                 let (names, sessions): (Vec<_>, Vec<_>) = routes
                     .map(|(place, route)| (&*route.name, view.sessions_of(place)))
                     .unzip();
@@ -53,11 +58,6 @@ pub(super) async fn services(State(view): State<Arc<View>>) -> Response {
             .collect()
     });
     Json(json!({ "services": services })).into_response()
-}
-
-fn service(route: &Route) -> &Service {
-    let Target::Proxy(proxy) = &route.target;
-    &proxy.service
 }
 
 fn endpoints(service: &Service) -> Vec<Value> {

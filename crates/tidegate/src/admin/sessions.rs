@@ -20,9 +20,8 @@ use tokio::task::yield_now;
 use super::problem::Problem;
 use super::query::{self, bad};
 use super::view::View;
-use crate::session::handle::{Farewell, Handle};
-use crate::session::registry::Clock;
-use crate::session::{Cause, Ending};
+use crate::session::handle::Handle;
+use crate::session::clock::Clock;
 use crate::time;
 
 /// Sessions on one page, unless the caller wants another number, and the most of them.
@@ -79,9 +78,11 @@ struct Filter {
 impl Filter {
     fn takes(&self, handle: &Handle) -> bool {
         let facts = &handle.facts;
-        let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|one| one == name);
+        let is = |wanted: &Option<String>, name: Option<&str>| {
+            wanted.is_none() || wanted.as_deref() == name
+        };
         self.user.is_none()
-            && is(&self.route, facts.route())
+            && is(&self.route, Some(facts.route()))
             && is(&self.service, facts.service())
             && self
                 .address
@@ -157,8 +158,10 @@ fn described(handle: &Handle, clock: &Clock) -> Value {
     json!({
         "id": handle.id.to_string(),
         "route": facts.route(),
+        "kind": facts.target().kind(),
         "service": facts.service(),
-        "endpoint": facts.endpoint().plan.authority.to_string(),
+        "endpoint": facts.endpoint().map(|one| one.plan.authority.to_string()),
+        "handler": facts.target().handler(),
         "client": facts.client().to_string(),
         "peer": facts.peer.to_string(),
         "listener": &*facts.listener,
@@ -213,10 +216,10 @@ pub(super) async fn end(
     let said = to_bytes(body, MOST_SAID)
         .await
         .map_err(|_too_long| bad("the body is cut, or longer than 4096 bytes"))?;
-    let farewell = farewell(&said)?;
+    let (code, reason) = farewell(&said)?;
     let (handle, _) = find(&view, &id)?;
     tracing::info!(session = %handle.id, route = handle.facts.route(), "session is ended by an admin");
-    handle.dismiss(farewell);
+    handle.dismiss(code, reason);
     let answer = Json(json!({ "id": handle.id.to_string() }));
     Ok((StatusCode::ACCEPTED, answer).into_response())
 }
@@ -235,11 +238,14 @@ fn whole(value: &Value) -> Option<u64> {
     })
 }
 
+/// What an admin wants a client to be told: a code and a reason.
+type Said = (Option<u16>, Option<Box<str>>);
+
 /// What the client is to be told, of `{"code": 4000, "reason": "..."}`; both may be left out.
-fn farewell(body: &[u8]) -> Result<Option<Farewell>, Problem> {
+fn farewell(body: &[u8]) -> Result<Said, Problem> {
     const SHAPE: &str = "the body is no JSON object of `code`, a number, and `reason`, a text";
     if body.trim_ascii().is_empty() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let Ok(Value::Object(mut said)) = serde_json::from_slice(body) else {
         return Err(bad(SHAPE));
@@ -249,20 +255,20 @@ fn farewell(body: &[u8]) -> Result<Option<Farewell>, Problem> {
         return Err(bad(SHAPE));
     }
     let code = match code {
-        None | Some(Value::Null) => Ending::of(Cause::Admin).to_client,
-        Some(code) => whole(&code)
-            .and_then(|code| u16::try_from(code).ok())
-            .filter(|&code| is_legal_on_wire(code))
-            .ok_or_else(|| bad("`code` is none that may stand in a close frame"))?,
+        None | Some(Value::Null) => None,
+        Some(code) => {
+            let code = whole(&code).and_then(|code| u16::try_from(code).ok());
+            let code = code.filter(|&code| is_legal_on_wire(code));
+            Some(code.ok_or_else(|| bad("`code` is none that may stand in a close frame"))?)
+        }
     };
     let reason = match reason {
-        None | Some(Value::Null) => Cause::Admin.label().to_owned(),
-        Some(Value::String(reason)) if cut_reason(&reason) == reason => reason,
+        None | Some(Value::Null) => None,
+        Some(Value::String(reason)) if cut_reason(&reason) == reason => Some(reason.into()),
         Some(Value::String(_)) => return Err(bad("`reason` is longer than 123 bytes")),
         Some(_) => return Err(bad(SHAPE)),
     };
-    let reason = reason.into();
-    Ok(Some(Farewell { code, reason }))
+    Ok((code, reason))
 }
 
 #[cfg(test)]
@@ -271,19 +277,16 @@ mod tests {
 
     #[test]
     fn a_farewell_is_legal_on_the_wire() {
-        let said = |body: &str| {
-            let farewell = farewell(body.as_bytes()).ok()?;
-            Some(farewell.map(|one| (one.code, one.reason.into_string())))
-        };
-        let some = |code, reason: &str| Some(Some((code, reason.to_owned())));
-        assert_eq!(said(" \n"), Some(None));
-        assert_eq!(said("{}"), some(1008, "admin"));
-        assert_eq!(said(r#"{"code":4001,"reason":"bye"}"#), some(4001, "bye"));
-        assert_eq!(said(r#"{"code":1000.0}"#), some(1000, "admin"));
-        assert_eq!(said(r#"{"reason":""}"#), some(1008, ""));
+        let said = |body: &str| farewell(body.as_bytes()).ok();
+        let some = |code, reason: &str| Some((code, Some(reason.into())));
+        assert_eq!(said(" \n"), Some((None, None)));
+        assert_eq!(said("{}"), Some((None, None)));
+        assert_eq!(said(r#"{"code":4001,"reason":"bye"}"#), some(Some(4001), "bye"));
+        assert_eq!(said(r#"{"code":1000.0}"#), Some((Some(1000), None)));
+        assert_eq!(said(r#"{"reason":""}"#), some(None, ""));
         let longest = "x".repeat(123);
         let body = format!("{{\"reason\":\"{longest}\"}}");
-        assert_eq!(said(&body), some(1008, &longest));
+        assert_eq!(said(&body), some(None, &longest));
         for wrong in [
             r#"{"code":1006}"#,
             r#"{"code":999}"#,

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use super::view::View;
 use crate::drain::Drain;
 use crate::session::registry::Registered;
-use crate::session::testing::{facts_in, plan};
+use crate::session::testing::{built, facts_in, plan};
 use crate::worker::{Core, Worker};
 
 /// A view of two workers. To be called within a runtime.
 pub(super) fn view() -> (Arc<View>, Arc<Core>) {
     let plan = plan();
     let drain = Arc::new(Drain::new(plan.drain));
-    let core = Arc::new(Core::build(plan, &crate::tls::Loaded::default()));
+    let core = Arc::new(built(&plan));
     let worker = || {
         let worker = Worker::new(Arc::clone(&core), Arc::clone(&drain));
         (Arc::new(worker), Handle::current())

@@ -104,7 +104,10 @@ impl View {
             .first()
             .map_or_else(Default::default, |(one, _)| {
                 (
-                    one.routes().iter().map(|route| &*route.name).collect(),
+                    one.routes()
+                        .iter()
+                        .map(|route| (&*route.name, route.target.kind()))
+                        .collect(),
                     one.services().iter().map(|one| &*one.plan.name).collect(),
                 )
             });

@@ -34,6 +34,10 @@ pub const WEBSOCKET_KEEP_ALIVE: (Duration, Duration) =
     (Duration::from_secs(25), Duration::from_secs(10));
 /// Pings and pongs that a side of a WebSocket session may send in a second.
 pub const WEBSOCKET_MAX_CONTROL_FRAMES: u32 = 100;
+/// The largest message that a handler is given.
+pub const HANDLER_MAX_MESSAGE: u64 = 1024 * 1024;
+/// How long nothing may pass in a WebSocket session with a handler.
+pub const HANDLER_IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// An endpoint's share against its siblings'.
 pub const ENDPOINT_WEIGHT: u32 = 1;
 /// The port of an endpoint whose URL names none.

@@ -51,6 +51,14 @@ impl std::error::Error for ConfigError {}
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
+    /// Fails with these errors, if there are any.
+    pub(crate) fn none_of(errors: Vec<ConfigError>) -> Result<(), Self> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Self(errors))
+    }
+
     /// The errors: those of the file in its order, then those of environment variables.
     pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
         self.0.iter()

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::compile;
 use super::error::{Fault, Problems};
 use super::plan::{
-    AdminPlan, Bind, EndpointPlan, ListenerPlan, Plan, ProxyPlan, RedirectHost, RedirectPlan,
+    AdminPlan, Bind, EndpointPlan, HandlerPlan, ListenerPlan, Plan, ProxyPlan, RedirectHost, RedirectPlan,
     RoutePlan, ServicePlan, TargetPlan,
 };
-use super::schema::{Admin, Listener, Proxy, Root, Route, Service, report_duplicates};
+use super::schema::{
+    Admin, Handler, Listener, Proxy, Root, Route, Service, Target, report_duplicates,
+};
 use super::yaml::{Located, Quoted, did_you_mean};
 
 /// Services by name, in a map for linking.
@@ -196,16 +198,33 @@ fn link_route(route: &Route, services: &Services, problems: &mut Problems) -> Op
         .iter()
         .map(|filter| compile::filter(filter, matcher.as_ref(), problems))
         .collect();
-    let proxy = route
-        .proxy
-        .as_ref()
-        .and_then(|proxy| link_proxy(proxy, services, problems));
+    let target = route.target.as_ref().and_then(|target| match target {
+        Target::Handler(handler) => link_handler(route, handler).map(TargetPlan::Handler),
+        Target::Proxy(proxy) => link_proxy(proxy, services, problems).map(TargetPlan::Proxy),
+    });
     Some(RoutePlan {
         name: route.name.as_ref()?.value.as_str().into(),
         matcher: matcher?,
         filters: filters.into_iter().collect::<Option<Vec<_>>>()?.concat(),
         limits: route.limits.clone(),
-        target: TargetPlan::Proxy(proxy?),
+        target: target?,
+    })
+}
+
+/// Which handlers there are is known where the gateway is started; what is said there if this one is
+/// none of them is said of a place here.
+fn link_handler(route: &Route, handler: &Handler) -> Option<HandlerPlan> {
+    let Located { value, place } = handler.name.as_ref()?;
+    let route = route.name.as_ref().map_or("", |name| &name.value);
+    let message = format!(
+        "no handler is registered as {}, where the route {} ends",
+        Quoted(value),
+        Quoted(route)
+    );
+    Some(HandlerPlan {
+        name: value.as_str().into(),
+        unregistered: Arc::new(place.say(Fault::new(message))),
+        websocket: Arc::clone(&handler.websocket),
     })
 }
 

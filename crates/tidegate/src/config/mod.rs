@@ -36,6 +36,7 @@ pub use error::{ConfigError, ConfigErrors, Position};
 pub use load::Environment;
 pub use plan::Plan;
 pub use secret::Secret;
+pub(crate) use yaml::did_you_mean;
 
 /// A configuration as it was written: typed, but its names not yet linked.
 #[derive(Debug, Clone)]

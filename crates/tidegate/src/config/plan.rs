@@ -1,6 +1,7 @@
 //! The plan: a configuration with its names linked and its patterns compiled. Nothing here is
 //! running yet; `Gateway::start` builds what runs.
 
+mod handler;
 mod limits;
 mod listener;
 mod tls;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
 pub use self::tls::{CertificateFiles, ClientCertificates, ListenerTls, ServiceTls, TlsVersion};
@@ -280,6 +282,8 @@ pub struct RoutePlan {
 /// Where a route ends.
 #[derive(Debug, Clone)]
 pub enum TargetPlan {
+    /// At a handler of the embedder's.
+    Handler(HandlerPlan),
     /// At a service.
     Proxy(ProxyPlan),
 }

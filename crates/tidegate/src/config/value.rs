@@ -108,6 +108,15 @@ pub(super) fn size(text: &str) -> Result<u64, Fault> {
     Ok(size)
 }
 
+/// Parses a size where there must be a limit.
+pub(super) fn bounded_size(text: &str) -> Result<u64, Fault> {
+    if text == "none" {
+        return Err(Fault::new("there must be a limit: a message is held in memory")
+            .suggest("write a size, such as `16MiB`"));
+    }
+    size(text)
+}
+
 /// Parses a size, or `none` for no limit.
 pub(super) fn limit(text: &str) -> Result<Option<u64>, Fault> {
     if text == "none" {

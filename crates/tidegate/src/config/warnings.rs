@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use http::Method;
 
 use super::error::Problems;
-use super::schema::{CertificateTest, HeaderTest, Match, Root, Route, TextTest};
+use super::schema::{CertificateTest, HeaderTest, Match, Root, Route, Target, TextTest};
 use super::yaml::Quoted;
 
 /// Tokens with fewer characters can be tried out.
@@ -50,7 +50,10 @@ pub(super) fn collect(root: &Root, problems: &mut Problems) {
 }
 
 fn warn_of_unused_services(root: &Root, problems: &mut Problems) {
-    let proxies = root.routes.iter().filter_map(|route| route.proxy.as_ref());
+    let proxies = root.routes.iter().filter_map(|route| match &route.target {
+        Some(Target::Proxy(proxy)) => Some(proxy),
+        Some(Target::Handler(_)) | None => None,
+    });
     let used: HashSet<_> = proxies
         .filter_map(|proxy| proxy.service.as_ref())
         .map(|service| service.value.as_str())

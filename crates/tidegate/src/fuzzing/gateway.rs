@@ -9,10 +9,12 @@ use crate::config::Plan;
 use crate::connection;
 use crate::drain::Drain;
 use crate::exchange::Downstream;
+use crate::handler::Handlers;
 use crate::limits::Permits;
 use crate::route::Target;
 use crate::session::id::ConnectionId;
 use crate::task::{self, Kind};
+use crate::tls::Loaded;
 use crate::transport::Transport;
 use crate::worker::{Core, Present, Worker};
 
@@ -38,11 +40,15 @@ pub struct Alive {
 
 impl Inside {
     /// Builds what a gateway with this plan would run on one thread.
+    ///
+    /// # Panics
+    /// When a route ends at a handler.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
+    pub fn new(plan: &Plan) -> Self {
         let routes = plan.routes.len();
         let drain = Arc::new(Drain::new(plan.drain));
-        let core = Arc::new(Core::build(plan, &crate::tls::Loaded::default()));
+        let built = Core::build(plan, &Loaded::default(), &Handlers::default());
+        let core = Arc::new(built.expect("no route ends at a handler"));
         Self {
             worker: Arc::new(Worker::new(core, drain)),
             routes,
@@ -90,6 +96,7 @@ impl Inside {
     #[must_use]
     pub fn alive(&self) -> Alive {
         let live = |place| match &self.worker.route(place).target {
+            Target::Handler(_) => 0,
             Target::Proxy(proxy) => proxy.service.live(),
         };
         Alive {

@@ -15,7 +15,8 @@ use crate::tls::accept;
 pub(crate) struct Facts<'a> {
     pub(crate) version: &'a str,
     pub(crate) commit: &'a str,
-    pub(crate) routes: Vec<&'a str>,
+    /// With what the sessions of each are.
+    pub(crate) routes: Vec<(&'a str, &'static str)>,
     pub(crate) services: Vec<&'a str>,
     /// Open connections that speak HTTP.
     pub(crate) connections: usize,
@@ -41,7 +42,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     refusals(&mut page, facts);
     tls(&mut page, facts, meters);
     logs(&mut page, facts);
-    let names = facts.routes.iter().copied().chain([NO_ROUTE]);
+    let names = facts.routes.iter().map(|(name, _)| *name).chain([NO_ROUTE]);
     let mut routes: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
     for (place, name) in names.enumerate() {
         let of_workers = meters.iter().map(|meters| &**meters.route(place));
@@ -51,6 +52,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     upstream(&mut page, facts, meters);
     handshakes(&mut page, &routes);
     routes.pop(); // no session is without a route
+    open_sessions(&mut page, facts, &routes);
     sessions(&mut page, &routes);
     page.into_text()
 }
@@ -253,13 +255,16 @@ fn handshakes(page: &mut Page, routes: &Routes<'_>) {
     }
 }
 
-fn sessions(page: &mut Page, routes: &Routes<'_>) {
+fn open_sessions(page: &mut Page, facts: &Facts<'_>, routes: &Routes<'_>) {
     let name = "tidegate_ws_connections";
     page.family(name, "gauge", "Open WebSockets.");
-    for (route, meters) in routes {
+    for ((route, meters), (_, kind)) in routes.iter().zip(&facts.routes) {
         let value = level(meters.iter().map(|meters| &meters.sessions));
-        page.sample(name, &[("route", route), ("kind", "proxy")], value);
+        page.sample(name, &[("route", route), ("kind", kind)], value);
     }
+}
+
+fn sessions(page: &mut Page, routes: &Routes<'_>) {
     let name = "tidegate_ws_connections_opened_total";
     page.family(name, "counter", "WebSockets that were opened.");
     for (route, meters) in routes {
@@ -400,7 +405,7 @@ mod tests {
         let facts = Facts {
             version: "1",
             commit: "c",
-            routes: vec!["r"],
+            routes: vec![("r", "proxy")],
             services: vec![],
             connections: 0,
             panics: 0,

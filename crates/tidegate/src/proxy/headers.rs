@@ -249,7 +249,10 @@ mod tests {
             .unwrap()
             .resolve()
             .unwrap();
-        let TargetPlan::Proxy(proxy) = plan.routes.into_iter().next().unwrap().target;
+        let target = plan.routes.into_iter().next().unwrap().target;
+        let TargetPlan::Proxy(proxy) = target else {
+            unreachable!("it is a proxy");
+        };
         proxy
     }
 

@@ -11,6 +11,7 @@ use tidegate_ws::handshake::{self, Extension, Key, ResponseError};
 use tidegate_ws::scan::Extensions;
 use tokio::time::{Instant, timeout};
 
+use super::relay::Upstream;
 use super::{Attempts, Proxy, connect, failure, headers, request_head};
 use crate::body::{Body, BodyError, Bounded, Part, Pulled, Stream};
 use crate::error::{GatewayError, UpstreamError};
@@ -23,7 +24,7 @@ use crate::http1::head::{Framing, ResponseHead, Version};
 use crate::metrics::ExchangeMeter;
 use crate::pipeline::FrameFilters;
 use crate::session::facts::Facts;
-use crate::upgrade::{Acceptance, Decision, Wish, is_of_handshake};
+use crate::upgrade::{Acceptance, Decision, Partner, Wish, is_of_handshake};
 use crate::upstream::{Lease, Purpose};
 use crate::worker::Worker;
 
@@ -97,16 +98,18 @@ async fn ask(
     headers::remove_hop_by_hop(&mut headers);
     headers.retain(|field| !is_of_handshake(field.name.as_str()));
     let route = worker.route(proxy.place);
-    let facts = Facts::new(route, exchange, &lease, subprotocol.as_ref());
+    let facts = Facts::new(route, exchange, Some(lease.endpoint()), subprotocol.as_ref());
     Ok(Decision::Accept(Box::new(Acceptance {
         key: wish.key,
         headers,
         subprotocol,
         extensions,
-        relayed,
-        plan: Arc::clone(&proxy.plan.websocket),
-        upstream: call.into_io().into_parts(),
-        lease,
+        partner: Partner::Upstream(Box::new(Upstream {
+            leg: call.into_io().into_parts(),
+            extensions: relayed,
+            plan: Arc::clone(&proxy.plan.websocket),
+            lease,
+        })),
         filters: FrameFilters::default(),
         route: Arc::clone(worker.meters.route(proxy.place)),
         facts,

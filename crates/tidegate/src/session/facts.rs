@@ -9,7 +9,7 @@ use http::HeaderValue;
 use crate::exchange::Exchange;
 use crate::mask;
 use crate::route::{Route, Target};
-use crate::upstream::{Endpoint, Lease};
+use crate::upstream::Endpoint;
 
 /// The most bytes that are kept of one text.
 const LONGEST: usize = 256;
@@ -19,7 +19,8 @@ const LONGEST: usize = 256;
 pub(crate) struct Facts {
     /// The route as it was when the session was opened.
     route: Arc<Route>,
-    endpoint: Arc<Endpoint>,
+    /// Where its upstream is; a handler has none.
+    endpoint: Option<Arc<Endpoint>>,
     /// The name of the listener that it came through.
     pub(crate) listener: Arc<str>,
     /// Who holds the other end of the client's connection; on a socket for both families, an IPv4
@@ -47,7 +48,7 @@ impl Facts {
     pub(crate) fn new(
         route: &Arc<Route>,
         exchange: &Exchange,
-        lease: &Lease,
+        endpoint: Option<Arc<Endpoint>>,
         subprotocol: Option<&HeaderValue>,
     ) -> Self {
         let downstream = &exchange.downstream;
@@ -78,7 +79,7 @@ impl Facts {
         let is_rare = behind.is_some() || certificate.is_some();
         Self {
             route: Arc::clone(route),
-            endpoint: lease.endpoint(),
+            endpoint,
             listener: Arc::clone(&downstream.listener),
             peer,
             rare: is_rare.then(|| {
@@ -97,15 +98,19 @@ impl Facts {
         &self.route.name
     }
 
-    /// The name of its service.
-    pub(crate) fn service(&self) -> &str {
-        let Target::Proxy(proxy) = &self.route.target;
-        &proxy.plan.service.name
+    /// Where it ends.
+    pub(crate) fn target(&self) -> &Target {
+        &self.route.target
     }
 
-    /// Where its upstream is.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// The name of its service, where it has one.
+    pub(crate) fn service(&self) -> Option<&str> {
+        self.route.target.service().map(|one| &*one.plan.name)
+    }
+
+    /// Where its upstream is, where it has one.
+    pub(crate) fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_deref()
     }
 
     /// The client's address: the peer's, or the one that trusted proxies name.
@@ -143,7 +148,7 @@ impl Facts {
         }
     }
 
-    /// The subprotocol that the upstream chose, a credential in it masked.
+    /// The subprotocol that was agreed upon, a credential in it masked.
     pub(crate) fn subprotocol(&self) -> Option<&str> {
         let chosen = self.texts.get(usize::from(self.ends[3])..);
         chosen.filter(|text| !text.is_empty())

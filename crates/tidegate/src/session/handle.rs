@@ -9,8 +9,9 @@ use atomic_waker::AtomicWaker;
 
 use super::facts::Facts;
 use super::id::SessionId;
-use super::registry::Clock;
+use super::clock::Clock;
 use super::{Cause, Ending, Initiator};
+use crate::route::Target;
 
 /// A deadline that never comes.
 pub(crate) const NEVER: u32 = u32::MAX;
@@ -157,12 +158,20 @@ impl Handle {
         Cause::from_byte(cause).zip(Initiator::from_byte(initiator))
     }
 
-    /// Ends it for an admin. The first farewell counts.
-    pub(crate) fn dismiss(&self, farewell: Option<Farewell>) {
-        let farewell = farewell.unwrap_or_else(|| Farewell {
-            code: Ending::of(Cause::Admin).to_client,
-            reason: Cause::Admin.label().into(),
-        });
+    /// How it ends for `cause`, where none of its peers is to blame.
+    pub(crate) fn ending(&self, cause: Cause) -> Ending {
+        match self.facts.target() {
+            Target::Handler(_) => Ending::of_handler(cause),
+            Target::Proxy(_) => Ending::of(cause),
+        }
+    }
+
+    /// Ends it for an admin, who may say with what code and what reason. The first farewell counts.
+    pub(crate) fn dismiss(&self, code: Option<u16>, reason: Option<Box<str>>) {
+        let farewell = Farewell {
+            code: code.unwrap_or_else(|| self.ending(Cause::Admin).to_client),
+            reason: reason.unwrap_or_else(|| Cause::Admin.label().into()),
+        };
         let _first = self.farewell.set(Box::new(farewell));
         self.order(Cause::Admin);
     }

@@ -1,5 +1,6 @@
 //! Open WebSockets: why they end, and the cheap remote control to each of them.
 
+pub(crate) mod clock;
 pub(crate) mod facts;
 pub(crate) mod handle;
 pub(crate) mod id;
@@ -106,7 +107,7 @@ impl Cause {
     }
 }
 
-/// How a proxied session is ended: why, by whom, and what both sides are told (`docs/statuses.md`).
+/// How a session is ended: why, by whom, and what both sides are told (`docs/statuses.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) cause: Cause,
@@ -140,6 +141,25 @@ impl Ending {
             initiator,
             to_client,
             to_upstream,
+        }
+    }
+
+    /// The same for a session with a handler, whose client knows that it speaks with the gateway: there
+    /// is nobody behind it to be told.
+    pub(crate) const fn of_handler(cause: Cause) -> Self {
+        let proxied = Self::of(cause);
+        let code = match cause {
+            Cause::Admin => 4440,
+            Cause::Drain => 1012,
+            Cause::MessageTooBig => 1009,
+            Cause::ProtocolError => 1002,
+            Cause::RateLimited => 1008,
+            _ => proxied.to_client,
+        };
+        Self {
+            to_client: code,
+            to_upstream: code,
+            ..proxied
         }
     }
 

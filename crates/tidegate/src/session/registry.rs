@@ -4,30 +4,16 @@
 //! timer and is not woken before its deadline.
 
 use std::collections::hash_map::RandomState;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
 use super::Cause;
+use super::clock::Clock;
 use super::facts::Facts;
 use super::handle::Handle;
 use super::id::{ConnectionId, SessionId};
-
-/// The coarse clock of a worker: seconds since it started, moved once a second.
-#[derive(Debug, Default)]
-pub(crate) struct Clock(AtomicU32);
-
-impl Clock {
-    pub(crate) fn now(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Sets the time, and tells it.
-    pub(crate) fn set(&self, now: u32) {
-        self.0.store(now, Ordering::Relaxed);
-    }
-}
 
 /// The live sessions of one worker.
 #[derive(Debug, Default)]
@@ -151,7 +137,7 @@ impl Registry {
 }
 
 impl Registered {
-    pub(crate) fn handle(&self) -> &Handle {
+    pub(crate) const fn handle(&self) -> &Arc<Handle> {
         &self.handle
     }
 }
@@ -167,7 +153,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::session::handle::{Farewell, Orders};
+    use crate::session::handle::Orders;
     use crate::session::testing::facts;
 
     fn registered(registry: &Arc<Registry>) -> Registered {
@@ -303,19 +289,15 @@ mod tests {
     fn the_first_order_and_its_farewell_count() {
         let registry = Arc::new(Registry::default());
         let session = registered(&registry);
-        let farewell = |code| {
-            let reason = "".into();
-            Some(Farewell { code, reason })
-        };
-        session.handle().dismiss(farewell(4000));
-        session.handle().dismiss(farewell(4001));
-        session.handle().dismiss(None);
+        session.handle().dismiss(Some(4000), Some("".into()));
+        session.handle().dismiss(Some(4001), None);
+        session.handle().dismiss(None, None);
         registry.end_all(Cause::Drain);
         assert_eq!(session.handle().take_orders().end, Some(Cause::Admin));
         assert_eq!(session.handle().farewell().map(|one| one.code), Some(4000));
         let session = registered(&Arc::new(Registry::default()));
-        session.handle().dismiss(None);
-        session.handle().dismiss(farewell(4000));
+        session.handle().dismiss(None, None);
+        session.handle().dismiss(Some(4000), None);
         assert_eq!(session.handle().farewell().map(|one| one.code), Some(1008));
     }
 }

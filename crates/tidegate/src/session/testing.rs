@@ -9,9 +9,10 @@ use super::id::ConnectionId;
 use crate::body::Body;
 use crate::config::{Config, Plan};
 use crate::exchange::{Downstream, Exchange};
+use crate::handler::Handlers;
 use crate::headers::Headers;
-use crate::route::Target;
 use crate::router::{Captures, Path};
+use crate::tls::Loaded;
 use crate::upstream::Purpose;
 use crate::worker::Core;
 
@@ -25,16 +26,21 @@ pub(crate) fn plan() -> Plan {
     plan.unwrap()
 }
 
+/// What a plan without handlers becomes.
+pub(crate) fn built(plan: &Plan) -> Core {
+    Core::build(plan, &Loaded::default(), &Handlers::default()).unwrap()
+}
+
 /// The facts of a session at `/`.
 pub(crate) fn facts() -> Facts {
-    facts_in(&Core::build(plan(), &crate::tls::Loaded::default()))
+    facts_in(&built(&plan()))
 }
 
 /// The same, of the only route of `core`.
 pub(crate) fn facts_in(core: &Core) -> Facts {
     let route = core.route(0);
-    let Target::Proxy(proxy) = &route.target;
-    let lease = proxy.service.lease(Purpose::Session, &mut Vec::new());
+    let service = route.target.service().unwrap();
+    let lease = service.lease(Purpose::Session, &mut Vec::new());
     let peer = ([127, 0, 0, 1], 4000).into();
     let exchange = Exchange {
         method: Method::GET,
@@ -59,5 +65,6 @@ pub(crate) fn facts_in(core: &Core) -> Facts {
         captures: Captures::default(),
         extensions: Extensions::new(),
     };
-    Facts::new(route, &exchange, &lease.unwrap().unwrap(), None)
+    let endpoint = lease.unwrap().unwrap().endpoint();
+    Facts::new(route, &exchange, Some(endpoint), None)
 }

@@ -7,6 +7,7 @@ mod admin;
 mod bind;
 mod drain;
 mod filter;
+mod handler;
 mod limits;
 mod matcher;
 mod proxy;
@@ -29,10 +30,11 @@ use super::yaml::{Located, Quoted, Spot};
 
 pub(super) use admin::Admin;
 pub(super) use filter::{Filter, Line, Side};
+pub(super) use handler::Handler;
 pub(super) use matcher::{CertificateTest, HeaderTest, Match, TextTest};
 pub(super) use proxy::Proxy;
 pub(super) use redirect::Redirect;
-pub(super) use route::Route;
+pub(super) use route::{Route, Target};
 pub(super) use service::Service;
 
 /// The version of the language.

@@ -2,8 +2,8 @@
 
 use super::super::error::{Place, Problems};
 use super::super::plan::RouteLimits;
-use super::super::yaml::{Located, Spot};
-use super::{Filter, Match, Proxy, limits, name};
+use super::super::yaml::{Fields, Located, Spot};
+use super::{Filter, Handler, Match, Proxy, limits, name};
 
 /// One item of `routes`.
 #[derive(Debug, Clone)]
@@ -12,8 +12,15 @@ pub(in crate::config) struct Route {
     pub(in crate::config) matcher: Option<Match>,
     pub(in crate::config) filters: Vec<Located<Filter>>,
     pub(in crate::config) limits: RouteLimits,
-    pub(in crate::config) proxy: Option<Proxy>,
+    pub(in crate::config) target: Option<Target>,
     pub(in crate::config) place: Place,
+}
+
+/// Where a route ends.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum Target {
+    Handler(Handler),
+    Proxy(Proxy),
 }
 
 impl Route {
@@ -33,9 +40,7 @@ impl Route {
             .collect();
         let limits = fields.take("limits");
         let limits = limits.and_then(|spot| limits::route(&spot, problems));
-        let proxy = fields
-            .need("proxy", "proxy: { service: chat }", problems)
-            .and_then(|spot| Proxy::read(&spot, problems));
+        let target = Target::read(&mut fields, problems);
         let place = fields.place().clone();
         fields.finish(problems);
         Some(Self {
@@ -43,8 +48,23 @@ impl Route {
             matcher,
             filters,
             limits: limits.unwrap_or_default(),
-            proxy,
+            target,
             place,
         })
+    }
+}
+
+impl Target {
+    /// Reads the one of them that is written.
+    fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Self> {
+        let Some(spot) = fields.take("handler") else {
+            let proxy = fields.need("proxy", "proxy: { service: chat }", problems)?;
+            return Proxy::read(&proxy, problems).map(Self::Proxy);
+        };
+        if fields.take("proxy").is_some() {
+            let message = "a route ends at one target, and `proxy` is another";
+            problems.suggest(&spot.place(), message, "remove one of them");
+        }
+        Handler::read(&spot, problems).map(Self::Handler)
     }
 }

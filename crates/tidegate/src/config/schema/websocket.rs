@@ -92,13 +92,18 @@ fn doubt_frames(spot: &Spot<'_>, plan: &WebSocketPlan, problems: &mut Problems) 
     .iter()
     .any(|limits| matches!(limits, (Some(frame), Some(message)) if frame > message));
     if is_idle {
-        let message = "it is never reached, for `max_message` is smaller";
-        problems.doubt(
-            &spot.place(),
-            message,
-            "write a smaller size, or leave it out",
-        );
+        doubt_frame(spot, problems);
     }
+}
+
+/// The limit of frames at `spot` is over that of messages.
+pub(super) fn doubt_frame(spot: &Spot<'_>, problems: &mut Problems) {
+    let message = "it is never reached, for `max_message` is smaller";
+    problems.doubt(
+        &spot.place(),
+        message,
+        "write a smaller size, or leave it out",
+    );
 }
 
 /// A size or `none`, for both directions or for each.
@@ -161,7 +166,11 @@ fn read_keep_alive(spot: &Spot<'_>, problems: &mut Problems) -> Sides<Option<Kee
     keep_alive
 }
 
-fn read_one_keep_alive(spot: &Spot<'_>, problems: &mut Problems) -> Option<Option<KeepAlive>> {
+/// `none` or a pair of durations.
+pub(super) fn read_one_keep_alive(
+    spot: &Spot<'_>,
+    problems: &mut Problems,
+) -> Option<Option<KeepAlive>> {
     if spot.is_scalar() {
         return spot.value(problems, value::no_keep_alive).map(|()| None);
     }
@@ -183,7 +192,11 @@ fn read_one_keep_alive(spot: &Spot<'_>, problems: &mut Problems) -> Option<Optio
     Some(Some(keep_alive))
 }
 
-fn read_control_frames(spot: &Spot<'_>, problems: &mut Problems) -> Option<Option<u32>> {
+/// A number, or `none` for any.
+pub(super) fn read_control_frames(
+    spot: &Spot<'_>,
+    problems: &mut Problems,
+) -> Option<Option<u32>> {
     if spot.is_scalar() && spot.text(problems) == Some("none") {
         return Some(None);
     }

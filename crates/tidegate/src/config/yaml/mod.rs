@@ -20,7 +20,8 @@ pub(super) use choice::Choice;
 pub(super) use fields::Fields;
 pub(super) use parse::parse;
 pub(super) use reader::{Located, Spot};
-pub(super) use suggest::{did_you_mean, nearest};
+pub(crate) use suggest::did_you_mean;
+pub(super) use suggest::nearest;
 pub(super) use variables::Variables;
 
 /// One value of the tree.

@@ -23,7 +23,7 @@ pub(in crate::config) fn nearest<'a>(
 }
 
 /// The suggestion to write the nearest candidate, or the list of all of them.
-pub(in crate::config) fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     written: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Option<String> {

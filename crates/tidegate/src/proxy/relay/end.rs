@@ -9,10 +9,10 @@ use std::time::Duration;
 use tidegate_ws::frame::ControlFrame;
 use tokio::time::sleep;
 
-use super::timers::whole_seconds;
 use super::watch::mask;
 use super::{Relay, Side, other};
 use crate::access_log::Ended;
+use crate::session::clock::whole_seconds;
 use crate::session::{Cause, Ending};
 
 /// How long an offender is still sent the answers to what it did before.

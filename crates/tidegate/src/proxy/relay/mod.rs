@@ -36,6 +36,7 @@ use crate::pipeline::{Direction, FrameFilters};
 use crate::session::registry::Registered;
 use crate::session::{Cause, Ending, Initiator};
 use crate::transport::Transport;
+use crate::upgrade::Opening;
 use crate::upstream::Lease;
 use crate::worker::Present;
 
@@ -48,28 +49,17 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; HEADROOM + SCRATCH].into());
 }
 
-/// What a session starts with.
-pub(crate) struct Opening {
-    /// The client's leg, with what it sent behind its request.
-    pub(crate) downstream: (Transport, BytesMut),
-    /// The upstream's leg, with what it sent behind its 101.
-    pub(crate) upstream: (Transport, BytesMut),
-    /// The extensions that were agreed upon.
+/// An upstream that has agreed to a session.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    /// Its leg, with what it sent behind its 101.
+    pub(crate) leg: (Transport, BytesMut),
+    /// The extensions that it accepted.
     pub(crate) extensions: Extensions,
     /// What holds on the route.
     pub(crate) plan: Arc<WebSocketPlan>,
-    /// What filters watch the session.
-    pub(crate) filters: FrameFilters,
     /// The right to use the endpoint, held as long as the session lives.
     pub(crate) lease: Lease,
-    /// The session's place in the registry.
-    pub(crate) registered: Registered,
-    /// What else the session uses of what is capped.
-    pub(crate) permits: Permits,
-    /// Where it runs, and is in the load.
-    pub(crate) worker: Present,
-    /// Where it is counted.
-    pub(crate) meter: SessionMeter,
 }
 
 /// A relayed session.
@@ -114,21 +104,21 @@ enum Side {
 const SIDES: [Side; 2] = [Side::Client, Side::Upstream];
 
 impl Relay {
-    pub(crate) fn new(opening: Opening) -> Self {
-        let plan = opening.plan;
-        for (transport, _) in [&opening.downstream, &opening.upstream] {
+    pub(crate) fn new(upstream: Upstream, opening: Opening) -> Self {
+        let plan = upstream.plan;
+        for (transport, _) in [&opening.downstream, &upstream.leg] {
             transport.outlast(plan.write_timeout);
         }
         Self {
             client: Leg::new(opening.downstream),
-            upstream: Leg::new(opening.upstream),
+            upstream: Leg::new(upstream.leg),
             up: Pump::new(Direction::ToUpstream),
             down: Pump::new(Direction::ToDownstream),
             filters: opening.filters,
             tallies: [Tally::default(), Tally::default()],
             pulses: [Pulse::default(), Pulse::default()],
             timers: Timers::new(&plan, opening.worker.clock.now()),
-            extensions: opening.extensions,
+            extensions: upstream.extensions,
             ended: None,
             forced: false,
             is_polled: false,
@@ -138,7 +128,7 @@ impl Relay {
             plan,
             worker: opening.worker,
             meter: opening.meter,
-            _held: (opening.lease, opening.permits),
+            _held: (upstream.lease, opening.permits),
         }
     }
 

@@ -7,12 +7,11 @@
 //! more than `n` seconds.
 
 use std::task::Context;
-use std::time::Duration;
-
 use super::pulse::Beat;
 use super::watch::mask;
 use super::{Relay, SIDES, Side, microseconds, other};
 use crate::config::plan::{KeepAlive, WebSocketPlan};
+use crate::session::clock::{after, end_of_age, whole_seconds};
 use crate::session::handle::NEVER;
 use crate::session::{Cause, Ending};
 
@@ -47,17 +46,12 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) fn new(plan: &WebSocketPlan, now: u32) -> Self {
-        let ends = plan.max_age.map_or(NEVER, |age| {
-            // Sessions that were opened together do not end together.
-            let share = fastrand::u32(900..=1000);
-            after(now, age.saturating_mul(share) / 1000)
-        });
         Self {
             moved: now,
             heard: [now; 2],
             asked: [NEVER; 2],
             took: [NEVER; 2],
-            ends,
+            ends: end_of_age(plan.max_age, now),
             closing_since: now,
             close_by: NEVER,
             armed: NEVER,
@@ -318,18 +312,4 @@ impl Relay {
         }
         next
     }
-}
-
-/// The first second in which `time` has passed since the stamp `since`, whenever in its second that
-/// was set.
-fn after(since: u32, time: Duration) -> u32 {
-    since
-        .saturating_add(whole_seconds(time))
-        .saturating_add(1)
-        .min(NEVER - 1)
-}
-
-/// Seconds, rounded up.
-pub(super) fn whole_seconds(time: Duration) -> u32 {
-    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(NEVER - 2)
 }
