@@ -85,7 +85,7 @@ async fn walk<'w>(
                 Decision::Accept(acceptance) => Outcome::Switch(acceptance),
             })
         }
-        (Target::Handler(_), None) => Err(RouteError::UpgradeRequired.into()),
+        (Target::Bridge(_) | Target::Handler(_), None) => Err(RouteError::UpgradeRequired.into()),
         (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange, meter)
             .await
             .map(Outcome::Answer),

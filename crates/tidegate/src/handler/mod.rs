@@ -60,7 +60,7 @@ impl Handlers {
 fn planned(plan: &Plan) -> impl Iterator<Item = &HandlerPlan> {
     plan.routes.iter().filter_map(|route| match &route.target {
         TargetPlan::Handler(handler) => Some(handler),
-        TargetPlan::Proxy(_) => None,
+        TargetPlan::Bridge(_) | TargetPlan::Proxy(_) => None,
     })
 }
 

@@ -38,7 +38,7 @@ impl Handler {
 }
 
 /// What makes sense of `proxy.websocket` where messages end here; what is not written keeps its default.
-fn read_limits(spot: &Spot<'_>, problems: &mut Problems) -> HandlerLimits {
+pub(super) fn read_limits(spot: &Spot<'_>, problems: &mut Problems) -> HandlerLimits {
     let mut limits = HandlerLimits::default();
     let Some(mut fields) = spot.fields(problems) else {
         return limits;
