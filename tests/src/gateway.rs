@@ -69,10 +69,7 @@ impl TestGateway {
     }
 
     /// A gateway without services, with what an embedder `registers`.
-    pub fn handling(
-        yaml: &str,
-        register: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
-    ) -> Self {
+    pub fn handling(yaml: &str, register: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
         Self::try_handling(yaml, register).unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
     }
 

@@ -48,8 +48,8 @@ impl Panics {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// What it panicked with stays with the hook of the process: it may hold what a user sent.
-    fn note(&self, kind: Kind) {
+    /// One has happened. What it panicked with stays with the hook of the process: it may hold what a user sent.
+    pub(crate) fn note(&self, kind: Kind) {
         self.0.fetch_add(1, Ordering::Relaxed);
         tracing::error!(task = kind.label(), "a panic ended it; please report this");
     }

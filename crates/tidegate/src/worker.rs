@@ -128,7 +128,11 @@ impl Core {
                 },
                 TargetPlan::Bridge(plan) => {
                     let services = plan.services.iter().map(|plan| proxy(plan, place));
-                    Target::Bridge(Arc::new(Bridge::new(Arc::clone(plan), services.collect())))
+                    Target::Bridge(Arc::new(Bridge::new(
+                        Arc::clone(plan),
+                        place,
+                        services.collect(),
+                    )))
                 }
                 TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
             };
@@ -405,6 +409,11 @@ impl Present {
     pub(crate) fn new(worker: &Arc<Worker>) -> Self {
         worker.arrives();
         Self(Arc::clone(worker))
+    }
+
+    /// Its worker, for whoever does not count.
+    pub(crate) fn shared(&self) -> Arc<Worker> {
+        Arc::clone(&self.0)
     }
 }
 

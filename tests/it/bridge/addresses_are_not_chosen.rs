@@ -36,7 +36,9 @@ async fn whatever_base_url_says() {
         String::new(),
         "http://".into(),
     ] {
-        let told = client.ask(&json!({"id": 1, "baseUrl": base, "uri": "/x"})).await;
+        let told = client
+            .ask(&json!({"id": 1, "baseUrl": base, "uri": "/x"}))
+            .await;
         assert_eq!(told["status"], 403, "{base}: {told}");
         assert_eq!(told["error"]["code"], "service_not_allowed", "{base}");
     }
@@ -68,7 +70,9 @@ async fn whatever_the_uri_says() {
         "javascript:1".into(),
     ] {
         for base in ["account-service", "account-service/base"] {
-            let told = client.ask(&json!({"id": 1, "baseUrl": base, "uri": uri})).await;
+            let told = client
+                .ask(&json!({"id": 1, "baseUrl": base, "uri": uri}))
+                .await;
             assert_eq!(told["status"], 400, "{base} {uri}: {told}");
             assert_eq!(told["error"]["code"], "invalid_uri", "{uri}");
         }
@@ -89,7 +93,9 @@ async fn redirects_are_told_and_not_followed() {
     let upstream = ScriptedUpstream::answering(answer).await;
     let gateway = bridged(&upstream, "timeout: 5s");
     let mut client = Client::new(&gateway).await;
-    let told = client.ask(&json!({"id": 1, "baseUrl": "account-service", "uri": "/x"})).await;
+    let told = client
+        .ask(&json!({"id": 1, "baseUrl": "account-service", "uri": "/x"}))
+        .await;
     assert_eq!(told["status"], 302);
     assert!(told["headers"]["location"].is_string() && told["body"].is_null());
     canary.was_left_alone().await;
@@ -100,7 +106,14 @@ async fn methods_are_those_of_the_table() {
     let upstream = ScriptedUpstream::mirror().await;
     let gateway = bridged(&upstream, "timeout: 5s");
     let mut client = Client::new(&gateway).await;
-    for method in ["TRACE", "CONNECT", "track", "BREW", "", "GET /x HTTP/1.1\r\n"] {
+    for method in [
+        "TRACE",
+        "CONNECT",
+        "track",
+        "BREW",
+        "",
+        "GET /x HTTP/1.1\r\n",
+    ] {
         let envelope = json!({"id": 1, "type": method, "baseUrl": "account-service"});
         let told = client.ask(&envelope).await;
         assert_eq!(told["status"], 405, "{method}: {told}");

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use tidegate_tests::ScriptedUpstream;
 use tidegate_tests::frame::Frame;
 use tidegate_tests::wire::Wire;
-use tidegate_tests::ScriptedUpstream;
 
 use super::{Client, asked, bridged};
 
@@ -19,7 +19,11 @@ async fn obey(mut wire: Wire) {
         let what = head.target().split('/').nth(1).unwrap().to_owned();
         let body = "x".repeat(if what == "big" { 5_000_000 } else { 3 });
         let answer = match &*what {
-            "cut" => return wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await,
+            "cut" => {
+                return wire
+                    .send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+                    .await;
+            }
             "drop" => return,
             "garbage" => return wire.send("SPDY/9 so\r\n\r\n").await,
             "silent" => return wire.stays_silent().await,
@@ -27,7 +31,9 @@ async fn obey(mut wire: Wire) {
             status => {
                 let status: u16 = status.parse().unwrap_or(200);
                 let length = body.len();
-                format!("HTTP/1.1 {status} So\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}")
+                format!(
+                    "HTTP/1.1 {status} So\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
             }
         };
         if wire.try_send(answer).await.is_err() {
@@ -62,11 +68,20 @@ async fn whatever_the_service_does() {
     while !expected.is_empty() {
         let told = client.receive().await;
         let id = told["id"].as_u64().unwrap();
-        let status = expected.remove(&id).unwrap_or_else(|| panic!("twice: {told}"));
+        let status = expected
+            .remove(&id)
+            .unwrap_or_else(|| panic!("twice: {told}"));
         assert_eq!(told["status"], status, "{id}");
-        assert_eq!(told.get("error").is_some(), matches!(status, 502 | 504), "{id}");
+        assert_eq!(
+            told.get("error").is_some(),
+            matches!(status, 502 | 504),
+            "{id}"
+        );
     }
-    client.0.send_frame(&Frame::new(9, "over?").from_client()).await;
+    client
+        .0
+        .send_frame(&Frame::new(9, "over?").from_client())
+        .await;
     assert_eq!(client.0.read_frame().await.payload, b"over?");
 }
 
@@ -77,7 +92,10 @@ async fn services_that_are_not_there() {
     upstream.refuse().await;
     let mut client = Client::new(&gateway).await;
     let told = client.ask(&call(1, "/x")).await;
-    assert_eq!((&told["status"], &told["error"]["code"]), (&json!(502), &json!("bad_gateway")));
+    assert_eq!(
+        (&told["status"], &told["error"]["code"]),
+        (&json!(502), &json!("bad_gateway"))
+    );
     assert_eq!(told["error"]["retryable"], true);
     assert!(!told.to_string().contains("127.0.0.1"), "{told}");
 }
@@ -91,8 +109,12 @@ async fn ids_that_are_in_use() {
     let mut wire = upstream.accept().await;
     asked(&mut wire).await;
     let told = client.ask(&call(1, "/second")).await;
-    assert_eq!((&told["status"], &told["error"]["code"]), (&json!(409), &json!("duplicate_id")));
-    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nhi").await;
+    assert_eq!(
+        (&told["status"], &told["error"]["code"]),
+        (&json!(409), &json!("duplicate_id"))
+    );
+    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nhi")
+        .await;
     assert_eq!(client.receive().await["body"], "hi");
     // It is free again.
     client.send(&call(1, "/third")).await;
@@ -129,11 +151,17 @@ async fn calls_are_taken_back() {
     asked(&mut wire).await;
     let told = client.ask(&json!({"op": "cancel", "id": 1})).await;
     assert_eq!((&told["op"], &told["id"]), (&json!("end"), &json!(1)));
-    assert_eq!((&told["error"]["code"], &told["error"]["status"]), (&json!("cancelled"), &json!(499)));
+    assert_eq!(
+        (&told["error"]["code"], &told["error"]["status"]),
+        (&json!("cancelled"), &json!(499))
+    );
     wire.expect_end().await;
     // Once is enough, and what is over cannot be taken back.
     client.send(&json!({"op": "cancel", "id": 1})).await;
-    assert_eq!(client.ask(&json!({"op": "ping", "t": 5})).await, json!({"op": "pong", "t": 5}));
+    assert_eq!(
+        client.ask(&json!({"op": "ping", "t": 5})).await,
+        json!({"op": "pong", "t": 5})
+    );
 }
 
 #[tokio::test]
@@ -148,7 +176,10 @@ async fn deadlines_of_envelopes() {
     let (head, _) = asked(&mut wire).await;
     assert_eq!(head.field("X-Request-Timeout-Ms"), Some("50"));
     let told = client.receive().await;
-    assert_eq!((&told["status"], &told["error"]["code"]), (&json!(504), &json!("upstream_timeout")));
+    assert_eq!(
+        (&told["status"], &told["error"]["code"]),
+        (&json!(504), &json!("upstream_timeout"))
+    );
 }
 
 #[tokio::test]
@@ -189,5 +220,8 @@ async fn answers_that_are_too_big() {
     let gateway = bridged(&upstream, "timeout: 5s, max_response: 1MiB");
     let mut client = Client::new(&gateway).await;
     let told = client.ask(&call(1, "/big/x")).await;
-    assert_eq!((&told["status"], &told["error"]["code"]), (&json!(502), &json!("response_too_big")));
+    assert_eq!(
+        (&told["status"], &told["error"]["code"]),
+        (&json!(502), &json!("response_too_big"))
+    );
 }

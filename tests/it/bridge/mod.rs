@@ -83,7 +83,11 @@ impl Client {
 
 /// An answer over HTTP.
 fn http_answer(reply: &Value) -> Vec<u8> {
-    let mut body = reply["body"].as_str().unwrap_or_default().as_bytes().to_vec();
+    let mut body = reply["body"]
+        .as_str()
+        .unwrap_or_default()
+        .as_bytes()
+        .to_vec();
     if let Some(encoded) = reply["body_base64"].as_str() {
         body = STANDARD.decode(encoded).unwrap();
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_tests::frame::Frame;
 use tidegate_tests::ScriptedUpstream;
+use tidegate_tests::frame::Frame;
 
 use super::{Client, asked, bridged, http_answer, is_like};
 
@@ -28,7 +28,11 @@ async fn play(case: &Value, client: &mut Client, upstream: &mut ScriptedUpstream
         if expected["reply"] != "never" {
             let mut answer = http_answer(&expected["reply"]);
             if head.method() == "HEAD" {
-                let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+                let end = answer
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n")
+                    .unwrap()
+                    + 4;
                 answer.truncate(end);
             }
             wire.send(answer).await;
@@ -57,7 +61,10 @@ async fn every_transcript() {
         let mut client = Client::old(&gateway).await;
         play(case, &mut client, &mut upstream).await;
         // The session lives, whatever the answer was.
-        client.0.send_frame(&Frame::new(9, "alive?").from_client()).await;
+        client
+            .0
+            .send_frame(&Frame::new(9, "alive?").from_client())
+            .await;
         assert_eq!(client.0.read_frame().await.payload, b"alive?");
     }
 }
@@ -85,9 +92,15 @@ async fn binary_frames_are_text() {
     let gateway = bridged(&upstream, "timeout: 1s");
     let mut client = Client::old(&gateway).await;
     let envelope = json!({"baseUrl": "account-service", "uri": "/a"}).to_string();
-    client.0.send_frame(&Frame::new(2, envelope).from_client()).await;
+    client
+        .0
+        .send_frame(&Frame::new(2, envelope).from_client())
+        .await;
     assert_eq!(client.receive().await["body"], "/a");
-    client.0.send_frame(&Frame::new(2, b"\xff").from_client()).await;
+    client
+        .0
+        .send_frame(&Frame::new(2, b"\xff").from_client())
+        .await;
     assert_eq!(client.receive().await["status"], 400);
 }
 
@@ -125,12 +138,20 @@ async fn silence_where_it_is_asked_for() {
     let upstream = telling_targets().await;
     let gateway = bridged(&upstream, "legacy_errors: silent");
     let mut client = Client::old(&gateway).await;
-    client.send(&json!({"baseUrl": "other-service", "uri": "/x"})).await;
-    client.send(&json!({"baseUrl": "account-service", "uri": "http://x"})).await;
+    client
+        .send(&json!({"baseUrl": "other-service", "uri": "/x"}))
+        .await;
+    client
+        .send(&json!({"baseUrl": "account-service", "uri": "http://x"}))
+        .await;
     // Who names an id wants to know.
-    let told = client.ask(&json!({"id": 1, "baseUrl": "other-service"})).await;
+    let told = client
+        .ask(&json!({"id": 1, "baseUrl": "other-service"}))
+        .await;
     assert_eq!((&told["id"], &told["status"]), (&json!(1), &json!(403)));
-    let told = client.ask(&json!({"baseUrl": "account-service", "uri": "/b"})).await;
+    let told = client
+        .ask(&json!({"baseUrl": "account-service", "uri": "/b"}))
+        .await;
     assert_eq!(told["body"], "/b");
 }
 
@@ -162,7 +183,10 @@ async fn without_a_service_the_routes_are_asked() {
     let upstream = telling_targets().await;
     let gateway = bridged(&upstream, "timeout: 1s");
     let mut client = Client::old(&gateway).await;
-    assert_eq!(client.ask(&json!({"uri": "/api/x?y=1"})).await["body"], "/x?y=1");
+    assert_eq!(
+        client.ask(&json!({"uri": "/api/x?y=1"})).await["body"],
+        "/x?y=1"
+    );
     let told = client.ask(&json!({"uri": "/nowhere"})).await;
     assert_eq!(told["error"]["code"], "route_not_found");
     let told = client.ask(&json!({"uri": "/ws"})).await;
@@ -174,11 +198,14 @@ async fn clients_that_leave_take_their_calls_along() {
     let mut upstream = ScriptedUpstream::bind().await;
     let gateway = bridged(&upstream, "timeout: 60s");
     let mut client = Client::old(&gateway).await;
-    client.send(&json!({"baseUrl": "account-service", "uri": "/slow"})).await;
+    client
+        .send(&json!({"baseUrl": "account-service", "uri": "/slow"}))
+        .await;
     let mut wire = upstream.accept().await;
     asked(&mut wire).await;
     client.0.reset();
-    tokio::time::timeout(Duration::from_secs(5), wire.expect_end()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), wire.expect_end())
+        .await
+        .unwrap();
     gateway.is_empty().await;
 }
-

@@ -17,10 +17,15 @@ async fn events_as_they_happen() {
     client.send(&stream("/events")).await;
     let mut wire = upstream.accept().await;
     asked(&mut wire).await;
-    wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        .await;
+    wire.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )
+    .await;
     let head = client.receive().await;
-    assert_eq!((&head["id"], &head["status"], &head["stream"]), (&json!(8), &json!(200), &json!(true)));
+    assert_eq!(
+        (&head["id"], &head["status"], &head["stream"]),
+        (&json!(8), &json!(200), &json!(true))
+    );
     for (number, word) in ["Hel", "lo"].into_iter().enumerate() {
         let event = format!("id: {number}\nevent: token\ndata: {word}\n\n");
         wire.send(format!("{:x}\r\n{event}\r\n", event.len())).await;
@@ -31,7 +36,10 @@ async fn events_as_they_happen() {
         );
     }
     wire.send("0\r\n\r\n").await;
-    assert_eq!(client.receive().await, json!({"op": "end", "id": 8, "n": 2}));
+    assert_eq!(
+        client.receive().await,
+        json!({"op": "end", "id": 8, "n": 2})
+    );
 }
 
 #[tokio::test]
@@ -45,28 +53,39 @@ async fn no_further_than_granted() {
     let mut wire = upstream.accept().await;
     asked(&mut wire).await;
     let length = 64 << 20;
-    wire.send(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"))
-        .await;
+    wire.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"
+    ))
+    .await;
     assert_eq!(client.receive().await["stream"], true);
     // The service cannot get rid of its answer: nobody reads it.
     let words = vec![b'x'; 64 * 1024];
-    wire.send_until_full(&words, std::time::Duration::from_millis(300)).await;
+    wire.send_until_full(&words, std::time::Duration::from_millis(300))
+        .await;
     let mut came = 0;
     while came < 1000 {
         came += client.receive().await["data"].as_str().unwrap().len();
     }
     assert_eq!(came, 1000);
-    assert_eq!(client.ask(&json!({"op": "ping"})).await, json!({"op": "pong"}));
+    assert_eq!(
+        client.ask(&json!({"op": "ping"})).await,
+        json!({"op": "pong"})
+    );
     client.send(&json!({"op": "credit", "id": 8, "n": 5})).await;
     assert_eq!(client.receive().await["data"], "xxxxx");
     // Another call of the same session does not wait for it.
-    client.send(&json!({"id": 9, "baseUrl": "account-service", "uri": "/other"})).await;
+    client
+        .send(&json!({"id": 9, "baseUrl": "account-service", "uri": "/other"}))
+        .await;
     let mut other = upstream.accept().await;
     asked(&mut other).await;
     other.send("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert_eq!(client.receive().await["id"], 9);
     let told = client.ask(&json!({"op": "cancel", "id": 8})).await;
-    assert_eq!((&told["op"], &told["error"]["code"]), (&json!("end"), &json!("cancelled")));
+    assert_eq!(
+        (&told["op"], &told["error"]["code"]),
+        (&json!("end"), &json!("cancelled"))
+    );
 }
 
 #[tokio::test]

@@ -190,6 +190,12 @@ impl Control {
         }
     }
 
+    /// How the session ends, once its end has begun.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.shared.upgrade()?.lock().ending.clone()
+    }
+
     /// A half that sends, while there is a session.
     #[must_use]
     pub fn sender(&self) -> Option<SendHalf> {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::AccessLog;
 use crate::config::plan::AccessLogFormat;
-use crate::session::handle::{Counts, Handle};
+use crate::metrics::SessionMeter;
 use crate::session::clock::Clock;
+use crate::session::handle::{Counts, Handle};
 use crate::session::registry::Registry;
 
 /// How a session ended, in the words of the metrics.
@@ -19,6 +20,21 @@ pub(crate) struct Ended<'a> {
     pub(crate) lasted: Duration,
     /// What the client and the upstream sent.
     pub(crate) counts: [Counts; 2],
+}
+
+impl<'a> Ended<'a> {
+    /// The end that `meter` has been told.
+    pub(crate) fn of(meter: &SessionMeter, reason: &'a str, counts: [Counts; 2]) -> Self {
+        let (code, cause, initiator, lasted) = meter.end();
+        Self {
+            code,
+            cause: cause.label(),
+            initiator: initiator.label(),
+            reason,
+            lasted,
+            counts,
+        }
+    }
 }
 
 impl AccessLog {

@@ -20,8 +20,8 @@ use tokio::task::yield_now;
 use super::problem::Problem;
 use super::query::{self, bad};
 use super::view::View;
-use crate::session::handle::Handle;
 use crate::session::clock::Clock;
+use crate::session::handle::Handle;
 use crate::time;
 
 /// Sessions on one page, unless the caller wants another number, and the most of them.
@@ -281,7 +281,10 @@ mod tests {
         let some = |code, reason: &str| Some((code, Some(reason.into())));
         assert_eq!(said(" \n"), Some((None, None)));
         assert_eq!(said("{}"), Some((None, None)));
-        assert_eq!(said(r#"{"code":4001,"reason":"bye"}"#), some(Some(4001), "bye"));
+        assert_eq!(
+            said(r#"{"code":4001,"reason":"bye"}"#),
+            some(Some(4001), "bye")
+        );
         assert_eq!(said(r#"{"code":1000.0}"#), Some((Some(1000), None)));
         assert_eq!(said(r#"{"reason":""}"#), some(None, ""));
         let longest = "x".repeat(123);

@@ -234,7 +234,11 @@ impl MediaType {
 
     /// Text whose pieces can be told as they come.
     pub(super) fn is_utf8_text(&self) -> bool {
-        self.is_textual() && matches!(self.charset.as_deref(), None | Some("utf-8" | "utf8" | "us-ascii"))
+        self.is_textual()
+            && matches!(
+                self.charset.as_deref(),
+                None | Some("utf-8" | "utf8" | "us-ascii")
+            )
     }
 
     fn is_textual(&self) -> bool {

@@ -19,7 +19,6 @@ use super::{Bridge, headers};
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
 use crate::dispatch;
-use crate::error::GatewayError;
 use crate::exchange::{Answer, Downstream, Exchange};
 use crate::headers::{FieldName, Headers};
 use crate::limits::Permits;
@@ -154,7 +153,8 @@ fn body(request: &Request<'_>) -> Result<(Bytes, Option<&'static str>), Problem>
     if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok((Bytes::new(), None));
     }
-    let string = || text(value).ok_or_else(|| Problem::malformed("body is a string in this encoding"));
+    let string =
+        || text(value).ok_or_else(|| Problem::malformed("body is a string in this encoding"));
     Ok(match request.body_encoding {
         Encoding::Json => (
             Bytes::copy_from_slice(value.get().as_bytes()),
@@ -176,7 +176,11 @@ fn body(request: &Request<'_>) -> Result<(Bytes, Option<&'static str>), Problem>
 ///
 /// # Errors
 /// When it is longer than `limit`, ends too early, or nothing comes of it for `patience`.
-pub(super) async fn gather(body: &mut Body, limit: u64, patience: Duration) -> Result<Vec<u8>, Problem> {
+pub(super) async fn gather(
+    body: &mut Body,
+    limit: u64,
+    patience: Duration,
+) -> Result<Vec<u8>, Problem> {
     let too_big = || Problem::response_too_big(format!("the answer is over {limit} bytes"));
     if body.length().is_some_and(|length| length > limit) {
         return Err(too_big());

@@ -74,7 +74,10 @@ pub(super) fn for_client(headers: &mut Headers, allowed: &BridgeHeaders) {
         if field.name.is("set-cookie") {
             return allowed.cookies;
         }
-        allowed.to_client.iter().any(|pattern| matches(pattern, name))
+        allowed
+            .to_client
+            .iter()
+            .any(|pattern| matches(pattern, name))
     });
 }
 
@@ -94,7 +97,8 @@ mod tests {
 
     #[test]
     fn clients_cannot_say_who_they_are() {
-        let mut headers = Headers::of(&[("Accept-Language", "de"), ("Authorization", "Bearer ours")]);
+        let mut headers =
+            Headers::of(&[("Accept-Language", "de"), ("Authorization", "Bearer ours")]);
         let said: Vec<(Cow<'_, str>, Cow<'_, str>)> = [
             ("accept-language", "en"),
             ("Authorization", "Bearer theirs"),
@@ -126,7 +130,10 @@ mod tests {
         );
         for (name, value) in [("a b", "x"), ("", "x"), ("a", "x\r\ny: z"), ("a", "\0")] {
             let said = [(name.into(), value.into())];
-            assert!(add_from_client(&mut headers, &said).is_err(), "{name:?} {value:?}");
+            assert!(
+                add_from_client(&mut headers, &said).is_err(),
+                "{name:?} {value:?}"
+            );
         }
     }
 

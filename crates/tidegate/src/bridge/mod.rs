@@ -20,13 +20,18 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use serde_json::json;
+use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 
 use self::call::Caller;
 use self::problem::Problem;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
+use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers};
+use crate::pipeline::FrameFilters;
 use crate::proxy::Proxy;
+use crate::session::facts::Facts;
+use crate::upgrade::{Acceptance, Decision, Partner, Wish};
 use crate::worker::Worker;
 
 /// The protocol of `docs/bridge.md`, as a subprotocol.
@@ -41,18 +46,59 @@ const FEATURES: [&str; 4] = ["cancel", "stream", "credit", "batch"];
 /// A route's bridge.
 #[derive(Debug)]
 pub(crate) struct Bridge {
-    pub(crate) plan: Arc<BridgePlan>,
+    plan: Arc<BridgePlan>,
+    /// How its sessions behave.
+    config: Arc<SessionConfig>,
+    /// The route's place.
+    place: usize,
     /// What `baseUrl` may name.
     services: HashMap<Arc<str>, Arc<Proxy>>,
 }
 
 impl Bridge {
-    pub(crate) fn new(plan: Arc<BridgePlan>, services: Vec<Proxy>) -> Self {
+    pub(crate) fn new(plan: Arc<BridgePlan>, place: usize, services: Vec<Proxy>) -> Self {
         let named = |proxy: Proxy| (Arc::clone(&proxy.service.plan.name), Arc::new(proxy));
         Self {
+            config: Arc::new(handler::config(&plan.websocket)),
             plan,
+            place,
             services: services.into_iter().map(named).collect(),
         }
+    }
+
+    /// Agrees to the WebSocket, in the first of the protocols that are offered which it speaks.
+    pub(crate) fn decide(
+        self: &Arc<Self>,
+        worker: &Arc<Worker>,
+        exchange: &Exchange,
+        wish: &Wish,
+    ) -> Decision {
+        let mut offered = wish.protocols.iter();
+        let chosen = offered.find(|offer| [VERSION_1, LEGACY].contains(&offer.as_str()));
+        let version_1 = chosen.is_some_and(|chosen| chosen == VERSION_1);
+        let subprotocol = chosen.and_then(|one| HeaderValue::from_str(one).ok());
+        let route = worker.route(self.place);
+        let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
+        let caller = Arc::new(Caller::new(Arc::clone(self), Arc::clone(worker), exchange));
+        let code = AnyHandler::new(move |session: WebSocketSession| {
+            let caller = Arc::clone(&caller);
+            async move { session::serve(&caller, session, version_1).await }
+        });
+        Decision::Accept(Box::new(Acceptance {
+            key: wish.key,
+            headers: Headers::new(),
+            subprotocol,
+            extensions: Vec::new(),
+            partner: Partner::Handler(Box::new(Agreed {
+                code,
+                config: Arc::clone(&self.config),
+                limits: Arc::clone(&self.plan.websocket),
+                info: HandshakeInfo::default(),
+            })),
+            filters: FrameFilters::default(),
+            route: Arc::clone(worker.meters.route(self.place)),
+            facts,
+        }))
     }
 
     /// The service of that name; nothing but a look-up decides whether there is one.

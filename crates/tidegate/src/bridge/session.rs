@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -84,7 +83,9 @@ pub(super) async fn serve(
     {
         return Ok(());
     }
-    let mut ping = version_1.then_some(caller.bridge.plan.ping_interval).flatten();
+    let mut ping = version_1
+        .then_some(caller.bridge.plan.ping_interval)
+        .flatten();
     loop {
         let silent = ping.map(|interval| session.spoken + interval);
         tokio::select! {
@@ -121,7 +122,10 @@ async fn until(time: Option<Instant>) {
 impl<'a> Session<'a> {
     async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
-        self.sender.send(Message::text(frame)).await.map_err(|_gone| Over)
+        self.sender
+            .send(Message::text(frame))
+            .await
+            .map_err(|_gone| Over)
     }
 
     async fn received(&mut self, message: &Message) -> Result<(), Over> {
@@ -143,7 +147,11 @@ impl<'a> Session<'a> {
     async fn batch(&mut self, text: &str) -> Result<(), Over> {
         let frames: Vec<&RawValue> = match serde_json::from_str(text) {
             Ok(frames) => frames,
-            Err(error) => return self.malformed(Problem::malformed(format!("not JSON: {error}"))).await,
+            Err(error) => {
+                return self
+                    .malformed(Problem::malformed(format!("not JSON: {error}")))
+                    .await;
+            }
         };
         if frames.len() > MAX_BATCH {
             let problem = Problem::malformed(format!("a batch has at most {MAX_BATCH} frames"));
@@ -171,15 +179,25 @@ impl<'a> Session<'a> {
         let request = match Request::parse(members) {
             Ok(request) => request,
             Err(refused) => {
-                let Refused { members, id, problem } = *refused;
+                let Refused {
+                    members,
+                    id,
+                    problem,
+                } = *refused;
                 let is_malformed = problem.code == "malformed_frame";
                 let to = Correlation::new(&members, id, self.version_1);
                 self.refuse(&to, &problem).await?;
-                return if is_malformed { self.count_malformed().await } else { Ok(()) };
+                return if is_malformed {
+                    self.count_malformed().await
+                } else {
+                    Ok(())
+                };
             }
         };
         let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
-        let admitted = self.admit(&request).and_then(|()| self.caller.prepare(&request));
+        let admitted = self
+            .admit(&request)
+            .and_then(|()| self.caller.prepare(&request));
         match admitted {
             Ok(call) => {
                 self.begin(call, to);
@@ -191,7 +209,11 @@ impl<'a> Session<'a> {
 
     /// Whether one more call may begin.
     fn admit(&self, request: &Request<'_>) -> Result<(), Problem> {
-        if request.id.as_ref().is_some_and(|id| self.open.contains_key(id)) {
+        if request
+            .id
+            .as_ref()
+            .is_some_and(|id| self.open.contains_key(id))
+        {
             return Err(Problem::duplicate_id("a request with this id is under way"));
         }
         let most = self.caller.bridge.plan.max_in_flight;
@@ -282,7 +304,9 @@ impl<'a> Session<'a> {
     }
 
     fn addressed(&mut self, members: &Members<'_>) -> Option<&mut Open> {
-        let id = members.value("id").and_then(|value| Id::parse(value).ok())?;
+        let id = members
+            .value("id")
+            .and_then(|value| Id::parse(value).ok())?;
         self.open.get_mut(&id)
     }
 
@@ -291,7 +315,8 @@ impl<'a> Session<'a> {
         let mut frame = b"{\"op\":\"error\",\"error\":".to_vec();
         problem.write(None, &mut frame);
         frame.push(b'}');
-        self.send(String::from_utf8(frame).unwrap_or_default()).await
+        self.send(String::from_utf8(frame).unwrap_or_default())
+            .await
     }
 
     async fn refuse(&mut self, to: &Correlation, problem: &Problem) -> Result<(), Over> {
@@ -305,7 +330,8 @@ impl<'a> Session<'a> {
         if self.version_1 {
             self.tell(&problem).await?;
         } else {
-            self.send(Correlation::none().refusal(&problem, None)).await?;
+            self.send(Correlation::none().refusal(&problem, None))
+                .await?;
         }
         self.count_malformed().await
     }
@@ -382,20 +408,34 @@ impl Conversation<'_> {
         let (accept, wants_stream) = (call.accept, call.stream);
         let (mut answer, _permits) = call.answer(self.caller).await?;
         let media_type = answer.headers.get("content-type");
-        let media_type = media_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let media_type = media_type
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let kind = MediaType::parse(media_type.as_deref().unwrap_or_default());
         headers::for_client(&mut answer.headers, &plan.headers);
         let streams = wants_stream
             && !is_head
             && (kind.is("text/event-stream")
                 || kind.is("application/x-ndjson")
-                || answer.body.length().is_none_or(|length| length > plan.stream_above));
-        if streams && self.version_1 && let Some(id) = &self.to.id {
+                || answer
+                    .body
+                    .length()
+                    .is_none_or(|length| length > plan.stream_above));
+        if streams
+            && self.version_1
+            && let Some(id) = &self.to.id
+        {
             let head = self.to.streamed(answer.status, &answer.headers);
-            self.sender.send(Message::text(head)).await.map_err(|_gone| gone())?;
+            self.sender
+                .send(Message::text(head))
+                .await
+                .map_err(|_gone| gone())?;
             let chunks = streamed.insert(Chunks::new(id.clone(), &kind, self.window.clone()));
             while let Some(chunk) = chunks.next(&mut answer.body, plan.timeout).await? {
-                self.sender.send(Message::text(chunk)).await.map_err(|_gone| gone())?;
+                self.sender
+                    .send(Message::text(chunk))
+                    .await
+                    .map_err(|_gone| gone())?;
                 chunks.sent();
             }
             return Ok(Last::Frame(chunks.end(None, None)));

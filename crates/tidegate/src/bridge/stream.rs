@@ -178,7 +178,8 @@ impl Chunks {
     }
 
     fn cut(&mut self, data: Bytes) -> Result<(), Problem> {
-        let too_long = |_: TooLong| Problem::response_too_big("an event or line of the answer is over 1 MiB");
+        let too_long =
+            |_: TooLong| Problem::response_too_big("an event or line of the answer is over 1 MiB");
         match &mut self.cutting {
             Cutting::Bytes | Cutting::Text(_) => self.rest = data,
             Cutting::Events(events) => {
@@ -360,8 +361,22 @@ mod tests {
             assert!(second.await.unwrap().unwrap().contains("\"e\""));
         }
         window.grant(100);
-        assert!(chunks.next(&mut body, LONG).await.unwrap().unwrap().contains("\"f\""));
-        assert!(chunks.next(&mut body, LONG).await.unwrap().unwrap().contains("\"gh\""));
+        assert!(
+            chunks
+                .next(&mut body, LONG)
+                .await
+                .unwrap()
+                .unwrap()
+                .contains("\"f\"")
+        );
+        assert!(
+            chunks
+                .next(&mut body, LONG)
+                .await
+                .unwrap()
+                .unwrap()
+                .contains("\"gh\"")
+        );
         assert!(chunks.next(&mut body, LONG).await.unwrap().is_none());
     }
 }

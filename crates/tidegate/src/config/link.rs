@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::compile;
 use super::error::{Fault, Problems};
 use super::plan::{
-    AdminPlan, Bind, BridgePlan, EndpointPlan, HandlerPlan, HostPolicy, ListenerPlan, OriginPolicy, Plan, ProxyPlan, RedirectHost, RedirectPlan,
-    RoutePlan, ServicePlan, TargetPlan,
+    AdminPlan, Bind, BridgePlan, EndpointPlan, HandlerPlan, HostPolicy, ListenerPlan, OriginPolicy,
+    Plan, ProxyPlan, RedirectHost, RedirectPlan, RoutePlan, ServicePlan, TargetPlan,
 };
 use super::schema::{
     Admin, Bridge, Handler, Listener, Proxy, Root, Route, Service, Target, report_duplicates,
@@ -229,10 +229,14 @@ fn link_handler(route: &Route, handler: &Handler) -> Option<HandlerPlan> {
     })
 }
 
-fn link_bridge(bridge: &Bridge, services: &Services, problems: &mut Problems) -> Option<TargetPlan> {
+fn link_bridge(
+    bridge: &Bridge,
+    services: &Services,
+    problems: &mut Problems,
+) -> Option<TargetPlan> {
     let linked = bridge.services.iter().map(|name| {
         Some(ProxyPlan {
-            service: link_service(name, services, problems)?,
+            service: find_service(name, services, problems)?,
             // A service is called by its own name, as if it were called directly.
             host: HostPolicy::Rewrite,
             origin: OriginPolicy::Keep,
@@ -247,14 +251,14 @@ fn link_bridge(bridge: &Bridge, services: &Services, problems: &mut Problems) ->
 
 fn link_proxy(proxy: &Proxy, services: &Services, problems: &mut Problems) -> Option<ProxyPlan> {
     Some(ProxyPlan {
-        service: link_service(proxy.service.as_ref()?, services, problems)?,
+        service: find_service(proxy.service.as_ref()?, services, problems)?,
         host: proxy.host.clone(),
         origin: proxy.origin.clone(),
         websocket: Arc::clone(&proxy.websocket),
     })
 }
 
-fn link_service(
+fn find_service(
     name: &Located<String>,
     services: &Services,
     problems: &mut Problems,

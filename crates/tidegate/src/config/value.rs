@@ -111,8 +111,10 @@ pub(super) fn size(text: &str) -> Result<u64, Fault> {
 /// Parses a size where there must be a limit.
 pub(super) fn bounded_size(text: &str) -> Result<u64, Fault> {
     if text == "none" {
-        return Err(Fault::new("there must be a limit: a message is held in memory")
-            .suggest("write a size, such as `16MiB`"));
+        return Err(
+            Fault::new("there must be a limit: a message is held in memory")
+                .suggest("write a size, such as `16MiB`"),
+        );
     }
     size(text)
 }

@@ -58,7 +58,8 @@ impl GatewayBuilder {
     /// such routes at once, on the threads of the workers; see [`crate::handler`] for what holds there.
     pub fn handler(mut self, name: &str, handler: impl WebSocketHandler) -> Self {
         if !self.handlers.register(name, handler) {
-            self.failure.get_or_insert(StartError::HandlerTwice(name.into()));
+            self.failure
+                .get_or_insert(StartError::HandlerTwice(name.into()));
         }
         self
     }
@@ -69,7 +70,8 @@ impl GatewayBuilder {
         match routes.find(|one| &*one.name == route) {
             Some(route) => route.filters.push(FilterPlan::Custom(Arc::new(filter))),
             None => {
-                self.failure.get_or_insert(StartError::FilterRoute(route.into()));
+                self.failure
+                    .get_or_insert(StartError::FilterRoute(route.into()));
             }
         }
         self

@@ -1,100 +1,48 @@
-//! Handlers: code of the embedder's at which a route ends.
+//! Handlers: code of an embedder's at which a route ends.
+//!
+//! A route says `handler: chat`, and [`GatewayBuilder::handler`](crate::GatewayBuilder::handler) says what
+//! `chat` is. Until the 101 such a route is like any other: its filters see the request, its limits hold,
+//! and what they refuse is refused over HTTP. Then the handler is given a [`WebSocketSession`], whose
+//! other end is the client.
+//!
+//! # What a handler knows
+//!
+//! [`WebSocketSession::handshake`] tells of the request, as filters have left it: its URL, headers, cookies,
+//! the client's address and the subprotocol. Among its attributes, which are found by their type, are
+//! [`RouteFacts`] and all that filters have put into
+//! [`Exchange::extensions`](crate::exchange::Exchange::extensions). A handler that needs none of it any more
+//! drops it by [`WebSocketSession::take_handshake`], and gives back its memory.
+//!
+//! # What the gateway does meanwhile
+//!
+//! It answers pings and asks clients for signs of life, ends sessions that are idle, too old or too slow,
+//! counts what passes, lists the session and can end it by the admin listener, and drains it; by the
+//! limits of the route ([`HandlerLimits`](crate::config::plan::HandlerLimits)). Once the session is over,
+//! [`receive`](WebSocketSession::receive) says so, and the handler has `close_timeout` (5 s) to return; then
+//! its future is dropped. So it is when the gateway is cut.
+//!
+//! # What it must not do
+//!
+//! Handlers run on the threads of the workers, each with a runtime of one thread (`current_thread`), beside
+//! thousands of other sessions. **A handler that blocks, blocks them all**: no blocking I/O, no long
+//! computation, no lock that is held for long. Such work belongs on a thread of the embedder's own
+//! (`tokio::task::spawn_blocking`, or a runtime beside the gateway), with a channel in between. What a handler
+//! spawns by `tokio::spawn` runs on the same thread, and ends with the gateway.
+//!
+//! A panic in a handler ends its session, with 1011, and no other; it is counted
+//! (`tidegate_panics_total`).
 
-mod io;
+mod handshake;
+mod leg;
+mod session;
+mod target;
+mod watch;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
+pub use tidegate_ws::{
+    BoxError, Close, Message, ReceiveHalf, SendHalf, SessionError, Text, WebSocketHandler,
+    WebSocketSession,
+};
+pub use tidegate_ws::{Ending, HandshakeInfo};
 
-pub use tidegate_ws::{BoxError, WebSocketHandler, WebSocketSession};
-use tidegate_ws::DynHandler;
-
-use crate::config::plan::{HandlerPlan, Plan, TargetPlan};
-use crate::config::{ConfigError, ConfigErrors, did_you_mean};
-use crate::exchange::Exchange;
-use crate::upgrade::{Decision, Opening, Wish};
-use crate::worker::Worker;
-
-/// The handlers that an embedder has registered.
-#[derive(Default)]
-pub(crate) struct Handlers(BTreeMap<Arc<str>, Arc<dyn DynHandler>>);
-
-impl Handlers {
-    /// Adds one; whether its name was free.
-    pub(crate) fn register(&mut self, name: &str, handler: impl WebSocketHandler) -> bool {
-        self.0.insert(name.into(), Arc::new(handler)).is_none()
-    }
-
-    /// The target that is planned for the route at `place`.
-    pub(crate) fn build(&self, plan: &HandlerPlan, place: usize) -> Result<Handler, ConfigError> {
-        let code = Arc::clone(self.find(plan)?);
-        let plan = plan.clone();
-        Ok(Handler { plan, code, place })
-    }
-
-    /// Errors with each route that ends at a handler which is not here.
-    pub(crate) fn expect_all(&self, plan: &Plan) -> Result<(), ConfigErrors> {
-        let missing = planned(plan).filter_map(|handler| self.find(handler).err());
-        ConfigErrors::none_of(missing.collect())
-    }
-
-    /// Those at which no route ends.
-    pub(crate) fn unused<'h>(&'h self, plan: &'h Plan) -> impl Iterator<Item = &'h str> {
-        let is_used = |name: &str| planned(plan).any(|handler| &*handler.name == name);
-        let names = self.0.keys().map(|name| &**name);
-        names.filter(move |name| !is_used(name))
-    }
-
-    fn find(&self, plan: &HandlerPlan) -> Result<&Arc<dyn DynHandler>, ConfigError> {
-        self.0.get(&plan.name).ok_or_else(|| {
-            let names = self.0.keys().map(|name| &**name);
-            ConfigError {
-                suggestion: did_you_mean(&plan.name, names)
-                    .or_else(|| Some("none is: a program that embeds the gateway registers them".into())),
-                ..(*plan.unregistered).clone()
-            }
-        })
-    }
-}
-
-fn planned(plan: &Plan) -> impl Iterator<Item = &HandlerPlan> {
-    plan.routes.iter().filter_map(|route| match &route.target {
-        TargetPlan::Handler(handler) => Some(handler),
-        TargetPlan::Bridge(_) | TargetPlan::Proxy(_) => None,
-    })
-}
-
-impl fmt::Debug for Handlers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// A route's handler: its plan, and the code that is called.
-pub(crate) struct Handler {
-    pub(crate) plan: HandlerPlan,
-    code: Arc<dyn DynHandler>,
-    /// The route's place.
-    place: usize,
-}
-
-impl fmt::Debug for Handler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handler({})", self.plan.name)
-    }
-}
-
-/// A handler that has agreed to a session.
-#[derive(Debug)]
-pub(crate) struct Agreed;
-
-impl Handler {
-    pub(crate) fn decide(&self, worker: &Arc<Worker>, exchange: &mut Exchange, wish: &Wish) -> Decision {
-        todo!()
-    }
-}
-impl Agreed {
-    pub(crate) async fn begin(self: Box<Self>, opening: Opening) {
-        todo!()
-    }
-}
+pub use self::handshake::RouteFacts;
+pub(crate) use self::target::{Agreed, Handler, Handlers, config};

@@ -60,6 +60,16 @@ pub(crate) struct RouteMeters {
 }
 
 impl RouteMeters {
+    /// A whole message of so many bytes has passed in a direction.
+    pub(crate) fn message_passed(&self, direction: usize, is_binary: bool, bytes: u64) {
+        if let (Some(messages), Some(sum)) =
+            (self.messages.get(direction), self.bytes.get(direction))
+        {
+            messages[usize::from(is_binary)].add(1);
+            sum.add(bytes);
+        }
+    }
+
     /// Its open sessions.
     pub(crate) fn open_sessions(&self) -> i64 {
         self.sessions.value()

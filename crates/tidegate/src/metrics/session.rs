@@ -33,6 +33,11 @@ impl SessionMeter {
         }
     }
 
+    /// Where its route is counted.
+    pub(crate) fn route(&self) -> Arc<RouteMeters> {
+        Arc::clone(&self.route)
+    }
+
     /// Something passed in a direction: its tally before, and after.
     pub(crate) fn passed(&self, direction: usize, before: &Tally, after: &Tally) {
         let (Some([text, binary]), Some(bytes)) = (

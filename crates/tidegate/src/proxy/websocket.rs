@@ -98,7 +98,12 @@ async fn ask(
     headers::remove_hop_by_hop(&mut headers);
     headers.retain(|field| !is_of_handshake(field.name.as_str()));
     let route = worker.route(proxy.place);
-    let facts = Facts::new(route, exchange, Some(lease.endpoint()), subprotocol.as_ref());
+    let facts = Facts::new(
+        route,
+        exchange,
+        Some(lease.endpoint()),
+        subprotocol.as_ref(),
+    );
     Ok(Decision::Accept(Box::new(Acceptance {
         key: wish.key,
         headers,

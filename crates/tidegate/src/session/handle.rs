@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atomic_waker::AtomicWaker;
 
+use super::clock::Clock;
 use super::facts::Facts;
 use super::id::SessionId;
-use super::clock::Clock;
 use super::{Cause, Ending, Initiator};
 use crate::route::Target;
 
@@ -97,6 +97,13 @@ impl Handle {
         self.deadline.store(time, Ordering::Relaxed);
     }
 
+    /// The same for a time that is before what was asked for.
+    pub(crate) fn bring_forward(&self, time: u32) {
+        if time < self.deadline.load(Ordering::Relaxed) {
+            self.deadline.fetch_min(time, Ordering::Relaxed);
+        }
+    }
+
     /// Who is woken by an order.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
@@ -122,6 +129,25 @@ impl Handle {
             passed.messages.store(messages, Ordering::Relaxed);
             passed.bytes.store(bytes, Ordering::Relaxed);
         }
+        self.publish_end(ended);
+    }
+
+    /// A message of so many bytes has passed from a side at `now`, on whatever thread.
+    pub(crate) fn passed(&self, side: usize, bytes: u64, now: u32) {
+        self.moved.store(now, Ordering::Relaxed);
+        if let Some(passed) = self.passed.get(side) {
+            passed.messages.fetch_add(1, Ordering::Relaxed);
+            passed.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// When something passed last.
+    pub(crate) fn moved(&self) -> u32 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Shows how it ends, once it does.
+    pub(crate) fn publish_end(&self, ended: Option<Ending>) {
         let bytes = |one: Ending| [one.cause as u8, one.initiator as u8];
         let ended = ended.map_or(0, |one| u16::from_be_bytes(bytes(one)));
         self.ended.store(ended, Ordering::Relaxed);

@@ -8,7 +8,12 @@ pub(crate) mod registry;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use tidegate_ws::frame::Violation;
+
+use self::clock::whole_seconds;
 
 /// Why a session ended: a closed set, the same word in log, metric and close reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +86,14 @@ impl Cause {
             Self::SlowConsumer => "slow_consumer",
             Self::UpstreamClose => "upstream_close",
             Self::UpstreamLost => "upstream_lost",
+        }
+    }
+
+    /// What a close frame of ours says of it, where it has to do with a time that time too.
+    pub(crate) fn reason(self, time: Option<Duration>) -> Cow<'static, str> {
+        match time.map(whole_seconds) {
+            Some(after) => format!("{};after={after}s", self.label()).into(),
+            None => self.label().into(),
         }
     }
 

@@ -103,16 +103,27 @@ fn names(
 ) -> Vec<Box<str>> {
     let items = spot.any_number();
     let items = items.iter();
-    items.filter_map(|spot| spot.value(problems, read)).collect()
+    items
+        .filter_map(|spot| spot.value(problems, read))
+        .collect()
 }
 
 /// A field of the handshake that may go to services.
 fn field(text: &str) -> Result<Box<str>, Fault> {
     let name = value::field_name(text)?.as_str().to_ascii_lowercase();
-    let own = ["authorization", "connection", "content-length", "content-type", "host", "upgrade"];
+    let own = [
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "upgrade",
+    ];
     if own.contains(&&*name) || name.starts_with("sec-websocket-") {
         let message = format!("`{name}` is not copied from a handshake");
-        return Err(Fault::new(message).suggest("`forward_auth` says whether `Authorization` goes on"));
+        return Err(
+            Fault::new(message).suggest("`forward_auth` says whether `Authorization` goes on")
+        );
     }
     Ok(name.into())
 }

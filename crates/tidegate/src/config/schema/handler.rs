@@ -72,8 +72,7 @@ pub(super) fn read_limits(spot: &Spot<'_>, problems: &mut Problems) -> HandlerLi
         *timeout = written.unwrap_or(*timeout);
     }
     let keep_alive = fields.take("keep_alive");
-    let keep_alive =
-        keep_alive.and_then(|spot| websocket::read_one_keep_alive(&spot, problems));
+    let keep_alive = keep_alive.and_then(|spot| websocket::read_one_keep_alive(&spot, problems));
     limits.keep_alive = keep_alive.unwrap_or(limits.keep_alive);
     let control_frames = fields.take("max_control_frames");
     let control_frames =

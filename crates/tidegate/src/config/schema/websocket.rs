@@ -193,10 +193,7 @@ pub(super) fn read_one_keep_alive(
 }
 
 /// A number, or `none` for any.
-pub(super) fn read_control_frames(
-    spot: &Spot<'_>,
-    problems: &mut Problems,
-) -> Option<Option<u32>> {
+pub(super) fn read_control_frames(spot: &Spot<'_>, problems: &mut Problems) -> Option<Option<u32>> {
     if spot.is_scalar() && spot.text(problems) == Some("none") {
         return Some(None);
     }

@@ -12,7 +12,6 @@ use tokio::time::sleep;
 use super::watch::mask;
 use super::{Relay, Side, other};
 use crate::access_log::Ended;
-use crate::session::clock::whole_seconds;
 use crate::session::{Cause, Ending};
 
 /// How long an offender is still sent the answers to what it did before.
@@ -98,15 +97,11 @@ impl Relay {
 
     /// What both sides are told where the gateway ends a session.
     fn reason(&self, cause: Cause) -> Cow<'static, str> {
-        let limit = match cause {
+        cause.reason(match cause {
             Cause::IdleTimeout => self.plan.idle_timeout,
             Cause::MaxAge => self.plan.max_age,
             _ => None,
-        };
-        match limit.map(whole_seconds) {
-            Some(after) => format!("{};after={after}s", cause.label()).into(),
-            None => cause.label().into(),
-        }
+        })
     }
 
     /// Tells the access log how the session ended; once, when it is dropped.
@@ -114,7 +109,7 @@ impl Relay {
         let Some(log) = &self.worker.access_log else {
             return;
         };
-        let (code, cause, initiator, lasted) = self.meter.end();
+        let (_, cause, ..) = self.meter.end();
         let handle = self.registered.handle();
         let reason = match cause {
             Cause::ClientClose | Cause::UpstreamClose => Cow::Borrowed(self.words.as_str()),
@@ -127,17 +122,8 @@ impl Relay {
             cause => self.reason(cause),
         };
         let [up, down] = &self.tallies;
-        log.closed(
-            handle,
-            &Ended {
-                code,
-                cause: cause.label(),
-                initiator: initiator.label(),
-                reason: &reason,
-                lasted,
-                counts: [(up.messages, up.bytes), (down.messages, down.bytes)],
-            },
-        );
+        let counts = [(up.messages, up.bytes), (down.messages, down.bytes)];
+        log.closed(handle, &Ended::of(&self.meter, &reason, counts));
     }
 
     /// Ends a session for what `offender` did. What it sent before has gone on and may be being

@@ -6,7 +6,6 @@
 //! second older than it says, so what is due `n` seconds behind a stamp is due when the clock shows
 //! more than `n` seconds.
 
-use std::task::Context;
 use super::pulse::Beat;
 use super::watch::mask;
 use super::{Relay, SIDES, Side, microseconds, other};
@@ -14,6 +13,7 @@ use crate::config::plan::{KeepAlive, WebSocketPlan};
 use crate::session::clock::{after, end_of_age, whole_seconds};
 use crate::session::handle::NEVER;
 use crate::session::{Cause, Ending};
+use std::task::Context;
 
 /// How long the clock of the end begins anew for a receiver that still takes what was said before,
 /// in seconds.

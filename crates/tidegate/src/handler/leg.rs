@@ -1,30 +1,26 @@
-//! The client's connection as its session reads it: what came behind the request comes first.
+//! The client's connection, as a session with a handler has it.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::Transport;
 
-/// A client's leg. Dropped in the middle of what it says, it is reset, so that nobody takes half for
+/// A client's leg. Dropped before either side has ended it, it is reset, so that nobody takes half for
 /// the whole.
 #[derive(Debug)]
 pub(super) struct Leg {
     transport: Transport,
-    /// What came behind the request, and was not read yet.
-    early: BytesMut,
     /// One of the two has said that it will say no more.
     is_over: bool,
 }
 
 impl Leg {
-    pub(super) fn new((transport, early): (Transport, BytesMut)) -> Self {
+    pub(super) const fn new(transport: Transport) -> Self {
         Self {
             transport,
-            early,
             is_over: false,
         }
     }
@@ -36,21 +32,9 @@ impl AsyncRead for Leg {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if buffer.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        if !self.early.is_empty() {
-            let fits = self.early.len().min(buffer.remaining());
-            buffer.put_slice(&self.early[..fits]);
-            self.early.advance(fits);
-            if self.early.is_empty() {
-                self.early = BytesMut::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
         let read = ready!(Pin::new(&mut self.transport).poll_read(cx, buffer));
-        self.is_over |= buffer.filled().len() == before;
+        self.is_over |= room > 0 && buffer.filled().len() == before;
         Poll::Ready(read)
     }
 }

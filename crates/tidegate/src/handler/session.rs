@@ -1,0 +1,217 @@
+//! A session with a handler after its 101: one task, in which the session is looked after and the handler
+//! runs.
+//!
+//! The protocol is `tidegate-ws`'s. Here it is told what those who operate the gateway want, and what
+//! becomes of it is put into the words of the gateway.
+
+use std::borrow::Cow;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+
+use tidegate_ws::codec::Role;
+use tidegate_ws::session::{self, Cause as Why};
+use tidegate_ws::{Control, Driver, WebSocketHandler as _};
+
+use super::leg::Leg;
+use super::target::Agreed;
+use super::watch::Watch;
+use crate::access_log::Ended;
+use crate::config::plan::HandlerLimits;
+use crate::limits::Permits;
+use crate::metrics::SessionMeter;
+use crate::session::clock::{after, end_of_age};
+use crate::session::handle::NEVER;
+use crate::session::registry::Registered;
+use crate::session::{Cause, Ending, Initiator};
+use crate::task::Kind;
+use crate::upgrade::Opening;
+use crate::worker::Present;
+
+impl Agreed {
+    /// Lives through the session.
+    pub(crate) async fn begin(self: Box<Self>, opening: Opening) {
+        let Self {
+            code,
+            config,
+            limits,
+            info,
+        } = *self;
+        let (transport, early) = opening.downstream;
+        transport.outlast(limits.write_timeout);
+        let watch = Arc::new(Watch::new(
+            Arc::clone(opening.registered.handle()),
+            opening.meter.route(),
+            opening.worker.shared(),
+        ));
+        let mut with = session::Opening::new(Role::Server);
+        with.id = Some(opening.registered.handle().id.to_string().into());
+        with.info = Some(Box::new(info));
+        with.leftover = early.freeze();
+        with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
+        let (session, driver) = Driver::start(Leg::new(transport), with, config);
+        let mut hosted = Hosted {
+            ends: end_of_age(limits.max_age, opening.worker.clock.now()),
+            control: driver.control(),
+            watch,
+            ordered: None,
+            ending: None,
+            reason: Cow::Borrowed(""),
+            limits,
+            registered: opening.registered,
+            worker: opening.worker,
+            meter: opening.meter,
+            _permits: opening.permits,
+        };
+        let mut run = pin!(driver.run(|| code.handle(session)));
+        let ended = poll_fn(|cx| {
+            hosted.registered.handle().register(cx.waker());
+            hosted.obey();
+            let polled = run.as_mut().poll(cx);
+            hosted.arm();
+            polled
+        })
+        .await;
+        hosted.ended(&ended);
+    }
+}
+
+/// What the gateway knows of a session besides, and does to it.
+struct Hosted {
+    control: Control,
+    watch: Arc<Watch>,
+    limits: Arc<HandlerLimits>,
+    /// When it is too old.
+    ends: u32,
+    /// What we have ended it for.
+    ordered: Option<Ending>,
+    /// How it ends.
+    ending: Option<Ending>,
+    /// What was told with it.
+    reason: Cow<'static, str>,
+    registered: Registered,
+    worker: Present,
+    meter: SessionMeter,
+    /// Held for their drop.
+    _permits: Permits,
+}
+
+impl Hosted {
+    /// Does what it was told, and what is due.
+    fn obey(&mut self) {
+        let orders = self.registered.handle().take_orders();
+        if let Some(cause) = orders.end {
+            self.end(cause);
+        }
+        if !orders.overdue {
+            return;
+        }
+        let now = self.worker.clock.now();
+        if now >= self.ends {
+            self.end(Cause::MaxAge);
+        } else if now >= self.idle_at() {
+            self.end(Cause::IdleTimeout);
+        }
+        self.control.wake();
+    }
+
+    fn end(&mut self, cause: Cause) {
+        let handle = self.registered.handle();
+        let mut ending = Ending::of_handler(cause);
+        let farewell = handle.farewell().filter(|_| cause == Cause::Admin);
+        let reason = match farewell {
+            Some(farewell) => {
+                ending.to_client = farewell.code;
+                farewell.reason.to_string().into()
+            }
+            None => cause.reason(match cause {
+                Cause::IdleTimeout => self.limits.idle_timeout,
+                Cause::MaxAge => self.limits.max_age,
+                _ => None,
+            }),
+        };
+        if self.control.end(ending.to_client, &reason) {
+            self.ordered = Some(ending);
+        }
+    }
+
+    /// When nothing has passed for too long, unless something passes until then.
+    fn idle_at(&self) -> u32 {
+        let moved = self.registered.handle().moved();
+        self.limits
+            .idle_timeout
+            .map_or(NEVER, |idle| after(moved, idle))
+    }
+
+    /// Shows that it ends, and sets the deadline anew where that has come.
+    fn arm(&mut self) {
+        if self.ending.is_none() && self.watch.is_closing() {
+            self.ending = self.control.ending().map(|ending| self.translated(&ending));
+            self.registered.handle().publish_end(self.ending);
+        }
+        let next = match self.ending {
+            None => self.watch.wants().min(self.ends).min(self.idle_at()),
+            Some(_) => self.watch.wants(),
+        };
+        self.registered.handle().bring_forward(next);
+    }
+
+    /// What the session says of its end, in the words of the gateway. The handler is what it calls, as an
+    /// upstream is.
+    fn translated(&self, ended: &session::Ending) -> Ending {
+        let (cause, initiator) = match ended.cause {
+            Why::PeerClosed => (Cause::ClientClose, Initiator::Client),
+            Why::PeerLost => (Cause::ClientLost, Initiator::Client),
+            Why::Closed | Why::HandlerDone => (Cause::UpstreamClose, Initiator::Upstream),
+            Why::IdleTimeout => (Cause::IdleTimeout, Initiator::Gateway),
+            Why::PingTimeout => (Cause::PingTimeout, Initiator::Gateway),
+            Why::WriteStall => (Cause::SlowConsumer, Initiator::Gateway),
+            Why::Violation(violation) => {
+                let cause = match violation.close_code() {
+                    1008 => Cause::RateLimited,
+                    1009 => Cause::MessageTooBig,
+                    _ => Cause::ProtocolError,
+                };
+                (cause, Initiator::Client)
+            }
+            Why::Ended => self
+                .ordered
+                .map_or((Cause::Internal, Initiator::Gateway), |ordered| {
+                    (ordered.cause, ordered.initiator)
+                }),
+            // What fails here besides is a fault of ours, or of code beside ours.
+            _ => (Cause::Internal, Initiator::Gateway),
+        };
+        Ending {
+            cause,
+            initiator,
+            to_client: ended.code,
+            to_upstream: ended.code,
+        }
+    }
+
+    /// It is over.
+    fn ended(mut self, ended: &session::Ending) {
+        if ended.cause == Why::HandlerPanicked {
+            self.worker.panics().note(Kind::Session);
+        }
+        self.ending = Some(self.translated(ended));
+        self.reason = ended.reason.to_string().into();
+    }
+}
+
+/// Told once, however it ends: dropped before its end, it was cut.
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        if let Some(ending) = self.ending {
+            self.meter.ended(ending, [ending.to_client; 2]);
+        }
+        if let Some(log) = &self.worker.access_log {
+            let handle = self.registered.handle();
+            log.closed(
+                handle,
+                &Ended::of(&self.meter, &self.reason, handle.counts()),
+            );
+        }
+    }
+}
