@@ -26,7 +26,7 @@ async fn obey(mut wire: Wire) {
             }
             "drop" => return,
             "garbage" => return wire.send("SPDY/9 so\r\n\r\n").await,
-            "silent" => return wire.stays_silent().await,
+            "silent" => return drop(wire.read_head_or_end().await),
             "204" => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
             status => {
                 let status: u16 = status.parse().unwrap_or(200);
