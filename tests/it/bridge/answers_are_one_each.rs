@@ -225,3 +225,50 @@ async fn answers_that_are_too_big() {
         (&json!(502), &json!("response_too_big"))
     );
 }
+
+#[tokio::test]
+async fn messages_that_come_too_fast_wait() {
+    let upstream = ScriptedUpstream::serve(obey).await;
+    let gateway = bridged(&upstream, "rates: { messages: { rate: 20/s, burst: 1 } }");
+    let mut client = Client::new(&gateway).await;
+    let begun = std::time::Instant::now();
+    for id in 1..=11 {
+        client.send(&call(id, "/204/x")).await;
+    }
+    for _ in 1..=11 {
+        assert_eq!(client.receive().await["status"], 204);
+    }
+    // Ten of them waited for a twentieth of a second each.
+    assert!(begun.elapsed().as_millis() >= 500, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn messages_that_come_too_fast_are_refused() {
+    let upstream = ScriptedUpstream::serve(obey).await;
+    let gateway = bridged(
+        &upstream,
+        "rates: { messages: { rate: 1/m, burst: 2 }, over: reject }",
+    );
+    let mut client = Client::new(&gateway).await;
+    for (id, status) in [(1, 204), (2, 204), (3, 429), (4, 429)] {
+        let told = client.ask(&call(id, "/204/x")).await;
+        assert_eq!((&told["id"], &told["status"]), (&json!(id), &json!(status)));
+        if status == 429 {
+            assert_eq!(told["error"]["code"], "rate_limited");
+            assert!(
+                told["error"]["retry_after"].as_u64().unwrap() <= 61,
+                "{told}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_that_come_too_fast_end_the_session() {
+    let upstream = ScriptedUpstream::serve(obey).await;
+    let gateway = bridged(&upstream, "rates: { bytes: 10B, over: close }");
+    let mut client = Client::new(&gateway).await;
+    assert_eq!(client.ask(&call(1, "/204/x")).await["status"], 204);
+    client.send(&call(2, "/204/x")).await;
+    assert_eq!(client.0.read_close().await, Some(4429));
+}

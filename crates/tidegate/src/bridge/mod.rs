@@ -11,6 +11,7 @@ mod envelope;
 mod events;
 mod headers;
 mod members;
+mod pace;
 mod problem;
 mod session;
 mod stream;

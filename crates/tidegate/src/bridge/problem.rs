@@ -44,6 +44,8 @@ problems! {
     unsupported_encoding = "unsupported_encoding", UNSUPPORTED_MEDIA_TYPE;
     /// More calls at once than the session may have.
     too_many_in_flight = "too_many_in_flight", TOO_MANY_REQUESTS;
+    /// Messages that come faster than they may.
+    rate_limited = "rate_limited", TOO_MANY_REQUESTS;
     /// An answer with more bytes than the route lets through.
     response_too_big = "response_too_big", BAD_GATEWAY;
     /// An answer that ended before its end.

@@ -19,10 +19,11 @@ use super::answer::{Answered, Correlation, MediaType, string};
 use super::call::{self, Call, Caller};
 use super::envelope::{self, Id, Refused, Request};
 use super::members::{Members, text};
+use super::pace::Pace;
 use super::problem::Problem;
 use super::stream::{Chunks, Window};
 use super::{MAX_BATCH, headers};
-use crate::config::plan::LegacyErrors;
+use crate::config::plan::{LegacyErrors, OverRate};
 use crate::task::{self, Kind};
 
 /// What is counted as malformed begins anew after this.
@@ -43,6 +44,7 @@ pub(super) struct Session<'a> {
     open: HashMap<Id, Open>,
     malformed: u32,
     malformed_since: Instant,
+    pace: Pace,
     /// When something was last sent.
     spoken: Instant,
 }
@@ -76,6 +78,7 @@ pub(super) async fn serve(
         open: HashMap::new(),
         malformed: 0,
         malformed_since: now,
+        pace: Pace::new(&caller.bridge.plan.rates),
         spoken: now,
     };
     if let Some(welcome) = welcome
@@ -87,6 +90,7 @@ pub(super) async fn serve(
         .then_some(caller.bridge.plan.ping_interval)
         .flatten();
     loop {
+        let rest = session.rest();
         let silent = ping.map(|interval| session.spoken + interval);
         tokio::select! {
             biased;
@@ -96,12 +100,13 @@ pub(super) async fn serve(
                     session.open.remove(&id);
                 }
             }
-            received = receiver.receive() => {
+            received = receiver.receive(), if rest.is_none() => {
                 let Some(received) = received else { break };
                 if session.received(&received?).await.is_err() {
                     break;
                 }
             }
+            () = until(rest), if rest.is_some() => {}
             () = until(silent), if silent.is_some() => {
                 let time = crate::time::unix_milliseconds();
                 if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
@@ -138,10 +143,48 @@ impl<'a> Session<'a> {
             },
             _ => return Ok(()),
         };
+        if !self.is_in_time(bytes).await? {
+            return Ok(());
+        }
         if self.version_1 && bytes.trim_start().starts_with('[') {
             return self.batch(bytes).await;
         }
         self.frame(bytes).await
+    }
+
+    /// Until when nothing is read, because it came too fast.
+    fn rest(&self) -> Option<Instant> {
+        if self.caller.bridge.plan.rates.over != OverRate::Delay {
+            return None;
+        }
+        let due = self.pace.due();
+        (!due.is_zero()).then(|| Instant::now() + due)
+    }
+
+    /// Whether a message is within the rates, or may pass although it is not.
+    async fn is_in_time(&mut self, text: &str) -> Result<bool, Over> {
+        let due = self.pace.due();
+        if due.is_zero() {
+            self.pace.charge(text.len());
+            return Ok(true);
+        }
+        if self.caller.bridge.plan.rates.over == OverRate::Close {
+            self.sender.close(4429, "rate_limited").await;
+            return Err(Over);
+        }
+        let problem = Problem {
+            retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
+            ..Problem::rate_limited("messages came faster than they may")
+        };
+        let to = match envelope::members(text).map(Request::parse) {
+            Ok(Ok(request)) => {
+                Correlation::new(&request.members, request.id.clone(), self.version_1)
+            }
+            Ok(Err(refused)) => Correlation::new(&refused.members, refused.id, self.version_1),
+            Err(_) => Correlation::none(),
+        };
+        self.refuse(&to, &problem).await?;
+        Ok(false)
     }
 
     async fn batch(&mut self, text: &str) -> Result<(), Over> {

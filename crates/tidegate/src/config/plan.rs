@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use self::bridge::{BridgeHeaders, BridgePlan, ForwardAuth, LegacyErrors};
+pub use self::bridge::{
+    BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
+};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::defaults;
-use super::{HandlerLimits, ProxyPlan};
+use super::{HandlerLimits, ProxyPlan, Rate};
 
 /// How a route ends at a bridge.
 #[derive(Debug, Clone)]
@@ -28,8 +28,33 @@ pub struct BridgePlan {
     /// A connection of version 1 on which nothing was sent for so long is sent a `ping`; 25 s.
     /// `None`: never.
     pub ping_interval: Option<Duration>,
+    /// How fast a session may say something; as fast as it likes.
+    pub rates: BridgeRates,
     /// What holds for its WebSockets.
     pub websocket: Arc<HandlerLimits>,
+}
+
+/// How fast a session may say something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BridgeRates {
+    /// Messages; `None` (the default): as many as it likes.
+    pub messages: Option<Rate>,
+    /// Bytes in a second, with a second's worth at once after a rest; `None` (the default): any.
+    pub bytes: Option<u64>,
+    /// What is done with what comes faster; it is delayed.
+    pub over: OverRate,
+}
+
+/// What is done with messages that come too fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverRate {
+    /// The session is not read until they would be in time.
+    #[default]
+    Delay,
+    /// They are answered with 429.
+    Reject,
+    /// The session is closed with 4429.
+    Close,
 }
 
 /// Who a service is told that calls.
@@ -76,6 +101,7 @@ impl Default for BridgePlan {
             headers: BridgeHeaders::default(),
             legacy_errors: LegacyErrors::default(),
             ping_interval: Some(defaults::WEBSOCKET_KEEP_ALIVE.0),
+            rates: BridgeRates::default(),
             websocket: Arc::default(),
         }
     }

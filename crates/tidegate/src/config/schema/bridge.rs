@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::super::error::{Fault, Problems};
-use super::super::plan::{BridgeHeaders, BridgePlan, ForwardAuth, HandlerLimits, LegacyErrors};
+use super::super::plan::{
+    BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, HandlerLimits, LegacyErrors, OverRate,
+};
 use super::super::value;
 use super::super::yaml::{Located, Spot};
-use super::{handler, located};
+use super::{handler, limits, located};
 
 /// The value of `bridge`.
 #[derive(Debug, Clone)]
@@ -22,6 +24,11 @@ const IDENTITIES: [(&str, ForwardAuth); 2] =
 const ERRORS: [(&str, LegacyErrors); 2] = [
     ("answer", LegacyErrors::Answer),
     ("silent", LegacyErrors::Silent),
+];
+const OVER: [(&str, OverRate); 3] = [
+    ("delay", OverRate::Delay),
+    ("reject", OverRate::Reject),
+    ("close", OverRate::Close),
 ];
 const COOKIES: [(&str, bool); 2] = [("forward", true), ("drop", false)];
 
@@ -66,6 +73,9 @@ impl Bridge {
         if let Some(spot) = fields.take("headers") {
             plan.headers = read_headers(&spot, problems);
         }
+        if let Some(spot) = fields.take("rates") {
+            plan.rates = read_rates(&spot, problems);
+        }
         let websocket = fields.take("websocket");
         let websocket = websocket.map(|spot| handler::read_limits(&spot, problems));
         plan.websocket = Arc::new(websocket.unwrap_or_else(HandlerLimits::default));
@@ -76,6 +86,25 @@ impl Bridge {
 
 /// Each call under way holds an answer in memory.
 const MOST_IN_FLIGHT: u32 = 10_000;
+
+fn read_rates(spot: &Spot<'_>, problems: &mut Problems) -> BridgeRates {
+    let mut rates = BridgeRates::default();
+    let Some(mut fields) = spot.fields(problems) else {
+        return rates;
+    };
+    if let Some(spot) = fields.take("messages") {
+        rates.messages = limits::rate(&spot, problems);
+    }
+    if let Some(spot) = fields.take("bytes") {
+        rates.bytes = spot.value(problems, value::limit).flatten();
+    }
+    if let Some(spot) = fields.take("over") {
+        let over = spot.name_of(problems, "way with what is too fast", &OVER);
+        rates.over = over.unwrap_or(rates.over);
+    }
+    fields.finish(problems);
+    rates
+}
 
 fn read_headers(spot: &Spot<'_>, problems: &mut Problems) -> BridgeHeaders {
     let mut headers = BridgeHeaders::default();
@@ -135,5 +164,8 @@ fn pattern(text: &str) -> Result<Box<str>, Fault> {
     }
     let start = text.strip_suffix('*').unwrap_or(text);
     value::field_name(start)?;
+    if start.contains('*') {
+        return Err(Fault::new("a `*` may stand at the end alone").suggest("write `x-*`"));
+    }
     Ok(text.to_ascii_lowercase().into())
 }
