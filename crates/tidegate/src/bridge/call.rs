@@ -24,6 +24,7 @@ use crate::headers::{FieldName, Headers};
 use crate::limits::Permits;
 use crate::metrics::ExchangeMeter;
 use crate::proxy::Proxy;
+use crate::upstream::Service;
 use crate::worker::Worker;
 
 /// What the calls of one session have in common.
@@ -107,6 +108,14 @@ impl Caller {
 }
 
 impl Call {
+    /// What is known of it before it is made.
+    pub(super) fn facts(&self) -> (&Exchange, Option<&Service>) {
+        (
+            &self.exchange,
+            self.service.as_ref().map(|proxy| &*proxy.service),
+        )
+    }
+
     pub(super) fn method(&self) -> &Method {
         &self.exchange.method
     }

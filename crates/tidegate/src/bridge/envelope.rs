@@ -37,6 +37,14 @@ impl Id {
         }
     }
 
+    /// It, as a log has it.
+    pub(super) fn to_text(&self) -> Box<str> {
+        match self {
+            Self::Number(number) => number.to_string().into(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+
     pub(super) fn write(&self, into: &mut Vec<u8>) {
         match self {
             Self::Number(number) => into.extend_from_slice(number.to_string().as_bytes()),

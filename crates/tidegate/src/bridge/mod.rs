@@ -7,6 +7,7 @@
 mod address;
 mod answer;
 mod call;
+mod conversation;
 mod envelope;
 mod events;
 mod headers;

@@ -10,21 +10,22 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use http::Method;
 use serde_json::value::RawValue;
 use tidegate_ws::{BoxError, Message, SendHalf, WebSocketSession};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{Answered, Correlation, MediaType, string};
-use super::call::{self, Call, Caller};
+use super::MAX_BATCH;
+use super::answer::{Correlation, string};
+use super::call::{Call, Caller};
+use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
 use super::members::{Members, text};
 use super::pace::Pace;
 use super::problem::Problem;
-use super::stream::{Chunks, Window};
-use super::{MAX_BATCH, headers};
+use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
-use crate::task::{self, Kind};
 
 /// What is counted as malformed begins anew after this.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -227,6 +228,7 @@ impl<'a> Session<'a> {
                     id,
                     problem,
                 } = *refused;
+                self.caller.count_refusal(None, &problem);
                 let is_malformed = problem.code == "malformed_frame";
                 let to = Correlation::new(&members, id, self.version_1);
                 self.refuse(&to, &problem).await?;
@@ -246,7 +248,10 @@ impl<'a> Session<'a> {
                 self.begin(call, to);
                 Ok(())
             }
-            Err(problem) => self.refuse(&to, &problem).await,
+            Err(problem) => {
+                self.caller.count_refusal(Some(&request.method), &problem);
+                self.refuse(&to, &problem).await
+            }
         }
     }
 
@@ -281,6 +286,7 @@ impl<'a> Session<'a> {
             };
             self.open.insert(id.clone(), open);
         }
+        let meter = self.caller.meter(&call, id.as_ref());
         let running = Conversation {
             caller: self.caller,
             sender: self.sender.clone(),
@@ -296,7 +302,7 @@ impl<'a> Session<'a> {
                     None => std::future::pending().await,
                 }
             };
-            running.hold(call, cancelled).await
+            running.hold(call, meter, cancelled).await
         }));
     }
 
@@ -395,109 +401,13 @@ impl<'a> Session<'a> {
 }
 
 impl Caller {
+    fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
+        let meters = self.worker.meters.bridged(None);
+        meters.refused(method, problem.status.as_u16());
+    }
+
     /// Whether the old silence about errors is wanted here.
-    fn is_silent(&self, to: &Correlation) -> bool {
+    pub(super) fn is_silent(&self, to: &Correlation) -> bool {
         to.id.is_none() && self.bridge.plan.legacy_errors == LegacyErrors::Silent
     }
-}
-
-/// One call and what is sent of its answer.
-struct Conversation<'a> {
-    caller: &'a Caller,
-    sender: SendHalf,
-    version_1: bool,
-    to: Correlation,
-    window: Window,
-}
-
-/// What is sent last of a call.
-enum Last {
-    Frame(String),
-    /// It is sent: the answer was one that streams.
-    Sent,
-}
-
-impl Conversation<'_> {
-    /// Holds the call to its one terminal frame, whatever becomes of it.
-    async fn hold(self, call: Call, cancelled: impl Future<Output = ()>) -> Option<Id> {
-        let mut chunks = None;
-        let last = {
-            let talk = self.talk(call, &mut chunks);
-            let talk = task::survive(Kind::Exchange, self.caller.worker.panics(), talk);
-            tokio::select! {
-                biased;
-                last = talk => last.unwrap_or_else(|| Err(Problem::internal("a fault of the gateway ended the call"))),
-                () = cancelled => Err(Problem::cancelled()),
-            }
-        };
-        let frame = match (last, &chunks) {
-            (Ok(Last::Sent), _) => None,
-            (Ok(Last::Frame(frame)), _) => Some(frame),
-            (Err(problem), Some(chunks)) => Some(chunks.end(Some(&problem), None)),
-            (Err(problem), None) if problem.code == "cancelled" => self.to.end(&problem),
-            (Err(_), None) if self.caller.is_silent(&self.to) => None,
-            (Err(problem), None) => Some(self.to.refusal(&problem, None)),
-        };
-        if let Some(frame) = frame {
-            // Where it fails the session is over, and nobody is left to be answered.
-            let _ = self.sender.send(Message::text(frame)).await;
-        }
-        self.to.id
-    }
-
-    async fn talk(&self, call: Call, streamed: &mut Option<Chunks>) -> Result<Last, Problem> {
-        let plan = &self.caller.bridge.plan;
-        let is_head = *call.method() == http::Method::HEAD;
-        let (accept, wants_stream) = (call.accept, call.stream);
-        let (mut answer, _permits) = call.answer(self.caller).await?;
-        let media_type = answer.headers.get("content-type");
-        let media_type = media_type
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        let kind = MediaType::parse(media_type.as_deref().unwrap_or_default());
-        headers::for_client(&mut answer.headers, &plan.headers);
-        let streams = wants_stream
-            && !is_head
-            && (kind.is("text/event-stream")
-                || kind.is("application/x-ndjson")
-                || answer
-                    .body
-                    .length()
-                    .is_none_or(|length| length > plan.stream_above));
-        if streams
-            && self.version_1
-            && let Some(id) = &self.to.id
-        {
-            let head = self.to.streamed(answer.status, &answer.headers);
-            self.sender
-                .send(Message::text(head))
-                .await
-                .map_err(|_gone| gone())?;
-            let chunks = streamed.insert(Chunks::new(id.clone(), &kind, self.window.clone()));
-            while let Some(chunk) = chunks.next(&mut answer.body, plan.timeout).await? {
-                self.sender
-                    .send(Message::text(chunk))
-                    .await
-                    .map_err(|_gone| gone())?;
-                chunks.sent();
-            }
-            return Ok(Last::Frame(chunks.end(None, None)));
-        }
-        let body = call::gather(&mut answer.body, plan.max_response, plan.timeout).await?;
-        if !answer.status.is_success() && self.caller.is_silent(&self.to) {
-            return Ok(Last::Sent);
-        }
-        Ok(Last::Frame(self.to.answer(&Answered {
-            status: answer.status,
-            headers: &answer.headers,
-            media_type: media_type.as_deref(),
-            body: &body,
-            accept,
-        })))
-    }
-}
-
-/// The client is gone; nobody hears this.
-fn gone() -> Problem {
-    Problem::internal("the client is gone")
 }
