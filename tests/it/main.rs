@@ -28,6 +28,7 @@ mod floods_are_stopped;
 mod foreign_http_passes_through;
 mod foreign_websockets_talk_through;
 mod framing_is_kept;
+mod handlers;
 mod hop_by_hop_fields_stop_here;
 mod host_and_origin_are_as_configured;
 mod listed_extensions_pass;

@@ -6,6 +6,7 @@
 
 pub mod close;
 pub mod codec;
+pub mod deflate;
 pub mod error;
 pub mod frame;
 pub mod handler;

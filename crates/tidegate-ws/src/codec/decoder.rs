@@ -4,11 +4,15 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Event, Role};
 use crate::close::CloseFrame;
+use crate::deflate::{Agreed, Inflater};
 use crate::frame::{FrameHeader, OpCode, Violation, apply_mask};
 use crate::limits::Limits;
 use crate::message::{Message, Text};
 use crate::rules::{Extensions, Rules, Sender};
 use crate::text::TextCheck;
+
+/// From how many bytes on payload is read to where it is to be.
+const LARGE: usize = 8 << 10;
 
 /// What came of a piece of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +38,25 @@ pub struct Decoder {
     mask: [u8; 4],
     fin: bool,
     message: Option<Assembly>,
+    /// The length of the message's buffer before it was read into.
+    filled_from: Option<usize>,
+    inflater: Option<Inflater>,
+}
+
+/// What a frame came to.
+enum Step {
+    /// It is a data frame, whose header takes so many bytes.
+    Begun(usize),
+    Incomplete,
+    /// An event has ended with so many bytes.
+    Whole(usize, Event),
 }
 
 /// The message under way.
 #[derive(Debug)]
 struct Assembly {
     is_text: bool,
+    is_compressed: bool,
     text: TextCheck,
     declared: u64,
     parts: u32,
@@ -66,7 +83,17 @@ impl Decoder {
             mask: [0; 4],
             fin: false,
             message: None,
+            filled_from: None,
+            inflater: None,
         }
+    }
+
+    /// With permessage-deflate, as it was agreed.
+    #[must_use]
+    pub fn with_deflate(mut self, agreed: &Agreed) -> Self {
+        self.rules.extensions = Extensions::Deflate;
+        self.inflater = Some(Inflater::new(agreed));
+        self
     }
 
     /// Whether nothing of a message has come that is not told yet.
@@ -82,49 +109,97 @@ impl Decoder {
     /// Where the peer breaks a rule or a limit; the direction is over then, and what more comes of
     /// it means nothing.
     pub fn decode(&mut self, wire: &mut [u8]) -> Result<Decoded, Violation> {
+        self.filled()?;
         let mut used = 0;
         loop {
+            let rest = wire.get_mut(used..).unwrap_or_default();
             if self.remaining > 0 {
-                let rest = wire.get_mut(used..).unwrap_or_default();
                 used += self.payload(rest)?;
-                if self.remaining > 0 {
-                    return Ok(Decoded { used, event: None });
-                }
-            } else {
-                let rest = wire.get_mut(used..).unwrap_or_default();
-                let Some((header, size)) = self.header(rest)? else {
-                    return Ok(Decoded { used, event: None });
-                };
-                let payload = rest.get_mut(size..).unwrap_or_default();
-                if header.opcode.is_control() {
-                    let Some(event) = control(&header, payload)? else {
-                        return Ok(Decoded { used, event: None });
-                    };
-                    used += size + usize::try_from(header.length).unwrap_or_default();
-                    return Ok(Decoded {
-                        used,
-                        event: Some(event),
-                    });
-                }
-                self.begin(&header)?;
-                used += size;
-                if let Some(message) = self.at_once(payload)? {
-                    return Ok(Decoded {
-                        used: used + message.payload().len(),
-                        event: Some(Event::Message(message)),
-                    });
-                }
-                if self.remaining > 0 {
-                    continue;
+            } else if !self.is_complete() {
+                match self.frame(rest)? {
+                    Step::Begun(size) => used += size,
+                    Step::Incomplete => return Ok(Decoded { used, event: None }),
+                    Step::Whole(size, event) => {
+                        let (used, event) = (used + size, Some(event));
+                        return Ok(Decoded { used, event });
+                    }
                 }
             }
-            if self.fin
+            if self.is_complete()
                 && let Some(message) = self.message.take()
             {
-                let event = Some(Event::Message(message.finish()?));
+                let event = Some(Event::Message(self.finish(message)?));
                 return Ok(Decoded { used, event });
             }
+            if self.remaining > 0 && used == wire.len() {
+                return Ok(Decoded { used, event: None });
+            }
         }
+    }
+
+    /// Whether the message under way has all of its payload.
+    const fn is_complete(&self) -> bool {
+        self.remaining == 0 && self.fin && self.message.is_some()
+    }
+
+    /// The frame that `wire` begins with.
+    fn frame(&mut self, wire: &mut [u8]) -> Result<Step, Violation> {
+        let Some((header, size)) = self.header(wire)? else {
+            return Ok(Step::Incomplete);
+        };
+        let payload = wire.get_mut(size..).unwrap_or_default();
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        if header.opcode.is_control() {
+            let event = control(&header, payload)?;
+            return Ok(event.map_or(Step::Incomplete, |event| Step::Whole(size + length, event)));
+        }
+        self.begin(&header)?;
+        Ok(match self.at_once(payload)? {
+            Some(message) => Step::Whole(size + length, Event::Message(message)),
+            None => Step::Begun(size),
+        })
+    }
+
+    /// Where payload of a large message can be read to, and the most that may be: not for small
+    /// ones, which come together with others. [`Decoder::decode`] has to be called before the next
+    /// read, be it with nothing.
+    pub(crate) fn room(&mut self) -> Option<(&mut BytesMut, usize)> {
+        let message = self.message.as_mut()?;
+        let length = message.buffer.len();
+        if message.is_compressed || self.remaining < LARGE as u64 || length < LARGE {
+            return None;
+        }
+        let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        if message.buffer.capacity() - length < LARGE {
+            // What came is doubled, and no more.
+            message.buffer.reserve(remaining.min(length));
+        }
+        self.filled_from = Some(length);
+        let spare = message.buffer.capacity() - length;
+        Some((&mut message.buffer, spare.min(remaining)))
+    }
+
+    /// Whether there is payload in the room that was not looked at yet.
+    pub(crate) fn has_filled(&self) -> bool {
+        let length = self.message.as_ref().map(|message| message.buffer.len());
+        self.filled_from.is_some() && length > self.filled_from
+    }
+
+    /// Looks at what was read into the room.
+    fn filled(&mut self) -> Result<(), Violation> {
+        let (Some(from), Some(message)) = (self.filled_from.take(), &mut self.message) else {
+            return Ok(());
+        };
+        let payload = message.buffer.get_mut(from..).unwrap_or_default();
+        if self.mask != [0; 4] {
+            apply_mask(payload, self.mask, 0);
+            self.mask.rotate_left(payload.len() & 3);
+        }
+        self.remaining = self.remaining.saturating_sub(payload.len() as u64);
+        if message.is_text {
+            message.text.push(payload)?;
+        }
+        Ok(())
     }
 
     fn header(&self, wire: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
@@ -150,6 +225,7 @@ impl Decoder {
             (opcode, message @ None) => {
                 *message = Some(Assembly {
                     is_text: opcode == OpCode::Text,
+                    is_compressed: header.reserved != 0,
                     text: TextCheck::default(),
                     declared: length,
                     parts: 1,
@@ -157,20 +233,8 @@ impl Decoder {
                 });
             }
         }
-        let declared = self.message.as_ref().map_or(0, |message| message.declared);
-        let parts = self.message.as_ref().map_or(0, |message| message.parts);
-        if length > self.rules.max_frame {
-            let limit = self.rules.max_frame;
-            return Err(Violation::FrameTooBig { length, limit });
-        }
-        if declared > self.rules.max_message {
-            return Err(Violation::MessageTooBig {
-                length: declared,
-                limit: self.rules.max_message,
-            });
-        }
-        if parts > self.max_parts {
-            return Err(Violation::TooManyParts(self.max_parts));
+        if let Some(message) = &self.message {
+            message.judge(length, &self.rules, self.max_parts)?;
         }
         self.fin = header.fin;
         self.mask = header.mask.unwrap_or_default();
@@ -197,6 +261,9 @@ impl Decoder {
         if self.mask != [0; 4] {
             apply_mask(payload, self.mask, 0);
         }
+        if message.is_compressed {
+            return self.inflate_at_once(message, payload).map(Some);
+        }
         if message.is_text && std::str::from_utf8(payload).is_err() {
             return Err(Violation::Text);
         }
@@ -215,7 +282,17 @@ impl Decoder {
             self.mask.rotate_left(length & 3);
         }
         self.remaining -= length as u64;
-        if let Some(message) = &mut self.message {
+        let Some(message) = &mut self.message else {
+            return Ok(length);
+        };
+        if message.is_compressed {
+            message.inflate(
+                self.inflater.as_mut(),
+                payload,
+                false,
+                self.rules.max_message,
+            )?;
+        } else {
             if message.is_text {
                 message.text.push(payload)?;
             }
@@ -223,9 +300,73 @@ impl Decoder {
         }
         Ok(length)
     }
+
+    fn inflate_at_once(
+        &mut self,
+        mut message: Assembly,
+        payload: &[u8],
+    ) -> Result<Message, Violation> {
+        message.inflate(
+            self.inflater.as_mut(),
+            payload,
+            true,
+            self.rules.max_message,
+        )?;
+        message.finish()
+    }
+
+    fn finish(&mut self, mut message: Assembly) -> Result<Message, Violation> {
+        if message.is_compressed {
+            let limit = self.rules.max_message;
+            message.inflate(self.inflater.as_mut(), &[], true, limit)?;
+        }
+        message.finish()
+    }
 }
 
 impl Assembly {
+    /// Whether a frame of `length` bytes, which is counted already, is one too many.
+    fn judge(&self, length: u64, rules: &Rules, max_parts: u32) -> Result<(), Violation> {
+        // What cannot be compressed comes out a little larger.
+        let most = |limit: u64| match self.is_compressed {
+            true => limit.saturating_add(limit / 64 + 64),
+            false => limit,
+        };
+        if length > most(rules.max_frame) {
+            let limit = rules.max_frame;
+            return Err(Violation::FrameTooBig { length, limit });
+        }
+        if self.declared > most(rules.max_message) {
+            return Err(Violation::MessageTooBig {
+                length: self.declared,
+                limit: rules.max_message,
+            });
+        }
+        if self.parts > max_parts {
+            return Err(Violation::TooManyParts(max_parts));
+        }
+        Ok(())
+    }
+
+    /// Takes payload of a compressed message.
+    fn inflate(
+        &mut self,
+        inflater: Option<&mut Inflater>,
+        piece: &[u8],
+        fin: bool,
+        limit: u64,
+    ) -> Result<(), Violation> {
+        // RSV1 has been refused where nothing was agreed.
+        let inflater = inflater.ok_or(Violation::Compressed)?;
+        let before = self.buffer.len();
+        inflater.inflate(piece, fin, &mut self.buffer, limit)?;
+        if self.is_text {
+            self.text
+                .push(self.buffer.get(before..).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
     fn finish(self) -> Result<Message, Violation> {
         if self.is_text {
             self.text.finish()?;

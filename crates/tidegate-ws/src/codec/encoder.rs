@@ -3,23 +3,38 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::{Randomness, Role};
+use crate::deflate::{Agreed, Compressor, Config, Outcome};
 use crate::error::SessionError;
 use crate::frame::{
     ControlFrame, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, OpCode, apply_mask,
 };
 use crate::message::{Close, Message};
 
+/// What stands on the first frame of a compressed message.
+const RSV1: u8 = 0b100;
+
 /// Where our direction stands. One message is one frame.
 #[derive(Debug)]
 pub struct Encoder {
     role: Role,
+    compressor: Option<Compressor>,
 }
 
 impl Encoder {
     /// The direction away from us, where we are `role`.
     #[must_use]
     pub const fn new(role: Role) -> Self {
-        Self { role }
+        Self {
+            role,
+            compressor: None,
+        }
+    }
+
+    /// With permessage-deflate, as it was agreed.
+    #[must_use]
+    pub fn with_deflate(mut self, agreed: &Agreed, config: &Config) -> Self {
+        self.compressor = Some(Compressor::new(agreed, config));
+        self
     }
 
     /// Appends the frame of `message` to `into`.
@@ -43,19 +58,24 @@ impl Encoder {
     }
 
     /// Appends the header alone, where the payload can go out as it is: unmasked, uncompressed.
-    pub(crate) fn header_of(&mut self, message: &Message, into: &mut BytesMut) -> Option<Bytes> {
-        if self.role == Role::Client || message.is_control() {
+    pub(crate) fn header_of(&self, message: &Message, into: &mut BytesMut) -> Option<Bytes> {
+        if self.role == Role::Client || self.compressor.is_some() || message.is_control() {
             return None;
         }
         let (opcode, payload) = parts(message).ok()?;
-        self.header(opcode, payload.len(), None, into);
+        let (header, size) = header(opcode, 0, payload.len(), None);
+        into.put_slice(header.get(..size).unwrap_or_default());
         Some(payload.clone())
     }
 
     fn frame(&mut self, opcode: OpCode, payload: &[u8], into: &mut BytesMut) {
         let mask = self.mask();
+        if !opcode.is_control() && self.compressed(opcode, payload, mask, into) {
+            return;
+        }
         into.reserve(MAX_HEADER + payload.len());
-        self.header(opcode, payload.len(), mask, into);
+        let (header, size) = header(opcode, 0, payload.len(), mask);
+        into.put_slice(header.get(..size).unwrap_or_default());
         let from = into.len();
         into.put_slice(payload);
         if let (Some(mask), Some(payload)) = (mask, into.get_mut(from..)) {
@@ -63,22 +83,60 @@ impl Encoder {
         }
     }
 
-    fn header(&self, opcode: OpCode, length: usize, mask: Option<[u8; 4]>, into: &mut BytesMut) {
-        let header = FrameHeader {
-            fin: true,
-            reserved: 0,
-            opcode,
-            mask,
-            length: length as u64,
+    /// Appends the frame of a compressed message, if it pays.
+    fn compressed(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        mask: Option<[u8; 4]>,
+        into: &mut BytesMut,
+    ) -> bool {
+        let Some(compressor) = &mut self.compressor else {
+            return false;
         };
-        let mut bytes = [0; MAX_HEADER];
-        let size = header.write(&mut bytes);
-        into.extend_from_slice(bytes.get(..size).unwrap_or_default());
+        // The payload is moved down to its header, whose size is known afterwards.
+        let start = into.len();
+        let from = start + MAX_HEADER;
+        into.put_bytes(0, MAX_HEADER);
+        if compressor.compress(payload, into) == Outcome::AsItIs {
+            into.truncate(start);
+            return false;
+        }
+        let payload = into.get_mut(from..).unwrap_or_default();
+        let length = payload.len();
+        if let Some(mask) = mask {
+            apply_mask(payload, mask, 0);
+        }
+        let (header, size) = header(opcode, RSV1, length, mask);
+        if let Some(place) = into.get_mut(start..start + size) {
+            place.copy_from_slice(header.get(..size).unwrap_or_default());
+        }
+        into.copy_within(from.., start + size);
+        into.truncate(start + size + length);
+        true
     }
 
     fn mask(&self) -> Option<[u8; 4]> {
         (self.role == Role::Client).then(Randomness::mask)
     }
+}
+
+fn header(
+    opcode: OpCode,
+    reserved: u8,
+    length: usize,
+    mask: Option<[u8; 4]>,
+) -> ([u8; MAX_HEADER], usize) {
+    let header = FrameHeader {
+        fin: true,
+        reserved,
+        opcode,
+        mask,
+        length: length as u64,
+    };
+    let mut bytes = [0; MAX_HEADER];
+    let size = header.write(&mut bytes);
+    (bytes, size)
 }
 
 fn parts(message: &Message) -> Result<(OpCode, &Bytes), SessionError> {

@@ -13,18 +13,18 @@ pub enum Violation {
     /// A close frame with a payload of one byte.
     #[error("a close frame with half a close code")]
     CloseTooShort,
+    /// A compressed message that is no DEFLATE data (RFC 7692 section 7.2.2).
+    #[error("a compressed message that is no DEFLATE data")]
+    Compressed,
+    /// More control frames within a second than are allowed.
+    #[error("more than {0} control frames within a second")]
+    ControlFlood(u32),
     /// A control frame without FIN.
     #[error("a fragmented control frame")]
     ControlFragmented,
     /// A control frame with more than 125 payload bytes.
     #[error("a control frame with more than 125 payload bytes")]
     ControlTooLong,
-    /// More control frames within a second than are allowed.
-    #[error("more than {0} control frames within a second")]
-    ControlFlood(u32),
-    /// A compressed message that cannot be inflated (RFC 7692 section 7.2.2).
-    #[error("a compressed message that cannot be inflated")]
-    Deflate,
     /// A frame whose declared length is over the limit.
     #[error("a frame of {length} bytes where {limit} are allowed")]
     FrameTooBig {
@@ -78,7 +78,7 @@ impl Violation {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::CloseReason | Self::Deflate | Self::Text => 1007,
+            Self::CloseReason | Self::Compressed | Self::Text => 1007,
             Self::ControlFlood(_) => 1008,
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::TooManyParts(_) => 1009,
             _ => 1002,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::HandshakeInfo;
 use crate::codec::Role;
+use crate::deflate;
 use crate::frame::OpCode;
 use crate::limits::Limits;
 
@@ -17,6 +18,9 @@ use crate::limits::Limits;
 pub struct SessionConfig {
     /// What the peer may send.
     pub limits: Limits,
+    /// What is wanted of permessage-deflate; `None` unless set: nothing. A handshake negotiates by
+    /// it, a session compresses by its level and threshold.
+    pub deflate: Option<deflate::Config>,
     /// How many bytes may wait to be written; 256 KiB unless set. A message is taken whole once
     /// less than this waits, so that at most one message more is held.
     pub outbox: usize,
@@ -41,6 +45,7 @@ impl Default for SessionConfig {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            deflate: None,
             outbox: 256 << 10,
             idle_timeout: None,
             keep_alive: Some(KeepAlive::default()),
@@ -79,6 +84,8 @@ pub struct Opening {
     pub id: Option<Box<str>>,
     /// What the handshake told.
     pub info: Option<Box<HandshakeInfo>>,
+    /// What was agreed of permessage-deflate.
+    pub deflate: Option<deflate::Agreed>,
     /// What was read behind the handshake already.
     pub leftover: Bytes,
     /// Who is told of what passes.
@@ -93,6 +100,7 @@ impl Opening {
             role,
             id: None,
             info: None,
+            deflate: None,
             leftover: Bytes::new(),
             observer: None,
         }
@@ -125,6 +133,9 @@ pub trait Observer: Send + Sync {
 
     /// One was taken for sending.
     fn sent(&self, _opcode: OpCode, _bytes: usize) {}
+
+    /// The handler returned an error.
+    fn failed(&self, _error: &(dyn std::error::Error + 'static)) {}
 
     /// Whether the embedder wakes the session when its time has come, so that it needs no timer of
     /// its own. Then [`Observer::deadline`] tells when that is.

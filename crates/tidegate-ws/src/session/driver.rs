@@ -4,13 +4,15 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::alarm::Alarm;
 use super::config::{Opening, SessionConfig};
 use super::ending::{Cause, Ending, Initiator};
 use super::shared::{Seat, Shared};
+use super::timers::Due;
 use super::{SendHalf, WebSocketSession};
 use crate::error::BoxError;
 use crate::handler::WebSocketHandler;
@@ -38,10 +40,11 @@ where
     driver.run(|| handler.handle(session)).await
 }
 
-/// What looks after a session.
+/// What looks after a session. Dropped, it drops the connection.
 #[derive(Debug)]
 pub struct Driver {
     shared: Arc<Shared>,
+    alarm: Alarm,
 }
 
 impl Driver {
@@ -57,8 +60,9 @@ impl Driver {
     {
         let session = WebSocketSession::new(io, opening, config);
         let shared = Arc::clone(&session.receiver.shared);
-        shared.lock().is_driven = true;
-        (session, Self { shared })
+        shared.lock().begin_to_be_driven();
+        let alarm = Alarm::default();
+        (session, Self { shared, alarm })
     }
 
     /// The means to end the session from elsewhere.
@@ -70,7 +74,7 @@ impl Driver {
     }
 
     /// As [`run`], with what the handler does.
-    pub async fn run<F>(self, handle: impl FnOnce() -> F) -> Ending
+    pub async fn run<F>(mut self, handle: impl FnOnce() -> F) -> Ending
     where
         F: Future<Output = Result<(), BoxError>>,
     {
@@ -80,7 +84,16 @@ impl Driver {
         }
         poll_fn(|cx| {
             self.poll_handler(handler.as_mut(), cx);
-            self.poll_session(handler.is_none(), cx)
+            let polled = self.poll_session(handler.is_none(), cx);
+            match polled {
+                Poll::Ready(Some(ending)) => Poll::Ready(ending),
+                Poll::Ready(None) => {
+                    // Its session is over, and so is its time.
+                    handler.set(None);
+                    Poll::Ready(self.ending())
+                }
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }
@@ -97,7 +110,13 @@ impl Driver {
         let cause = match polled {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(Ok(()))) => Cause::HandlerDone,
-            Ok(Poll::Ready(Err(_error))) => Cause::HandlerFailed,
+            Ok(Poll::Ready(Err(error))) => {
+                let observer = self.shared.lock().observer.clone();
+                if let Some(observer) = observer {
+                    observer.failed(&*error);
+                }
+                Cause::HandlerFailed
+            }
             Err(_panic) => Cause::HandlerPanicked,
         };
         handler.set(None);
@@ -114,23 +133,48 @@ impl Driver {
         inner.close(&close, Initiator::Handler, cause);
     }
 
-    fn poll_session(&self, handler_is_done: bool, cx: &mut Context<'_>) -> Poll<Ending> {
+    /// Ready with how the session ended; with nothing, if the handler has outlived it for too long.
+    fn poll_session(&mut self, is_alone: bool, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
         self.shared.end_turn();
         let mut inner = self.shared.lock();
-        if !inner
+        let inner = &mut *inner;
+        let is_new = !inner
             .driver
             .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
+            .is_some_and(|known| known.will_wake(cx.waker()));
+        if is_new {
             inner.driver = Some(cx.waker().clone());
         }
         let foreign = inner.waiting.enter(Seat::Driver, cx);
         let waker = foreign.as_ref().unwrap_or(cx.waker());
-        let over = inner.drive(&mut Context::from_waker(waker));
-        if over.is_ready() && handler_is_done {
-            return Poll::Ready(inner.ending.clone().unwrap_or_else(Ending::lost));
+        loop {
+            let over = inner.drive(&mut Context::from_waker(waker));
+            if over.is_ready() && is_alone {
+                return Poll::Ready(Some(inner.ending.clone().unwrap_or_else(Ending::lost)));
+            }
+            match ready!(self.alarm.poll(inner, is_new, cx)) {
+                Due::Grace => return Poll::Ready(None),
+                due => inner.overdue(due),
+            }
         }
-        Poll::Pending
+    }
+
+    fn ending(&self) -> Ending {
+        self.shared
+            .lock()
+            .ending
+            .clone()
+            .unwrap_or_else(Ending::lost)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let mut inner = self.shared.lock();
+        inner.driver = None;
+        if !inner.is_over() {
+            inner.dropped();
+        }
     }
 }
 
@@ -144,13 +188,8 @@ impl super::inner::Inner {
             return self.poll_end(cx);
         }
         // The receiver found nothing in this turn, and waits; or it is elsewhere.
-        while !received && self.ready.is_none() && !self.peer_done {
-            if self.poll_event(cx).is_pending() {
-                break;
-            }
-            if self.ready.is_some() || self.peer_done {
-                self.waiting.wake();
-            }
+        if !received {
+            self.read_ahead(cx);
         }
         if self.close_sent {
             return self.poll_end(cx);
@@ -186,7 +225,9 @@ impl Control {
     /// Has the session look at the clock: the time that [`super::Observer::deadline`] told has come.
     pub fn wake(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.lock().wake_driver();
+            let mut inner = shared.lock();
+            inner.look = true;
+            inner.wake_driver();
         }
     }
 

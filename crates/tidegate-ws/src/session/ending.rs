@@ -39,6 +39,8 @@ pub enum Initiator {
 pub enum Cause {
     /// The handler, or whoever holds a half, closed it.
     Closed,
+    /// What drove the session was dropped, and the connection with it.
+    Dropped,
     /// The embedder ended it.
     Ended,
     /// The handler returned.

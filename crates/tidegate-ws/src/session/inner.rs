@@ -11,8 +11,8 @@ use super::ending::{Cause, Ending, Initiator};
 use super::outbox::Outbox;
 use super::reading::Unread;
 use super::shared::{Io, Waiting};
-use super::timers::Timers;
-use crate::codec::{Decoder, Encoder, Event, Role};
+use super::timers::{Due, State, Timers};
+use crate::codec::{Decoder, Encoder, Event, Randomness, Role};
 use crate::error::SessionError;
 use crate::frame::{OpCode, Violation};
 use crate::message::{Close, Message};
@@ -48,16 +48,25 @@ pub(super) struct Inner {
     pub(super) is_driven: bool,
     /// `receive` found nothing, in this turn of the driver.
     pub(super) received: bool,
+    /// The embedder says that a time has come.
+    pub(super) look: bool,
     pub(super) timers: Timers,
 }
 
 impl Inner {
     pub(super) fn new(io: Box<dyn Io>, opening: &Opening, config: Arc<SessionConfig>) -> Self {
+        let mut decoder = Decoder::new(opening.role, &config.limits);
+        let mut encoder = Encoder::new(opening.role);
+        if let Some(agreed) = &opening.deflate {
+            let wanted = config.deflate.clone().unwrap_or_default();
+            decoder = decoder.with_deflate(agreed);
+            encoder = encoder.with_deflate(agreed, &wanted);
+        }
         Self {
             io: Some(io),
             role: opening.role,
-            decoder: Decoder::new(opening.role, &config.limits),
-            encoder: Encoder::new(opening.role),
+            decoder,
+            encoder,
             config,
             observer: opening.observer.clone(),
             unread: Unread::new(&opening.leftover),
@@ -74,8 +83,21 @@ impl Inner {
             driver: None,
             is_driven: false,
             received: false,
+            look: false,
             timers: Timers::default(),
         }
+    }
+
+    pub(super) const fn begin_to_be_driven(&mut self) {
+        self.is_driven = true;
+        self.timers.stale();
+    }
+
+    /// Nobody drives it any more.
+    pub(super) fn dropped(&mut self) {
+        self.peer_done = true;
+        self.end_as(|| Ending::new(1006, Cow::Borrowed(""), Initiator::Embedder, Cause::Dropped));
+        self.over();
     }
 
     pub(super) const fn is_over(&self) -> bool {
@@ -174,6 +196,7 @@ impl Inner {
         self.outbox = Outbox::default();
         self.unread.clear();
         self.pong = None;
+        self.timers.stale();
         self.wake_all();
     }
 
@@ -194,7 +217,7 @@ impl Inner {
         }
         self.stage_pong();
         self.close_sent = true;
-        self.timers.close_begins();
+        self.timers.stale();
         self.encoder.close(close, self.outbox.tail());
         if let Some(observer) = &self.observer {
             let length = close.code.map_or(0, |_| 2 + close.reason.len());
@@ -221,6 +244,46 @@ impl Inner {
         }
     }
 
+    /// What a look at the clock must know.
+    pub(super) fn state<'a>(&self, config: &'a SessionConfig) -> State<'a> {
+        State {
+            config,
+            is_paused: self.ready.is_some(),
+            has_queue: !self.outbox.is_empty(),
+            is_closing: self.close_sent,
+            is_over: self.is_over(),
+        }
+    }
+
+    /// Does what is due. That the handler is to be dropped is up to its owner.
+    pub(super) fn overdue(&mut self, due: Due) {
+        match due {
+            Due::Grace => {}
+            Due::Close => self.over(),
+            Due::Idle => self.end_by_itself(1001, "idle_timeout", Cause::IdleTimeout),
+            Due::Pong => self.end_by_itself(1001, "ping_timeout", Cause::PingTimeout),
+            Due::Ping => {
+                let payload = Randomness::next().to_ne_bytes();
+                self.timers.pinged(payload);
+                let ping = Message::Ping(Bytes::copy_from_slice(&payload));
+                // Eight bytes fit a ping.
+                let _ = self.encoder.encode(&ping, self.outbox.tail());
+            }
+            Due::Write => {
+                // It would not take a close frame either.
+                let reason = Cow::Borrowed("slow_consumer");
+                let by = Initiator::Session;
+                self.end_as(|| Ending::new(1013, reason, by, Cause::WriteStall));
+                self.peer_done = true;
+                self.over();
+            }
+        }
+    }
+
+    fn end_by_itself(&mut self, code: u16, reason: &'static str, cause: Cause) {
+        self.close(&Close::new(code, reason), Initiator::Session, cause);
+    }
+
     pub(super) fn wake_all(&mut self) {
         self.waiting.wake();
         self.wake_room();
@@ -238,7 +301,6 @@ impl Inner {
 
 fn reason_of(violation: Violation) -> &'static str {
     match violation.close_code() {
-        1007 => "invalid_payload",
         1008 => "rate_limited",
         1009 => "message_too_big",
         _ => "protocol_error",

@@ -1,5 +1,6 @@
 //! One open WebSocket.
 
+mod alarm;
 mod buffers;
 mod closing;
 mod config;
@@ -9,11 +10,13 @@ mod halves;
 mod info;
 mod inner;
 mod outbox;
+mod polls;
 mod reading;
 mod shared;
 mod timers;
 mod writing;
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -102,7 +105,8 @@ impl WebSocketSession {
     /// # Errors
     /// [`SessionError::Closed`] once the session is closing; [`SessionError::ControlTooLong`].
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), SessionError> {
-        self.sender().send(message).await
+        let message = message.into();
+        poll_fn(|cx| self.receiver.shared.poll_send(&message, cx)).await
     }
 
     /// Waits until all that was sent has been handed to the connection. Cancel-safe.
@@ -110,7 +114,7 @@ impl WebSocketSession {
     /// # Errors
     /// [`SessionError::Closed`] once the session is over.
     pub async fn flush(&mut self) -> Result<(), SessionError> {
-        self.sender().flush().await
+        poll_fn(|cx| self.receiver.shared.poll_flush(cx)).await
     }
 
     /// Closes with `code` and `reason` (cut to 123 bytes) behind what was sent, and waits for the
@@ -148,7 +152,7 @@ impl Stream for WebSocketSession {
     type Item = Result<Message, SessionError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_receive(cx)
+        self.receiver.shared.poll_receive(cx)
     }
 }
 
@@ -156,21 +160,20 @@ impl Sink<Message> for WebSocketSession {
     type Error = SessionError;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        self.sender().poll_room(cx)
+        self.receiver.shared.poll_room(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SessionError> {
-        self.sender().feed(&message)
+        self.receiver.shared.feed(&message)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        self.sender().poll_flush(cx)
+        self.receiver.shared.poll_flush(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        let sender = self.sender();
-        sender.begin_close(1000, "");
-        sender.poll_end(cx).map(|_ending| Ok(()))
+        self.receiver.shared.begin_close(1000, "");
+        self.receiver.shared.poll_end(cx).map(|_ending| Ok(()))
     }
 }
 

@@ -1,12 +1,15 @@
 //! From the connection to the receiver.
 
-use std::pin::Pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead as _, ReadBuf};
+use bytes::{BufMut as _, BytesMut};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 
 use super::buffers::{READ, give_read, take_read};
 use super::inner::Inner;
+use super::shared::Io;
 use crate::error::SessionError;
 use crate::message::Message;
 
@@ -29,6 +32,25 @@ impl Unread {
 
     fn bytes(&mut self) -> &mut [u8] {
         self.buffer.get_mut(self.from..self.to).unwrap_or_default()
+    }
+
+    /// Reads behind what is held, which is the beginning of a frame or nothing.
+    fn poll_fill(&mut self, io: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut buffer = take_read();
+        let held = self.to - self.from;
+        if let Some(front) = buffer.get_mut(..held) {
+            front.copy_from_slice(self.bytes());
+        }
+        let mut into = ReadBuf::new(buffer.get_mut(held..READ).unwrap_or_default());
+        let polled = Pin::new(io).poll_read(cx, &mut into);
+        let count = into.filled().len();
+        if count > 0 {
+            (self.from, self.to) = (0, held + count);
+            self.buffer = buffer;
+        } else {
+            give_read(buffer);
+        }
+        polled.map_ok(|()| count)
     }
 
     fn used(&mut self, count: usize) {
@@ -86,9 +108,34 @@ impl Inner {
         }
     }
 
+    /// Reads while nobody receives: up to one message, and the control frames behind it.
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        let before = self.ready.is_some();
+        while !self.peer_done && (self.ready.is_none() || self.is_control_next()) {
+            if !self.decode() && self.poll_read(cx).is_pending() {
+                break;
+            }
+        }
+        if self.peer_done || self.ready.is_some() && !before {
+            // It may have been waiting, though it was not polled in this turn.
+            self.waiting.wake();
+        }
+    }
+
+    /// Whether the next event is that of a control frame, as far as can be told.
+    fn is_control_next(&mut self) -> bool {
+        const CONTROL: u8 = 0b1000;
+        !self.config.deliver_control
+            && self
+                .unread
+                .bytes()
+                .first()
+                .is_none_or(|first| first & CONTROL != 0)
+    }
+
     /// Decodes one event of what was read; `false`: more must be read first.
     pub(super) fn decode(&mut self) -> bool {
-        if self.unread.from == self.unread.to {
+        if self.unread.from == self.unread.to && !self.decoder.has_filled() {
             return false;
         }
         match self.decoder.decode(self.unread.bytes()) {
@@ -105,38 +152,32 @@ impl Inner {
         true
     }
 
-    /// Reads once. What is left over of the last read is the beginning of a frame.
+    /// Reads once.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(io) = &mut self.io else {
             self.peer_done = true;
             return Poll::Ready(());
         };
-        let mut buffer = take_read();
-        let held = self.unread.to - self.unread.from;
-        if let Some(front) = buffer.get_mut(..held) {
-            front.copy_from_slice(self.unread.bytes());
-        }
-        let mut into = ReadBuf::new(buffer.get_mut(held..READ).unwrap_or_default());
-        let polled = Pin::new(io).poll_read(cx, &mut into);
-        let count = into.filled().len();
-        match polled {
-            Poll::Pending => {
-                give_read(buffer);
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(())) if count > 0 => {
-                self.timers.heard();
-                self.unread = Unread {
-                    buffer,
-                    from: 0,
-                    to: held + count,
-                };
-            }
-            Poll::Ready(result) => {
-                give_read(buffer);
-                self.lost(result.err());
-            }
+        let polled = match self.decoder.room() {
+            Some((payload, most)) => poll_payload(io, payload, most, cx),
+            None => self.unread.poll_fill(io, cx),
+        };
+        match ready!(polled) {
+            Ok(count) if count > 0 => self.timers.heard(),
+            result => self.lost(result.err()),
         }
         Poll::Ready(())
     }
+}
+
+/// Reads the payload of a large message to where it is to be.
+fn poll_payload(
+    io: &mut Box<dyn Io>,
+    payload: &mut BytesMut,
+    most: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    // The future keeps nothing between polls.
+    let mut into = payload.limit(most);
+    pin!(io.read_buf(&mut into)).poll(cx)
 }

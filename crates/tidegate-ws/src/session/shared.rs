@@ -154,6 +154,16 @@ impl Waiting {
         None
     }
 
+    /// `seat` does not wait any more.
+    pub(super) fn leave(&self, seat: Seat, cx: &Context<'_>) {
+        if let (Self::Many(wakers), Seat::Sender) = (self, seat) {
+            wakers
+                .slots()
+                .senders
+                .retain(|known| !known.will_wake(cx.waker()));
+        }
+    }
+
     /// Everybody is to look again.
     pub(super) fn wake(&self) {
         match self {

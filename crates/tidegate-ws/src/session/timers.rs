@@ -1,4 +1,7 @@
 //! What a session waits for, and when.
+//!
+//! What happens often sets a mark and does not look at the clock; when the one deadline of the
+//! session comes, the marks tell what is due, or when to look again.
 
 use std::time::Duration;
 
@@ -6,18 +9,56 @@ use tokio::time::Instant;
 
 use super::config::SessionConfig;
 
-/// Stamps are lazy: what happens sets a mark, and the clock is looked at when a deadline comes.
+/// Idle time is looked at so many times while it runs.
+const LOOKS: u32 = 8;
+
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    pub(super) heard: bool,
-    pub(super) moved: bool,
-    pub(super) wrote: bool,
-    pub(super) writes_wait: bool,
-    pub(super) closing: bool,
+    /// Bytes came since the last look.
+    heard: bool,
+    /// A message came or went since the last look.
+    moved: bool,
+    /// Something that matters to a deadline has happened: it is to be reckoned anew.
+    is_stale: bool,
     /// The ping of ours that is not answered.
-    pub(super) own_ping: Option<[u8; 8]>,
+    own_ping: Option<[u8; 8]>,
+    idle_look: Option<Instant>,
+    idle_by: Option<Instant>,
+    ping_at: Option<Instant>,
+    pong_by: Option<Instant>,
+    /// When a write that waits last got on, or began to wait.
+    waits_since: Option<Instant>,
+    close_by: Option<Instant>,
+    grace_by: Option<Instant>,
     control_since: Option<Instant>,
     control: u32,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The peer did not end its part of the closing.
+    Close,
+    /// The handler outlived its session.
+    Grace,
+    Idle,
+    /// A ping is to be sent.
+    Ping,
+    /// The peer gave no sign of life.
+    Pong,
+    Write,
+}
+
+/// What a look at the clock must know of the session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct State<'a> {
+    pub(super) config: &'a SessionConfig,
+    /// Nothing is read, because nobody receives.
+    pub(super) is_paused: bool,
+    /// Something waits to be written.
+    pub(super) has_queue: bool,
+    pub(super) is_closing: bool,
+    pub(super) is_over: bool,
 }
 
 impl Timers {
@@ -29,29 +70,45 @@ impl Timers {
         self.moved = true;
     }
 
-    pub(super) const fn wrote(&mut self) {
-        self.wrote = true;
+    /// The deadline does not fit any more.
+    pub(super) const fn stale(&mut self) {
+        self.is_stale = true;
+    }
+
+    pub(super) const fn take_stale(&mut self) -> bool {
+        std::mem::replace(&mut self.is_stale, false)
+    }
+
+    pub(super) fn wrote(&mut self) {
+        if self.waits_since.is_some() {
+            self.waits_since = Some(Instant::now());
+        }
     }
 
     pub(super) const fn write_done(&mut self) {
-        self.writes_wait = false;
+        self.waits_since = None;
     }
 
-    /// Whether this is news.
-    pub(super) const fn write_waits(&mut self) -> bool {
-        let is_news = !self.writes_wait;
-        self.writes_wait = true;
+    /// A write must wait; whether that is news.
+    pub(super) fn write_waits(&mut self) -> bool {
+        let is_news = self.waits_since.is_none();
+        if is_news {
+            self.waits_since = Some(Instant::now());
+            self.is_stale = true;
+        }
         is_news
     }
 
-    pub(super) const fn close_begins(&mut self) {
-        self.closing = true;
+    pub(super) const fn pinged(&mut self, payload: [u8; 8]) {
+        self.own_ping = Some(payload);
     }
 
     pub(super) fn is_own_pong(&mut self, payload: &[u8]) -> bool {
         let is_own = self.own_ping.is_some_and(|own| own == payload);
         if is_own {
             self.own_ping = None;
+            // The time to the next ping runs from here.
+            self.is_stale = true;
         }
         is_own
     }
@@ -69,4 +126,115 @@ impl Timers {
         self.control += 1;
         self.control > config.limits.max_control_per_second
     }
+
+    /// What is due now, one thing at a time.
+    pub(super) fn review(&mut self, now: Instant, state: State<'_>) -> Option<Due> {
+        if state.is_over {
+            let by = *self
+                .grace_by
+                .get_or_insert_with(|| after(now, state.config.handler_grace));
+            return (now >= by).then_some(Due::Grace);
+        }
+        if self.is_stalled(now, state) {
+            return Some(Due::Write);
+        }
+        if state.is_closing {
+            return self.review_close(now, state);
+        }
+        if self.is_idle(now, state) {
+            return Some(Due::Idle);
+        }
+        self.review_life(now, state)
+    }
+
+    /// When to look again, as the last review left it.
+    pub(super) fn next(&self, state: State<'_>) -> Option<Instant> {
+        if state.is_over {
+            return self.grace_by;
+        }
+        let write_by = self.write_by(state);
+        if state.is_closing {
+            return earliest([write_by, self.close_by]);
+        }
+        earliest([write_by, self.idle_look, self.ping_at, self.pong_by])
+    }
+
+    fn write_by(&self, state: State<'_>) -> Option<Instant> {
+        self.waits_since
+            .map(|since| after(since, state.config.write_timeout))
+    }
+
+    fn is_stalled(&self, now: Instant, state: State<'_>) -> bool {
+        self.write_by(state).is_some_and(|by| now >= by)
+    }
+
+    fn review_close(&mut self, now: Instant, state: State<'_>) -> Option<Due> {
+        let by = *self.close_by.get_or_insert_with(|| {
+            let wait = state.config.close_timeout;
+            if state.has_queue {
+                after(now, wait.saturating_add(state.config.write_timeout))
+            } else {
+                after(now, wait)
+            }
+        });
+        (now >= by).then_some(Due::Close)
+    }
+
+    /// Whether nothing has moved for too long. What moved is taken to have moved when it is looked
+    /// at, so that the end comes up to an eighth late, never early.
+    fn is_idle(&mut self, now: Instant, state: State<'_>) -> bool {
+        let Some(timeout) = state.config.idle_timeout else {
+            return false;
+        };
+        let moved = std::mem::replace(&mut self.moved, false) || state.is_paused;
+        let by = match self.idle_by {
+            Some(by) if !moved => by,
+            _ => after(now, timeout),
+        };
+        self.idle_by = Some(by);
+        self.idle_look = Some(by.min(after(now, timeout / LOOKS)));
+        now >= by
+    }
+
+    fn review_life(&mut self, now: Instant, state: State<'_>) -> Option<Due> {
+        let keep_alive = state.config.keep_alive?;
+        // What nobody reads cannot be heard; and a question that waits to be written is none yet.
+        let excused = state.is_paused || self.pong_by.is_some() && state.has_queue;
+        if let Some(by) = self.pong_by {
+            if self.heard {
+                self.pong_by = None;
+                self.heard = false;
+            } else if now >= by && !excused {
+                return Some(Due::Pong);
+            } else if now >= by {
+                self.pong_by = Some(after(now, keep_alive.wait));
+            }
+            if self.pong_by.is_some() {
+                return None;
+            }
+        }
+        let at = *self
+            .ping_at
+            .get_or_insert_with(|| after(now, keep_alive.every));
+        if now < at {
+            return None;
+        }
+        self.ping_at = Some(after(now, keep_alive.every));
+        if std::mem::replace(&mut self.heard, false) || excused {
+            return None;
+        }
+        self.ping_at = None;
+        self.pong_by = Some(after(now, keep_alive.wait));
+        Some(Due::Ping)
+    }
+}
+
+fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<Instant> {
+    times.into_iter().flatten().min()
+}
+
+fn after(now: Instant, wait: Duration) -> Instant {
+    // What is too far away to be told never comes, nearly.
+    now.checked_add(wait)
+        .unwrap_or_else(|| now + Duration::from_secs(30 * 365 * 86_400))
 }

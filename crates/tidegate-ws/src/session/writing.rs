@@ -11,42 +11,52 @@ const BATCH: usize = 16 << 10;
 
 impl Inner {
     /// Whether a message would be taken now.
-    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+    pub(super) fn has_room(&self) -> Result<bool, SessionError> {
         if self.close_sent || self.is_over() {
-            return Poll::Ready(Err(SessionError::Closed));
+            return Err(SessionError::Closed);
         }
-        if self.outbox.len() >= self.config.outbox {
-            // Who waits for room has a place of its own.
-            let _ = self.poll_flush(cx);
-            if self.close_sent || self.is_over() {
-                return Poll::Ready(Err(SessionError::Closed));
-            }
-            if self.outbox.len() >= self.config.outbox {
-                if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
-                    self.room.push(cx.waker().clone());
-                }
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(Ok(()))
+        Ok(self.outbox.len() < self.config.outbox)
     }
 
-    /// Takes a message as a whole. `in_turn`: the driver writes, unless it is much.
+    /// Waits until a message would be taken.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        if self.has_room()? {
+            return Poll::Ready(Ok(()));
+        }
+        let _ = self.poll_flush(cx);
+        if self.has_room()? {
+            return Poll::Ready(Ok(()));
+        }
+        // Who waits for room is told when there is some, by whoever makes it.
+        if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
+            self.room.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Takes a message as a whole, and writes what is much.
     pub(super) fn push(
         &mut self,
         message: &Message,
         in_turn: bool,
         cx: &mut Context<'_>,
     ) -> Result<(), SessionError> {
+        self.take(message)?;
+        // In its turn the driver writes.
+        if !in_turn || self.outbox.len() >= BATCH {
+            let _ = self.poll_flush(cx);
+        }
+        Ok(())
+    }
+
+    /// Takes a message as a whole, and leaves it to others to write it.
+    pub(super) fn take(&mut self, message: &Message) -> Result<(), SessionError> {
         self.put(message)?;
         if !message.is_control() {
             self.timers.moved();
         }
         if let Some(observer) = &self.observer {
             observer.sent(opcode_of(message), message.payload().len());
-        }
-        if !in_turn || self.outbox.len() >= BATCH {
-            let _ = self.poll_flush(cx);
         }
         Ok(())
     }

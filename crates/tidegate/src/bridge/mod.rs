@@ -79,6 +79,7 @@ impl Bridge {
         let chosen = offered.find(|offer| [VERSION_1, LEGACY].contains(&offer.as_str()));
         let version_1 = chosen.is_some_and(|chosen| chosen == VERSION_1);
         let subprotocol = chosen.and_then(|one| HeaderValue::from_str(one).ok());
+        let (deflate, answer) = handler::agree_to_deflate(&self.config, wish).unzip();
         let route = worker.route(self.place);
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
         let caller = Arc::new(Caller::new(Arc::clone(self), Arc::clone(worker), exchange));
@@ -90,12 +91,13 @@ impl Bridge {
             key: wish.key,
             headers: Headers::new(),
             subprotocol,
-            extensions: Vec::new(),
+            extensions: answer.into_iter().collect(),
             partner: Partner::Handler(Box::new(Agreed {
                 code,
                 config: Arc::clone(&self.config),
                 limits: Arc::clone(&self.plan.websocket),
                 info: HandshakeInfo::default(),
+                deflate,
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),

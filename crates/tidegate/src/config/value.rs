@@ -144,6 +144,17 @@ pub(super) fn no_keep_alive(text: &str) -> Result<(), Fault> {
         .suggest("write `none` or `{ interval: 25s, timeout: 10s }`"))
 }
 
+/// Parses the one word that may stand for permessage-deflate.
+pub(super) fn no_deflate(text: &str) -> Result<(), Fault> {
+    if text == "none" {
+        return Ok(());
+    }
+    Err(
+        Fault::new(format!("{} is no way to compress", Quoted(text)))
+            .suggest("write `none`, `{}` for the defaults, or `{ threshold: 1KiB }`"),
+    )
+}
+
 /// Parses the name of a WebSocket extension, which is a token (RFC 6455 section 9.1).
 pub(super) fn extension(text: &str) -> Result<Box<str>, Fault> {
     FieldName::parse(text.to_owned())

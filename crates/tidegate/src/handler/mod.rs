@@ -32,6 +32,7 @@
 //! A panic in a handler ends its session, with 1011, and no other; it is counted
 //! (`tidegate_panics_total`).
 
+mod filtered;
 mod handshake;
 mod leg;
 mod session;
@@ -45,4 +46,4 @@ pub use tidegate_ws::{
 pub use tidegate_ws::{Ending, HandshakeInfo};
 
 pub use self::handshake::RouteFacts;
-pub(crate) use self::target::{Agreed, Handler, Handlers, config};
+pub(crate) use self::target::{Agreed, Handler, Handlers, agree_to_deflate, config};

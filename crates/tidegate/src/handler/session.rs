@@ -6,13 +6,16 @@
 
 use std::borrow::Cow;
 use std::future::{Future as _, poll_fn};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tidegate_ws::codec::Role;
 use tidegate_ws::session::{self, Cause as Why};
-use tidegate_ws::{Control, Driver, WebSocketHandler as _};
+use tidegate_ws::{AnyHandler, BoxError, Control, Driver, WebSocketHandler as _, WebSocketSession};
 
+use super::filtered::Filtered;
 use super::leg::Leg;
 use super::target::Agreed;
 use super::watch::Watch;
@@ -24,7 +27,7 @@ use crate::session::clock::{after, end_of_age};
 use crate::session::handle::NEVER;
 use crate::session::registry::Registered;
 use crate::session::{Cause, Ending, Initiator};
-use crate::task::Kind;
+use crate::task::{Kind, Panics};
 use crate::upgrade::Opening;
 use crate::worker::Present;
 
@@ -36,6 +39,7 @@ impl Agreed {
             config,
             limits,
             info,
+            deflate,
         } = *self;
         let (transport, early) = opening.downstream;
         transport.outlast(limits.write_timeout);
@@ -47,9 +51,16 @@ impl Agreed {
         let mut with = session::Opening::new(Role::Server);
         with.id = Some(opening.registered.handle().id.to_string().into());
         with.info = Some(Box::new(info));
-        with.leftover = early.freeze();
+        let mut filtered = (!opening.filters.is_empty())
+            .then(|| Box::new(Filtered::new(opening.filters, Arc::clone(&watch))));
+        with.leftover = match &mut filtered {
+            Some(filtered) => filtered.take_early(&early),
+            None => early.freeze(),
+        };
+        with.deflate = deflate;
         with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
-        let (session, driver) = Driver::start(Leg::new(transport), with, config);
+        let (session, driver) = Driver::start(Leg::new(transport, filtered), with, config);
+        let panics = Arc::clone(opening.worker.panics());
         let mut hosted = Hosted {
             ends: end_of_age(limits.max_age, opening.worker.clock.now()),
             control: driver.control(),
@@ -63,7 +74,8 @@ impl Agreed {
             meter: opening.meter,
             _permits: opening.permits,
         };
-        let mut run = pin!(driver.run(|| code.handle(session)));
+        let handling = handle(&code, session, driver.control(), panics);
+        let mut run = pin!(driver.run(|| handling));
         let ended = poll_fn(|cx| {
             hosted.registered.handle().register(cx.waker());
             hosted.obey();
@@ -73,6 +85,30 @@ impl Agreed {
         })
         .await;
         hosted.ended(&ended);
+    }
+}
+
+/// Runs the handler, and tells of its failure unless that follows from the session's end.
+async fn handle(
+    code: &AnyHandler,
+    session: WebSocketSession,
+    control: Control,
+    panics: Arc<Panics>,
+) -> Result<(), BoxError> {
+    let handled = async { code.handle(session).await };
+    let handled = AssertUnwindSafe(handled).catch_unwind().await;
+    match handled {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            if control.ending().is_none() {
+                tracing::warn!(%error, "handler failed");
+            }
+            Err(error)
+        }
+        Err(panic) => {
+            panics.note(Kind::Session);
+            resume_unwind(panic)
+        }
     }
 }
 
@@ -124,14 +160,19 @@ impl Hosted {
                 ending.to_client = farewell.code;
                 farewell.reason.to_string().into()
             }
-            None => cause.reason(match cause {
-                Cause::IdleTimeout => self.limits.idle_timeout,
-                Cause::MaxAge => self.limits.max_age,
-                _ => None,
-            }),
+            None => self.reason(cause),
         };
         if self.control.end(ending.to_client, &reason) {
             self.ordered = Some(ending);
+        }
+    }
+
+    fn reason(&self, cause: Cause) -> Cow<'static, str> {
+        match (cause, self.watch.refusal()) {
+            (Cause::Policy, Some(refusal)) => refusal.to_owned().into(),
+            (Cause::IdleTimeout, _) => cause.reason(self.limits.idle_timeout),
+            (Cause::MaxAge, _) => cause.reason(self.limits.max_age),
+            _ => cause.reason(None),
         }
     }
 
@@ -192,9 +233,6 @@ impl Hosted {
 
     /// It is over.
     fn ended(mut self, ended: &session::Ending) {
-        if ended.cause == Why::HandlerPanicked {
-            self.worker.panics().note(Kind::Session);
-        }
         self.ending = Some(self.translated(ended));
         self.reason = ended.reason.to_string().into();
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use tidegate_ws::deflate;
+use tidegate_ws::handshake::Extension;
 use tidegate_ws::session::KeepAlive;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketHandler};
 
@@ -92,6 +94,7 @@ pub(crate) fn config(limits: &HandlerLimits) -> SessionConfig {
     config.close_timeout = limits.close_timeout;
     config.write_timeout = limits.write_timeout;
     config.handler_grace = limits.close_timeout;
+    config.deflate.clone_from(&limits.deflate);
     config
 }
 
@@ -112,6 +115,7 @@ pub(crate) struct Agreed {
     pub(crate) config: Arc<SessionConfig>,
     pub(crate) limits: Arc<HandlerLimits>,
     pub(crate) info: HandshakeInfo,
+    pub(crate) deflate: Option<deflate::Agreed>,
 }
 
 impl Handler {
@@ -129,22 +133,36 @@ impl Handler {
         let route = worker.route(self.place);
         // It was offered, so it is a token.
         let subprotocol = chosen.and_then(|one| HeaderValue::from_str(one).ok());
+        let (deflate, answer) = agree_to_deflate(&self.config, wish).unzip();
         let info = handshake::info(exchange, &route.name, chosen.map(String::as_str));
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
         Decision::Accept(Box::new(Acceptance {
             key: wish.key,
             headers: Headers::new(),
             subprotocol,
-            extensions: Vec::new(),
+            extensions: answer.into_iter().collect(),
             partner: Partner::Handler(Box::new(Agreed {
                 code: self.code.clone(),
                 config: Arc::clone(&self.config),
                 limits: Arc::clone(&self.plan.websocket),
                 info,
+                deflate,
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
             facts,
         }))
     }
+}
+
+/// What is agreed of permessage-deflate, and how the 101 says so.
+pub(crate) fn agree_to_deflate(
+    config: &SessionConfig,
+    wish: &Wish,
+) -> Option<(deflate::Agreed, HeaderValue)> {
+    let config = config.deflate.as_ref()?;
+    let offers = wish.extensions.iter();
+    let offers: Vec<_> = offers.filter_map(|one| Extension::parse(one)).collect();
+    let (agreed, answer) = deflate::accept(&offers, config)?;
+    Some((agreed, HeaderValue::from_str(&answer).ok()?))
 }

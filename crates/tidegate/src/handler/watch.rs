@@ -1,14 +1,15 @@
 //! What a session with a handler tells while it goes on, and where that is counted.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use tidegate_ws::BoxError;
 use tidegate_ws::frame::OpCode;
 use tidegate_ws::session::Observer;
 
 use crate::metrics::RouteMeters;
+use crate::pipeline::FrameRefusal;
+use crate::session::Cause;
 use crate::session::handle::{Handle, NEVER};
 use crate::worker::Worker;
 
@@ -22,6 +23,8 @@ pub(super) struct Watch {
     wants: AtomicU32,
     /// A close frame came or went.
     is_closing: AtomicBool,
+    /// Why a filter will not have a frame.
+    refusal: OnceLock<Box<FrameRefusal>>,
 }
 
 impl Watch {
@@ -36,7 +39,24 @@ impl Watch {
             worker,
             wants: AtomicU32::new(NEVER),
             is_closing: AtomicBool::new(false),
+            refusal: OnceLock::new(),
         }
+    }
+
+    /// A filter will not have a frame: the session is to end.
+    pub(super) fn refuse(&self, refusal: FrameRefusal) {
+        let _first = self.refusal.set(Box::new(refusal));
+        self.handle.order(Cause::Policy);
+    }
+
+    /// Whether that has happened.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refusal.get().is_some()
+    }
+
+    /// What the filter said.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(|refusal| refusal.reason())
     }
 
     /// When the session itself wants to be woken.
@@ -50,15 +70,15 @@ impl Watch {
     }
 
     fn passed(&self, side: usize, opcode: OpCode, bytes: usize) {
-        match opcode {
-            OpCode::Text | OpCode::Binary => {
-                let is_binary = opcode == OpCode::Binary;
-                self.handle
-                    .passed(side, bytes as u64, self.worker.clock.now());
-                self.route.message_passed(side, is_binary, bytes as u64);
-            }
-            OpCode::Close => self.is_closing.store(true, Ordering::Relaxed),
-            _ => {}
+        let is_message = !opcode.is_control();
+        self.handle
+            .passed(side, u64::from(is_message), bytes as u64);
+        let kind = is_message.then_some(opcode == OpCode::Binary);
+        self.route.frame_passed(side, kind, bytes as u64);
+        if is_message {
+            self.handle.note_moved(self.worker.clock.now());
+        } else if opcode == OpCode::Close {
+            self.is_closing.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -64,14 +64,19 @@ pub(crate) struct RouteMeters {
 }
 
 impl RouteMeters {
-    /// A whole message of so many bytes has passed in a direction.
-    pub(crate) fn message_passed(&self, direction: usize, is_binary: bool, bytes: u64) {
-        if let (Some(messages), Some(sum)) =
-            (self.messages.get(direction), self.bytes.get(direction))
-        {
-            messages[usize::from(is_binary)].add(1);
-            sum.add(bytes);
+    /// So many bytes have passed in a direction, as a whole message, of which one is binary, or as
+    /// something else.
+    pub(crate) fn frame_passed(&self, direction: usize, is_binary: Option<bool>, bytes: u64) {
+        let places = (self.messages.get(direction), self.bytes.get(direction));
+        let (Some([text, binary]), Some(sum)) = places else {
+            return;
+        };
+        match is_binary {
+            Some(true) => binary.add(1),
+            Some(false) => text.add(1),
+            None => {}
         }
+        sum.add(bytes);
     }
 
     /// Its open sessions.

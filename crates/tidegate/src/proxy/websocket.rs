@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use http::{HeaderValue, Method};
+use tidegate_ws::deflate;
 use tidegate_ws::handshake::{self, Extension, Key, ResponseError};
 use tidegate_ws::scan::Extensions;
 use tokio::time::{Instant, timeout};
@@ -209,7 +210,7 @@ fn accepted_extensions(
     for (place, one) in accepted.iter().enumerate() {
         let is_same = |name: &str| name.eq_ignore_ascii_case(one.name);
         let is_offered = if one.is_deflate() {
-            handshake::deflate_answers(one.text, offers)
+            deflate::answers(one, offers)
         } else {
             offers.iter().any(|offer| is_same(name_of(offer)))
         };

@@ -132,13 +132,17 @@ impl Handle {
         self.publish_end(ended);
     }
 
-    /// A message of so many bytes has passed from a side at `now`, on whatever thread.
-    pub(crate) fn passed(&self, side: usize, bytes: u64, now: u32) {
-        self.moved.store(now, Ordering::Relaxed);
+    /// So much has passed from a side, as whatever thread tells.
+    pub(crate) fn passed(&self, side: usize, messages: u64, bytes: u64) {
         if let Some(passed) = self.passed.get(side) {
-            passed.messages.fetch_add(1, Ordering::Relaxed);
+            passed.messages.fetch_add(messages, Ordering::Relaxed);
             passed.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// Something passes now.
+    pub(crate) fn note_moved(&self, now: u32) {
+        self.moved.store(now, Ordering::Relaxed);
     }
 
     /// When something passed last.
@@ -220,7 +224,7 @@ impl Handle {
     }
 
     /// The first order counts.
-    pub(super) fn order(&self, cause: Cause) {
+    pub(crate) fn order(&self, cause: Cause) {
         let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
         let _before = self
             .order

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_ws::deflate;
+
 use super::super::defaults;
 use super::{HandlerLimits, ProxyPlan, Rate};
 
@@ -89,6 +91,18 @@ pub struct BridgeHeaders {
     pub cookies: bool,
 }
 
+impl BridgePlan {
+    /// What holds for its WebSockets where nothing is said: what does for handlers, and
+    /// permessage-deflate, because JSON is worth it.
+    #[must_use]
+    pub fn websocket() -> HandlerLimits {
+        HandlerLimits {
+            deflate: Some(deflate::Config::default()),
+            ..HandlerLimits::default()
+        }
+    }
+}
+
 impl Default for BridgePlan {
     fn default() -> Self {
         Self {
@@ -102,7 +116,7 @@ impl Default for BridgePlan {
             legacy_errors: LegacyErrors::default(),
             ping_interval: Some(defaults::WEBSOCKET_KEEP_ALIVE.0),
             rates: BridgeRates::default(),
-            websocket: Arc::default(),
+            websocket: Arc::new(Self::websocket()),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_ws::deflate;
+
 use super::super::defaults;
 use super::super::error::ConfigError;
 use super::KeepAlive;
@@ -39,6 +41,8 @@ pub struct HandlerLimits {
     pub close_timeout: Duration,
     /// Pings and pongs that the client may send in a second, 100; `None`: any number.
     pub max_control_frames: Option<u32>,
+    /// What is agreed to of permessage-deflate; `None` (the default): nothing.
+    pub deflate: Option<deflate::Config>,
 }
 
 impl Default for HandlerLimits {
@@ -52,6 +56,7 @@ impl Default for HandlerLimits {
             write_timeout: defaults::WEBSOCKET_WRITE_TIMEOUT,
             close_timeout: defaults::WEBSOCKET_CLOSE_TIMEOUT,
             max_control_frames: Some(defaults::WEBSOCKET_MAX_CONTROL_FRAMES),
+            deflate: None,
         }
     }
 }

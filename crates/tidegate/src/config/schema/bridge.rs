@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::error::{Fault, Problems};
 use super::super::plan::{
-    BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, HandlerLimits, LegacyErrors, OverRate,
+    BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
 };
 use super::super::value;
 use super::super::yaml::{Located, Spot};
@@ -76,9 +76,10 @@ impl Bridge {
         if let Some(spot) = fields.take("rates") {
             plan.rates = read_rates(&spot, problems);
         }
-        let websocket = fields.take("websocket");
-        let websocket = websocket.map(|spot| handler::read_limits(&spot, problems));
-        plan.websocket = Arc::new(websocket.unwrap_or_else(HandlerLimits::default));
+        if let Some(spot) = fields.take("websocket") {
+            let limits = handler::read_limits(&spot, BridgePlan::websocket(), problems);
+            plan.websocket = Arc::new(limits);
+        }
         fields.finish(problems);
         Some(Self { services, plan })
     }
