@@ -9,7 +9,7 @@ use super::{Client, bridged};
 async fn whatever_base_url_says() {
     let upstream = ScriptedUpstream::mirror().await;
     let canary = ScriptedUpstream::bind().await;
-    let gateway = bridged(&upstream, "timeout: 5s");
+    let gateway = bridged(&upstream, "timeout: 60s");
     let address = canary.address();
     let mut client = Client::new(&gateway).await;
     let port = address.port();
@@ -50,7 +50,7 @@ async fn whatever_base_url_says() {
 async fn whatever_the_uri_says() {
     let upstream = ScriptedUpstream::mirror().await;
     let canary = ScriptedUpstream::bind().await;
-    let gateway = bridged(&upstream, "timeout: 5s");
+    let gateway = bridged(&upstream, "timeout: 60s");
     let address = canary.address();
     let mut client = Client::new(&gateway).await;
     for uri in [
@@ -91,7 +91,7 @@ async fn redirects_are_told_and_not_followed() {
         canary.address()
     );
     let upstream = ScriptedUpstream::answering(answer).await;
-    let gateway = bridged(&upstream, "timeout: 5s");
+    let gateway = bridged(&upstream, "timeout: 60s");
     let mut client = Client::new(&gateway).await;
     let told = client
         .ask(&json!({"id": 1, "baseUrl": "account-service", "uri": "/x"}))
@@ -104,7 +104,7 @@ async fn redirects_are_told_and_not_followed() {
 #[tokio::test]
 async fn methods_are_those_of_the_table() {
     let upstream = ScriptedUpstream::mirror().await;
-    let gateway = bridged(&upstream, "timeout: 5s");
+    let gateway = bridged(&upstream, "timeout: 60s");
     let mut client = Client::new(&gateway).await;
     for method in [
         "TRACE",

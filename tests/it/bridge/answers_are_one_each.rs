@@ -45,7 +45,7 @@ async fn obey(mut wire: Wire) {
 #[tokio::test]
 async fn whatever_the_service_does() {
     let upstream = ScriptedUpstream::serve(obey).await;
-    let gateway = bridged(&upstream, "timeout: 1s");
+    let gateway = bridged(&upstream, "timeout: 60s");
     let mut client = Client::new(&gateway).await;
     let cases = [
         ("200", 200),
@@ -63,7 +63,11 @@ async fn whatever_the_service_does() {
     for (id, (what, status)) in cases.iter().chain(&cases).enumerate() {
         let id = id as u64 + 1;
         expected.insert(id, *status);
-        client.send(&call(id, &format!("/{what}/x"))).await;
+        let mut envelope = call(id, &format!("/{what}/x"));
+        if *what == "silent" {
+            envelope["timeout"] = json!(300);
+        }
+        client.send(&envelope).await;
     }
     while !expected.is_empty() {
         let told = client.receive().await;
@@ -88,7 +92,7 @@ async fn whatever_the_service_does() {
 #[tokio::test]
 async fn services_that_are_not_there() {
     let upstream = ScriptedUpstream::bind().await;
-    let gateway = bridged(&upstream, "timeout: 5s");
+    let gateway = bridged(&upstream, "timeout: 60s");
     upstream.refuse().await;
     let mut client = Client::new(&gateway).await;
     let told = client.ask(&call(1, "/x")).await;
@@ -185,7 +189,7 @@ async fn deadlines_of_envelopes() {
 #[tokio::test]
 async fn frames_that_are_no_requests() {
     let upstream = ScriptedUpstream::bind().await;
-    let gateway = bridged(&upstream, "timeout: 5s");
+    let gateway = bridged(&upstream, "timeout: 60s");
     let mut client = Client::new(&gateway).await;
     for text in ["42", "{", "[1]", "[{\"id\":1}", "{\"uri\":1}"] {
         client.send_text(text).await;
@@ -200,7 +204,7 @@ async fn frames_that_are_no_requests() {
 #[tokio::test]
 async fn batches_are_answered_one_by_one() {
     let upstream = ScriptedUpstream::serve(obey).await;
-    let gateway = bridged(&upstream, "timeout: 5s");
+    let gateway = bridged(&upstream, "timeout: 60s");
     let mut client = Client::new(&gateway).await;
     let batch = Value::from((1..=64).map(|id| call(id, "/204/x")).collect::<Vec<_>>());
     client.send(&batch).await;
@@ -217,7 +221,7 @@ async fn batches_are_answered_one_by_one() {
 #[tokio::test]
 async fn answers_that_are_too_big() {
     let upstream = ScriptedUpstream::serve(obey).await;
-    let gateway = bridged(&upstream, "timeout: 5s, max_response: 1MiB");
+    let gateway = bridged(&upstream, "timeout: 60s, max_response: 1MiB");
     let mut client = Client::new(&gateway).await;
     let told = client.ask(&call(1, "/big/x")).await;
     assert_eq!(
