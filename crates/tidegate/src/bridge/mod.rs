@@ -10,6 +10,8 @@ mod call;
 mod conversation;
 mod envelope;
 mod events;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod headers;
 mod members;
 mod pace;
