@@ -3,6 +3,7 @@
 mod addresses_are_not_chosen;
 mod answers_are_one_each;
 mod calls_are_counted_and_logged;
+mod foreign_clients;
 mod history;
 mod old_clients_need_no_change;
 mod streams_go_as_far_as_granted;
