@@ -39,12 +39,12 @@ function same(seen, expected) {
 socket.on("open", async () => {
   const calls = [];
   for (let n = 0; n < 50; n += 1) {
-    calls.push(call("GET", `accounts/${n}?sort=id:desc`).then((answer) => same(answer.body, { target: `/accounts/${n}?sort=id:desc`, sent: "" })));
+    calls.push(call("GET", `accounts/${n}?sort=id:desc`).then((answer) => same(answer.body, { sent: "", target: `/accounts/${n}?sort=id:desc` })));
   }
   await Promise.all(calls);
   // Two that are the same are answered twice.
   const twice = await Promise.all([call("GET", "me"), call("GET", "me")]);
-  for (const answer of twice) same(answer, { type: "GET", baseUrl: "http://account-service", uri: "me", body: { target: "/me", sent: "" } });
+  for (const answer of twice) same(answer, { type: "GET", baseUrl: "http://account-service", uri: "me", body: { sent: "", target: "/me" } });
   const paid = await call("POST", "cash-out", { value: -100, note: "ä\"" });
   same(paid.body.sent, '{"value":-100,"note":"ä\\""}');
   socket.close(1000);
