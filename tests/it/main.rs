@@ -9,6 +9,7 @@ mod answers_arrive_as_sent;
 mod bad_frames_end_the_session;
 mod balancers_name_their_clients;
 mod bodies_stream;
+mod bridge;
 mod caps_are_kept;
 mod clients_that_leave_free_everything;
 mod close_says_what_it_said;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::error::{Fault, GatewayError};
+use crate::error::{Fault, GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::limits::Permits;
 use crate::metrics::ExchangeMeter;
 use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
-use crate::proxy;
+use crate::proxy::{self, Proxy};
 use crate::redirect;
 use crate::route::{Route, Target};
 use crate::router::RouteError;
@@ -85,10 +85,40 @@ async fn walk<'w>(
                 Decision::Accept(acceptance) => Outcome::Switch(acceptance),
             })
         }
-        (Target::Handler(_), None) => Err(RouteError::UpgradeRequired.into()),
+        (Target::Bridge(_) | Target::Handler(_), None) => Err(RouteError::UpgradeRequired.into()),
         (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange, meter)
             .await
             .map(Outcome::Answer),
+    }
+}
+
+/// Answers a call that came in an envelope: of `proxy`'s service where the envelope names it, else by the
+/// routes, as if the request had come over HTTP.
+pub(crate) async fn call(
+    worker: &Arc<Worker>,
+    mut exchange: Exchange,
+    proxy: Option<&Proxy>,
+    permits: &mut Permits,
+    meter: &mut ExchangeMeter<'_>,
+) -> Result<Answer, GatewayError> {
+    if let Some(proxy) = proxy {
+        meter.enter(proxy.place);
+        return proxy::http::call(proxy, worker, &mut exchange, meter).await;
+    }
+    let mut entered = None;
+    let walked = walk(worker, &mut exchange, &mut entered, permits, meter).await;
+    let mut outcome = walked.inspect_err(|error| {
+        if error.is_overload() {
+            worker.caps().note_refusal(error.label());
+        }
+    })?;
+    if let Some(route) = entered {
+        return_through(route, &exchange, &mut outcome);
+    }
+    match outcome {
+        Outcome::Answer(answer) => Ok(answer),
+        // No call asks for an upgrade.
+        Outcome::Switch(_) => Err(UpstreamError::SwitchUnasked.into()),
     }
 }
 

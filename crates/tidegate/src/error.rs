@@ -323,7 +323,7 @@ impl GatewayError {
 
     /// What the client is told beyond the status. An upstream's addresses and the words of the
     /// operating system are for the log.
-    fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         match self {
             Self::Upstream(UpstreamError::Connect(_)) => "cannot connect to the service".into(),
             Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Lost(_)) => {

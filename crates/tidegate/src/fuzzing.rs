@@ -35,6 +35,11 @@ fn end_in_pieces(bytes: &[u8], step: usize) -> Result<Option<usize>, crate::Head
     Ok(None)
 }
 
+/// An envelope of a bridge.
+pub fn envelope(bytes: &[u8]) {
+    crate::bridge::fuzzing::envelope(bytes);
+}
+
 /// A request head: the same end under any cut, and what we accept `httparse` alone reads the same.
 pub fn request_head(bytes: &[u8]) {
     let limits = Limits::default();

@@ -32,6 +32,7 @@ mod access_log;
 mod admin;
 pub mod authority;
 pub mod body;
+mod bridge;
 mod census;
 pub mod config;
 mod connection;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bridge::Bridge;
 use crate::handler::Handler;
 use crate::limits::RouteCaps;
 use crate::pipeline::Pipeline;
@@ -24,6 +25,8 @@ pub(crate) struct Route {
 /// Where a route ends.
 #[derive(Debug)]
 pub(crate) enum Target {
+    /// At calls that come as envelopes.
+    Bridge(Arc<Bridge>),
     /// At code of the embedder's.
     Handler(Handler),
     /// At a service.
@@ -34,6 +37,7 @@ impl Target {
     /// What its sessions are, in the words of the metrics.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
+            Self::Bridge(_) => "bridge",
             Self::Handler(_) => "handler",
             Self::Proxy(_) => "proxy",
         }
@@ -43,14 +47,14 @@ impl Target {
     pub(crate) fn handler(&self) -> Option<&str> {
         match self {
             Self::Handler(handler) => Some(&handler.plan.name),
-            Self::Proxy(_) => None,
+            Self::Bridge(_) | Self::Proxy(_) => None,
         }
     }
 
     /// The service, where it is one.
     pub(crate) fn service(&self) -> Option<&Service> {
         match self {
-            Self::Handler(_) => None,
+            Self::Bridge(_) | Self::Handler(_) => None,
             Self::Proxy(proxy) => Some(&proxy.service),
         }
     }

@@ -8,6 +8,12 @@ pub(crate) fn seconds(moment: SystemTime) -> f64 {
     since.as_secs_f64()
 }
 
+/// Milliseconds since 1970.
+pub(crate) fn unix_milliseconds() -> u128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_millis()
+}
+
 /// `2026-11-21T03:00:01.204Z`.
 pub(crate) fn rfc3339(moment: SystemTime) -> String {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -113,6 +113,7 @@ pub(crate) async fn decide(
         return Err(GatewayError::Draining);
     }
     let decision = match target {
+        Target::Bridge(bridge) => bridge.decide(worker, exchange, &wish),
         Target::Handler(handler) => handler.decide(worker, exchange, &wish),
         Target::Proxy(proxy) => {
             proxy::websocket::decide(proxy, worker, exchange, wish, meter).await?

@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
+use crate::bridge::Bridge;
 use crate::config::ConfigErrors;
-use crate::config::plan::{Bind, Plan, ServicePlan, TargetPlan};
+use crate::config::plan::{Bind, Plan, ProxyPlan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::drain::{self, Drain};
 use crate::exchange::Downstream;
@@ -109,6 +110,11 @@ impl Core {
             });
             Arc::clone(service)
         };
+        let mut proxy = |plan: &ProxyPlan, place| Proxy {
+            plan: plan.clone(),
+            service: service(&plan.service),
+            place,
+        };
         let (mut matchers, mut routes) = (Vec::new(), Vec::new());
         let mut missing = Vec::new();
         for (place, route) in plan.routes.iter().enumerate() {
@@ -120,11 +126,15 @@ impl Core {
                         continue;
                     }
                 },
-                TargetPlan::Proxy(plan) => Target::Proxy(Proxy {
-                    plan: plan.clone(),
-                    service: service(&plan.service),
-                    place,
-                }),
+                TargetPlan::Bridge(plan) => {
+                    let services = plan.services.iter().map(|plan| proxy(plan, place));
+                    Target::Bridge(Arc::new(Bridge::new(
+                        Arc::clone(plan),
+                        place,
+                        services.collect(),
+                    )))
+                }
+                TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
             };
             matchers.push(route.matcher.clone());
             let pipeline = Pipeline::build(&route.filters);

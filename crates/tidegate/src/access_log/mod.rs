@@ -3,6 +3,7 @@
 //! An event is written into the buffer of its worker, and from there on it is `logs`' to write it
 //! out. There is no line for a message.
 
+mod bridge;
 mod escape;
 mod exchange;
 mod line;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::bridge::Bridged;
 pub(crate) use self::exchange::Record;
 use self::line::Line;
 pub(crate) use self::session::Ended;

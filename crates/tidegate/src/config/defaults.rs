@@ -66,3 +66,11 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UNIX_MODE: u32 = 0o660;
 /// The port of https, which a URL need not name.
 pub const HTTPS_PORT: u16 = 443;
+/// Calls of one bridge session that may be under way.
+pub const BRIDGE_MAX_IN_FLIGHT: usize = 64;
+/// How long a bridged call waits for the first byte of its answer, and for each part of it.
+pub const BRIDGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest answer that a bridge puts into one frame.
+pub const BRIDGE_MAX_RESPONSE: u64 = 10 * 1024 * 1024;
+/// Larger answers of a bridge are streamed to who asks for it.
+pub const BRIDGE_STREAM_ABOVE: u64 = 256 * 1024;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::compile;
 use super::error::{Fault, Problems};
 use super::plan::{
-    AdminPlan, Bind, EndpointPlan, HandlerPlan, ListenerPlan, Plan, ProxyPlan, RedirectHost,
-    RedirectPlan, RoutePlan, ServicePlan, TargetPlan,
+    AdminPlan, Bind, BridgePlan, EndpointPlan, HandlerPlan, HostPolicy, ListenerPlan, OriginPolicy,
+    Plan, ProxyPlan, RedirectHost, RedirectPlan, RoutePlan, ServicePlan, TargetPlan,
 };
 use super::schema::{
-    Admin, Handler, Listener, Proxy, Root, Route, Service, Target, report_duplicates,
+    Admin, Bridge, Handler, Listener, Proxy, Root, Route, Service, Target, report_duplicates,
 };
 use super::yaml::{Located, Quoted, did_you_mean};
 
@@ -199,6 +199,7 @@ fn link_route(route: &Route, services: &Services, problems: &mut Problems) -> Op
         .map(|filter| compile::filter(filter, matcher.as_ref(), problems))
         .collect();
     let target = route.target.as_ref().and_then(|target| match target {
+        Target::Bridge(bridge) => link_bridge(bridge, services, problems),
         Target::Handler(handler) => link_handler(route, handler).map(TargetPlan::Handler),
         Target::Proxy(proxy) => link_proxy(proxy, services, problems).map(TargetPlan::Proxy),
     });
@@ -228,23 +229,51 @@ fn link_handler(route: &Route, handler: &Handler) -> Option<HandlerPlan> {
     })
 }
 
+fn link_bridge(
+    bridge: &Bridge,
+    services: &Services,
+    problems: &mut Problems,
+) -> Option<TargetPlan> {
+    let linked = bridge.services.iter().map(|name| {
+        Some(ProxyPlan {
+            service: find_service(name, services, problems)?,
+            // A service is called by its own name, as if it were called directly.
+            host: HostPolicy::Rewrite,
+            origin: OriginPolicy::Keep,
+            websocket: Arc::default(),
+        })
+    });
+    Some(TargetPlan::Bridge(Arc::new(BridgePlan {
+        services: linked.collect::<Option<Vec<_>>>()?,
+        ..bridge.plan.clone()
+    })))
+}
+
 fn link_proxy(proxy: &Proxy, services: &Services, problems: &mut Problems) -> Option<ProxyPlan> {
-    let Located { value, place } = proxy.service.as_ref()?;
-    let Some(service) = services.get(value) else {
+    Some(ProxyPlan {
+        service: find_service(proxy.service.as_ref()?, services, problems)?,
+        host: proxy.host.clone(),
+        origin: proxy.origin.clone(),
+        websocket: Arc::clone(&proxy.websocket),
+    })
+}
+
+fn find_service(
+    name: &Located<String>,
+    services: &Services,
+    problems: &mut Problems,
+) -> Option<Arc<ServicePlan>> {
+    let Located { value, place } = name;
+    let service = services.get(value);
+    if service.is_none() {
         let mut fault = Fault::new(format!("there is no service {}", Quoted(value)));
         let mut names: Vec<_> = services.keys().map(String::as_str).collect();
         names.sort_unstable();
         fault.suggestion = did_you_mean(value, names)
             .or_else(|| Some(format!("write `services: {{ {value}: ... }}`")));
         problems.fault(place, fault);
-        return None;
-    };
-    Some(ProxyPlan {
-        service: Arc::clone(service),
-        host: proxy.host.clone(),
-        origin: proxy.origin.clone(),
-        websocket: Arc::clone(&proxy.websocket),
-    })
+    }
+    service.cloned()
 }
 
 /// One worker for each core that we may use.

@@ -1,6 +1,7 @@
 //! The plan: a configuration with its names linked and its patterns compiled. Nothing here is
 //! running yet; `Gateway::start` builds what runs.
 
+mod bridge;
 mod handler;
 mod limits;
 mod listener;
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::bridge::{
+    BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
+};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
@@ -282,6 +286,8 @@ pub struct RoutePlan {
 /// Where a route ends.
 #[derive(Debug, Clone)]
 pub enum TargetPlan {
+    /// At calls over HTTP that come as envelopes.
+    Bridge(Arc<BridgePlan>),
     /// At a handler of the embedder's.
     Handler(HandlerPlan),
     /// At a service.

@@ -50,14 +50,12 @@ pub(super) fn collect(root: &Root, problems: &mut Problems) {
 }
 
 fn warn_of_unused_services(root: &Root, problems: &mut Problems) {
-    let proxies = root.routes.iter().filter_map(|route| match &route.target {
-        Some(Target::Proxy(proxy)) => Some(proxy),
-        Some(Target::Handler(_)) | None => None,
+    let named = root.routes.iter().flat_map(|route| match &route.target {
+        Some(Target::Bridge(bridge)) => &*bridge.services,
+        Some(Target::Proxy(proxy)) => proxy.service.as_slice(),
+        Some(Target::Handler(_)) | None => &[],
     });
-    let used: HashSet<_> = proxies
-        .filter_map(|proxy| proxy.service.as_ref())
-        .map(|service| service.value.as_str())
-        .collect();
+    let used: HashSet<_> = named.map(|service| service.value.as_str()).collect();
     for service in &root.services {
         if !used.contains(service.name.value.as_str()) {
             let message = format!("no route uses the service {}", Quoted(&service.name.value));

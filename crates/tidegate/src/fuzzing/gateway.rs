@@ -96,7 +96,7 @@ impl Inside {
     #[must_use]
     pub fn alive(&self) -> Alive {
         let live = |place| match &self.worker.route(place).target {
-            Target::Handler(_) => 0,
+            Target::Bridge(_) | Target::Handler(_) => 0,
             Target::Proxy(proxy) => proxy.service.live(),
         };
         Alive {

@@ -46,4 +46,4 @@ pub use tidegate_ws::{
 pub use tidegate_ws::{Ending, HandshakeInfo};
 
 pub use self::handshake::RouteFacts;
-pub(crate) use self::target::{Agreed, Handler, Handlers};
+pub(crate) use self::target::{Agreed, Handler, Handlers, agree_to_deflate, config};

@@ -76,12 +76,12 @@ impl fmt::Debug for Handlers {
 fn planned(plan: &Plan) -> impl Iterator<Item = &HandlerPlan> {
     plan.routes.iter().filter_map(|route| match &route.target {
         TargetPlan::Handler(handler) => Some(handler),
-        TargetPlan::Proxy(_) => None,
+        TargetPlan::Bridge(_) | TargetPlan::Proxy(_) => None,
     })
 }
 
 /// How the sessions of a route behave. Silence and age are the gateway's own to judge.
-fn config(limits: &HandlerLimits) -> SessionConfig {
+pub(crate) fn config(limits: &HandlerLimits) -> SessionConfig {
     let mut config = SessionConfig::default();
     config.limits.max_message = limits.max_message;
     config.limits.max_frame = limits.max_frame.unwrap_or(limits.max_message);
@@ -111,11 +111,11 @@ pub(crate) struct Handler {
 /// A handler that has agreed to a session.
 #[derive(Debug)]
 pub(crate) struct Agreed {
-    pub(super) code: AnyHandler,
-    pub(super) config: Arc<SessionConfig>,
-    pub(super) limits: Arc<HandlerLimits>,
-    pub(super) info: HandshakeInfo,
-    pub(super) deflate: Option<deflate::Agreed>,
+    pub(crate) code: AnyHandler,
+    pub(crate) config: Arc<SessionConfig>,
+    pub(crate) limits: Arc<HandlerLimits>,
+    pub(crate) info: HandshakeInfo,
+    pub(crate) deflate: Option<deflate::Agreed>,
 }
 
 impl Handler {
@@ -132,7 +132,7 @@ impl Handler {
         let route = worker.route(self.place);
         // It was offered, so it is a token.
         let subprotocol = chosen.and_then(|one| HeaderValue::from_str(one).ok());
-        let (deflate, answer) = self.deflate(wish).unzip();
+        let (deflate, answer) = agree_to_deflate(&self.config, wish).unzip();
         let info = handshake::info(exchange, &route.name, chosen.map(String::as_str));
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
         Decision::Accept(Box::new(Acceptance {
@@ -152,12 +152,16 @@ impl Handler {
             facts,
         }))
     }
-    /// What is agreed of permessage-deflate, and how the 101 says so.
-    fn deflate(&self, wish: &Wish) -> Option<(deflate::Agreed, HeaderValue)> {
-        let config = self.config.deflate.as_ref()?;
-        let offers = wish.extensions.iter();
-        let offers: Vec<_> = offers.filter_map(|one| Extension::parse(one)).collect();
-        let (agreed, answer) = deflate::accept(&offers, config)?;
-        Some((agreed, HeaderValue::from_str(&answer).ok()?))
-    }
+}
+
+/// What is agreed of permessage-deflate, and how the 101 says so.
+pub(crate) fn agree_to_deflate(
+    config: &SessionConfig,
+    wish: &Wish,
+) -> Option<(deflate::Agreed, HeaderValue)> {
+    let config = config.deflate.as_ref()?;
+    let offers = wish.extensions.iter();
+    let offers: Vec<_> = offers.filter_map(|one| Extension::parse(one)).collect();
+    let (agreed, answer) = deflate::accept(&offers, config)?;
+    Some((agreed, HeaderValue::from_str(&answer).ok()?))
 }

@@ -59,6 +59,20 @@ impl<'a> ExchangeMeter<'a> {
         }
     }
 
+    /// A call that came in an envelope.
+    pub(crate) fn of_call(worker: &'a Worker, method: &Method) -> Self {
+        Self {
+            worker,
+            place: None,
+            method: method_place(method),
+            upgrade: false,
+            begun: Instant::now(),
+            status: CLIENT_LEFT,
+            is_answered: false,
+            record: None,
+        }
+    }
+
     /// What was no request is answered for `error`.
     pub(crate) fn refused(worker: &Worker, downstream: &Downstream, error: &GatewayError) {
         let status = error.status().as_u16();
@@ -216,7 +230,7 @@ impl Drop for ExchangeMeter<'_> {
 }
 
 /// The place of a method in `METHODS`.
-fn method_place(method: &Method) -> u8 {
+pub(super) fn method_place(method: &Method) -> u8 {
     // Almost every request is one of the first two.
     let known = METHODS.iter().skip(1).zip(1..);
     let mut known = known.filter(|(name, _)| **name == method.as_str());
@@ -232,7 +246,7 @@ const fn folded(status: u16) -> u16 {
     }
 }
 
-const fn request_key(method: u8, status: u16) -> u32 {
+pub(super) const fn request_key(method: u8, status: u16) -> u32 {
     (method as u32) << 16 | folded(status) as u32
 }
 

@@ -4,6 +4,7 @@
 //! costs a few relaxed additions that no other core contends for. The admin listener sums the cells
 //! of all workers when it is asked (`page`). Why not a crate: ADR 0006.
 
+mod bridge;
 mod cell;
 mod exchange;
 mod page;
@@ -13,6 +14,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::bridge::{BridgeMeters, CallMeter};
 use self::cell::{Counter, Histogram, Level, Sparse};
 pub(crate) use self::exchange::ExchangeMeter;
 pub(crate) use self::page::{Facts, page};
@@ -27,6 +29,8 @@ pub(crate) struct Meters {
     routes: Box<[Arc<RouteMeters>]>,
     /// In the order of the services.
     services: Box<[ServiceMeters]>,
+    /// Of bridged calls, in the order of the services; behind them one for those that named none.
+    bridged: Box<[Arc<BridgeMeters>]>,
     /// Accepted connections.
     pub(crate) accepted: Counter,
     /// Handshakes of TLS with clients, by result.
@@ -100,6 +104,7 @@ impl Meters {
         Self {
             routes: (0..=routes).map(|_| Arc::default()).collect(),
             services: (0..services).map(|_| ServiceMeters::default()).collect(),
+            bridged: (0..=services).map(|_| Arc::default()).collect(),
             accepted: Counter::default(),
             tls: Default::default(),
         }
@@ -109,6 +114,13 @@ impl Meters {
     pub(crate) fn route(&self, place: usize) -> &Arc<RouteMeters> {
         // Any other place is a fault of ours, which is no reason to fail a request.
         self.routes.get(place).unwrap_or_else(|| self.no_route())
+    }
+
+    /// The cells of bridged calls to the service at `place`, or of those that name none.
+    pub(crate) fn bridged(&self, place: Option<usize>) -> &Arc<BridgeMeters> {
+        let none = self.bridged.len() - 1;
+        let place = place.filter(|place| *place < none);
+        &self.bridged[place.unwrap_or(none)]
     }
 
     fn no_route(&self) -> &Arc<RouteMeters> {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::bridge::of_call_key;
 use super::cell::{Counter, Level, QUEUE_BOUNDS, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
 use super::exchange::{of_request_key, status_label};
 use super::session::{is_of_slow_consumer, of_end_key};
 use super::text::{Page, Unit};
-use super::{METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
+use super::{BridgeMeters, METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
 use crate::logs::Lines;
 use crate::tls::accept;
 
@@ -50,6 +51,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     }
     requests(&mut page, &routes);
     upstream(&mut page, facts, meters);
+    bridge(&mut page, facts, meters);
     handshakes(&mut page, &routes);
     routes.pop(); // no session is without a route
     open_sessions(&mut page, facts, &routes);
@@ -228,6 +230,62 @@ fn upstream(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
             page.sample(name, &[("service", service), ("reason", reason)], count);
         }
     }
+}
+
+/// Calls of bridges; those that named no service have `-` for one.
+fn bridge(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
+    let names = facts.services.iter().copied().map(Some).chain([None]);
+    let services: Vec<(&str, Vec<&BridgeMeters>)> = names
+        .enumerate()
+        .map(|(place, name)| {
+            let place = name.map(|_| place);
+            let of_workers = meters.iter().map(|meters| &**meters.bridged(place));
+            (name.unwrap_or(NO_ROUTE), of_workers.collect())
+        })
+        .collect();
+    let name = "tidegate_bridge_requests_total";
+    let help = "Bridged calls, by who made their answer; 499: taken back, or the client left.";
+    page.family(name, "counter", help);
+    for (service, meters) in &services {
+        for (key, count) in sums(meters.iter().map(|meters| meters.parts().0)) {
+            let (method, code, source) = of_call_key(key);
+            let labels = [
+                ("service", *service),
+                ("method", method),
+                ("code", &code),
+                ("source", source),
+            ];
+            page.sample(name, &labels, count);
+        }
+    }
+    let name = "tidegate_bridge_request_duration_seconds";
+    let help = "From the envelope to the last frame of its answer.";
+    page.family(name, "histogram", help);
+    for (service, meters) in &services {
+        let times = meters.iter().map(|meters| meters.parts().1);
+        page.histogram(name, &[("service", service)], REQUEST_BOUNDS, times);
+    }
+    let name = "tidegate_bridge_in_flight";
+    page.family(name, "gauge", "Bridged calls that are under way.");
+    for (service, meters) in &services {
+        let value = level(meters.iter().map(|meters| meters.parts().2));
+        page.sample(name, &[("service", service)], value);
+    }
+    let all = || services.iter().flat_map(|(_, meters)| meters);
+    let name = "tidegate_bridge_cancelled_total";
+    page.family(
+        name,
+        "counter",
+        "Bridged calls that were taken back, or whose client left.",
+    );
+    page.sample(name, &[], total(all().map(|meters| meters.parts().3)));
+    let name = "tidegate_bridge_streams_open";
+    page.family(
+        name,
+        "gauge",
+        "Answers of bridged calls that go out in chunks.",
+    );
+    page.sample(name, &[], level(all().map(|meters| meters.parts().4)));
 }
 
 fn handshakes(page: &mut Page, routes: &Routes<'_>) {

@@ -191,7 +191,7 @@ impl Handle {
     /// How it ends for `cause`, where none of its peers is to blame.
     pub(crate) fn ending(&self, cause: Cause) -> Ending {
         match self.facts.target() {
-            Target::Handler(_) => Ending::of_handler(cause),
+            Target::Bridge(_) | Target::Handler(_) => Ending::of_handler(cause),
             Target::Proxy(_) => Ending::of(cause),
         }
     }

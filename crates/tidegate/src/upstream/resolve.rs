@@ -5,7 +5,7 @@
 //! one; what it found holds for a moment.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -102,13 +102,39 @@ impl Resolver {
 
 async fn look_up(host: &str, port: u16) -> io::Result<Arc<[SocketAddr]>> {
     let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
-    if found.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        ));
+    Ok(interleave(usable(found)?).into())
+}
+
+/// Those of the addresses that a name may stand for. Whoever has a say in a name must not lead the
+/// gateway to the machine's own secrets; an endpoint that is written as an address is not asked.
+fn usable(mut found: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+    let all = found.len();
+    found.retain(|address| !is_of_the_machine(address.ip().to_canonical()));
+    if !found.is_empty() {
+        return Ok(found);
     }
-    Ok(interleave(found).into())
+    let (kind, message) = if all == 0 {
+        (io::ErrorKind::NotFound, "the name has no address")
+    } else {
+        (
+            io::ErrorKind::PermissionDenied,
+            "the name leads to a link-local or metadata address; write that address as the endpoint if it is meant",
+        )
+    };
+    Err(io::Error::new(kind, message))
+}
+
+/// Link-local addresses, and those at which clouds tell a machine its credentials.
+fn is_of_the_machine(address: IpAddr) -> bool {
+    const METADATA: [IpAddr; 2] = [
+        IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
+    ];
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    is_link_local || METADATA.contains(&address)
 }
 
 /// Orders the addresses so that the families take turns, the first one's first (RFC 8305 section 4).
@@ -144,6 +170,23 @@ mod tests {
             ordered,
             ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]
         );
+    }
+
+    #[test]
+    fn names_do_not_lead_to_the_machines_secrets() {
+        let addresses = |list: &[&str]| list.iter().map(|one| one.parse().unwrap()).collect();
+        for refused in [
+            "169.254.169.254:80",
+            "[fe80::1]:80",
+            "[fd00:ec2::254]:80",
+            "[::ffff:169.254.1.1]:80",
+        ] {
+            let error = usable(addresses(&[refused])).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{refused}");
+        }
+        let both = usable(addresses(&["169.254.169.254:80", "10.0.0.9:80"])).unwrap();
+        assert_eq!(both, addresses(&["10.0.0.9:80"]));
+        assert_eq!(usable(vec![]).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[tokio::test]

@@ -30,7 +30,8 @@ impl Handler {
             .need("name", "name: chat", problems)
             .and_then(|spot| name(&spot, problems));
         let websocket = fields.take("websocket");
-        let websocket = websocket.map(|spot| read_limits(&spot, problems));
+        let websocket =
+            websocket.map(|spot| read_limits(&spot, HandlerLimits::default(), problems));
         fields.finish_with(problems, below_websocket);
         Some(Self {
             name,
@@ -57,8 +58,11 @@ fn below_websocket(key: &str) -> Option<String> {
 }
 
 /// What makes sense of `proxy.websocket` where messages end here; what is not written keeps its default.
-fn read_limits(spot: &Spot<'_>, problems: &mut Problems) -> HandlerLimits {
-    let mut limits = HandlerLimits::default();
+pub(super) fn read_limits(
+    spot: &Spot<'_>,
+    mut limits: HandlerLimits,
+    problems: &mut Problems,
+) -> HandlerLimits {
     let Some(mut fields) = spot.fields(problems) else {
         return limits;
     };
@@ -97,8 +101,9 @@ fn read_limits(spot: &Spot<'_>, problems: &mut Problems) -> HandlerLimits {
     let control_frames =
         control_frames.and_then(|spot| websocket::read_control_frames(&spot, problems));
     limits.max_control_frames = control_frames.unwrap_or(limits.max_control_frames);
-    let deflate = fields.take("deflate");
-    limits.deflate = deflate.and_then(|spot| read_deflate(&spot, problems));
+    if let Some(spot) = fields.take("deflate") {
+        limits.deflate = read_deflate(&spot, problems);
+    }
     fields.finish_with(problems, of_proxies);
     limits
 }

@@ -5,6 +5,7 @@
 mod access_log;
 mod admin;
 mod bind;
+mod bridge;
 mod drain;
 mod filter;
 mod handler;
@@ -29,6 +30,7 @@ use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
 pub(super) use admin::Admin;
+pub(super) use bridge::Bridge;
 pub(super) use filter::{Filter, Line, Side};
 pub(super) use handler::Handler;
 pub(super) use matcher::{CertificateTest, HeaderTest, Match, TextTest};

@@ -3,7 +3,7 @@
 use super::super::error::{Place, Problems};
 use super::super::plan::RouteLimits;
 use super::super::yaml::{Fields, Located, Spot};
-use super::{Filter, Handler, Match, Proxy, limits, name};
+use super::{Bridge, Filter, Handler, Match, Proxy, limits, name};
 
 /// One item of `routes`.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub(in crate::config) struct Route {
 /// Where a route ends.
 #[derive(Debug, Clone)]
 pub(in crate::config) enum Target {
+    Bridge(Box<Bridge>),
     Handler(Handler),
     Proxy(Proxy),
 }
@@ -54,17 +55,27 @@ impl Route {
     }
 }
 
+/// The keys under which a target is written.
+const KEYS: [&str; 3] = ["bridge", "handler", "proxy"];
+
 impl Target {
     /// Reads the one of them that is written.
     fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Self> {
-        let Some(spot) = fields.take("handler") else {
-            let proxy = fields.need("proxy", "proxy: { service: chat }", problems)?;
-            return Proxy::read(&proxy, problems).map(Self::Proxy);
+        let written = KEYS.map(|key| Some((key, fields.take(key)?)));
+        let mut written = written.into_iter().flatten();
+        let Some((key, spot)) = written.next() else {
+            // Said as the one that most routes mean.
+            fields.need("proxy", "proxy: { service: chat }", problems)?;
+            return None;
         };
-        if fields.take("proxy").is_some() {
-            let message = "a route ends at one target, and `proxy` is another";
+        if let Some((other, _)) = written.next() {
+            let message = format!("a route ends at one target, and `{other}` is another");
             problems.suggest(&spot.place(), message, "remove one of them");
         }
-        Handler::read(&spot, problems).map(Self::Handler)
+        match key {
+            "bridge" => Bridge::read(&spot, problems).map(|bridge| Self::Bridge(Box::new(bridge))),
+            "handler" => Handler::read(&spot, problems).map(Self::Handler),
+            _ => Proxy::read(&spot, problems).map(Self::Proxy),
+        }
     }
 }

@@ -1,0 +1,63 @@
+//! `bridge.request`: a call that came in an envelope.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+
+use super::AccessLog;
+use super::exchange::trace_id;
+use crate::config::plan::AccessLogFormat;
+use crate::router::Path;
+use crate::session::id::ConnectionId;
+
+/// What a call's line will say.
+#[derive(Debug)]
+pub(crate) struct Bridged {
+    pub(crate) connection: ConnectionId,
+    /// As the client wrote it.
+    pub(crate) id: Option<Box<str>>,
+    /// `None`: the routes are asked.
+    pub(crate) service: Option<Arc<str>>,
+    pub(crate) method: Method,
+    pub(crate) path: Path,
+    pub(crate) query: Option<Bytes>,
+    pub(crate) trace: Option<HeaderValue>,
+    /// The code of the problem that the client was told.
+    pub(crate) code: Option<&'static str>,
+    /// Of the request's body.
+    pub(crate) bytes_in: u64,
+    /// Of the frames of the answer.
+    pub(crate) bytes_out: u64,
+}
+
+impl AccessLog {
+    /// Writes the line of a call that is over. The combined format has none: it is no HTTP request.
+    pub(crate) fn bridged(&self, call: &Bridged, status: u16, is_of_gateway: bool, took: Duration) {
+        if self.format == AccessLogFormat::Combined {
+            return;
+        }
+        self.line("bridge.request", |line| {
+            line.word("conn", call.connection);
+            if let Some(id) = &call.id {
+                line.text("id", id.as_bytes());
+            }
+            line.label("service", call.service.as_deref().unwrap_or("-"))
+                .label("method", call.method.as_str())
+                .path("path", call.path.as_str().as_bytes(), call.query.as_deref())
+                .number("status", status.into())
+                .label("source", if is_of_gateway { "gateway" } else { "upstream" });
+            if let Some(code) = call.code {
+                line.label("code", code);
+            }
+            line.millis("duration_ms", took)
+                .number("bytes_in", call.bytes_in)
+                .number("bytes_out", call.bytes_out);
+            let trace = call.trace.as_ref().map(HeaderValue::as_bytes);
+            if let Some(id) = trace.and_then(trace_id) {
+                line.label("trace_id", id);
+            }
+        });
+    }
+}

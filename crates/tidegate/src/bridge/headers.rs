@@ -1,0 +1,153 @@
+//! Which header fields pass between an envelope and a service.
+
+use std::borrow::Cow;
+
+use http::HeaderValue;
+
+use super::problem::Problem;
+use crate::config::plan::BridgeHeaders;
+use crate::headers::{FieldName, Headers};
+
+/// What a client may not say in an envelope: what speaks of a connection or of framing, who it is, from
+/// where it comes, and what the gateway itself says.
+const FORBIDDEN: [&str; 23] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "origin",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "true-client-ip",
+    "upgrade",
+    "via",
+    "x-client-ip",
+    "x-real-ip",
+    "x-request-timeout-ms",
+    "client-cert",
+];
+const FORBIDDEN_STARTS: [&str; 4] = ["sec-", "x-client-cert", "x-forwarded-", "x-tidegate-"];
+
+/// Whether a client may say `name`. Underscores are refused where some upstreams take them for hyphens.
+fn may_say(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    !FORBIDDEN.contains(&&*name) && !FORBIDDEN_STARTS.iter().any(|start| name.starts_with(start))
+}
+
+/// Adds what the client says; what it may not say is left out, and what is no header is an error. What
+/// it says takes the place of what its handshake said.
+pub(super) fn add_from_client(
+    headers: &mut Headers,
+    said: &[(Cow<'_, str>, Cow<'_, str>)],
+) -> Result<(), Problem> {
+    let wrong = || Problem::malformed("headers holds what is no header field");
+    let mut fields = Vec::with_capacity(said.len());
+    for (name, value) in said {
+        let field = FieldName::parse(name.as_bytes().to_vec()).map_err(|_name| wrong())?;
+        let value = HeaderValue::from_bytes(value.trim().as_bytes()).map_err(|_value| wrong())?;
+        if may_say(name) {
+            fields.push((field, value));
+        }
+    }
+    for (name, _) in &fields {
+        headers.remove(name.as_str());
+    }
+    for (name, value) in fields {
+        headers.append(name, value);
+    }
+    Ok(())
+}
+
+/// Keeps of an answer's fields what its client may see.
+pub(super) fn for_client(headers: &mut Headers, allowed: &BridgeHeaders) {
+    headers.retain(|field| {
+        let name = field.name.as_str();
+        if field.name.is("set-cookie") {
+            return allowed.cookies;
+        }
+        allowed
+            .to_client
+            .iter()
+            .any(|pattern| matches(pattern, name))
+    });
+}
+
+/// Whether `name` is `pattern`, which is in lower case and may end with `*`.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name
+            .get(..start.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
+        None => name.eq_ignore_ascii_case(pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_cannot_say_who_they_are() {
+        let mut headers =
+            Headers::of(&[("Accept-Language", "de"), ("Authorization", "Bearer ours")]);
+        let said: Vec<(Cow<'_, str>, Cow<'_, str>)> = [
+            ("accept-language", "en"),
+            ("Authorization", "Bearer theirs"),
+            ("authorization", "x"),
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("X-Tidegate-User", "root"),
+            ("Host", "evil"),
+            ("Content-Length", "7"),
+            ("Transfer-Encoding", "chunked"),
+            ("Cookie", "a=b"),
+            ("Sec-WebSocket-Key", "x"),
+            ("X-Tenant", " acme "),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        add_from_client(&mut headers, &said).unwrap();
+        let left: Vec<_> = headers
+            .iter()
+            .map(|field| (field.name.as_str(), field.value.as_bytes()))
+            .collect();
+        assert_eq!(
+            left,
+            [
+                ("Authorization", &b"Bearer ours"[..]),
+                ("accept-language", b"en"),
+                ("X-Tenant", b"acme"),
+            ]
+        );
+        for (name, value) in [("a b", "x"), ("", "x"), ("a", "x\r\ny: z"), ("a", "\0")] {
+            let said = [(name.into(), value.into())];
+            assert!(
+                add_from_client(&mut headers, &said).is_err(),
+                "{name:?} {value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn answers_show_what_is_allowed() {
+        let mut headers = Headers::of(&[
+            ("Content-Type", "a"),
+            ("Set-Cookie", "a=b"),
+            ("ETag", "1"),
+            ("X-Total", "5"),
+            ("Server", "nginx"),
+        ]);
+        for_client(&mut headers, &BridgeHeaders::default());
+        let left: Vec<_> = headers.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(left, ["Content-Type", "ETag", "X-Total"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! The bridge: calls over HTTP that come as envelopes through one WebSocket, and answers that go back
+//! the same way. The wire format stands in `docs/bridge.md`.
+//!
+//! `session` reads frames and keeps the calls that are under way; `envelope` says what a frame means,
+//! `address` whom it means, `call` makes the call, and `answer` or `stream` tells what came of it.
+
+mod address;
+mod answer;
+mod call;
+mod conversation;
+mod envelope;
+mod events;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+mod headers;
+mod members;
+mod pace;
+mod problem;
+mod session;
+mod stream;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use serde_json::json;
+use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
+
+use self::call::Caller;
+use self::problem::Problem;
+use crate::config::plan::{BridgePlan, ForwardAuth};
+use crate::exchange::Exchange;
+use crate::handler::{self, Agreed};
+use crate::headers::{FieldName, Headers};
+use crate::pipeline::FrameFilters;
+use crate::proxy::Proxy;
+use crate::session::facts::Facts;
+use crate::upgrade::{Acceptance, Decision, Partner, Wish};
+use crate::worker::Worker;
+
+/// The protocol of `docs/bridge.md`, as a subprotocol.
+const VERSION_1: &str = "tidegate.v1.json";
+/// The old protocol by name; it is also what a client without subprotocols speaks.
+const LEGACY: &str = "tidegate.legacy";
+/// The most frames of a batch.
+const MAX_BATCH: usize = 64;
+/// What works, in the words of the protocol.
+const FEATURES: [&str; 4] = ["cancel", "stream", "credit", "batch"];
+
+/// A route's bridge.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    plan: Arc<BridgePlan>,
+    /// How its sessions behave.
+    config: Arc<SessionConfig>,
+    /// The route's place.
+    place: usize,
+    /// What `baseUrl` may name.
+    services: HashMap<Arc<str>, Arc<Proxy>>,
+}
+
+impl Bridge {
+    pub(crate) fn new(plan: Arc<BridgePlan>, place: usize, services: Vec<Proxy>) -> Self {
+        let named = |proxy: Proxy| (Arc::clone(&proxy.service.plan.name), Arc::new(proxy));
+        Self {
+            config: Arc::new(handler::config(&plan.websocket)),
+            plan,
+            place,
+            services: services.into_iter().map(named).collect(),
+        }
+    }
+
+    /// Agrees to the WebSocket, in the first of the protocols that are offered which it speaks.
+    pub(crate) fn decide(
+        self: &Arc<Self>,
+        worker: &Arc<Worker>,
+        exchange: &Exchange,
+        wish: &Wish,
+    ) -> Decision {
+        let mut offered = wish.protocols.iter();
+        let chosen = offered.find(|offer| [VERSION_1, LEGACY].contains(&offer.as_str()));
+        let version_1 = chosen.is_some_and(|chosen| chosen == VERSION_1);
+        let subprotocol = chosen.and_then(|one| HeaderValue::from_str(one).ok());
+        let (deflate, answer) = handler::agree_to_deflate(&self.config, wish).unzip();
+        let route = worker.route(self.place);
+        let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
+        let caller = Arc::new(Caller::new(Arc::clone(self), Arc::clone(worker), exchange));
+        let code = AnyHandler::new(move |session: WebSocketSession| {
+            let caller = Arc::clone(&caller);
+            async move { session::serve(&caller, session, version_1).await }
+        });
+        Decision::Accept(Box::new(Acceptance {
+            key: wish.key,
+            headers: Headers::new(),
+            subprotocol,
+            extensions: answer.into_iter().collect(),
+            partner: Partner::Handler(Box::new(Agreed {
+                code,
+                config: Arc::clone(&self.config),
+                limits: Arc::clone(&self.plan.websocket),
+                info: HandshakeInfo::default(),
+                deflate,
+            })),
+            filters: FrameFilters::default(),
+            route: Arc::clone(worker.meters.route(self.place)),
+            facts,
+        }))
+    }
+
+    /// The service of that name; nothing but a look-up decides whether there is one.
+    fn service(&self, name: &str) -> Result<Arc<Proxy>, Problem> {
+        self.services
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Problem::service_not_allowed("no service of this bridge has that name"))
+    }
+}
+
+impl Caller {
+    /// Whose calls these are, as its handshake said.
+    pub(crate) fn new(bridge: Arc<Bridge>, worker: Arc<Worker>, exchange: &Exchange) -> Self {
+        let mut headers = Headers::new();
+        let mut copy = |name: &str| {
+            for field in exchange.headers.iter().filter(|field| field.name.is(name)) {
+                headers.append(field.name.clone(), field.value.clone());
+            }
+        };
+        for name in &bridge.plan.headers.from_handshake {
+            copy(name);
+        }
+        if bridge.plan.forward_auth == ForwardAuth::Bearer {
+            copy("authorization");
+        }
+        if let Ok(connection) = HeaderValue::from_str(&exchange.downstream.connection.to_string()) {
+            headers.append(FieldName::from_static("X-Tidegate-Conn"), connection);
+        }
+        Self {
+            bridge,
+            worker,
+            downstream: Arc::clone(&exchange.downstream),
+            client: exchange.client,
+            authority: exchange.authority.clone(),
+            headers,
+        }
+    }
+
+    /// The first frame of a connection of version 1.
+    fn welcome(&self, session: &str) -> String {
+        let plan = &self.bridge.plan;
+        let mut welcome = json!({
+            "op": "welcome",
+            "v": 1,
+            "conn": self.downstream.connection.to_string(),
+            "session": session,
+            "limits": { "message": plan.websocket.max_message, "inFlight": plan.max_in_flight },
+            "features": FEATURES,
+            "server": { "name": "tidegate", "version": env!("CARGO_PKG_VERSION") },
+        });
+        if let Some(interval) = plan.ping_interval {
+            let interval = interval.as_millis() as u64;
+            welcome["ping"] = json!({ "interval": interval, "timeout": 10_000 });
+        }
+        welcome.to_string()
+    }
+}

@@ -1,0 +1,142 @@
+//! Bridges: where a route ends at calls over HTTP that come as envelopes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_ws::deflate;
+
+use super::super::defaults;
+use super::{HandlerLimits, ProxyPlan, Rate};
+
+/// How a route ends at a bridge.
+#[derive(Debug, Clone)]
+pub struct BridgePlan {
+    /// The services that `baseUrl` may name, and how they are called; none by default.
+    pub services: Vec<ProxyPlan>,
+    /// Calls of one session that may be under way; 64.
+    pub max_in_flight: usize,
+    /// How long the first byte of an answer may take, and each further part of it; 10 s.
+    pub timeout: Duration,
+    /// The largest answer in bytes that goes into one frame; 10 MiB.
+    pub max_response: u64,
+    /// Answers of more bytes are streamed to who asks for it; 256 KiB.
+    pub stream_above: u64,
+    /// Who the services are told that calls; the token of the handshake.
+    pub forward_auth: ForwardAuth,
+    /// Which header fields pass.
+    pub headers: BridgeHeaders,
+    /// What old clients are told of errors; they are told.
+    pub legacy_errors: LegacyErrors,
+    /// A connection of version 1 on which nothing was sent for so long is sent a `ping`; 25 s.
+    /// `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// How fast a session may say something; as fast as it likes.
+    pub rates: BridgeRates,
+    /// What holds for its WebSockets.
+    pub websocket: Arc<HandlerLimits>,
+}
+
+/// How fast a session may say something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BridgeRates {
+    /// Messages; `None` (the default): as many as it likes.
+    pub messages: Option<Rate>,
+    /// Bytes in a second, with a second's worth at once after a rest; `None` (the default): any.
+    pub bytes: Option<u64>,
+    /// What is done with what comes faster; it is delayed.
+    pub over: OverRate,
+}
+
+/// What is done with messages that come too fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverRate {
+    /// The session is not read until they would be in time.
+    #[default]
+    Delay,
+    /// They are answered with 429.
+    Reject,
+    /// The session is closed with 4429.
+    Close,
+}
+
+/// Who a service is told that calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardAuth {
+    /// `Authorization` as the handshake had it.
+    #[default]
+    Bearer,
+    /// Nobody.
+    None,
+}
+
+/// What old clients are told where a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LegacyErrors {
+    /// An answer with `status` and `error`.
+    #[default]
+    Answer,
+    /// Nothing, as ever.
+    Silent,
+}
+
+/// Which header fields pass through a bridge. Names are in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeHeaders {
+    /// Fields of the handshake that each call has; `accept-language`.
+    pub from_handshake: Vec<Box<str>>,
+    /// Fields of an answer that its client sees; a `*` at the end stands for anything. `content-*`,
+    /// `etag`, `last-modified`, `link`, `location`, `retry-after`, `traceparent`, `x-*`.
+    pub to_client: Vec<Box<str>>,
+    /// Whether clients see `Set-Cookie`; no.
+    pub cookies: bool,
+}
+
+impl BridgePlan {
+    /// What holds for its WebSockets where nothing is said: what does for handlers, and
+    /// permessage-deflate, because JSON is worth it.
+    #[must_use]
+    pub fn websocket() -> HandlerLimits {
+        HandlerLimits {
+            deflate: Some(deflate::Config::default()),
+            ..HandlerLimits::default()
+        }
+    }
+}
+
+impl Default for BridgePlan {
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            max_in_flight: defaults::BRIDGE_MAX_IN_FLIGHT,
+            timeout: defaults::BRIDGE_TIMEOUT,
+            max_response: defaults::BRIDGE_MAX_RESPONSE,
+            stream_above: defaults::BRIDGE_STREAM_ABOVE,
+            forward_auth: ForwardAuth::default(),
+            headers: BridgeHeaders::default(),
+            legacy_errors: LegacyErrors::default(),
+            ping_interval: Some(defaults::WEBSOCKET_KEEP_ALIVE.0),
+            rates: BridgeRates::default(),
+            websocket: Arc::new(Self::websocket()),
+        }
+    }
+}
+
+impl Default for BridgeHeaders {
+    fn default() -> Self {
+        let to_client = [
+            "content-*",
+            "etag",
+            "last-modified",
+            "link",
+            "location",
+            "retry-after",
+            "traceparent",
+            "x-*",
+        ];
+        Self {
+            from_handshake: vec!["accept-language".into()],
+            to_client: to_client.map(Into::into).into(),
+            cookies: false,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Each call leaves a line in the access log and counts once, whoever answered it.
+
+use serde_json::json;
+use tidegate_tests::LogFile;
+use tidegate_tests::{ScriptedUpstream, TestGateway};
+
+use super::{Client, asked};
+
+#[tokio::test]
+async fn whoever_answered() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let log = LogFile::new();
+    let yaml = format!(
+        "{}\nadmin: {{ bind: '127.0.0.1:0' }}\n\
+         services: {{ accounts: {{ endpoints: http://UP }} }}\n\
+         routes: {{ name: bridge, match: {{ path: /ws }}, bridge: {{ services: accounts }} }}\n",
+        log.yaml("")
+    );
+    let gateway = TestGateway::start(&upstream, &yaml);
+    let admin = gateway.admin();
+    let mut client = Client::new(&gateway).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let headers = json!({"traceparent": format!("00-{trace}-b7ad6b7169203331-01")});
+    client
+        .send(
+            &json!({"id": "a", "type": "POST", "baseUrl": "accounts", "uri": "/x?token=secret",
+                      "body": {"a": 1}, "headers": headers}),
+        )
+        .await;
+    let mut wire = upstream.accept().await;
+    let (head, _) = asked(&mut wire).await;
+    assert!(head.field("traceparent").unwrap().contains(trace));
+    admin
+        .counts("tidegate_bridge_in_flight{service=\"accounts\"}", 1.0)
+        .await;
+    wire.send("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    assert_eq!(client.receive().await["status"], 201);
+    let told = client.ask(&json!({"id": 2, "baseUrl": "nobody"})).await;
+    assert_eq!(told["status"], 403);
+    let told = client.ask(&json!({"id": 3, "uri": "/nowhere"})).await;
+    assert_eq!(told["status"], 404);
+    client
+        .send(&json!({"id": 4, "baseUrl": "accounts", "uri": "/slow"}))
+        .await;
+    asked(&mut wire).await;
+    client.send(&json!({"op": "cancel", "id": 4})).await;
+    assert_eq!(client.receive().await["op"], "end");
+
+    let lines = log.events("bridge.request", 3).await;
+    let line = &lines[0];
+    assert_eq!(
+        (
+            &line["id"],
+            &line["service"],
+            &line["method"],
+            &line["path"]
+        ),
+        (
+            &json!("a"),
+            &json!("accounts"),
+            &json!("POST"),
+            &json!("/x?token=***")
+        )
+    );
+    assert_eq!(
+        (
+            &line["status"],
+            &line["source"],
+            &line["bytes_in"],
+            &line["trace_id"]
+        ),
+        (&json!(201), &json!("upstream"), &json!(7), &json!(trace))
+    );
+    assert_eq!(
+        (&lines[1]["id"], &lines[1]["service"], &lines[1]["code"]),
+        (&json!("3"), &json!("-"), &json!("route_not_found"))
+    );
+    assert_eq!(
+        (&lines[2]["status"], &lines[2]["code"], &lines[2]["source"]),
+        (&json!(499), &json!("cancelled"), &json!("gateway"))
+    );
+    let page = admin.metrics().await;
+    for (series, count) in [
+        (
+            "tidegate_bridge_requests_total{service=\"accounts\",method=\"POST\",code=\"201\",source=\"upstream\"}",
+            1.0,
+        ),
+        (
+            "tidegate_bridge_requests_total{service=\"accounts\",method=\"GET\",code=\"499\",source=\"gateway\"}",
+            1.0,
+        ),
+        (
+            "tidegate_bridge_requests_total{service=\"-\",method=\"GET\",code=\"404\",source=\"gateway\"}",
+            1.0,
+        ),
+        (
+            "tidegate_bridge_requests_total{service=\"-\",method=\"GET\",code=\"403\",source=\"gateway\"}",
+            1.0,
+        ),
+        ("tidegate_bridge_in_flight{service=\"accounts\"}", 0.0),
+        ("tidegate_bridge_cancelled_total", 1.0),
+        (
+            "tidegate_ws_connections{route=\"bridge\",kind=\"bridge\"}",
+            1.0,
+        ),
+    ] {
+        assert_eq!(page.get(series), Some(count), "{series}");
+    }
+}
