@@ -211,8 +211,10 @@ impl Play {
                 12 => {
                     let (junk, rest) = script.split_at(size.min(script.len()));
                     script = rest;
-                    self.wire.extend_from_slice(junk);
-                    self.is_bent |= !junk.is_empty();
+                    if !self.is_shut {
+                        self.wire.extend_from_slice(junk);
+                        self.is_bent |= !junk.is_empty();
+                    }
                 }
                 13 => self.other_renews_its_key(),
                 14 => self.cut(size),
@@ -226,10 +228,11 @@ impl Play {
             return;
         }
         let word = word(self.down.said, size);
-        self.other
-            .writer()
-            .write_all(&word)
-            .expect("there is no limit");
+        // Who was told that what he sent is nonsense says no more.
+        if let Err(error) = self.other.writer().write_all(&word) {
+            assert!(self.is_bent, "{error}");
+            return;
+        }
         self.down.said += size;
         self.other_seals();
     }
@@ -342,7 +345,12 @@ impl Play {
         }
     }
 
+    /// Not before nonsense comes: rustls asserts, where debug assertions are on, that it says nothing
+    /// behind its goodbye, and says of nonsense that it is some.
     fn shut(&mut self) {
+        if self.is_bent && !self.is_shut {
+            return;
+        }
         match self.ours.poll_shutdown(&mut context()) {
             Some(Poll::Ready(Err(error))) => self.fail(&error),
             Some(_) => self.is_shut = true,
@@ -353,7 +361,7 @@ impl Play {
     /// One bit on the wire is another.
     fn bend(&mut self, place: usize) {
         let length = self.wire.len();
-        if length > 0 {
+        if length > 0 && !self.is_shut {
             self.wire[place * 31 % length] ^= 1 << (place % 8);
             self.is_bent = true;
         }
