@@ -132,6 +132,7 @@ struct Play {
     /// The other has heard so.
     heard_goodbye: bool,
     is_shut: bool,
+    renewals: usize,
     /// What came to ours is not what was sent, or ends early.
     is_bent: bool,
     is_over: bool,
@@ -185,6 +186,7 @@ impl Play {
             goodbye: false,
             heard_goodbye: false,
             is_shut: false,
+            renewals: 0,
             is_bent: false,
             is_over: false,
             last: Answer::Waits,
@@ -254,7 +256,9 @@ impl Play {
     }
 
     fn other_renews_its_key(&mut self) {
-        if !self.goodbye {
+        // More than 32 with nothing between them are misbehaviour.
+        if !self.goodbye && self.renewals < 30 {
+            self.renewals += 1;
             // TLS 1.2 has no such thing.
             self.other.refresh_traffic_keys().ok();
             self.other_seals();
