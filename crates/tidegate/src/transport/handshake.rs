@@ -106,7 +106,8 @@ fn is_http(input: &[u8]) -> bool {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
