@@ -12,6 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
+use tidegate_tests::child::Scratch;
 use tidegate_tests::eventually;
 
 const LOAD: &str = env!("CARGO_BIN_EXE_tidegate-load");
@@ -97,6 +98,31 @@ async fn every_kind_counts_operations_and_time() {
             number(&said, "operations") > 0.0
                 && number(&said, "gateway_ns") > 0.0
                 && number(&said, "load_ns") > 0.0
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_same_is_measured_over_tls() {
+    let (raw, gateway, upstream) = raw("1").await;
+    let folder = Scratch::new();
+    let mut made = Command::new(LOAD);
+    assert!(made.arg("certificates").arg(folder.path()).status().unwrap().success());
+    for words in [
+        "kind=echo connections=4 size=65536",
+        "kind=echo connections=4 pipeline=16 exchange=hybrid",
+        "kind=handshake connections=4",
+        "kind=shake connections=4",
+    ] {
+        let folder = folder.path().display();
+        // A busy machine may do nothing for us in a short time.
+        eventually(words, || {
+            let words = format!("{words} tls=both certificates={folder} warm-up-ms=20 window-ms=200");
+            let output = measure(raw.0.id(), gateway, upstream, &words);
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success(), "{words}: {said}");
+            number(&said, "operations") > 0.0
         })
         .await;
     }
