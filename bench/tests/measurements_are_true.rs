@@ -108,7 +108,13 @@ async fn the_same_is_measured_over_tls() {
     let (raw, gateway, upstream) = raw("1").await;
     let folder = Scratch::new();
     let mut made = Command::new(LOAD);
-    assert!(made.arg("certificates").arg(folder.path()).status().unwrap().success());
+    assert!(
+        made.arg("certificates")
+            .arg(folder.path())
+            .status()
+            .unwrap()
+            .success()
+    );
     for words in [
         "kind=echo connections=4 size=65536",
         "kind=echo connections=4 pipeline=16 exchange=hybrid",
@@ -118,7 +124,8 @@ async fn the_same_is_measured_over_tls() {
         let folder = folder.path().display();
         // A busy machine may do nothing for us in a short time.
         eventually(words, || {
-            let words = format!("{words} tls=both certificates={folder} warm-up-ms=20 window-ms=200");
+            let words =
+                format!("{words} tls=both certificates={folder} warm-up-ms=20 window-ms=200");
             let output = measure(raw.0.id(), gateway, upstream, &words);
             let said = String::from_utf8(output.stdout).unwrap();
             assert!(output.status.success(), "{words}: {said}");
