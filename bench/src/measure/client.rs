@@ -96,6 +96,11 @@ impl Load {
         }
     }
 
+    /// Whether clients come for a handshake of TLS alone.
+    pub(super) const fn is_of_handshakes(&self) -> bool {
+        matches!(self.kind, Kind::Shake)
+    }
+
     pub(super) fn message(&self) -> &[u8] {
         &self.message
     }
@@ -147,11 +152,10 @@ impl Client {
 
     /// Whether it has what it came for once it has shaken hands.
     pub(super) const fn is_only_for_the_handshake(&mut self, load: &Load) -> bool {
-        let is = matches!(load.kind, Kind::Shake);
-        if is {
+        if load.is_of_handshakes() {
             self.stage = Stage::Closed;
         }
-        is
+        load.is_of_handshakes()
     }
 
     pub(super) fn expect(&mut self, intended: Instant) {

@@ -195,6 +195,9 @@ impl Connection {
 
     fn ended(&self, load: &mut Load) -> Result<Next, String> {
         if let Side::Client(client) = &self.side {
+            if load.is_of_handshakes() && !self.tls.as_ref().is_some_and(|tls| tls.is_taken()) {
+                return Err("a handshake that its server did not take".to_owned());
+            }
             client.ended(load)?;
         }
         Ok(Next::Close)

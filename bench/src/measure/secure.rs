@@ -205,6 +205,14 @@ impl Tls {
         self.connection.send_close_notify();
     }
 
+    /// Whether a server has taken the client's last words of the handshake: its tickets come behind.
+    pub(super) fn is_taken(&self) -> bool {
+        match &self.connection {
+            Connection::Client(client) => client.tls13_tickets_received() > 0,
+            Connection::Server(_) => true,
+        }
+    }
+
     fn must_be_as_ordered(&self) -> Result<(), String> {
         let Some(group) = self.group else {
             return Ok(());
