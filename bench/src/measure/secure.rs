@@ -14,6 +14,7 @@ use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ProducesTickets;
 use rustls::version::TLS13;
 use rustls::{
     ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error, HandshakeKind,
@@ -136,9 +137,30 @@ fn server(
         .with_no_client_auth()
         .with_single_cert(vec![leaf], key)
         .map_err(words)?;
-    // Every gateway's handshakes are full ones.
-    config.send_tls13_tickets = 0;
+    config.ticketer = Arc::new(Void);
     Ok(Arc::new(config))
+}
+
+/// Tickets that nobody comes back by: every gateway's handshakes are full ones.
+#[derive(Debug)]
+struct Void;
+
+impl ProducesTickets for Void {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        60
+    }
+
+    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
+        Some(vec![0; 16])
+    }
+
+    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// What besides bytes there was in what was opened.
