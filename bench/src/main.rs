@@ -2,6 +2,7 @@
 //!
 //! - `tidegate-load soak upstream` and `tidegate-load soak client GATEWAY`, the two sides of a soak;
 //! - `tidegate-load measure ...`, both sides of one measurement of the bench, in one thread;
+//! - `tidegate-load certificates FOLDER`, an authority and a certificate for what is measured over TLS;
 //! - `tidegate-load raw LISTEN UPSTREAM THREADS`, a relay that parses nothing, to compare with.
 #![expect(
     clippy::print_stdout,
@@ -30,12 +31,13 @@ fn perform(words: &[String]) -> Result<(), String> {
         ["soak", "upstream"] => soak::upstreams(),
         ["soak", "client", gateway] => soak::clients(parsed(gateway)?),
         ["measure", ref order @ ..] => measure::run(order),
+        ["certificates", folder] => measure::secure::make(folder.as_ref()),
         ["raw", listen, upstream, threads] => {
             measure::raw::run(parsed(listen)?, parsed(upstream)?, parsed(threads)?)
         }
         _ => Err(
             "tidegate-load soak upstream | soak client ADDRESS | measure ORDER | \
-                  raw ADDRESS UPSTREAM THREADS"
+                  certificates FOLDER | raw ADDRESS UPSTREAM THREADS"
                 .to_owned(),
         ),
     }

@@ -12,7 +12,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
-use tidegate_tests::eventually;
+use tidegate_tests::certificates::Authority;
+use tidegate_tests::child::Scratch;
+use tidegate_tests::{eventually, tls};
 
 const LOAD: &str = env!("CARGO_BIN_EXE_tidegate-load");
 
@@ -102,6 +104,38 @@ async fn every_kind_counts_operations_and_time() {
     }
 }
 
+fn certificates() -> Scratch {
+    let folder = Scratch::new();
+    let mut make = Command::new(LOAD);
+    let made = make.arg("certificates").arg(folder.path()).status();
+    assert!(made.unwrap().success());
+    folder
+}
+
+#[tokio::test]
+async fn the_same_is_measured_over_tls() {
+    let (raw, gateway, upstream) = raw("1").await;
+    let folder = certificates();
+    for words in [
+        "kind=echo connections=4 size=65536",
+        "kind=echo connections=4 pipeline=16 exchange=hybrid",
+        "kind=handshake connections=4",
+        "kind=shake connections=4",
+    ] {
+        let folder = folder.path().display();
+        // A busy machine may do nothing for us in a short time.
+        eventually(words, || {
+            let words =
+                format!("{words} tls=both certificates={folder} warm-up-ms=20 window-ms=200");
+            let output = measure(raw.0.id(), gateway, upstream, &words);
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success(), "{words}: {said}");
+            number(&said, "operations") > 0.0
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn memory_is_read_at_five_numbers_of_sessions() {
     let (raw, gateway, upstream) = raw("1").await;
@@ -154,6 +188,30 @@ fn a_gateway_that_answers_wrongly_gives_no_figure() {
         let output = measure(std::process::id(), address, free(), words);
         assert!(!output.status.success(), "{output:?}");
     }
+}
+
+#[test]
+fn a_gateway_with_another_certificate_gives_no_figure() {
+    let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = gateway.local_addr().unwrap();
+    let config = tls::server(&Authority::new("other").server(&["localhost", "127.0.0.1"]));
+    thread::spawn(move || {
+        for stream in gateway.incoming() {
+            let mut server = rustls::ServerConnection::new(config.clone()).unwrap();
+            let _ = server.complete_io(&mut stream.unwrap());
+        }
+    });
+    let folder = certificates();
+    let words = format!(
+        "kind=shake tls=client window-ms=100 certificates={}",
+        folder.path().display()
+    );
+    let output = measure(std::process::id(), address, free(), &words);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        !output.status.success() && said.contains("another certificate"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tidegate_tests::accept_for;
 use tidegate_tests::frame::{BINARY, CLOSE, Frame, PING, PONG};
 use tidegate_tests::request::KEY;
 
-use super::engine::Next;
+use super::connection::Next;
 use super::frames;
 use super::histogram::Histogram;
 use super::now;
@@ -65,7 +65,10 @@ impl Load {
         Self {
             kind: order.kind,
             pipeline: order.pipeline,
-            request: if is_get { Vec::new() } else { upgrade.into() },
+            request: match order.kind {
+                Kind::Get | Kind::Shake => Vec::new(),
+                _ => upgrade.into(),
+            },
             message: if is_get {
                 get
             } else {
@@ -91,6 +94,11 @@ impl Load {
         } else {
             &self.request
         }
+    }
+
+    /// Whether clients come for a handshake of TLS alone.
+    pub(super) const fn is_of_handshakes(&self) -> bool {
+        matches!(self.kind, Kind::Shake)
     }
 
     pub(super) fn message(&self) -> &[u8] {
@@ -140,6 +148,14 @@ impl Client {
 
     pub(super) const fn has_asked(&mut self) {
         self.stage = Stage::Asked;
+    }
+
+    /// Whether it has what it came for once it has shaken hands.
+    pub(super) const fn is_only_for_the_handshake(&mut self, load: &Load) -> bool {
+        if load.is_of_handshakes() {
+            self.stage = Stage::Closed;
+        }
+        load.is_of_handshakes()
     }
 
     pub(super) fn expect(&mut self, intended: Instant) {
@@ -232,7 +248,7 @@ impl Client {
                 load.count_latency(intended.ok_or("a message that nobody sent")?);
             }
             Kind::Used => load.ready += 1,
-            Kind::Get | Kind::Handshake | Kind::Idle => {
+            Kind::Get | Kind::Handshake | Kind::Shake | Kind::Idle => {
                 return Err("a message that nobody sent".to_owned());
             }
         }

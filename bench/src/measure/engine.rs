@@ -1,6 +1,6 @@
 //! The loop: one epoll, on which the clients and the upstream's connections lie side by side.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,9 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use slab::Slab;
 
 use super::client::{Client, Load};
+use super::connection::{Buffers, Connection, Next, Side};
 use super::order::Order;
+use super::secure::{Secrets, Tls};
 use super::upstream::Upstream;
 use super::{now, words};
 
@@ -24,29 +26,6 @@ const OPENING: usize = 32;
 /// How long opening may take without a step ahead.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What becomes of a connection once it has read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    Wait,
-    Close,
-}
-
-#[derive(Debug)]
-enum Side {
-    Client(Client),
-    Upstream(Upstream),
-}
-
-#[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
-    side: Side,
-    /// Read, and not whole yet.
-    input: Vec<u8>,
-    /// What the kernel did not take.
-    output: Vec<u8>,
-}
-
 #[derive(Debug)]
 pub(super) struct Engine {
     poll: Poll,
@@ -54,9 +33,8 @@ pub(super) struct Engine {
     listener: TcpListener,
     timer: Option<TimerFd>,
     connections: Slab<Connection>,
-    scratch: Vec<u8>,
-    /// What one read is answered with, in one write.
-    reply: Vec<u8>,
+    buffers: Buffers,
+    secrets: Secrets,
     gateway: SocketAddr,
     pub(super) load: Load,
 }
@@ -76,8 +54,8 @@ impl Engine {
             listener,
             timer: None,
             connections: Slab::new(),
-            scratch: vec![0; READ],
-            reply: Vec::new(),
+            buffers: Buffers::new(READ),
+            secrets: Secrets::load(order)?,
             gateway: order.gateway,
             load: Load::new(order),
         })
@@ -110,13 +88,14 @@ impl Engine {
     pub(super) fn connect(&mut self) -> Result<usize, String> {
         let stream = TcpStream::connect(self.gateway).map_err(words)?;
         self.load.begun += 1;
-        self.add(stream, Side::Client(Client::default()))
+        let tls = self.secrets.client()?;
+        self.add(stream, Side::Client(Client::default()), tls)
     }
 
     /// Has a client send what it has to send next.
     pub(super) fn send(&mut self, client: usize) -> Result<(), String> {
         let connection = &mut self.connections[client];
-        connection.write(self.load.message())
+        connection.write(self.load.message(), &mut self.buffers)
     }
 
     /// Has a client send a message that was due at `intended`.
@@ -125,7 +104,7 @@ impl Engine {
         if let Side::Client(client) = &mut connection.side {
             client.expect(intended);
         }
-        connection.write(self.load.message())
+        connection.write(self.load.message(), &mut self.buffers)
     }
 
     /// From now on a turn ends at every such `step`, whatever else there is.
@@ -185,10 +164,10 @@ impl Engine {
         };
         let mut next = Next::Wait;
         if event.is_writable() {
-            connection.writable(&self.load)?;
+            connection.writable(&self.load, &mut self.buffers)?;
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            let buffers = (&mut self.scratch[..], &mut self.reply);
+            let buffers = &mut self.buffers;
             next = connection.readable(event.is_read_closed(), buffers, &mut self.load)?;
         }
         if next == Next::Close {
@@ -200,14 +179,22 @@ impl Engine {
     fn accept(&mut self) -> Result<(), String> {
         loop {
             match self.listener.accept() {
-                Ok((stream, _)) => self.add(stream, Side::Upstream(Upstream::default()))?,
+                Ok((stream, _)) => {
+                    let tls = self.secrets.upstream()?;
+                    self.add(stream, Side::Upstream(Upstream::default()), tls)?
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(format!("upstream cannot accept: {error}")),
             };
         }
     }
 
-    fn add(&mut self, mut stream: TcpStream, side: Side) -> Result<usize, String> {
+    fn add(
+        &mut self,
+        mut stream: TcpStream,
+        side: Side,
+        tls: Option<Tls>,
+    ) -> Result<usize, String> {
         // It fails for a connection that is gone already, which the next read tells.
         let _ = stream.set_nodelay(true);
         let entry = self.connections.vacant_entry();
@@ -216,105 +203,7 @@ impl Engine {
         let registry = self.poll.registry();
         let registered = registry.register(&mut stream, Token(id), both);
         registered.map_err(words)?;
-        entry.insert(Connection {
-            stream,
-            side,
-            input: Vec::new(),
-            output: Vec::new(),
-        });
+        entry.insert(Connection::new(stream, side, tls));
         Ok(id)
-    }
-}
-
-impl Connection {
-    fn writable(&mut self, load: &Load) -> Result<(), String> {
-        if let Side::Client(client) = &mut self.side
-            && client.is_new()
-        {
-            if let Some(error) = self.stream.take_error().map_err(words)? {
-                return Err(format!("not connected: {error}"));
-            }
-            client.has_asked();
-            return self.write(load.request());
-        }
-        let output = std::mem::take(&mut self.output);
-        if output.is_empty() {
-            return Ok(());
-        }
-        self.write(&output)
-    }
-
-    /// Writes what the kernel takes, and keeps the rest.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let mut left = bytes;
-        while self.output.is_empty() && !left.is_empty() {
-            match self.stream.write(left) {
-                Ok(count) => left = &left[count..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("cannot send: {error}")),
-            }
-        }
-        self.output.extend_from_slice(left);
-        Ok(())
-    }
-
-    /// Reads what there is; a read that is short has emptied the socket, unless its end has come.
-    fn readable(
-        &mut self,
-        has_ended: bool,
-        (scratch, reply): (&mut [u8], &mut Vec<u8>),
-        load: &mut Load,
-    ) -> Result<Next, String> {
-        loop {
-            let count = match self.stream.read(scratch) {
-                Ok(0) => return self.ended(load),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::Wait),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    return match &self.side {
-                        Side::Client(_) => Err(format!("a client cannot read: {error}")),
-                        Side::Upstream(_) => Ok(Next::Close),
-                    };
-                }
-            };
-            let next = self.take(&scratch[..count], reply, load)?;
-            if next == Next::Close || (count < scratch.len() && !has_ended) {
-                return Ok(next);
-            }
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8], reply: &mut Vec<u8>, load: &mut Load) -> Result<Next, String> {
-        let mut kept = std::mem::take(&mut self.input);
-        let all = if kept.is_empty() {
-            bytes
-        } else {
-            kept.extend_from_slice(bytes);
-            &kept[..]
-        };
-        reply.clear();
-        let (taken, next) = match &mut self.side {
-            Side::Client(client) => client.take(all, reply, load)?,
-            Side::Upstream(upstream) => upstream.take(all, reply, load)?,
-        };
-        if taken < all.len() {
-            if kept.is_empty() {
-                kept.extend_from_slice(&bytes[taken..]);
-            } else {
-                kept.drain(..taken);
-            }
-            self.input = kept;
-        }
-        self.write(reply)?;
-        Ok(next)
-    }
-
-    fn ended(&self, load: &mut Load) -> Result<Next, String> {
-        if let Side::Client(client) = &self.side {
-            client.ended(load)?;
-        }
-        Ok(Next::Close)
     }
 }

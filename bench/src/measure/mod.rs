@@ -6,12 +6,14 @@
 
 mod accounts;
 mod client;
+mod connection;
 mod engine;
 mod frames;
 mod histogram;
 mod idle;
 mod order;
 pub(crate) mod raw;
+pub(crate) mod secure;
 mod slope;
 mod upstream;
 mod windows;
@@ -26,7 +28,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let mut engine = Engine::new(&order)?;
     let outcome = match order.kind {
         Kind::Echo | Kind::Get => windows::closed_loop(&mut engine, &order),
-        Kind::Handshake => windows::handshakes(&mut engine, &order),
+        Kind::Handshake | Kind::Shake => windows::handshakes(&mut engine, &order),
         Kind::Paced => windows::paced(&mut engine, &order),
         Kind::Idle | Kind::Used => idle::run(&mut engine, &order),
     }?;

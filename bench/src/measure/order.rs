@@ -13,12 +13,30 @@ pub(super) enum Kind {
     Paced,
     /// Sessions are opened and closed with a closing handshake.
     Handshake,
+    /// Connections that shake hands of TLS, and end.
+    Shake,
     /// Requests on connections that are kept.
     Get,
     /// Sessions that do nothing; memory is read.
     Idle,
     /// Likewise, after one message went through each of them.
     Used,
+}
+
+/// Who speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Legs {
+    pub(super) client: bool,
+    pub(super) upstream: bool,
+}
+
+/// The key exchange of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// X25519.
+    Classic,
+    /// X25519MLKEM768.
+    Hybrid,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +62,10 @@ pub(super) struct Order {
     pub(super) most: usize,
     /// Between the last of so many sessions and the reading.
     pub(super) settle: Duration,
+    pub(super) tls: Legs,
+    pub(super) exchange: Exchange,
+    /// The folder of the certificates, where there is TLS.
+    pub(super) certificates: String,
 }
 
 impl Order {
@@ -64,6 +86,9 @@ impl Order {
             least: 200,
             most: 900,
             settle: Duration::from_millis(1_500),
+            tls: Legs::default(),
+            exchange: Exchange::Classic,
+            certificates: String::new(),
         };
         for word in words {
             order.take(word)?;
@@ -73,6 +98,9 @@ impl Order {
         }
         if order.connections == 0 || order.pipeline == 0 || order.least >= order.most {
             return Err("numbers that measure nothing".to_owned());
+        }
+        if order.kind == Kind::Shake && !order.tls.client {
+            return Err("no handshake without TLS".to_owned());
         }
         Ok(order)
     }
@@ -93,10 +121,31 @@ impl Order {
             "least" => self.least = number(word, value)?,
             "settle-ms" => self.settle = Duration::from_millis(number(word, value)?),
             "most" => self.most = number(word, value)?,
+            "tls" => self.tls = legs(value)?,
+            "exchange" => self.exchange = exchange(value)?,
+            "certificates" => self.certificates = value.to_owned(),
             _ => return Err(format!("no such word: {word}")),
         }
         Ok(())
     }
+}
+
+fn legs(word: &str) -> Result<Legs, String> {
+    let (client, upstream) = match word {
+        "client" => (true, false),
+        "upstream" => (false, true),
+        "both" => (true, true),
+        _ => return Err(format!("nobody's TLS: {word}")),
+    };
+    Ok(Legs { client, upstream })
+}
+
+fn exchange(word: &str) -> Result<Exchange, String> {
+    Ok(match word {
+        "classic" => Exchange::Classic,
+        "hybrid" => Exchange::Hybrid,
+        _ => return Err(format!("no such key exchange: {word}")),
+    })
 }
 
 fn kind(word: &str) -> Result<Kind, String> {
@@ -104,6 +153,7 @@ fn kind(word: &str) -> Result<Kind, String> {
         "echo" => Kind::Echo,
         "paced" => Kind::Paced,
         "handshake" => Kind::Handshake,
+        "shake" => Kind::Shake,
         "get" => Kind::Get,
         "idle" => Kind::Idle,
         "used" => Kind::Used,
@@ -141,6 +191,9 @@ mod tests {
             "speed=1",
             "connections=0",
             "least=900",
+            "tls=all",
+            "exchange=none",
+            "kind=shake",
         ] {
             assert!(
                 Order::parse(&[&WHERE[..], &[word]].concat()).is_err(),

@@ -5,7 +5,7 @@ use tidegate_tests::accept_for;
 use tidegate_tests::frame::{BINARY, CLOSE, PING, PONG};
 
 use super::client::Load;
-use super::engine::Next;
+use super::connection::Next;
 use super::frames;
 
 #[derive(Debug, Default)]

@@ -89,6 +89,40 @@ async fn versions_and_suites_offered_and_refused() {
     }
 }
 
+/// A client knows what it is quick at; a list that is written down is in the order of the gateway.
+#[tokio::test]
+async fn suites_are_preferred_as_the_client_does_or_as_written_down() {
+    let name = "suites_are_preferred_as_the_client_does_or_as_written_down";
+    let Some(openssl) = tools::program(name, "openssl") else {
+        return;
+    };
+    let kit = Kit::new();
+    let (_upstream, all) = plain_upstream(&kit, "").await;
+    let list = "cipher_suites: [TLS_CHACHA20_POLY1305_SHA256, TLS_AES_128_GCM_SHA256]";
+    let (_upstream, listed) = plain_upstream(&kit, list).await;
+    for (offered, by_client, by_list) in [
+        (
+            "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256",
+            "TLS_AES_128_GCM_SHA256",
+            "TLS_CHACHA20_POLY1305_SHA256",
+        ),
+        (
+            "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256",
+            "TLS_AES_256_GCM_SHA384",
+            "TLS_AES_128_GCM_SHA256",
+        ),
+    ] {
+        for (gateway, due) in [(&all, by_client), (&listed, by_list)] {
+            let arguments = ["-tls1_3", "-ciphersuites", offered];
+            let said = s_client(&openssl, gateway.address(), &arguments).await;
+            assert!(
+                said.contains(&format!("Ciphersuite: {due}")),
+                "{offered}: {said}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn http_1_1_is_the_one_protocol() {
     let Some(openssl) = tools::program("http_1_1_is_the_one_protocol", "openssl") else {

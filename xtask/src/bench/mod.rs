@@ -4,6 +4,7 @@
 //! Read on in [`scenarios`] (what is measured, and what is to be reached), [`peers`] (who is), and
 //! [`rounds`] (in which order, and what is done again). `bench/BENCHMARKS.md` tells the method.
 
+mod configurations;
 mod figures;
 mod options;
 mod peers;
@@ -14,6 +15,7 @@ mod scenarios;
 mod table;
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
@@ -42,6 +44,15 @@ pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
+
+    let made = Command::new(&binaries.load)
+        .arg("certificates")
+        .arg(&folder)
+        .status()?;
+    ensure!(
+        made.success(),
+        "no certificates for what is measured over TLS"
+    );
 
     let mut report = Report::begin(run, options, &binaries);
     let fixed = Setting {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::configurations::Wanted;
 use super::options::Options;
+use super::scenarios::Legs;
 use crate::running::{Running, free_address, with_all_descriptors};
 use crate::shell;
 
@@ -112,6 +114,7 @@ impl Started {
     pub(super) fn start(
         peer: Peer,
         setting: Setting<'_>,
+        legs: Legs,
         upstream: SocketAddr,
     ) -> anyhow::Result<Self> {
         let Setting {
@@ -122,17 +125,24 @@ impl Started {
         } = setting;
         let address = free_address()?;
         let workers = placement.workers();
+        let wanted = Wanted {
+            address,
+            upstream,
+            workers,
+            legs,
+            folder,
+        };
         let mut command = match peer {
             Peer::Tidegate => {
                 let file = folder.join("tidegate.yaml");
-                fs::write(&file, tidegate(address, free_address()?, upstream, workers))?;
+                fs::write(&file, wanted.tidegate(free_address()?))?;
                 let mut command = binaries.command(&binaries.tidegate, placement, 0);
                 command.args(["run", "--config"]).arg(file);
                 command
             }
             Peer::Nginx => {
                 let file = folder.join("nginx.conf");
-                fs::write(&file, nginx(address, upstream, workers, folder)?)?;
+                fs::write(&file, wanted.nginx()?)?;
                 let mut command = binaries.command(&binaries.nginx, placement, 0);
                 command.arg("-p").arg(folder).arg("-c").arg(&file);
                 // Until it has read the file, it would write to a log of the system.
@@ -141,7 +151,7 @@ impl Started {
             }
             Peer::Haproxy => {
                 let file = folder.join("haproxy.cfg");
-                fs::write(&file, haproxy(address, upstream, workers))?;
+                fs::write(&file, wanted.haproxy())?;
                 let mut command = binaries.command(&binaries.haproxy, placement, 0);
                 command.arg("-db").arg("-f").arg(&file);
                 command
@@ -188,130 +198,6 @@ impl Drop for Started {
             if shell::succeeds(Command::new("kill").args(["-s", "TERM", &pid])) {
                 let _ = self.running.wait_for_end(END);
             }
-        }
-    }
-}
-
-/// The gateway with all that it does unasked: metrics, its own pings, and its access log, which goes to
-/// standard error and so into a file of the measurement's folder.
-fn tidegate(address: SocketAddr, admin: SocketAddr, upstream: SocketAddr, workers: u32) -> String {
-    format!(
-        "version: 1\n\
-         workers: {workers}\n\
-         listeners: [{{ name: public, bind: \"{address}\" }}]\n\
-         admin: {{ bind: \"{admin}\" }}\n\
-         services:\n  \
-           upstream: {{ endpoints: \"http://{upstream}\", pool: {{ max_idle: 128 }} }}\n\
-         routes:\n  \
-           - name: all\n    \
-             match: {{ path: \"/**\" }}\n    \
-             proxy:\n      \
-               service: upstream\n      \
-               websocket: {{ keep_alive: {{ interval: 25s, timeout: 10s }} }}\n"
-    )
-}
-
-fn nginx(
-    address: SocketAddr,
-    upstream: SocketAddr,
-    workers: u32,
-    folder: &Path,
-) -> anyhow::Result<String> {
-    let at = folder.display();
-    // As root it would give its workers to a user who may not be able to enter the folder.
-    let is_root = shell::output(Command::new("id").arg("-u"))?.trim() == "0";
-    let user = if is_root { "user root;" } else { "" };
-    let mut temporary = String::new();
-    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        temporary.push_str(&format!("  {kind}_temp_path {at}/nginx-{kind};\n"));
-    }
-    Ok(format!(
-        "daemon off;\n\
-         {user}\n\
-         worker_processes {workers};\n\
-         pid {at}/nginx.pid;\n\
-         error_log {at}/nginx.log warn;\n\
-         events {{ worker_connections 19500; }}\n\
-         http {{\n\
-         {temporary}  \
-           access_log off;\n  \
-           keepalive_requests 1000000000;\n  \
-           proxy_buffer_size 16k;\n  \
-           proxy_buffers 8 16k;\n  \
-           upstream service {{\n    \
-             server {upstream};\n    \
-             keepalive 128;\n    \
-             keepalive_requests 1000000000;\n  \
-           }}\n  \
-           map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n  \
-           server {{\n    \
-             listen {address} backlog=1024;\n    \
-             location / {{\n      \
-               proxy_pass http://service;\n      \
-               proxy_http_version 1.1;\n      \
-               proxy_set_header Host $http_host;\n      \
-               proxy_set_header Upgrade $http_upgrade;\n      \
-               proxy_set_header Connection $connection_upgrade;\n      \
-               proxy_read_timeout 1h;\n      \
-               proxy_send_timeout 1h;\n    \
-             }}\n  \
-           }}\n\
-         }}\n"
-    ))
-}
-
-fn haproxy(address: SocketAddr, upstream: SocketAddr, workers: u32) -> String {
-    format!(
-        "global\n  \
-           nbthread {workers}\n  \
-           maxconn 9700\n\
-         defaults\n  \
-           mode http\n  \
-           timeout connect 5s\n  \
-           timeout client 1h\n  \
-           timeout server 1h\n  \
-           timeout tunnel 1h\n  \
-           http-reuse always\n\
-         listen public\n  \
-           bind {address}\n  \
-           server upstream {upstream}\n"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_configuration_names_the_workers_and_both_sides() {
-        let (address, upstream) = (
-            "127.0.0.1:1001".parse().unwrap(),
-            "127.0.0.1:1002".parse().unwrap(),
-        );
-        let folder = Path::new("/somewhere");
-        for (text, workers) in [
-            (tidegate(address, address, upstream, 2), "workers: 2"),
-            (
-                nginx(address, upstream, 2, folder).unwrap(),
-                "worker_processes 2",
-            ),
-            (haproxy(address, upstream, 2), "nbthread 2"),
-        ] {
-            for part in ["127.0.0.1:1001", "127.0.0.1:1002", workers] {
-                assert!(text.contains(part), "{part} in {text}");
-            }
-        }
-    }
-
-    #[test]
-    fn nginx_keeps_everything_in_the_folder() {
-        let any = "127.0.0.1:1".parse().unwrap();
-        let text = nginx(any, any, 1, Path::new("/somewhere")).unwrap();
-        for word in text
-            .split_whitespace()
-            .filter(|word| word.starts_with('/') && word.len() > 1)
-        {
-            assert!(word.starts_with("/somewhere/"), "{word}");
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn take(setting: Setting<'_>) -> anyhow::Result<Vec<(&'static str, St
             continue;
         }
         let upstream = free_address()?;
-        let started = Started::start(Peer::Tidegate, setting, upstream)?;
+        let started = Started::start(Peer::Tidegate, setting, scenario.legs, upstream)?;
         let data = folder.join(format!("profile-{}.data", scenario.name));
         let mut record = Command::new(&perf);
         record.args(["record", "--quiet", "--freq", "1999"]);

@@ -58,7 +58,7 @@ fn quiet_round(scenario: &Scenario, setting: Setting<'_>) -> anyhow::Result<Roun
     let mut best: Option<Round> = None;
     for _ in 0..=AGAIN {
         let mut round = Round::new();
-        for peer in &options.peers {
+        for peer in options.peers.iter().filter(|peer| scenario.is_for(**peer)) {
             let reading = one(*peer, scenario, setting)?;
             round.push((*peer, reading));
         }
@@ -86,7 +86,7 @@ fn others(round: &Round) -> f64 {
 /// Starts a peer, measures it, and ends it.
 fn one(peer: Peer, scenario: &Scenario, setting: Setting<'_>) -> anyhow::Result<Reading> {
     let upstream = free_address()?;
-    let mut started = Started::start(peer, setting, upstream)?;
+    let mut started = Started::start(peer, setting, scenario.legs, upstream)?;
     let reading = load(&started, upstream, scenario, setting);
     let context = || format!("{} in {}", peer.name(), scenario.name);
     let reading = anyhow::Context::with_context(reading, context)?;
@@ -108,7 +108,9 @@ pub(super) fn load(
         ..
     } = setting;
     let mut load = binaries.command(&binaries.load, placement, 1);
-    load.arg("measure").args(scenario.order).args([
+    load.arg("measure").args(scenario.order);
+    load.args(scenario.legs.order());
+    load.args([
         format!("gateway={}", started.address),
         format!("upstream={upstream}"),
         format!("pid={}", started.id()),
@@ -116,6 +118,7 @@ pub(super) fn load(
         format!("window-ms={}", options.window.as_millis()),
         format!("least={}", options.sessions * 2 / 9),
         format!("most={}", options.sessions),
+        format!("certificates={}", setting.folder.display()),
     ]);
     Reading::parse(scenario.unit, &said(&mut load)?)
 }

@@ -168,6 +168,8 @@ fn build(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![ALPN.to_vec()];
+    // What a client is quickest at it puts first; an order that is written down holds.
+    config.ignore_client_order = !plan.cipher_suites.is_empty();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match tickets {
         Some(tickets) => config.ticketer = Arc::clone(tickets),

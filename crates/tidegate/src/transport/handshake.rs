@@ -35,8 +35,9 @@ impl Transport {
         let shaken = poll_fn(|cx| self.poll_handshake(&mut tls, cx)).await;
         match shaken {
             Ok(()) => {
-                // Without tickets nothing of ours follows the client's last words.
-                self.socket.acknowledge();
+                if !tls.spoke_last() {
+                    self.socket.acknowledge();
+                }
                 self.tls = Some(Box::new(tls));
             }
             // Nothing was said yet, and the answer to it can be read.

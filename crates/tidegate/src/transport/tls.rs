@@ -48,6 +48,8 @@ pub(super) struct Tls {
     failure: Option<io::Error>,
     /// The peer has said something.
     has_heard: bool,
+    /// What it said last was answered.
+    spoke_last: bool,
     /// It has failed.
     is_broken: bool,
     /// The peer has said that it will say no more.
@@ -80,6 +82,7 @@ impl Tls {
             server_name: None,
             failure: None,
             has_heard: false,
+            spoke_last: false,
             is_broken: false,
             has_ended: false,
             is_closing: false,
@@ -104,6 +107,11 @@ impl Tls {
         self.has_heard
     }
 
+    /// Whether the last step of the handshake was ours: the peer has our acknowledgement with it.
+    pub(super) const fn spoke_last(&self) -> bool {
+        self.spoke_last
+    }
+
     pub(super) const fn has_ended(&self) -> bool {
         self.has_ended || self.is_broken
     }
@@ -124,10 +132,11 @@ impl Tls {
     ) -> io::Result<()> {
         let mut input = std::mem::take(&mut self.partial);
         let opened = self.open(&mut input, None, socket, cx);
+        self.spoke_last = opened.as_ref().is_ok_and(|has_spoken| *has_spoken);
         if let Some(name) = asked_for() {
             self.server_name = Some(name);
         }
-        opened.and_then(|()| self.failure.take().map_or(Ok(()), Err))
+        opened.and_then(|_| self.failure.take().map_or(Ok(()), Err))
     }
 
     /// Reads some of the peer's handshake; how much is there now.
@@ -267,14 +276,15 @@ impl Tls {
     }
 
     /// Opens what is whole of `input`, for `reader` or to be kept, and keeps the rest. A failure shows
-    /// once what came before it has been read; the one that is told is that of answering.
+    /// once what came before it has been read; the one that is told is that of answering. Whether it
+    /// was answered.
     fn open(
         &mut self,
         input: &mut [u8],
         reader: Option<&mut ReadBuf<'_>>,
         socket: &mut Socket,
         cx: &mut Context<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         SEALED.with_borrow_mut(|sealed| {
             sealed.clear();
             let mut used = 0;
@@ -309,7 +319,7 @@ impl Tls {
             if let Some(failure) = failure {
                 self.fail(failure);
             }
-            sent
+            sent.map(|()| !sealed.bytes().is_empty())
         })
     }
 
