@@ -29,10 +29,10 @@ pub(super) struct Inner {
     /// A message that waits to be received.
     pub(super) ready: Option<Message>,
     /// What the receiver is still to be told.
-    pub(super) failure: Option<SessionError>,
+    pub(super) failure: Option<Box<SessionError>>,
     pub(super) outbox: Outbox,
     /// The payload of the latest ping that is still to be answered.
-    pub(super) pong: Option<Bytes>,
+    pub(super) pong: Option<Box<Bytes>>,
     /// Our close frame was put into the outbox.
     pub(super) close_sent: bool,
     /// The peer will say nothing more that counts: it closed, it is gone, or it broke a rule.
@@ -131,7 +131,7 @@ impl Inner {
                     return self.violated(Violation::ControlFlood(most));
                 }
                 if matches!(message, Message::Ping(_)) && !self.close_sent {
-                    self.pong = Some(payload.clone());
+                    self.pong = Some(Box::new(payload.clone()));
                 }
             }
             _ => self.timers.moved(),
@@ -174,7 +174,7 @@ impl Inner {
         let code = violation.close_code();
         self.peer_done = true;
         self.unread.clear();
-        self.failure = Some(violation.into());
+        self.failure = Some(Box::new(violation.into()));
         self.end_as(|| {
             let reason = reason_of(violation);
             Ending::new(
@@ -190,7 +190,8 @@ impl Inner {
     /// The connection is gone.
     pub(super) fn lost(&mut self, error: Option<std::io::Error>) {
         if !self.peer_done {
-            self.failure = Some(error.map_or(SessionError::Lost, SessionError::Io));
+            let error = error.map_or(SessionError::Lost, SessionError::Io);
+            self.failure = Some(Box::new(error));
         }
         self.peer_done = true;
         self.end_as(Ending::lost);
@@ -241,7 +242,7 @@ impl Inner {
             // A ping's payload fits a pong.
             let _ = self
                 .encoder
-                .encode(&Message::Pong(payload), self.outbox.tail());
+                .encode(&Message::Pong(*payload), self.outbox.tail());
         }
     }
 
@@ -249,6 +250,11 @@ impl Inner {
         if self.ending.is_none() {
             self.ending = Some(Box::new(ending()));
         }
+    }
+
+    /// Whether a driver whose receiver waits has nothing to do.
+    pub(super) const fn is_quiet(&self) -> bool {
+        !(self.close_sent || self.peer_done || self.look || self.timers.is_stale())
     }
 
     /// What a look at the clock must know.

@@ -32,7 +32,6 @@ pub use self::halves::{ReceiveHalf, SendHalf};
 pub use self::info::HandshakeInfo;
 use self::inner::Inner;
 use self::shared::Shared;
-use crate::codec::Randomness;
 use crate::error::SessionError;
 use crate::message::Message;
 
@@ -56,7 +55,7 @@ impl WebSocketSession {
     {
         let mut opening = opening.into();
         let inner = Inner::new(Box::new(io), &opening, config);
-        let id = opening.id.take().unwrap_or_else(draw_id);
+        let id = opening.id.take();
         Self {
             receiver: ReceiveHalf {
                 shared: Arc::new(Shared::new(inner, id)),
@@ -68,7 +67,7 @@ impl WebSocketSession {
     /// Its name: 16 hexadecimal digits, unless it was given another.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.receiver.shared.id
+        self.receiver.shared.id()
     }
 
     /// What the handshake told, unless it was taken.
@@ -92,8 +91,10 @@ impl WebSocketSession {
     /// # Errors
     /// Once, before `None`: [`SessionError::Violation`] when the peer broke a rule,
     /// [`SessionError::Lost`] or [`SessionError::Io`] when the connection ended without a close.
-    pub async fn receive(&mut self) -> Option<Result<Message, SessionError>> {
-        self.receiver.receive().await
+    pub fn receive(
+        &mut self,
+    ) -> impl Future<Output = Option<Result<Message, SessionError>>> + Send {
+        self.receiver.receive()
     }
 
     /// Puts a message into the outbox, once there is room for it. It is on its way when this
@@ -104,8 +105,11 @@ impl WebSocketSession {
     ///
     /// # Errors
     /// [`SessionError::Closed`] once the session is closing; [`SessionError::ControlTooLong`].
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), SessionError> {
-        self.receiver.shared.send(message.into()).await
+    pub fn send(
+        &mut self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SessionError>> + Send {
+        self.receiver.shared.send(message.into())
     }
 
     /// Waits until all that was sent has been handed to the connection. Cancel-safe.
@@ -174,8 +178,4 @@ impl Sink<Message> for WebSocketSession {
         self.receiver.shared.begin_close(1000, "");
         self.receiver.shared.poll_end(cx).map(|_ending| Ok(()))
     }
-}
-
-fn draw_id() -> Box<str> {
-    format!("{:016x}", Randomness::next()).into()
 }

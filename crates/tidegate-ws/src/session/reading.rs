@@ -112,7 +112,7 @@ impl Inner {
                 return Poll::Ready(Some(Ok(message)));
             }
             if let Some(failure) = self.failure.take() {
-                return Poll::Ready(Some(Err(failure)));
+                return Poll::Ready(Some(Err(*failure)));
             }
             if self.peer_done {
                 return Poll::Ready(None);
