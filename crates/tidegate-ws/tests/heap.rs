@@ -62,7 +62,7 @@ fn an_idle_session_holds_little_and_an_echo_allocates_its_payload_alone() {
         let config = Arc::new(SessionConfig::default());
         for length in [0, 200, 40_000] {
             let mut peers = Vec::with_capacity(3);
-            let mut last = 0;
+            let mut last = 0_isize;
             // The first ones fill the thread's pools.
             for _ in 0..3 {
                 let (mut near, mut far) = duplex(64 << 10);
@@ -90,7 +90,8 @@ fn an_idle_session_holds_little_and_an_echo_allocates_its_payload_alone() {
                         assert_eq!(count, 1, "allocations of an echo: its payload alone");
                     }
                 }
-                last = HELD.load(Ordering::Relaxed) - before - more;
+                let held = HELD.load(Ordering::Relaxed);
+                last = held.cast_signed() - before.cast_signed() - more.cast_signed();
                 peers.push((near, server));
             }
             println!("after messages of {length}: {last} bytes");

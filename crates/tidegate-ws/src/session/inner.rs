@@ -122,7 +122,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn on_message(&mut self, message: Message) {
+    fn on_message(&mut self, message: Message) {
         match &message {
             Message::Pong(payload) if self.timers.is_own_pong(payload) => return,
             Message::Ping(payload) | Message::Pong(payload) => {
@@ -134,17 +134,26 @@ impl Inner {
                     self.pong = Some(Box::new(payload.clone()));
                 }
             }
-            _ => self.timers.moved(),
+            _ => {}
         }
-        if let Some(observer) = &self.observer {
-            observer.received(opcode_of(&message), message.payload().len());
-        }
+        self.on_data(&message);
         if message.is_control() && !self.config.deliver_control {
             return;
         }
         // Behind our close frame nothing is received any more.
         if !self.close_sent {
             self.ready = Some(message);
+        }
+    }
+
+    /// Text, bytes, or a ping or pong of the peer's own.
+    #[inline]
+    pub(super) fn on_data(&mut self, message: &Message) {
+        if !message.is_control() {
+            self.timers.moved();
+        }
+        if let Some(observer) = &self.observer {
+            observer.received(opcode_of(message), message.payload().len());
         }
     }
 

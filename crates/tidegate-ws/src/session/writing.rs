@@ -36,6 +36,7 @@ impl Inner {
     }
 
     /// Takes a message as a whole, and writes what is much.
+    #[inline]
     pub(super) fn push(
         &mut self,
         message: Message,
@@ -51,19 +52,24 @@ impl Inner {
     }
 
     /// Takes a message as a whole, and leaves it to others to write it.
+    #[inline]
     pub(super) fn take(&mut self, message: Message) -> Result<(), SessionError> {
-        let (opcode, length) = (opcode_of(&message), message.payload().len());
         let is_control = message.is_control();
+        let told = self
+            .observer
+            .is_some()
+            .then(|| (opcode_of(&message), message.payload().len()));
         self.put(message)?;
         if !is_control {
             self.timers.moved();
         }
-        if let Some(observer) = &self.observer {
+        if let Some((observer, (opcode, length))) = self.observer.as_ref().zip(told) {
             observer.sent(opcode, length);
         }
         Ok(())
     }
 
+    #[inline]
     fn put(&mut self, message: Message) -> Result<(), SessionError> {
         let vectored = self.io.as_ref().is_some_and(|io| io.is_write_vectored());
         if vectored && self.outbox.takes_body(message.payload()) {
