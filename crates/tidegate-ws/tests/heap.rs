@@ -1,6 +1,7 @@
 //! What an idle session holds on the heap, counted by the allocator.
 
 #![expect(unsafe_code, reason = "an allocator that counts")]
+#![expect(clippy::disallowed_methods, reason = "a test")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;

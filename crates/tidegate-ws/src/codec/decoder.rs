@@ -146,7 +146,7 @@ impl Decoder {
             if self.is_complete()
                 && let Some(message) = self.message.take()
             {
-                let event = Some(Event::Message(self.finish(message)?));
+                let event = Some(Event::Message(self.finish(*message)?));
                 return Ok(Decoded { used, event });
             }
             if self.remaining > 0 && used == wire.len() {
@@ -331,7 +331,7 @@ impl Decoder {
         Ok(length)
     }
 
-    fn finish(&mut self, mut message: Box<Assembly>) -> Result<Message, Violation> {
+    fn finish(&mut self, mut message: Assembly) -> Result<Message, Violation> {
         if message.is_compressed {
             let limit = self.rules.max_message;
             message.inflate(self.inflater.as_deref_mut(), &[], true, limit)?;

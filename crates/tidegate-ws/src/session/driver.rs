@@ -87,6 +87,10 @@ impl Driver {
     }
 
     /// As [`run`], with what the handler does.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn would hold its arguments twice"
+    )]
     pub fn run<F, H>(mut self, handle: H) -> impl Future<Output = Ending>
     where
         F: Future<Output = Result<(), BoxError>>,

@@ -42,7 +42,7 @@ pub(super) struct Inner {
     pub(super) ending: Option<Box<Ending>>,
     pub(super) waiting: Waiting,
     /// Senders that wait for room.
-    pub(super) room: Option<Box<Vec<Waker>>>,
+    pub(super) room: Box<[Waker]>,
     pub(super) driver: Option<Waker>,
     /// There is a driver, which looks after what is left undone.
     pub(super) is_driven: bool,
@@ -79,7 +79,7 @@ impl Inner {
             shut: false,
             ending: None,
             waiting: Waiting::default(),
-            room: None,
+            room: Box::default(),
             driver: None,
             is_driven: false,
             received: false,
@@ -117,7 +117,7 @@ impl Inner {
     /// Something came from the peer.
     pub(super) fn on_event(&mut self, event: Event) {
         match event {
-            Event::Close(close) => self.on_close(close),
+            Event::Close(close) => self.on_close(&close),
             Event::Message(message) => self.on_message(message),
         }
     }
@@ -157,7 +157,7 @@ impl Inner {
         }
     }
 
-    fn on_close(&mut self, close: Close) {
+    fn on_close(&mut self, close: &Close) {
         if let Some(observer) = &self.observer {
             let length = close.code.map_or(0, |_| 2 + close.reason.len());
             observer.received(OpCode::Close, length);
@@ -315,7 +315,7 @@ impl Inner {
     }
 
     pub(super) fn wake_room(&mut self) {
-        for waker in self.room.take().into_iter().flat_map(|wakers| *wakers) {
+        for waker in std::mem::take(&mut self.room) {
             waker.wake();
         }
     }

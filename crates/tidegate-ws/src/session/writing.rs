@@ -28,9 +28,10 @@ impl Inner {
             return Poll::Ready(Ok(()));
         }
         // Who waits for room is told when there is some, by whoever makes it.
-        let room = self.room.get_or_insert_default();
-        if !room.iter().any(|known| known.will_wake(cx.waker())) {
+        if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
+            let mut room = std::mem::take(&mut self.room).into_vec();
             room.push(cx.waker().clone());
+            self.room = room.into();
         }
         Poll::Pending
     }
@@ -72,11 +73,12 @@ impl Inner {
     #[inline]
     fn put(&mut self, message: Message) -> Result<(), SessionError> {
         let vectored = self.io.as_ref().is_some_and(|io| io.is_write_vectored());
-        if vectored && self.outbox.takes_body(message.payload()) {
-            if self.encoder.header_of(&message, self.outbox.tail()) {
-                self.outbox.set_body(message.into_payload());
-                return Ok(());
-            }
+        if vectored
+            && self.outbox.takes_body(message.payload())
+            && self.encoder.header_of(&message, self.outbox.tail())
+        {
+            self.outbox.set_body(message.into_payload());
+            return Ok(());
         }
         self.encoder.encode(&message, self.outbox.tail())
     }
