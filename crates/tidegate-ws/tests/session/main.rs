@@ -1,10 +1,6 @@
 //! Sessions over an in-memory connection, from both sides.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test"
-)]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 mod backpressure;
 mod cancel;
