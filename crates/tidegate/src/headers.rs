@@ -8,6 +8,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use tidegate_ws::handshake::{self, Fields};
 
 /// A field name: a token (RFC 9110 section 5.6.2) in the case in which it was written.
 #[derive(Clone, Eq)]
@@ -196,16 +197,7 @@ impl Headers {
     /// ignore `Upgrade`).
     #[must_use]
     pub fn ask_for_websocket(&self) -> bool {
-        self.list_has("connection", "upgrade") && self.upgrade_to_websocket()
-    }
-
-    /// Whether `Upgrade` is `websocket` and nothing else.
-    pub(crate) fn upgrade_to_websocket(&self) -> bool {
-        let mut protocols = self.list("upgrade");
-        protocols
-            .next()
-            .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-            && protocols.next().is_none()
+        handshake::connection_upgrades(self) && handshake::upgrades_to_websocket(self)
     }
 
     /// Adds a line behind all others.
@@ -257,6 +249,12 @@ impl Headers {
     /// Adds all lines of `other` behind ours.
     pub fn extend(&mut self, other: Self) {
         self.fields.extend(other.fields);
+    }
+}
+
+impl Fields for Headers {
+    fn lines<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).map(HeaderValue::as_bytes)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::HeaderValue;
-use tidegate_ws::handshake::{self, Key, RequestError};
+use tidegate_ws::handshake::{Key, server};
 use tidegate_ws::scan::Extensions;
 
 use crate::body::Body;
@@ -81,19 +81,15 @@ pub(crate) struct Acceptance {
 impl Wish {
     /// Reads the wish out of an upgrade request.
     pub(crate) fn parse(exchange: &Exchange) -> Result<Self, GatewayError> {
-        let values = |name: &'static str| exchange.headers.get_all(name).map(HeaderValue::as_bytes);
-        handshake::check_version(values("sec-websocket-version"))?;
-        let key = Key::of_request(values("sec-websocket-key"))?;
+        let wish = server::Wish::parse(&exchange.headers)?;
         if exchange.body.length() != Some(0) {
             return Err(GatewayError::UpgradeBody);
         }
-        let protocols = handshake::offered_protocols(values("sec-websocket-protocol"))?;
-        let extensions = handshake::extensions(values("sec-websocket-extensions"))
-            .map_err(|_malformed| RequestError::Extensions)?;
+        let own = |text: &str| text.to_owned();
         Ok(Self {
-            key,
-            protocols: protocols.into_iter().map(str::to_owned).collect(),
-            extensions: extensions.iter().map(|one| one.text.to_owned()).collect(),
+            key: wish.key,
+            protocols: wish.protocols.into_iter().map(own).collect(),
+            extensions: wish.extensions.iter().map(|one| own(one.text)).collect(),
         })
     }
 }

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::router::{Captures, is_variable_name};
+use tidegate_ws::path::is_variable_name;
+
+use crate::router::Captures;
 
 /// Text in which `{name}` stands for a captured value; `{{` and `}}` are braces.
 #[derive(Debug, Clone, PartialEq, Eq)]

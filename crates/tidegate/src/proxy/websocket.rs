@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use http::{HeaderValue, Method};
 use tidegate_ws::deflate;
-use tidegate_ws::handshake::{self, Extension, Key, ResponseError};
+use tidegate_ws::handshake::{self, Extension, Fields as _, Key, ResponseError};
 use tidegate_ws::scan::Extensions;
 use tokio::time::{Instant, timeout};
 
@@ -177,17 +177,10 @@ fn name_of(offer: &str) -> &str {
 
 /// Checks the upstream's 101 (RFC 6455 section 4.1, last list). A wrong one is never repaired.
 fn check(headers: &Headers, key: &Key, wish: &Wish) -> Result<Extensions, ResponseError> {
-    let values = |name: &'static str| headers.get_all(name).map(HeaderValue::as_bytes);
-    if !headers.upgrade_to_websocket() {
-        return Err(ResponseError::Upgrade);
-    }
-    if !headers.list_has("connection", "upgrade") {
-        return Err(ResponseError::Connection);
-    }
-    key.check_accept(values("sec-websocket-accept"))?;
+    handshake::client::check_switch(key, headers)?;
     let offered: Vec<&str> = wish.protocols.iter().map(String::as_str).collect();
-    handshake::chosen_protocol(values("sec-websocket-protocol"), &offered)?;
-    let extensions = handshake::extensions(values("sec-websocket-extensions"))
+    handshake::chosen_protocol(headers.lines("sec-websocket-protocol"), &offered)?;
+    let extensions = handshake::extensions(headers.lines("sec-websocket-extensions"))
         .map_err(|_malformed| ResponseError::Extensions)?;
     accepted_extensions(&extensions, &wish.extensions)
 }

@@ -6,28 +6,22 @@
 //! no state: the same request always takes the same route, and the command line can ask for the
 //! reasons ([`explain`]).
 
-mod captures;
 mod certificate;
-mod escape;
 mod explain;
 mod host;
 mod matcher;
-mod path;
-mod pattern;
-mod regex;
 #[cfg(test)]
 mod testing;
 
 use http::Method;
 
-pub use captures::Captures;
 pub use certificate::{CertificateExpect, TextExpect};
 pub use explain::{Condition, Miss, Verdict, explain};
 pub use host::{HostPattern, HostPatternError};
 pub use matcher::{HeaderExpect, HeaderRule, Matcher};
-pub use path::{Path, PathError};
-pub use pattern::{PathPattern, PatternError};
-pub use regex::WholeRegex;
+pub use tidegate_ws::path::{
+    Captures, Path, PathError, PathPattern, PatternError, RegexError, WholeRegex,
+};
 
 use crate::authority::Authority;
 use crate::headers::Headers;
@@ -150,14 +144,6 @@ impl RouteError {
             Self::NotFound
         }
     }
-}
-
-/// Whether `name` can name a capture: letters, digits, `_` and `-`, no digit or `-` first.
-pub(crate) fn is_variable_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 #[cfg(test)]
