@@ -172,6 +172,7 @@ pub(crate) fn many_over_tls(run: &Run) -> anyhow::Result<Done> {
 /// Only the libraries: the binary bears the library's name, and its pages would overwrite them.
 pub(crate) fn doc(run: &Run) -> anyhow::Result<Done> {
     let mut command = run.cargo(&["doc", "--locked", "--workspace", "--lib", "--no-deps"]);
+    command.arg("--all-features");
     shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Done::Passed)
 }

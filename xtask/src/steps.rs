@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Done, Run};
-use crate::{autobahn, code, deny, differential, fuzz, openapi, samples, services, soak};
+use crate::{
+    autobahn, code, deny, differential, external_types, fuzz, openapi, samples, services, soak,
+};
 
 /// One step: it passes, says that it was skipped, or fails with the reason.
 struct Step {
@@ -36,6 +38,11 @@ const STEPS: &[Step] = &[
         )
     },
     step("doc", "documentation, warnings are errors", code::doc),
+    step(
+        "api",
+        "the public API of tidegate-ws has no types of other crates than those agreed on",
+        external_types::judge,
+    ),
     step("features", "each feature compiles alone", code::features),
     step("deny", "licences, bans, sources, advisories", deny::check),
     step("config", "the samples in config/ are valid", samples::check),

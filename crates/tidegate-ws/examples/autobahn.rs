@@ -5,6 +5,12 @@
 //! - `autobahn client ws://ADDRESS AGENT` echoes in each case of a fuzzing server, and asks it for its
 //!   report.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program of its own"
+)]
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 

@@ -1,5 +1,11 @@
 //! permessage-deflate with those who speak it too: Python's websockets, which uses zlib, and Node's ws.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -63,17 +63,30 @@ fn a_client_offers_what_it_is_configured_to() {
     assert!(offers(&[beyond]).ends_with("server_max_window_bits=8; client_max_window_bits"));
 }
 
+/// No demand about takeover, and these windows.
+fn bits(server: u8, client: u8) -> Config {
+    config(|config| {
+        config.server_no_context_takeover = false;
+        config.client_no_context_takeover = false;
+        config.server_max_window_bits = server;
+        config.client_max_window_bits = client;
+    })
+}
+
+/// A server that is offered this, is configured so, holds that afterwards and answers so.
+type Row = (&'static str, Config, Agreed, &'static str);
+
+fn hold(table: impl IntoIterator<Item = Row>) {
+    for (offer, config, agreed, answer) in table {
+        let offer = format!("permessage-deflate{offer}");
+        let expected = (agreed, answer.to_owned());
+        assert_eq!(accepted(&offer, &config), Some(expected), "{offer}");
+    }
+}
+
 #[test]
-fn a_server_keeps_what_is_asked_and_asks_what_it_may() {
-    let bits = |server, client| {
-        config(|config| {
-            config.server_no_context_takeover = false;
-            config.client_no_context_takeover = false;
-            config.server_max_window_bits = server;
-            config.client_max_window_bits = client;
-        })
-    };
-    let table = [
+fn a_server_keeps_to_what_is_said_of_takeover() {
+    hold([
         // No demand of either side.
         ("", plain(), agreed(true, 15, true, 15), ""),
         // Ours, said unasked (sections 7.1.1.1 and 7.1.1.2).
@@ -96,6 +109,12 @@ fn a_server_keeps_what_is_asked_and_asks_what_it_may() {
             agreed(true, 15, false, 15),
             "; client_no_context_takeover",
         ),
+    ]);
+}
+
+#[test]
+fn a_server_keeps_to_windows_and_asks_for_those_it_may() {
+    hold([
         // Its window must be said again, and may be smaller (section 7.1.2.1).
         (
             "; server_max_window_bits=15",
@@ -154,12 +173,7 @@ fn a_server_keeps_what_is_asked_and_asks_what_it_may() {
             agreed(true, 15, true, 15),
             "",
         ),
-    ];
-    for (offer, config, agreed, answer) in table {
-        let offer = format!("permessage-deflate{offer}");
-        let expected = (agreed, answer.to_owned());
-        assert_eq!(accepted(&offer, &config), Some(expected), "{offer}");
-    }
+    ]);
 }
 
 /// Parameters that no offer may have.

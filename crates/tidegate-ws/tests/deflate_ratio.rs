@@ -73,7 +73,7 @@ fn size(level: u8, takeover: bool, bits: u8) -> usize {
         peer_bits: 15,
     };
     let mut config = Config::default();
-    config.level = Level::new(level).unwrap();
+    config.level = Level::new(level).expect("a level");
     config.threshold = 0;
     let mut compressor = Compressor::new(&agreed, &config);
     let mut into = BytesMut::new();

@@ -1,6 +1,8 @@
 //! What is compressed never refers further back than the window that was agreed on: seen by a reader of
 //! DEFLATE (RFC 1951) of our own, which shares nothing with the engine.
 
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+
 use bytes::BytesMut;
 use tidegate_ws::deflate::{Agreed, Compressor, Config, Level, Outcome};
 

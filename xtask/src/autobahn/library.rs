@@ -106,7 +106,7 @@ impl Pair {
         let url = format!("ws://{address}");
         println!("cases of {url}; talk in {}", folder.display());
         let peer = ("url", Value::from(url.as_str()));
-        let mut server = start_wstest(wstest, "fuzzingserver", peer, share, &folder)?;
+        let mut server = start_wstest(wstest, "fuzzingserver", &peer, share, &folder)?;
         server.wait_for_port(address, START)?;
         let log = File::create(folder.join("client.log"))?;
         let mut command = Command::new(program);

@@ -204,15 +204,16 @@ fn start_client(
     share: &Share,
     folder: &Path,
 ) -> anyhow::Result<Running> {
-    let servers = json!([{ "agent": AGENT, "url": format!("ws://{judged}") }]);
-    start_wstest(wstest, "fuzzingclient", ("servers", servers), share, folder)
+    let url = format!("ws://{judged}");
+    let peer = ("servers", json!([{ "agent": AGENT, "url": url }]));
+    start_wstest(wstest, "fuzzingclient", &peer, share, folder)
 }
 
 /// Starts the suite in one of its modes; `peer` is what is particular to that mode.
 fn start_wstest(
     wstest: &Path,
     mode: &str,
-    peer: (&str, Value),
+    peer: &(&str, Value),
     share: &Share,
     folder: &Path,
 ) -> anyhow::Result<Running> {
