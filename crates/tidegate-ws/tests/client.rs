@@ -1,6 +1,11 @@
 //! The client against scripted servers: what it sends, what it takes, and what it refuses.
 
-#![expect(clippy::disallowed_methods, reason = "tests spawn plain tasks")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test: it spawns plain tasks, and panics to fail"
+)]
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The examples do what they say.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test panics to fail")]
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 

@@ -266,9 +266,9 @@ impl WebSocketClient {
 
     async fn dial(&self, target: &Target, deadline: Instant) -> Result<Dialled, ClientError> {
         #[cfg(feature = "tls")]
-        let dialled = dial::dial(target, self.tls.as_ref());
+        let dialled = dial::dial(target, deadline, self.tls.as_ref());
         #[cfg(not(feature = "tls"))]
-        let dialled = dial::dial(target);
+        let dialled = dial::dial(target, deadline);
         timeout_at(deadline, dialled)
             .await
             .map_err(|_elapsed| ClientError::Timeout)?

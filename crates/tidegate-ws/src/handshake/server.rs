@@ -211,6 +211,8 @@ mod tests {
         ("sec-websocket-version", "13"),
     ];
 
+    type Changes = &'static [(&'static str, &'static str)];
+
     /// The good request without the fields named in `changes`, and with those of them that have a
     /// value.
     fn request(changes: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -297,7 +299,7 @@ mod tests {
     fn what_is_wrong_and_its_status() {
         use RequestError::*;
         const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-        let cases: &[(&[(&'static str, &'static str)], RequestError, u16)] = &[
+        let cases: &[(Changes, RequestError, u16)] = &[
             (&[("upgrade", "")], Upgrade, 426),
             (&[("upgrade", "h2c")], Upgrade, 426),
             (&[("upgrade", "websocket, h2c")], Upgrade, 426),

@@ -132,8 +132,10 @@ fn deflate_is_agreed_on_where_it_is_wanted() {
     assert!(!response.headers().contains_key("sec-websocket-extensions"));
     assert!(pending.deflate.is_none());
 
-    let mut session = SessionConfig::default();
-    session.deflate = Some(deflate::Config::default());
+    let session = SessionConfig {
+        deflate: Some(deflate::Config::default()),
+        ..SessionConfig::default()
+    };
     let service = HandshakeService::new().session(session);
     let (response, pending) = switched(service.handle(&request(&[offer])));
     assert_eq!(
@@ -147,6 +149,7 @@ fn deflate_is_agreed_on_where_it_is_wanted() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test spawns a plain task")]
 async fn a_pending_session_runs_over_any_connection() {
     struct Chat;
     impl WebSocketHandler for Chat {
