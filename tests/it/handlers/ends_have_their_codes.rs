@@ -124,25 +124,38 @@ async fn by_a_client_that_breaks_a_rule() {
 
 #[tokio::test]
 async fn by_silence() {
+    const IDLE: Duration = Duration::from_secs(2);
     let gateway = gateway(&yaml("", "", "idle_timeout: 2s, keep_alive: none"), echo);
-    let begun = Instant::now();
-    let mut client = open(&gateway).await;
-    let mut moved = begun;
-    for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(800)).await;
-        moved = Instant::now();
-        echoes(&mut client, "still here").await;
-    }
+    let mut rounds = 0;
+    // On a machine that holds us up for so long silence is no wonder.
+    let (mut client, moved) = loop {
+        let mut client = open(&gateway).await;
+        let mut moved = Instant::now();
+        let mut is_held_up = false;
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(800)).await;
+            if moved.elapsed() > IDLE - Duration::from_millis(500) {
+                is_held_up = true;
+                break;
+            }
+            moved = Instant::now();
+            echoes(&mut client, "still here").await;
+        }
+        rounds += 1;
+        if !is_held_up {
+            break (client, moved);
+        }
+        assert!(rounds < 10, "held up again and again");
+    };
     let told = farewell(&mut client).await;
     assert_eq!(told, (Some(1001), "idle_timeout;after=2s".to_owned()));
-    assert!(moved.elapsed() >= Duration::from_secs(2), "too soon");
-    assert!(
-        moved.elapsed() < Duration::from_secs(4) + SLACK,
-        "after {:?}",
-        moved.elapsed()
-    );
+    assert!(moved.elapsed() >= IDLE, "too soon");
+    let latest = IDLE * 2 + SLACK;
+    assert!(moved.elapsed() < latest, "after {:?}", moved.elapsed());
     client.expect_end().await;
-    counted(&gateway, "1001", "idle_timeout", "gateway", 1.0).await;
+    if rounds == 1 {
+        counted(&gateway, "1001", "idle_timeout", "gateway", 1.0).await;
+    }
 }
 
 #[tokio::test]
@@ -225,7 +238,7 @@ async fn by_a_client_that_takes_nothing() {
 
 #[tokio::test]
 async fn by_a_client_that_answers_no_ping() {
-    let keys = "keep_alive: { interval: 1s, timeout: 2s }";
+    let keys = "keep_alive: { interval: 1s, timeout: 5s }";
     let gateway = gateway(&yaml("", "", keys), echo);
     let begun = Instant::now();
     let (mut silent, mut other) = (open(&gateway).await, open(&gateway).await);
@@ -243,8 +256,8 @@ async fn by_a_client_that_answers_no_ping() {
         assert_eq!(silent.read_frame().await.opcode, PING);
         let told = farewell(&mut silent).await;
         assert_eq!(told, (Some(1001), "ping_timeout".to_owned()));
-        assert!(begun.elapsed() >= Duration::from_secs(3), "too soon");
-        assert!(begun.elapsed() < Duration::from_secs(7) + SLACK);
+        assert!(begun.elapsed() >= Duration::from_secs(6), "too soon");
+        assert!(begun.elapsed() < Duration::from_secs(10) + SLACK);
         silent.expect_end().await;
         counted(&gateway, "1001", "ping_timeout", "gateway", 1.0).await;
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_tests::frame::{BINARY, PING, PONG};
-use tidegate_tests::{Admin, Frame, LogFile, Request, TestGateway, eventually};
+use tidegate_tests::{Admin, Frame, LogFile, Request, TestGateway, eventually, eventually_does};
 
 use super::{echo, farewell, gateway, open, yaml};
 
@@ -72,13 +72,14 @@ async fn an_admin_ends_one_of_them() {
         assert_eq!(told.close_code(), Some(code), "{body}");
         assert_eq!(&told.payload[2..], reason.as_bytes());
         // Until it has answered it is still there.
-        let answer = admin.get(&format!("/v1/sessions/{id}")).await;
-        let ending: Value = serde_json::from_slice(&answer.body).unwrap();
-        assert_eq!(ending["closing"], true, "{ending}");
-        assert_eq!(
-            (&ending["cause"], &ending["initiator"]),
-            (&json!("admin"), &json!("admin"))
-        );
+        let by_admin = (json!(true), json!("admin"), json!("admin"));
+        eventually_does("it is told to be closing", async || {
+            let answer = admin.get(&format!("/v1/sessions/{id}")).await;
+            let mut told: Value = serde_json::from_slice(&answer.body).unwrap();
+            let mut take = |key: &str| told[key].take();
+            (take("closing"), take("cause"), take("initiator")) == by_admin
+        })
+        .await;
         client
             .send_frame(&Frame::close(code, "").from_client())
             .await;

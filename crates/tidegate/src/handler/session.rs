@@ -5,8 +5,8 @@
 //! becomes of it is put into the words of the gateway.
 
 use std::borrow::Cow;
-use std::future::{Future as _, poll_fn};
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -33,7 +33,9 @@ use crate::worker::Present;
 
 impl Agreed {
     /// Lives through the session.
-    pub(crate) async fn begin(self: Box<Self>, opening: Opening) {
+    ///
+    /// What is made before the first poll is not held by the future a second time.
+    pub(crate) fn begin(self: Box<Self>, opening: Opening) -> impl Future<Output = ()> + Send {
         let Self {
             code,
             config,
@@ -48,19 +50,19 @@ impl Agreed {
             opening.meter.route(),
             opening.worker.shared(),
         ));
-        let mut with = session::Opening::new(Role::Server);
-        with.id = Some(opening.registered.handle().id.to_string().into());
-        with.info = Some(Box::new(info));
         let mut filtered = (!opening.filters.is_empty())
             .then(|| Box::new(Filtered::new(opening.filters, Arc::clone(&watch))));
+        let mut with = session::Opening::new(Role::Server);
         with.leftover = match &mut filtered {
             Some(filtered) => filtered.take_early(&early),
             None => early.freeze(),
         };
+        with.id = Some(opening.registered.handle().id.to_string().into());
+        with.info = Some(Box::new(info));
         with.deflate = deflate;
         with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
-        let (session, driver) = Driver::start(Leg::new(transport, filtered), with, config);
-        let panics = Arc::clone(opening.worker.panics());
+        let leg = Leg::new(transport, filtered);
+        let (session, driver) = Driver::start(leg, with, config);
         let mut hosted = Hosted {
             ends: end_of_age(limits.max_age, opening.worker.clock.now()),
             control: driver.control(),
@@ -74,42 +76,53 @@ impl Agreed {
             meter: opening.meter,
             _permits: opening.permits,
         };
-        let handling = handle(&code, session, driver.control(), panics);
-        let mut run = pin!(driver.run(|| handling));
-        let ended = poll_fn(|cx| {
-            hosted.registered.handle().register(cx.waker());
-            hosted.obey();
-            let polled = run.as_mut().poll(cx);
-            hosted.arm();
-            polled
-        })
-        .await;
-        hosted.ended(&ended);
+        async move {
+            let panics = Arc::clone(hosted.worker.panics());
+            let control = driver.control();
+            let handling = || handle(&code, session, control, panics);
+            let mut run = pin!(driver.run(handling));
+            let ended = poll_fn(|cx| {
+                hosted.registered.handle().register(cx.waker());
+                hosted.obey();
+                let polled = run.as_mut().poll(cx);
+                hosted.arm();
+                polled
+            })
+            .await;
+            hosted.ended(&ended);
+        }
     }
 }
 
-/// Runs the handler, and tells of its failure unless that follows from the session's end.
-async fn handle(
+/// Calls the handler. Its failure is told, unless that follows from the session's end; its panic is
+/// counted.
+fn handle(
     code: &AnyHandler,
     session: WebSocketSession,
     control: Control,
     panics: Arc<Panics>,
-) -> Result<(), BoxError> {
-    let handled = async { code.handle(session).await };
-    let handled = AssertUnwindSafe(handled).catch_unwind().await;
-    match handled {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            if control.ending().is_none() {
-                tracing::warn!(%error, "handler failed");
+) -> impl Future<Output = Result<(), BoxError>> + Send + '_ {
+    let called = catch_unwind(AssertUnwindSafe(|| code.handle(session)));
+    let called = called.unwrap_or_else(|panic| {
+        panics.note(Kind::Session);
+        resume_unwind(panic)
+    });
+    // Combinators, because an async block would hold the future twice.
+    AssertUnwindSafe(called)
+        .catch_unwind()
+        .map(move |handled| match handled {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                if control.ending().is_none() {
+                    tracing::warn!(%error, "handler failed");
+                }
+                Err(error)
             }
-            Err(error)
-        }
-        Err(panic) => {
-            panics.note(Kind::Session);
-            resume_unwind(panic)
-        }
-    }
+            Err(panic) => {
+                panics.note(Kind::Session);
+                resume_unwind(panic)
+            }
+        })
 }
 
 /// What the gateway knows of a session besides, and does to it.
@@ -251,5 +264,22 @@ impl Drop for Hosted {
                 &Ended::of(&self.meter, &self.reason, handle.counts()),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_what<F>(_begin: impl FnOnce(Box<Agreed>, Opening) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There is one of these for each idle session, beside the handler's own future, the session of
+    /// `tidegate-ws` and its place in the registry.
+    #[test]
+    fn an_idle_session_is_small() {
+        let size = size_of_what(Agreed::begin);
+        assert!(size <= 448, "{size} bytes");
     }
 }
