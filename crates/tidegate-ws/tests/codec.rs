@@ -1,5 +1,7 @@
 //! Messages out of bytes: the same under any cut, as another implementation has them, and back.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 use std::io::{self, Read, Write};
 
 use bytes::BytesMut;

@@ -1,5 +1,6 @@
 //! Frames of one direction, put together to messages.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
@@ -41,7 +42,7 @@ pub struct Decoder {
     fin: bool,
     message: Option<Box<Assembly>>,
     /// The length of the message's buffer before it was read into.
-    filled_from: Option<usize>,
+    filled_from: Option<NonZeroUsize>,
     inflater: Option<Box<Inflater>>,
 }
 
@@ -145,7 +146,7 @@ impl Decoder {
             if self.is_complete()
                 && let Some(message) = self.message.take()
             {
-                let event = Some(Event::Message(self.finish(message)?));
+                let event = Some(Event::Message(self.finish(*message)?));
                 return Ok(Decoded { used, event });
             }
             if self.remaining > 0 && used == wire.len() {
@@ -194,15 +195,18 @@ impl Decoder {
             // What came is doubled, and no more.
             message.buffer.reserve(remaining.min(length));
         }
-        self.filled_from = Some(length);
+        self.filled_from = NonZeroUsize::new(length);
         let spare = message.buffer.capacity() - length;
         Some((&mut message.buffer, spare.min(remaining)))
     }
 
     /// Whether there is payload in the room that was not looked at yet.
     pub(crate) fn has_filled(&self) -> bool {
-        let length = self.message.as_ref().map(|message| message.buffer.len());
-        self.filled_from.is_some() && length > self.filled_from
+        let length = self
+            .message
+            .as_ref()
+            .map_or(0, |message| message.buffer.len());
+        self.filled_from.is_some_and(|from| length > from.get())
     }
 
     /// Looks at what was read into the room.
@@ -210,7 +214,7 @@ impl Decoder {
         let (Some(from), Some(message)) = (self.filled_from.take(), &mut self.message) else {
             return Ok(());
         };
-        let payload = message.buffer.get_mut(from..).unwrap_or_default();
+        let payload = message.buffer.get_mut(from.get()..).unwrap_or_default();
         if self.mask != [0; 4] {
             apply_mask(payload, self.mask, 0);
             self.mask.rotate_left(payload.len() & 3);
@@ -321,12 +325,13 @@ impl Decoder {
             if message.is_text {
                 message.text.push(payload)?;
             }
+            message.grow(payload.len(), self.remaining);
             message.buffer.extend_from_slice(payload);
         }
         Ok(length)
     }
 
-    fn finish(&mut self, mut message: Box<Assembly>) -> Result<Message, Violation> {
+    fn finish(&mut self, mut message: Assembly) -> Result<Message, Violation> {
         if message.is_compressed {
             let limit = self.rules.max_message;
             message.inflate(self.inflater.as_deref_mut(), &[], true, limit)?;
@@ -336,6 +341,16 @@ impl Decoder {
 }
 
 impl Assembly {
+    /// Makes room for bytes that came: for those that are declared behind them too, but for no more
+    /// than came so far.
+    fn grow(&mut self, came: usize, remaining: u64) {
+        let length = self.buffer.len() + came;
+        if length > self.buffer.capacity() {
+            let more = usize::try_from(remaining).map_or(length, |more| more.min(length));
+            self.buffer.reserve(came + more);
+        }
+    }
+
     /// Takes payload of a compressed message.
     fn inflate(
         &mut self,

@@ -44,7 +44,8 @@ impl Alarm {
         Poll::Pending
     }
 
-    fn rings(&self) -> bool {
+    /// Whether the time that was waited for has come.
+    pub(super) fn rings(&self) -> bool {
         self.at.is_some() && self.sleep.as_ref().is_some_and(|sleep| sleep.is_elapsed())
     }
 

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -37,9 +37,13 @@ where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: WebSocketHandler,
 {
-    let (session, driver) = Driver::start(io, opening, config);
-    // The session goes into the handler's future at once, and is not held twice.
-    async move { driver.run(|| handler.handle(session)).await }
+    let (session, mut driver) = Driver::start(io, opening, config);
+    // What is captured is used where it is: the session goes into the handler's future, which is
+    // there once.
+    async move {
+        let mut future = pin!(driver.begin(|| handler.handle(session)));
+        poll_fn(|cx| driver.poll(future.as_mut(), cx)).await
+    }
 }
 
 /// What looks after a session. Dropped, it drops the connection.
@@ -47,6 +51,8 @@ where
 pub struct Driver {
     shared: Arc<Shared>,
     alarm: Alarm,
+    /// The one that the session has.
+    waker: Option<Waker>,
 }
 
 impl Driver {
@@ -64,7 +70,12 @@ impl Driver {
         let shared = Arc::clone(&session.receiver.shared);
         shared.lock().begin_to_be_driven();
         let alarm = Alarm::default();
-        (session, Self { shared, alarm })
+        let driver = Self {
+            shared,
+            alarm,
+            waker: None,
+        };
+        (session, driver)
     }
 
     /// The means to end the session from elsewhere.
@@ -76,28 +87,42 @@ impl Driver {
     }
 
     /// As [`run`], with what the handler does.
-    pub async fn run<F>(mut self, handle: impl FnOnce() -> F) -> Ending
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn would hold its arguments twice"
+    )]
+    pub fn run<F, H>(mut self, handle: H) -> impl Future<Output = Ending>
+    where
+        F: Future<Output = Result<(), BoxError>>,
+        H: FnOnce() -> F,
+    {
+        async move {
+            let mut future = pin!(self.begin(handle));
+            poll_fn(|cx| self.poll(future.as_mut(), cx)).await
+        }
+    }
+
+    fn begin<F>(&self, handle: impl FnOnce() -> F) -> Option<F> {
+        let future = catch_unwind(AssertUnwindSafe(handle)).ok();
+        if future.is_none() {
+            self.handler_ended(Cause::HandlerPanicked);
+        }
+        future
+    }
+
+    fn poll<F>(&mut self, mut handler: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Ending>
     where
         F: Future<Output = Result<(), BoxError>>,
     {
-        let mut handler = pin!(catch_unwind(AssertUnwindSafe(handle)).ok());
-        if handler.is_none() {
-            self.handler_ended(Cause::HandlerPanicked);
-        }
-        poll_fn(|cx| {
-            self.poll_handler(handler.as_mut(), cx);
-            let polled = self.poll_session(handler.is_none(), cx);
-            match polled {
-                Poll::Ready(Some(ending)) => Poll::Ready(ending),
-                Poll::Ready(None) => {
-                    // Its session is over, and so is its time.
-                    handler.set(None);
-                    Poll::Ready(self.shared.lock().final_ending())
-                }
-                Poll::Pending => Poll::Pending,
+        self.poll_handler(handler.as_mut(), cx);
+        Poll::Ready(match ready!(self.poll_session(handler.is_none(), cx)) {
+            Some(ending) => ending,
+            None => {
+                // Its session is over, and so is its time.
+                handler.set(None);
+                self.shared.lock().final_ending()
             }
         })
-        .await
     }
 
     fn poll_handler<F>(&self, mut handler: Pin<&mut Option<F>>, cx: &mut Context<'_>)
@@ -137,14 +162,18 @@ impl Driver {
 
     /// Ready with how the session ended; with nothing, if the handler has outlived it for too long.
     fn poll_session(&mut self, is_alone: bool, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
-        self.shared.end_turn();
-        let mut inner = self.shared.lock();
-        let inner = &mut *inner;
-        let is_new = !inner
-            .driver
+        let is_tidy = self.shared.end_turn();
+        let is_new = !self
+            .waker
             .as_ref()
             .is_some_and(|known| known.will_wake(cx.waker()));
+        if is_tidy && !is_new && !is_alone && !self.alarm.rings() {
+            return Poll::Pending;
+        }
+        let mut inner = self.shared.lock();
+        let inner = &mut *inner;
         if is_new {
+            self.waker = Some(cx.waker().clone());
             inner.driver = Some(cx.waker().clone());
         }
         let foreign = inner.waiting.enter(Seat::Driver, cx);

@@ -23,8 +23,10 @@ pub struct ReceiveHalf {
 
 impl ReceiveHalf {
     /// As [`WebSocketSession::receive`].
-    pub async fn receive(&mut self) -> Option<Result<Message, SessionError>> {
-        poll_fn(|cx| self.shared.poll_receive(cx)).await
+    pub fn receive(
+        &mut self,
+    ) -> impl Future<Output = Option<Result<Message, SessionError>>> + Send {
+        poll_fn(|cx| self.shared.poll_receive(cx))
     }
 
     /// What the handshake told, unless it was taken.
@@ -57,8 +59,11 @@ impl SendHalf {
     ///
     /// # Errors
     /// As there.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SessionError> {
-        self.shared.send(message.into()).await
+    pub fn send(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SessionError>> + Send {
+        self.shared.send(message.into())
     }
 
     /// Sends, if there is room at once; gives the message back otherwise.

@@ -29,10 +29,10 @@ pub(super) struct Inner {
     /// A message that waits to be received.
     pub(super) ready: Option<Message>,
     /// What the receiver is still to be told.
-    pub(super) failure: Option<SessionError>,
+    pub(super) failure: Option<Box<SessionError>>,
     pub(super) outbox: Outbox,
     /// The payload of the latest ping that is still to be answered.
-    pub(super) pong: Option<Bytes>,
+    pub(super) pong: Option<Box<Bytes>>,
     /// Our close frame was put into the outbox.
     pub(super) close_sent: bool,
     /// The peer will say nothing more that counts: it closed, it is gone, or it broke a rule.
@@ -42,7 +42,7 @@ pub(super) struct Inner {
     pub(super) ending: Option<Box<Ending>>,
     pub(super) waiting: Waiting,
     /// Senders that wait for room.
-    pub(super) room: Option<Box<Vec<Waker>>>,
+    pub(super) room: Box<[Waker]>,
     pub(super) driver: Option<Waker>,
     /// There is a driver, which looks after what is left undone.
     pub(super) is_driven: bool,
@@ -79,7 +79,7 @@ impl Inner {
             shut: false,
             ending: None,
             waiting: Waiting::default(),
-            room: None,
+            room: Box::default(),
             driver: None,
             is_driven: false,
             received: false,
@@ -117,12 +117,12 @@ impl Inner {
     /// Something came from the peer.
     pub(super) fn on_event(&mut self, event: Event) {
         match event {
-            Event::Close(close) => self.on_close(close),
+            Event::Close(close) => self.on_close(&close),
             Event::Message(message) => self.on_message(message),
         }
     }
 
-    pub(super) fn on_message(&mut self, message: Message) {
+    fn on_message(&mut self, message: Message) {
         match &message {
             Message::Pong(payload) if self.timers.is_own_pong(payload) => return,
             Message::Ping(payload) | Message::Pong(payload) => {
@@ -131,14 +131,12 @@ impl Inner {
                     return self.violated(Violation::ControlFlood(most));
                 }
                 if matches!(message, Message::Ping(_)) && !self.close_sent {
-                    self.pong = Some(payload.clone());
+                    self.pong = Some(Box::new(payload.clone()));
                 }
             }
-            _ => self.timers.moved(),
+            _ => {}
         }
-        if let Some(observer) = &self.observer {
-            observer.received(opcode_of(&message), message.payload().len());
-        }
+        self.on_data(&message);
         if message.is_control() && !self.config.deliver_control {
             return;
         }
@@ -148,7 +146,18 @@ impl Inner {
         }
     }
 
-    fn on_close(&mut self, close: Close) {
+    /// Text, bytes, or a ping or pong of the peer's own.
+    #[inline]
+    pub(super) fn on_data(&mut self, message: &Message) {
+        if !message.is_control() {
+            self.timers.moved();
+        }
+        if let Some(observer) = &self.observer {
+            observer.received(opcode_of(message), message.payload().len());
+        }
+    }
+
+    fn on_close(&mut self, close: &Close) {
         if let Some(observer) = &self.observer {
             let length = close.code.map_or(0, |_| 2 + close.reason.len());
             observer.received(OpCode::Close, length);
@@ -174,7 +183,7 @@ impl Inner {
         let code = violation.close_code();
         self.peer_done = true;
         self.unread.clear();
-        self.failure = Some(violation.into());
+        self.failure = Some(Box::new(violation.into()));
         self.end_as(|| {
             let reason = reason_of(violation);
             Ending::new(
@@ -190,7 +199,8 @@ impl Inner {
     /// The connection is gone.
     pub(super) fn lost(&mut self, error: Option<std::io::Error>) {
         if !self.peer_done {
-            self.failure = Some(error.map_or(SessionError::Lost, SessionError::Io));
+            let error = error.map_or(SessionError::Lost, SessionError::Io);
+            self.failure = Some(Box::new(error));
         }
         self.peer_done = true;
         self.end_as(Ending::lost);
@@ -241,7 +251,7 @@ impl Inner {
             // A ping's payload fits a pong.
             let _ = self
                 .encoder
-                .encode(&Message::Pong(payload), self.outbox.tail());
+                .encode(&Message::Pong(*payload), self.outbox.tail());
         }
     }
 
@@ -249,6 +259,11 @@ impl Inner {
         if self.ending.is_none() {
             self.ending = Some(Box::new(ending()));
         }
+    }
+
+    /// Whether a driver whose receiver waits has nothing to do.
+    pub(super) const fn is_quiet(&self) -> bool {
+        !(self.close_sent || self.peer_done || self.look || self.timers.is_stale())
     }
 
     /// What a look at the clock must know.
@@ -300,7 +315,7 @@ impl Inner {
     }
 
     pub(super) fn wake_room(&mut self) {
-        for waker in self.room.take().into_iter().flat_map(|wakers| *wakers) {
+        for waker in std::mem::take(&mut self.room) {
             waker.wake();
         }
     }

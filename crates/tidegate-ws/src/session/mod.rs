@@ -1,4 +1,45 @@
 //! One open WebSocket.
+//!
+//! [`run`] gives a [`WebSocketHandler`](crate::WebSocketHandler) a [`WebSocketSession`] and looks
+//! after it until it is over. There is no task, no channel and no boxed future behind it: one future
+//! polls the handler and then, in the same task, a driver over the same connection, which answers
+//! pings, keeps the times, writes what the handler sent and does the closing handshake. What is
+//! received and sent goes no way around by the driver: `receive` reads, and what was sent in one poll
+//! of the handler is written at once behind it.
+//!
+//! # What a session holds
+//!
+//! - Idle: about 1 KB, with its task and the future of a small handler, without what the handshake
+//!   told. Buffers are those of its thread.
+//! - While nobody receives: one message, and what one read of at most 32 KiB brought with it. Control
+//!   frames right behind that message are still served; then the connection is not read.
+//! - A message under way: at most twice what came of it. So does one that is kept pin at most twice
+//!   its size.
+//! - To be written: [`SessionConfig::outbox`] and one message. Of pings that wait for an answer the
+//!   latest is kept (RFC 6455 section 5.5.3).
+//!
+//! # When it ends
+//!
+//! | what happens | code |
+//! |---|---|
+//! | the handler returns | 1000 |
+//! | it returns an error, or panics: that ends no other session | 1011 |
+//! | the peer closes | the peer's own |
+//! | the peer breaks a rule | 1002 |
+//! | text that is not UTF-8, data that cannot be inflated | 1007 |
+//! | too many control frames | 1008 |
+//! | a frame or message that is too big, or has too many parts | 1009 |
+//! | idle for too long, no sign of life | 1001 |
+//! | the peer takes nothing of what waits for it | 1013, which it is not told |
+//!
+//! What came first counts, and is told by [`Ending`]. Times are kept by one timer of tokio's, made
+//! when it is first needed, or by an embedder ([`Observer::keeps_time`]).
+//!
+//! # Halves, and other tasks
+//!
+//! A [`SendHalf`] may be cloned and sent anywhere. As long as all is polled by the handler's own task,
+//! an operation takes one lock that nobody else wants, and no waker is cloned. Once another task
+//! polls, the connection wakes all who wait.
 
 mod alarm;
 mod buffers;
@@ -32,7 +73,6 @@ pub use self::halves::{ReceiveHalf, SendHalf};
 pub use self::info::HandshakeInfo;
 use self::inner::Inner;
 use self::shared::Shared;
-use crate::codec::Randomness;
 use crate::error::SessionError;
 use crate::message::Message;
 
@@ -56,7 +96,7 @@ impl WebSocketSession {
     {
         let mut opening = opening.into();
         let inner = Inner::new(Box::new(io), &opening, config);
-        let id = opening.id.take().unwrap_or_else(draw_id);
+        let id = opening.id.take();
         Self {
             receiver: ReceiveHalf {
                 shared: Arc::new(Shared::new(inner, id)),
@@ -68,7 +108,7 @@ impl WebSocketSession {
     /// Its name: 16 hexadecimal digits, unless it was given another.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.receiver.shared.id
+        self.receiver.shared.id()
     }
 
     /// What the handshake told, unless it was taken.
@@ -85,15 +125,17 @@ impl WebSocketSession {
     /// The next message; `None` once the peer has closed, or the session is over.
     ///
     /// While nobody receives, at most one message is read ahead, and what one read of at most 32 KiB
-    /// brought with it.
+    /// brought with it. Pings among that and behind it are answered up to the next message.
     ///
     /// Cancel-safe: a message is either returned or still there.
     ///
     /// # Errors
     /// Once, before `None`: [`SessionError::Violation`] when the peer broke a rule,
     /// [`SessionError::Lost`] or [`SessionError::Io`] when the connection ended without a close.
-    pub async fn receive(&mut self) -> Option<Result<Message, SessionError>> {
-        self.receiver.receive().await
+    pub fn receive(
+        &mut self,
+    ) -> impl Future<Output = Option<Result<Message, SessionError>>> + Send {
+        self.receiver.receive()
     }
 
     /// Puts a message into the outbox, once there is room for it. It is on its way when this
@@ -104,8 +146,11 @@ impl WebSocketSession {
     ///
     /// # Errors
     /// [`SessionError::Closed`] once the session is closing; [`SessionError::ControlTooLong`].
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), SessionError> {
-        self.receiver.shared.send(message.into()).await
+    pub fn send(
+        &mut self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SessionError>> + Send {
+        self.receiver.shared.send(message.into())
     }
 
     /// Waits until all that was sent has been handed to the connection. Cancel-safe.
@@ -174,8 +219,4 @@ impl Sink<Message> for WebSocketSession {
         self.receiver.shared.begin_close(1000, "");
         self.receiver.shared.poll_end(cx).map(|_ending| Ok(()))
     }
-}
-
-fn draw_id() -> Box<str> {
-    format!("{:016x}", Randomness::next()).into()
 }

@@ -16,29 +16,35 @@ impl Shared {
     ) -> Poll<Option<Result<Message, SessionError>>> {
         self.with(Seat::Receiver, cx, |inner, in_turn, cx| {
             let polled = inner.poll_receive(cx);
-            inner.received |= polled.is_pending();
-            // In its turn the driver writes; else what waits goes out with what was polled last.
-            let is_last = polled.is_pending() || inner.peer_done || inner.pong.is_some();
-            if is_last && !in_turn {
-                let _ = inner.poll_flush(cx);
+            inner.received = polled.is_pending();
+            // What waits goes out with what was polled last.
+            if polled.is_pending() || !in_turn && (inner.peer_done || inner.pong.is_some()) {
+                let is_flushed = inner.poll_flush(cx).is_ready();
+                let is_tidy = in_turn && is_flushed && inner.is_quiet();
+                // What the driver does not see must not stand when it looks next.
+                inner.received &= !is_tidy;
+                self.tidy(is_tidy && polled.is_pending());
             }
             polled
         })
     }
 
     /// Waits for room, and takes `message`.
-    pub(super) async fn send(&self, message: Message) -> Result<(), SessionError> {
+    pub(super) fn send(
+        &self,
+        message: Message,
+    ) -> impl Future<Output = Result<(), SessionError>> + Send {
         let mut message = Some(message);
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             self.with(Seat::Sender, cx, |inner, in_turn, cx| {
                 ready!(inner.poll_room(cx))?;
+                self.tidy(false);
                 let taken = message
                     .take()
                     .map(|message| inner.push(message, in_turn, cx));
                 Poll::Ready(taken.unwrap_or(Ok(())))
             })
         })
-        .await
     }
 
     pub(super) fn try_send(&self, message: Message) -> Result<Option<Message>, SessionError> {
@@ -47,6 +53,7 @@ impl Shared {
             return Ok(Some(message));
         }
         // Who writes is the driver, or whoever polls next.
+        self.tidy(false);
         inner.take(message)?;
         inner.wake_all();
         Ok(None)
@@ -60,6 +67,7 @@ impl Shared {
     pub(super) fn feed(&self, message: Message) -> Result<(), SessionError> {
         let mut inner = self.lock();
         inner.has_room()?;
+        self.tidy(false);
         inner.take(message)
     }
 
@@ -92,7 +100,11 @@ impl Shared {
         poll: impl FnOnce(&mut Inner, bool, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let mut inner = self.lock();
-        let in_turn = self.is_in_turn();
+        let in_turn = self.is_in_turn()
+            && inner
+                .driver
+                .as_ref()
+                .is_some_and(|driver| driver.will_wake(cx.waker()));
         let polled = match inner.waiting.enter(seat, cx) {
             None => poll(&mut inner, in_turn, cx),
             Some(waker) => {

@@ -112,12 +112,38 @@ impl Inner {
                 return Poll::Ready(Some(Ok(message)));
             }
             if let Some(failure) = self.failure.take() {
-                return Poll::Ready(Some(Err(failure)));
+                return Poll::Ready(Some(Err(*failure)));
             }
             if self.peer_done {
                 return Poll::Ready(None);
             }
-            ready!(self.poll_event(cx));
+            if let Some(message) = self.at_once() {
+                return Poll::Ready(Some(Ok(message)));
+            }
+            if !self.decode() {
+                ready!(self.poll_read(cx));
+            }
+        }
+    }
+
+    /// A message of one frame that was read as a whole: the way that most go.
+    #[inline]
+    fn at_once(&mut self) -> Option<Message> {
+        if self.unread.from == self.unread.to || self.close_sent {
+            return None;
+        }
+        match self.decoder.in_place(self.unread.bytes()) {
+            Ok(found) => {
+                let found = found?;
+                let payload = self.unread.take(found.payload.clone());
+                let message = found.message(payload);
+                self.on_data(&message);
+                Some(message)
+            }
+            Err(violation) => {
+                self.violated(violation);
+                None
+            }
         }
     }
 
@@ -163,18 +189,6 @@ impl Inner {
     pub(super) fn decode(&mut self) -> bool {
         if self.unread.from == self.unread.to && !self.decoder.has_filled() {
             return false;
-        }
-        match self.decoder.in_place(self.unread.bytes()) {
-            Ok(Some(found)) => {
-                let payload = self.unread.take(found.payload.clone());
-                self.on_message(found.message(payload));
-                return true;
-            }
-            Ok(None) => {}
-            Err(violation) => {
-                self.violated(violation);
-                return true;
-            }
         }
         match self.decoder.decode(self.unread.bytes()) {
             Ok(decoded) => {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::inner::Inner;
+use crate::codec::Randomness;
 
 /// A connection, whatever it is.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -16,43 +17,62 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 pub(super) struct Shared {
     inner: Mutex<Inner>,
-    pub(super) id: Box<str>,
-    /// The driver polls the handler and writes afterwards, so that whoever sends need not.
+    /// Drawn when it is first asked for, if it was not given.
+    id: OnceLock<Box<str>>,
+    /// The driver polls the handler and writes afterwards, so that what the handler sends need not
+    /// be written one by one.
     in_turn: AtomicBool,
+    /// The handler received until nothing was there, and nothing is left to the driver.
+    is_tidy: AtomicBool,
 }
 
 impl Shared {
-    pub(super) const fn new(inner: Inner, id: Box<str>) -> Self {
+    pub(super) fn new(inner: Inner, id: Option<Box<str>>) -> Self {
         Self {
             inner: Mutex::new(inner),
-            id,
+            id: id.map_or_else(OnceLock::new, OnceLock::from),
             in_turn: AtomicBool::new(false),
+            is_tidy: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.id
+            .get_or_init(|| format!("{:016x}", Randomness::next()).into())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    // Both marks are those of one task, in which the driver polls the handler: what others do is
+    // never left to the driver without waking it.
+
     pub(super) fn begin_turn(&self) {
         self.in_turn.store(true, Ordering::Relaxed);
     }
 
-    /// Before the driver locks: who has the lock and saw the turn is followed by the driver.
-    pub(super) fn end_turn(&self) {
+    /// Whether the driver has nothing to see to.
+    pub(super) fn end_turn(&self) -> bool {
         self.in_turn.store(false, Ordering::Relaxed);
+        let is_tidy = self.is_tidy.load(Ordering::Relaxed);
+        self.is_tidy.store(false, Ordering::Relaxed);
+        is_tidy
     }
 
-    /// Asked with the lock held.
     pub(super) fn is_in_turn(&self) -> bool {
         self.in_turn.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn tidy(&self, is_tidy: bool) {
+        self.is_tidy.store(is_tidy, Ordering::Relaxed);
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }

@@ -28,14 +28,16 @@ impl Inner {
             return Poll::Ready(Ok(()));
         }
         // Who waits for room is told when there is some, by whoever makes it.
-        let room = self.room.get_or_insert_default();
-        if !room.iter().any(|known| known.will_wake(cx.waker())) {
+        if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
+            let mut room = std::mem::take(&mut self.room).into_vec();
             room.push(cx.waker().clone());
+            self.room = room.into();
         }
         Poll::Pending
     }
 
     /// Takes a message as a whole, and writes what is much.
+    #[inline]
     pub(super) fn push(
         &mut self,
         message: Message,
@@ -51,26 +53,32 @@ impl Inner {
     }
 
     /// Takes a message as a whole, and leaves it to others to write it.
+    #[inline]
     pub(super) fn take(&mut self, message: Message) -> Result<(), SessionError> {
-        let (opcode, length) = (opcode_of(&message), message.payload().len());
         let is_control = message.is_control();
+        let told = self
+            .observer
+            .is_some()
+            .then(|| (opcode_of(&message), message.payload().len()));
         self.put(message)?;
         if !is_control {
             self.timers.moved();
         }
-        if let Some(observer) = &self.observer {
+        if let Some((observer, (opcode, length))) = self.observer.as_ref().zip(told) {
             observer.sent(opcode, length);
         }
         Ok(())
     }
 
+    #[inline]
     fn put(&mut self, message: Message) -> Result<(), SessionError> {
         let vectored = self.io.as_ref().is_some_and(|io| io.is_write_vectored());
-        if vectored && self.outbox.takes_body(message.payload()) {
-            if self.encoder.header_of(&message, self.outbox.tail()) {
-                self.outbox.set_body(message.into_payload());
-                return Ok(());
-            }
+        if vectored
+            && self.outbox.takes_body(message.payload())
+            && self.encoder.header_of(&message, self.outbox.tail())
+        {
+            self.outbox.set_body(message.into_payload());
+            return Ok(());
         }
         self.encoder.encode(&message, self.outbox.tail())
     }

@@ -97,6 +97,36 @@ async fn pings_are_answered_while_nobody_receives() {
     server.await.unwrap();
 }
 
+/// A receive that found nothing, and is dropped just when something comes, leaves nothing unread.
+#[tokio::test]
+async fn pings_are_answered_when_a_receive_was_given_up() {
+    let (go, waits) = oneshot::channel::<()>();
+    let (near, far) = duplex(4096);
+    let opening = Opening::new(Role::Server);
+    let (mut session, driver) = Driver::start(far, opening, Arc::new(config()));
+    let server = spawn(driver.run(async move || {
+        session.receive().await.unwrap()?;
+        session.send("here").await?;
+        tokio::select! {
+            biased;
+            gone = waits => gone?,
+            message = session.receive() => unreachable!("{message:?}"),
+        }
+        std::future::pending::<()>().await;
+        drop(session);
+        Ok(())
+    }));
+    tokio::task::yield_now().await;
+    let mut peer = Peer(near);
+    peer.send(OpCode::Text, b"first").await;
+    assert_eq!(peer.next().await, Some((OpCode::Text, b"here".to_vec())));
+    // Both come before the server runs again.
+    peer.send(OpCode::Ping, b"there?").await;
+    go.send(()).unwrap();
+    assert_eq!(peer.next().await, Some((OpCode::Pong, b"there?".to_vec())));
+    server.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_outbox_is_bounded() {
     const BOUND: usize = 10_000;

@@ -1,5 +1,7 @@
 //! Sessions over an in-memory connection, from both sides.
 
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
+
 mod backpressure;
 mod cancel;
 mod closing;
