@@ -5,6 +5,7 @@
 //! [`rounds`] (in which order, and what is done again). `bench/BENCHMARKS.md` tells the method.
 
 mod figures;
+mod library;
 mod options;
 mod peers;
 mod profile;
@@ -28,6 +29,12 @@ const SPARE_DESCRIPTORS: u32 = 1_000;
 
 /// Measures; says yes whatever the figures are.
 pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
+    if options.library {
+        library::measure(run, options)?;
+    }
+    if options.scenarios.is_empty() {
+        return Ok(true);
+    }
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores >= 2, "the bench needs two cores, one for each side");
     let limit = running::descriptor_limit()?;

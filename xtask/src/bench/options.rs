@@ -19,7 +19,7 @@ Options of the bench:
   --rounds N          rounds, of which the median counts (default 7; of memory 3 at most)
   --seconds S         of each measurement (default 2)
   --only NAME,NAME    these scenarios: echo-64, echo-64x16, echo-1k, echo-64k, paced, handshake,
-                      get, idle, used
+                      get, idle, used; or ws: the library beside others
   --peers NAME,NAME   these gateways: tidegate, nginx, haproxy, raw
   --gateway FILE      a tidegate that was built elsewhere
   --sessions N        idle sessions where memory is read last (default 9000)
@@ -35,6 +35,8 @@ pub(crate) struct Options {
     /// The time of one measurement.
     pub(crate) window: Duration,
     pub(crate) scenarios: Vec<&'static Scenario>,
+    /// Whether the library is measured, too.
+    pub(crate) library: bool,
     pub(crate) peers: Vec<Peer>,
     pub(crate) gateway: Option<PathBuf>,
     /// Idle sessions, at most.
@@ -51,6 +53,7 @@ impl Default for Options {
             rounds: 7,
             window: Duration::from_secs(2),
             scenarios: SCENARIOS.iter().collect(),
+            library: true,
             peers: Peer::ALL.to_vec(),
             gateway: None,
             sessions: 9_000,
@@ -76,7 +79,7 @@ impl Options {
                 "--help" | "-h" => return Ok(None),
                 "--rounds" => options.rounds = number(&value()?)?,
                 "--seconds" => options.window = Duration::try_from_secs_f64(number(&value()?)?)?,
-                "--only" => options.scenarios = named(&value()?, scenario)?,
+                "--only" => options.only(&value()?)?,
                 "--peers" => options.peers = named(&value()?, Peer::named)?,
                 "--gateway" => options.gateway = Some(value()?.into()),
                 "--sessions" => options.sessions = number(&value()?)?,
@@ -93,6 +96,22 @@ impl Options {
         Ok(Some(options))
     }
 }
+
+impl Options {
+    /// Measures what is in `list` alone.
+    fn only(&mut self, list: &str) -> anyhow::Result<()> {
+        let found = named(list, |name| match name {
+            LIBRARY => Some(None),
+            name => scenario(name).map(Some),
+        })?;
+        self.library = found.iter().any(Option::is_none);
+        self.scenarios = found.into_iter().flatten().collect();
+        Ok(())
+    }
+}
+
+/// The library's name among the scenarios.
+const LIBRARY: &str = "ws";
 
 fn scenario(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
@@ -133,6 +152,9 @@ mod tests {
         let options = parse(line).unwrap().unwrap();
         let names: Vec<_> = options.scenarios.iter().map(|one| one.name).collect();
         assert_eq!(names, ["get", "idle"]);
+        assert!(!options.library);
+        let library = parse("--only ws").unwrap().unwrap();
+        assert!(library.library && library.scenarios.is_empty());
         assert_eq!(options.peers, [Peer::Tidegate, Peer::Raw]);
         assert_eq!(options.window, Duration::from_millis(200));
         assert!(options.noisy && !options.free);
