@@ -11,6 +11,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
 };
@@ -107,6 +108,24 @@ pub fn server(issued: &Issued) -> Arc<ServerConfig> {
     Arc::new(
         builder
             .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap(),
+    )
+}
+
+/// A server that shows this certificate, and asks for one of `clients`.
+#[must_use]
+pub fn asking_server(issued: &Issued, clients: &Authority) -> Arc<ServerConfig> {
+    let mut roots = RootCertStore::empty();
+    let der = CertificateDer::from_pem_slice(clients.pem().as_bytes()).unwrap();
+    roots.add(der).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    let builder = ServerConfig::builder_with_provider(provider());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let (chain, key) = parsed(issued);
+    Arc::new(
+        builder
+            .with_client_cert_verifier(verifier.build().unwrap())
             .with_single_cert(chain, key)
             .unwrap(),
     )

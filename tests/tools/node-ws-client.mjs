@@ -1,5 +1,6 @@
-// A conversation of Node's `ws` with an echo server behind the gateway. Argument: the gateway's
-// ws:// URL. Ends with 0 and the line `ok` when all was as it must be.
+// A conversation of Node's `ws` with an echo server behind the gateway. Arguments: the gateway's
+// ws:// URL, and the reason that its close answers with where that is not ours. Ends with 0 and
+// the line `ok` when all was as it must be.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -7,7 +8,7 @@ import { join } from 'node:path';
 
 const require = createRequire(join(process.env.TIDEGATE_NODE_TOOLS, 'x.js'));
 const { WebSocket } = require('ws');
-const url = process.argv[2];
+const [url, farewell = 'bye'] = process.argv.slice(2);
 
 async function converse() {
   const socket = new WebSocket(`${url}/open`, ['first', 'second'], {
@@ -48,7 +49,7 @@ async function converse() {
 
   socket.close(4001, 'bye');
   const [code, reason] = await once(socket, 'close');
-  assert.deepEqual([code, reason.toString()], [4001, 'bye']);
+  assert.deepEqual([code, reason.toString()], [4001, farewell]);
 }
 
 async function refused() {

@@ -1,5 +1,6 @@
-"""A conversation of Python's `websockets` with an echo server behind the gateway. Argument: the
-gateway's ws:// URL. Ends with 0 and the line `ok` when all was as it must be."""
+"""A conversation of Python's `websockets` with an echo server behind the gateway. Arguments: the
+gateway's ws:// URL, and the reason that its close answers with where that is not ours. Ends
+with 0 and the line `ok` when all was as it must be."""
 
 import asyncio
 import sys
@@ -8,6 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 URL = sys.argv[1]
+FAREWELL = sys.argv[2] if len(sys.argv) > 2 else "bye"
 
 
 async def converse():
@@ -37,7 +39,7 @@ async def converse():
             raise AssertionError("it is still open")
         except ConnectionClosed as closed:
             received = closed.rcvd
-            assert (received.code, received.reason) == (4001, "bye"), received
+            assert (received.code, received.reason) == (4001, FAREWELL), received
 
 
 async def refused():

@@ -9,10 +9,11 @@ use crate::{bench, soak, steps};
 const USAGE: &str = "\
 cargo xtask test [OPTIONS] [-- TEST-ARGUMENTS]   every step in order
 cargo xtask fmt                                  format the code
-cargo xtask lint | doc | features | deny         one step alone
+cargo xtask lint | doc | api | features | deny   one step alone
 cargo xtask services                             install what the tests need
 cargo xtask openapi                              the admin API against its document
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
+cargo xtask autobahn-ws [--full]                 the Autobahn suite against tidegate-ws, both roles
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
 cargo xtask fuzz-planted [-- NAMES]              what the fuzz targets are worth: bugs put in
 cargo xtask soak [--minutes N] [--idle N] [--active N] [--churn N]
@@ -96,8 +97,8 @@ impl Arguments {
             Some("fuzz-planted") => Entry::Planted,
             Some("test") => Entry::Steps(Vec::new()),
             Some(
-                word @ ("lint" | "doc" | "deny" | "services" | "autobahn" | "fuzz" | "features"
-                | "differential" | "openapi" | "soak"),
+                word @ ("lint" | "doc" | "api" | "deny" | "services" | "autobahn" | "autobahn-ws"
+                | "fuzz" | "features" | "differential" | "openapi" | "soak"),
             ) => Entry::Steps(steps_named(word)?),
             Some(word) => bail!("there is no `cargo xtask {word}`; try `cargo xtask help`"),
         };

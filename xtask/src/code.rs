@@ -124,7 +124,7 @@ const NOT_OVER_TLS: &[&str] = &[
     "drain_of_a_process::",
     "early_answers_and_uploads::upload",
     "foreign_",
-    "library",
+    "library::",
     "hop_by_hop_fields_stop_here::protecting_ones_cannot_be_named_away",
     "host_and_origin_are_as_configured::origin_of_a_client_that_has_one",
     "memory_stays_flat::",
@@ -164,6 +164,7 @@ pub(crate) fn over_tls(run: &Run) -> anyhow::Result<Done> {
 /// Only the libraries: the binary bears the library's name, and its pages would overwrite them.
 pub(crate) fn doc(run: &Run) -> anyhow::Result<Done> {
     let mut command = run.cargo(&["doc", "--locked", "--workspace", "--lib", "--no-deps"]);
+    command.arg("--all-features");
     shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Done::Passed)
 }

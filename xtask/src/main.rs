@@ -12,6 +12,7 @@ mod bench;
 mod code;
 mod deny;
 mod differential;
+mod external_types;
 mod fuzz;
 mod openapi;
 mod planted;

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Done, Run};
-use crate::{autobahn, code, deny, differential, fuzz, openapi, samples, services, soak};
+use crate::{
+    autobahn, code, deny, differential, external_types, fuzz, openapi, samples, services, soak,
+};
 
 /// One step: it passes, says that it was skipped, or fails with the reason.
 struct Step {
@@ -28,6 +30,11 @@ const STEPS: &[Step] = &[
     step("tests", "tests and doctests", code::tests),
     step("tls", "the black-box cases over TLS", code::over_tls),
     step("doc", "documentation, warnings are errors", code::doc),
+    step(
+        "api",
+        "the public API of tidegate-ws has no types of other crates than those agreed on",
+        external_types::judge,
+    ),
     step("features", "each feature compiles alone", code::features),
     step("deny", "licences, bans, sources, advisories", deny::check),
     step("config", "the samples in config/ are valid", samples::check),
@@ -40,6 +47,11 @@ const STEPS: &[Step] = &[
         "autobahn",
         "the Autobahn suite through the gateway",
         autobahn::judge,
+    ),
+    step(
+        "autobahn-ws",
+        "the Autobahn suite against tidegate-ws, both roles",
+        autobahn::judge_library,
     ),
     Step {
         only_full: true,

@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tidegate_ws::mapping::{Endpoint, HandlerMapping};
+use tidegate_ws::mapping::{HandlerMapping, MappedHandler};
 use tidegate_ws::path::Captures;
 use tidegate_ws::service::HandshakeService;
 use tidegate_ws::{BoxError, Limits, Message, SessionConfig, WebSocketHandler, WebSocketSession};
@@ -113,7 +113,7 @@ fn mapping() -> Result<HandlerMapping, BoxError> {
     let chat = Chat::default();
     let service = HandshakeService::speaking(&chat).session(config);
     let mapping = HandlerMapping::builder()
-        .handler("/rooms/{room}", Endpoint::with_service(chat, service))
+        .handler("/rooms/{room}", MappedHandler::with_service(chat, service))
         .build()?;
     Ok(mapping)
 }

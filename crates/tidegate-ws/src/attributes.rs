@@ -58,12 +58,11 @@ impl Attributes {
     /// Those whose names are `wanted`; the values are shared.
     #[must_use]
     pub fn select(&self, wanted: impl Fn(&str) -> bool) -> Self {
-        let wanted = |(name, _): &(&Box<str>, _)| wanted(name);
         Self {
             values: self
                 .values
                 .iter()
-                .filter(wanted)
+                .filter(|(name, _)| wanted(name))
                 .map(|(name, value)| (name.clone(), Arc::clone(value)))
                 .collect(),
         }

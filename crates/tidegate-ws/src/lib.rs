@@ -3,6 +3,10 @@
 //! The bottom is bytes alone: [`frame`], [`close`], [`handshake`], [`scan`] for a relay that leaves
 //! payloads as they are, [`codec`] for who wants messages. On it stand [`session`] and [`handler`],
 //! over anything that is [`tokio::io::AsyncRead`] and [`tokio::io::AsyncWrite`].
+//!
+//! Around a session: [`service`] opens it from any HTTP server's request, [`cors`] says which pages
+//! may, `mapping` chooses the handler by its path (feature `mapping`, on by default), and `client`
+//! opens sessions with servers (features `client` and `tls`). The `manual` begins with how to.
 
 pub mod attributes;
 #[cfg(feature = "client")]
@@ -16,6 +20,8 @@ pub mod frame;
 pub mod handler;
 pub mod handshake;
 pub mod limits;
+#[cfg(feature = "mapping")]
+pub mod manual;
 #[cfg(feature = "mapping")]
 pub mod mapping;
 pub mod message;

@@ -1,6 +1,8 @@
 //! What one side compresses, the other inflates to the same, whatever was agreed and however the
 //! bytes come.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 use tidegate_ws::deflate::{Agreed, Compressor, Config, InflateError, Inflater, Level, Outcome};

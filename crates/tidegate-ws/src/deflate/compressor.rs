@@ -16,7 +16,7 @@ const TAIL: &[u8] = b"\x00\x00\xff\xff";
 pub struct Level(u8);
 
 impl Level {
-    /// Fixed codes only: a third of the time of level 1, and a fifth more bytes.
+    /// Fixed codes only: a third of the time of level 1, and a fifth to a quarter more bytes.
     pub const FASTEST: Self = Self(0);
 
     /// A level from 1 to 9.

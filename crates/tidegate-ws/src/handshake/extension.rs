@@ -18,10 +18,10 @@ impl<'a> Extension<'a> {
     /// quoted token.
     #[must_use]
     pub fn parse(element: &'a str) -> Option<Self> {
-        let text = element.trim_ascii();
+        let text = trim(element);
         // A quoted value is a token too (RFC 6455 section 9.1), so no comma and no semicolon can
         // hide inside quotes, and a plain split is exact.
-        let mut parts = text.split(';').map(str::trim_ascii);
+        let mut parts = text.split(';').map(trim);
         let name = parts.next().and_then(|name| token(name.as_bytes()))?;
         parts
             .all(|part| parameter(part).is_some())
@@ -53,7 +53,7 @@ pub fn extensions<'a>(
         let value = std::str::from_utf8(value).map_err(|_not_text| MalformedExtensions)?;
         for element in value
             .split(',')
-            .map(str::trim_ascii)
+            .map(trim)
             .filter(|element| !element.is_empty())
         {
             extensions.push(Extension::parse(element).ok_or(MalformedExtensions)?);
@@ -62,13 +62,18 @@ pub fn extensions<'a>(
     Ok(extensions)
 }
 
+/// Without the white space of HTTP (RFC 9110 section 5.6.3), which has no line feed and no form feed.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
 /// A parameter with its value, unquoted.
 fn parameter(text: &str) -> Option<(&str, Option<Cow<'_, str>>)> {
     let (name, value) = match text.split_once('=') {
-        Some((name, value)) => (name, Some(unquoted(value.trim_ascii())?)),
+        Some((name, value)) => (name, Some(unquoted(trim(value))?)),
         None => (text, None),
     };
-    Some((token(name.trim_ascii().as_bytes())?, value))
+    Some((token(trim(name).as_bytes())?, value))
 }
 
 /// A token, or what is one when its quotes and backslashes are gone (RFC 6455 section 9.1).
@@ -110,7 +115,17 @@ mod tests {
                 text: "x-foo"
             }
         );
-        for bad in ["a;", "a; =1", "a; b=", "a; b=\"c d\"", "a; b=\"c,d\"", ";"] {
+        for bad in [
+            "a;",
+            "a; =1",
+            "a; b=",
+            "a; b=\"c d\"",
+            "a; b=\"c,d\"",
+            ";",
+            "a;\nb",
+            "\x0ca",
+            "a; b\r=1",
+        ] {
             assert_eq!(extensions(lines(&[bad])), Err(MalformedExtensions), "{bad}");
         }
     }

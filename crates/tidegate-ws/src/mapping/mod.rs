@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use tidegate_ws::cors::Cors;
-//! use tidegate_ws::mapping::{Endpoint, HandlerMapping};
+//! use tidegate_ws::mapping::{MappedHandler, HandlerMapping};
 //! use tidegate_ws::path::Captures;
 //! use tidegate_ws::session::WebSocketSession;
 //!
@@ -15,8 +15,8 @@
 //! }
 //!
 //! let mapping = HandlerMapping::builder()
-//!     .handler("/chat/{room}", Endpoint::new(chat))
-//!     .handler("/admin/**", Endpoint::new(chat).order(-1))
+//!     .handler("/chat/{room}", MappedHandler::new(chat))
+//!     .handler("/admin/**", MappedHandler::new(chat).order(-1))
 //!     .cors("/chat/**", Cors::new().allow_origin("https://app.example.com".parse()?))
 //!     .build()?;
 //!
@@ -42,7 +42,7 @@ use crate::session::Ending;
 
 /// A handler with what holds for its sessions.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub struct MappedHandler {
     handler: AnyHandler,
     service: HandshakeService,
     order: i32,
@@ -58,7 +58,7 @@ pub struct HandlerMapping {
 /// Collects what a [`HandlerMapping`] is made of.
 #[derive(Debug, Default)]
 pub struct HandlerMappingBuilder {
-    handlers: Vec<(String, Endpoint)>,
+    handlers: Vec<(String, MappedHandler)>,
     cors: Vec<(String, Cors)>,
 }
 
@@ -95,12 +95,12 @@ pub struct MappedPending {
 #[derive(Debug, Clone)]
 struct Entry {
     pattern: PathPattern,
-    endpoint: Endpoint,
-    /// The endpoint's own policy, then its policies below each of the mapping's `cors` patterns.
+    mapped: MappedHandler,
+    /// The handler's own policy, then its policies below each of the mapping's `cors` patterns.
     policies: Vec<CorsPolicy>,
 }
 
-impl Endpoint {
+impl MappedHandler {
     /// A handler with the defaults of [`HandshakeService`], speaking the handler's subprotocols.
     #[must_use]
     pub fn new(handler: impl WebSocketHandler) -> Self {
@@ -149,7 +149,7 @@ impl HandlerMapping {
         let headers = request.headers();
         let is_upgrade = connection_upgrades(headers) && upgrades_to_websocket(headers);
         is_upgrade
-            .then(|| self.first(request, |entry| entry.endpoint.order < 0))
+            .then(|| self.first(request, |entry| entry.mapped.order < 0))
             .flatten()
     }
 
@@ -193,10 +193,10 @@ impl Entry {
         // There is one for every place.
         let same_origin = CorsPolicy::default();
         let policy = self.policies.get(place).unwrap_or(&same_origin);
-        match self.endpoint.service.decide(request, policy) {
+        match self.mapped.service.decide(request, policy) {
             Ok((response, mut pending)) => {
                 pending.handshake_mut().attributes.insert(captures);
-                let handler = self.endpoint.handler.clone();
+                let handler = self.mapped.handler.clone();
                 Outcome::Switch {
                     response,
                     pending: MappedPending { pending, handler },
@@ -211,8 +211,8 @@ impl HandlerMappingBuilder {
     /// Adds a handler at the paths that match `pattern`; [`PathPattern`] tells how it is written.
     /// What the pattern captures is among the session's attributes, as [`Captures`].
     #[must_use]
-    pub fn handler(mut self, pattern: impl Into<String>, endpoint: Endpoint) -> Self {
-        self.handlers.push((pattern.into(), endpoint));
+    pub fn handler(mut self, pattern: impl Into<String>, mapped: MappedHandler) -> Self {
+        self.handlers.push((pattern.into(), mapped));
         self
     }
 
@@ -238,17 +238,21 @@ impl HandlerMappingBuilder {
         let mut entries = self
             .handlers
             .into_iter()
-            .map(|(pattern, endpoint)| Entry::new(pattern, endpoint, &settings))
+            .map(|(pattern, mapped)| Entry::new(pattern, mapped, &settings))
             .collect::<Result<Vec<_>, _>>()?;
         // Stable, so that equals stay as they were added.
-        entries.sort_by_key(|entry| entry.endpoint.order);
+        entries.sort_by_key(|entry| entry.mapped.order);
         Ok(HandlerMapping { entries, cors })
     }
 }
 
 impl Entry {
-    fn new(pattern: String, endpoint: Endpoint, settings: &[Cors]) -> Result<Self, MappingError> {
-        let own = endpoint.service.own_cors();
+    fn new(
+        pattern: String,
+        mapped: MappedHandler,
+        settings: &[Cors],
+    ) -> Result<Self, MappingError> {
+        let own = mapped.service.own_cors();
         let combined = settings.iter().map(|pattern| own.combine(pattern).build());
         let policies = std::iter::once(own.build())
             .chain(combined)
@@ -259,7 +263,7 @@ impl Entry {
                 source,
             })?,
             pattern: parse(pattern)?,
-            endpoint,
+            mapped,
         })
     }
 }

@@ -9,10 +9,10 @@ async fn done(_session: WebSocketSession) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// An endpoint that can be told by the subprotocol that it agrees on.
-fn named(name: &'static str) -> Endpoint {
+/// A handler that can be told by the subprotocol that it agrees on.
+fn named(name: &'static str) -> MappedHandler {
     let service = HandshakeService::new().subprotocols([name]);
-    Endpoint::with_service(done, service)
+    MappedHandler::with_service(done, service)
 }
 
 fn handshake(path: &str) -> http::request::Builder {
@@ -130,7 +130,7 @@ fn origins_of_handler_and_pattern_are_combined() {
         .unwrap();
     let mapping = HandlerMapping::builder()
         .handler("/free", named("a"))
-        .handler("/chat/own", Endpoint::with_service(done, own))
+        .handler("/chat/own", MappedHandler::with_service(done, own))
         .handler("/chat/**", named("c"))
         .cors("/chat/**", allowing("https://pattern.com"))
         .cors("/**", allowing("https://rest.com"))
@@ -173,7 +173,7 @@ fn what_cannot_be_built() {
         .cors(Cors::new().allow_credentials(true))
         .unwrap();
     let bad = HandlerMapping::builder()
-        .handler("/x", Endpoint::with_service(done, service))
+        .handler("/x", MappedHandler::with_service(done, service))
         .cors("/**", allowing("*"))
         .build();
     let error = bad.unwrap_err();

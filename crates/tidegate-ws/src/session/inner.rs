@@ -17,6 +17,9 @@ use crate::error::SessionError;
 use crate::frame::{OpCode, Violation};
 use crate::message::{Close, Message};
 
+/// As long as fewer bytes wait, each ping is answered at once.
+const LITTLE: usize = 1 << 10;
+
 pub(super) struct Inner {
     /// `None` once the session is over.
     pub(super) io: Option<Box<dyn Io>>,
@@ -132,6 +135,10 @@ impl Inner {
                 }
                 if matches!(message, Message::Ping(_)) && !self.close_sent {
                     self.pong = Some(Box::new(payload.clone()));
+                    // In its order, and each: only where much waits is the latest enough.
+                    if self.outbox.len() < LITTLE {
+                        self.stage_pong();
+                    }
                 }
             }
             _ => {}

@@ -8,4 +8,5 @@ mod closing;
 mod exchange;
 mod halves;
 mod kit;
+mod pings;
 mod times;

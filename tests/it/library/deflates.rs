@@ -1,4 +1,4 @@
-//! `tidegate-ws` compresses with Node's `ws` and Python's `websockets`, in both roles, with every
+//! The library compresses with Node's `ws` and Python's `websockets`, in both roles, with every
 //! combination of the parameters of RFC 7692.
 
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ use tidegate_tests::child::{self, Process};
 use tidegate_tests::{tools, within};
 use tidegate_ws::client::{ClientError, WebSocketClient};
 use tidegate_ws::service::HandshakeService;
-use tidegate_ws::{BoxError, Message, SessionConfig, WebSocketSession, deflate};
+use tidegate_ws::{Message, SessionConfig, deflate};
 use tokio::net::TcpListener;
 
 /// What a side of ours wants: each message alone or not, of server and client, and both windows.
@@ -45,13 +45,6 @@ fn config((server_alone, client_alone, server_bits, client_bits): Wants) -> Sess
     config
 }
 
-async fn echo(mut session: WebSocketSession) -> Result<(), BoxError> {
-    while let Some(message) = session.receive().await {
-        session.send(message?).await?;
-    }
-    Ok(())
-}
-
 async fn answer(
     service: Arc<HandshakeService>,
     mut request: Request<Incoming>,
@@ -61,7 +54,7 @@ async fn answer(
         let connection = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let connection = TokioIo::new(connection.await.unwrap());
-            pending.run(connection, echo).await
+            pending.run(connection, super::echo).await
         });
     }
     Ok(response.map(Full::new))
@@ -155,14 +148,14 @@ fn python(program: &Path, arguments: &[&str]) -> Command {
 
 #[tokio::test]
 async fn node_calls() {
-    if let Some(folder) = tools::node_tools("library_deflates: node calls") {
+    if let Some(folder) = tools::node_tools("library: deflate, node calls") {
         calls(|arguments| child::node(&folder, "deflate.mjs", arguments)).await;
     }
 }
 
 #[tokio::test]
 async fn node_answers() {
-    if let Some(folder) = tools::node_tools("library_deflates: node answers") {
+    if let Some(folder) = tools::node_tools("library: deflate, node answers") {
         let command = child::node(&folder, "deflate.mjs", &["server"]);
         // `ws` refuses who asks for a smaller window of the server's than it was told, and answers
         // who has a smaller one as a client with its own, which a client must refuse (RFC 7692
@@ -181,14 +174,14 @@ async fn node_answers() {
 
 #[tokio::test]
 async fn python_calls() {
-    if let Some(program) = tools::python("library_deflates: python calls") {
+    if let Some(program) = tools::python("library: deflate, python calls") {
         calls(|arguments| python(&program, arguments)).await;
     }
 }
 
 #[tokio::test]
 async fn python_answers() {
-    if let Some(program) = tools::python("library_deflates: python answers") {
+    if let Some(program) = tools::python("library: deflate, python answers") {
         answers(python(&program, &["server"]), WANTS.len() * 36).await;
     }
 }
