@@ -7,15 +7,24 @@ use anyhow::{Context as _, bail};
 use crate::run::{Done, Run};
 use crate::{services, shell};
 
+/// What stands beside the main workspace, with a lock file of its own.
+const WORKSPACES: [&str; 2] = ["fuzz/Cargo.toml", LIBRARY_BENCH];
+const LIBRARY_BENCH: &str = "bench/ws/Cargo.toml";
+
 /// `cargo xtask fmt`: formats, where the step `fmt` only looks.
 pub(crate) fn format(run: &Run) -> anyhow::Result<()> {
     shell::run(&mut run.cargo(&["fmt", "--all"]))?;
-    shell::run(&mut run.cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml"]))
+    for workspace in WORKSPACES {
+        shell::run(&mut run.cargo(&["fmt", "--manifest-path", workspace]))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn formatted(run: &Run) -> anyhow::Result<Done> {
     shell::run(&mut run.cargo(&["fmt", "--all", "--check"]))?;
-    shell::run(&mut run.cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    for workspace in WORKSPACES {
+        shell::run(&mut run.cargo(&["fmt", "--manifest-path", workspace, "--check"]))?;
+    }
     Ok(Done::Passed)
 }
 
@@ -31,6 +40,12 @@ pub(crate) fn lint(run: &Run) -> anyhow::Result<Done> {
         "warnings",
     ]))?;
     lint_fuzz(run)?;
+    // Who is measured there takes long to build: its lock file alone is looked at.
+    let metadata = ["metadata", "--locked", "--format-version", "1"];
+    shell::output(
+        run.cargo(&metadata)
+            .args(["--manifest-path", LIBRARY_BENCH]),
+    )?;
     lint_references(run)?;
     Ok(Done::Passed)
 }

@@ -2,6 +2,7 @@
 
 mod client_meets_strangers;
 mod client_speaks_tls;
+mod deflates;
 mod server_meets_strangers;
 
 use std::convert::Infallible;

@@ -6,6 +6,7 @@
 
 mod configurations;
 mod figures;
+mod library;
 mod options;
 mod peers;
 mod profile;
@@ -30,6 +31,12 @@ const SPARE_DESCRIPTORS: u32 = 1_000;
 
 /// Measures; says yes whatever the figures are.
 pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
+    if options.library {
+        library::measure(run, options)?;
+    }
+    if options.scenarios.is_empty() {
+        return Ok(true);
+    }
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores >= 2, "the bench needs two cores, one for each side");
     let limit = running::descriptor_limit()?;

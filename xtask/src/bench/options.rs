@@ -21,7 +21,7 @@ Options of the bench:
   --only NAME,NAME    these scenarios: echo-64, echo-64x16, echo-1k, echo-64k, paced, handshake,
                       get, idle, used; tls-echo-64, tls-echo-64x16, tls-echo-1k, tls-echo-64k,
                       tls-handshake, tls-handshake-pq, tls-session, tls-idle, tls-idle-upstream,
-                      tls-idle-both
+                      tls-idle-both; or ws: the library beside others
   --peers NAME,NAME   these gateways: tidegate, nginx, haproxy, raw
   --gateway FILE      a tidegate that was built elsewhere
   --sessions N        idle sessions where memory is read last (default 9000)
@@ -37,6 +37,8 @@ pub(crate) struct Options {
     /// The time of one measurement.
     pub(crate) window: Duration,
     pub(crate) scenarios: Vec<&'static Scenario>,
+    /// Whether the library is measured, too.
+    pub(crate) library: bool,
     pub(crate) peers: Vec<Peer>,
     pub(crate) gateway: Option<PathBuf>,
     /// Idle sessions, at most.
@@ -53,6 +55,7 @@ impl Default for Options {
             rounds: 7,
             window: Duration::from_secs(2),
             scenarios: SCENARIOS.iter().collect(),
+            library: true,
             peers: Peer::ALL.to_vec(),
             gateway: None,
             sessions: 9_000,
@@ -78,7 +81,7 @@ impl Options {
                 "--help" | "-h" => return Ok(None),
                 "--rounds" => options.rounds = number(&value()?)?,
                 "--seconds" => options.window = Duration::try_from_secs_f64(number(&value()?)?)?,
-                "--only" => options.scenarios = named(&value()?, scenario)?,
+                "--only" => options.only(&value()?)?,
                 "--peers" => options.peers = named(&value()?, Peer::named)?,
                 "--gateway" => options.gateway = Some(value()?.into()),
                 "--sessions" => options.sessions = number(&value()?)?,
@@ -95,6 +98,22 @@ impl Options {
         Ok(Some(options))
     }
 }
+
+impl Options {
+    /// Measures what is in `list` alone.
+    fn only(&mut self, list: &str) -> anyhow::Result<()> {
+        let found = named(list, |name| match name {
+            LIBRARY => Some(None),
+            name => scenario(name).map(Some),
+        })?;
+        self.library = found.iter().any(Option::is_none);
+        self.scenarios = found.into_iter().flatten().collect();
+        Ok(())
+    }
+}
+
+/// The library's name among the scenarios.
+const LIBRARY: &str = "ws";
 
 fn scenario(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
@@ -135,6 +154,9 @@ mod tests {
         let options = parse(line).unwrap().unwrap();
         let names: Vec<_> = options.scenarios.iter().map(|one| one.name).collect();
         assert_eq!(names, ["get", "idle"]);
+        assert!(!options.library);
+        let library = parse("--only ws").unwrap().unwrap();
+        assert!(library.library && library.scenarios.is_empty());
         assert_eq!(options.peers, [Peer::Tidegate, Peer::Raw]);
         assert_eq!(options.window, Duration::from_millis(200));
         assert!(options.noisy && !options.free);

@@ -94,7 +94,7 @@ impl Report {
     pub(super) fn write(&self, document: &Path) -> anyhow::Result<()> {
         let text = fs::read_to_string(document)
             .with_context(|| format!("cannot read {}", document.display()))?;
-        fs::write(document, between(&text, &self.markdown())?)?;
+        fs::write(document, between(&text, (BEGIN, END), &self.markdown())?)?;
         println!("the figures stand in {}", document.display());
         Ok(())
     }
@@ -268,13 +268,17 @@ fn two(number: Option<f64>) -> String {
 }
 
 /// `text` with `figures` in place of those that were there.
-fn between(text: &str, figures: &str) -> anyhow::Result<String> {
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
+pub(super) fn between(
+    text: &str,
+    (begin, end): (&str, &str),
+    figures: &str,
+) -> anyhow::Result<String> {
+    let parts = text.split_once(begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(end)?;
         Some((before, after))
     });
     let (before, after) = parts.context("the document has no place for figures")?;
-    Ok(format!("{before}{BEGIN}\n\n{figures}\n{END}{after}"))
+    Ok(format!("{before}{begin}\n\n{figures}\n{end}{after}"))
 }
 
 /// What paces the sockets of everybody here.
@@ -339,18 +343,18 @@ mod tests {
     #[test]
     fn writing_replaces_the_figures_and_nothing_else() {
         let before = format!("# Method\n{BEGIN}\nold\n{END}\n## More\n");
-        let after = between(&before, "new\n").unwrap();
+        let after = between(&before, (BEGIN, END), "new\n").unwrap();
         assert_eq!(
             after,
             format!("# Method\n{BEGIN}\n\nnew\n\n{END}\n## More\n")
         );
-        assert_eq!(between(&after, "new\n").unwrap(), after);
-        assert!(between("# Method\n", "new").is_err());
+        assert_eq!(between(&after, (BEGIN, END), "new\n").unwrap(), after);
+        assert!(between("# Method\n", (BEGIN, END), "new").is_err());
     }
 
     #[test]
     fn the_document_has_its_place_for_figures() {
         let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/BENCHMARKS.md");
-        assert!(between(&fs::read_to_string(document).unwrap(), "").is_ok());
+        assert!(between(&fs::read_to_string(document).unwrap(), (BEGIN, END), "").is_ok());
     }
 }

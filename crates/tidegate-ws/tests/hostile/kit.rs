@@ -51,9 +51,11 @@ pub(crate) struct Attack {
 
 impl Attack {
     pub(crate) fn on(handler: Handler) -> Self {
+        let mut config = SessionConfig::default();
+        config.handler_grace = Duration::from_secs(1);
         Self {
             handler,
-            config: SessionConfig::default(),
+            config,
             agreed: None,
         }
     }
