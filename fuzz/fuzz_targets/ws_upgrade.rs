@@ -41,7 +41,10 @@ fuzz_target!(|bytes: &[u8]| {
     let agreed = offer.check(response.version(), response.headers());
     let agreed = agreed.expect("an end takes what the other says");
     assert_eq!(agreed.subprotocol, accepted.subprotocol());
-    let wanted = wish.protocols.iter().find(|offer| supported.contains(offer));
+    let wanted = wish
+        .protocols
+        .iter()
+        .find(|offer| supported.contains(offer));
     assert_eq!(agreed.subprotocol, wanted.copied());
     assert!(agreed.extensions.is_empty());
 
@@ -67,7 +70,10 @@ fn judge(headers: &HeaderMap) {
     assert!(once("host") && once("sec-websocket-key") && once("sec-websocket-version"));
     assert_eq!(headers["sec-websocket-version"], "13");
     assert!(!headers.contains_key("transfer-encoding"));
-    assert!(matches!(joined("content-length").replace([',', '0'], "").as_str(), ""));
+    assert!(matches!(
+        joined("content-length").replace([',', '0'], "").as_str(),
+        ""
+    ));
     let key = headers["sec-websocket-key"].as_bytes();
     assert!(key.len() == 24 && key.ends_with(b"=="));
     let mut protocols: Vec<_> = headers
@@ -77,9 +83,12 @@ fn judge(headers: &HeaderMap) {
         .map(<[u8]>::trim_ascii)
         .filter(|one| !one.is_empty())
         .collect();
-    assert!(protocols.iter().flat_map(|one| one.iter()).all(|&byte| {
-        byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte)
-    }));
+    assert!(
+        protocols
+            .iter()
+            .flat_map(|one| one.iter())
+            .all(|&byte| { byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte) })
+    );
     let count = protocols.len();
     protocols.sort_unstable();
     protocols.dedup();

@@ -28,9 +28,11 @@ impl Target {
         let uri: Uri = url
             .parse()
             .map_err(|_malformed| ClientError::Url("it cannot be parsed"))?;
-        let is_tls = match uri.scheme_str() {
-            Some("ws" | "http") => false,
-            Some("wss" | "https") => true,
+        // `http::Uri` keeps the case of schemes that it does not know.
+        let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
+        let is_tls = match scheme.as_str() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
             _ => return Err(ClientError::Url("its scheme is not ws or wss")),
         };
         let authority = uri.authority().map_or("", |authority| authority.as_str());
