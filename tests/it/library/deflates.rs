@@ -116,7 +116,7 @@ async fn converse(url: &str, wants: Wants) -> bool {
     let mut session = connected.session;
     let text = "{\"name\":\"Straße\",\"value\":4711}".repeat(20);
     let noise: Vec<u8> = (0..5000_u64)
-        .map(|at| (at * at * 7919 >> 3) as u8)
+        .map(|at| ((at * at * 7919) >> 3) as u8)
         .collect();
     let long = [&noise[..], &noise, &b"ab".repeat(20_000), &noise].concat();
     for message in [
