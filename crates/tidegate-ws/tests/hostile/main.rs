@@ -1,5 +1,11 @@
 //! Peers that mean harm, over real sockets: what they are told, and how much memory they get.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and spawns plain tasks"
+)]
+
 mod heap;
 mod kit;
 
