@@ -47,6 +47,37 @@ async fn whoever_answered() {
     client.send(&json!({"op": "cancel", "id": 4})).await;
     assert_eq!(client.receive().await["op"], "end");
 
+    is_logged(&log, trace).await;
+    let page = admin.metrics().await;
+    for (series, count) in [
+        (
+            "tidegate_bridge_requests_total{service=\"accounts\",method=\"POST\",code=\"201\",source=\"upstream\"}",
+            1.0,
+        ),
+        (
+            "tidegate_bridge_requests_total{service=\"accounts\",method=\"GET\",code=\"499\",source=\"gateway\"}",
+            1.0,
+        ),
+        (
+            "tidegate_bridge_requests_total{service=\"-\",method=\"GET\",code=\"404\",source=\"gateway\"}",
+            1.0,
+        ),
+        (
+            "tidegate_bridge_requests_total{service=\"-\",method=\"GET\",code=\"403\",source=\"gateway\"}",
+            1.0,
+        ),
+        ("tidegate_bridge_in_flight{service=\"accounts\"}", 0.0),
+        ("tidegate_bridge_cancelled_total", 1.0),
+        (
+            "tidegate_ws_connections{route=\"bridge\",kind=\"bridge\"}",
+            1.0,
+        ),
+    ] {
+        assert_eq!(page.get(series), Some(count), "{series}");
+    }
+}
+
+async fn is_logged(log: &LogFile, trace: &str) {
     let lines = log.events("bridge.request", 3).await;
     let line = &lines[0];
     assert_eq!(
@@ -80,31 +111,4 @@ async fn whoever_answered() {
         (&lines[2]["status"], &lines[2]["code"], &lines[2]["source"]),
         (&json!(499), &json!("cancelled"), &json!("gateway"))
     );
-    let page = admin.metrics().await;
-    for (series, count) in [
-        (
-            "tidegate_bridge_requests_total{service=\"accounts\",method=\"POST\",code=\"201\",source=\"upstream\"}",
-            1.0,
-        ),
-        (
-            "tidegate_bridge_requests_total{service=\"accounts\",method=\"GET\",code=\"499\",source=\"gateway\"}",
-            1.0,
-        ),
-        (
-            "tidegate_bridge_requests_total{service=\"-\",method=\"GET\",code=\"404\",source=\"gateway\"}",
-            1.0,
-        ),
-        (
-            "tidegate_bridge_requests_total{service=\"-\",method=\"GET\",code=\"403\",source=\"gateway\"}",
-            1.0,
-        ),
-        ("tidegate_bridge_in_flight{service=\"accounts\"}", 0.0),
-        ("tidegate_bridge_cancelled_total", 1.0),
-        (
-            "tidegate_ws_connections{route=\"bridge\",kind=\"bridge\"}",
-            1.0,
-        ),
-    ] {
-        assert_eq!(page.get(series), Some(count), "{series}");
-    }
 }

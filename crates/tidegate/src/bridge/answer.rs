@@ -399,7 +399,15 @@ mod tests {
     fn bodies_stand_as_their_media_type_says() {
         let none = Headers::new();
         let to = correlation(r#"{"id":1}"#, true);
-        let cases: [(&str, &[u8], Option<Encoding>, Value, Option<&str>); 10] = [
+        /// A media type and a body; what is asked for; the body told, and its encoding.
+        type Case = (
+            &'static str,
+            &'static [u8],
+            Option<Encoding>,
+            Value,
+            Option<&'static str>,
+        );
+        let cases: [Case; 10] = [
             (
                 "application/problem+json; charset=utf-8",
                 b"{\"a\": 1.0}",

@@ -53,6 +53,9 @@ impl Id {
     }
 }
 
+/// A header field as a client wrote it: its name and its value.
+pub(super) type Said<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// How a body stands in an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Encoding {
@@ -71,7 +74,7 @@ pub(super) struct Request<'a> {
     pub(super) method: Method,
     pub(super) base_url: Option<Cow<'a, str>>,
     pub(super) uri: Cow<'a, str>,
-    pub(super) headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub(super) headers: Vec<Said<'a>>,
     /// As it was written; `None` for `null` and where there is none.
     pub(super) body: Option<&'a RawValue>,
     pub(super) body_encoding: Encoding,
@@ -217,7 +220,7 @@ fn parse_method(name: &str) -> Result<Method, Problem> {
     })
 }
 
-fn headers<'a>(members: &Members<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Problem> {
+fn headers<'a>(members: &Members<'a>) -> Result<Vec<Said<'a>>, Problem> {
     let wrong = || Problem::malformed("headers is an object of strings or lists of strings");
     let Some(value) = members.value("headers") else {
         return Ok(Vec::new());
