@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate::config::plan::{DrainPlan, TargetPlan};
+use tidegate::config::plan::{BridgePlan, DrainPlan, TargetPlan};
 use tidegate::config::{Config, Environment};
 
 #[test]
@@ -65,13 +65,21 @@ fn the_full_sample_shows_the_defaults() {
     assert_eq!(plan.drain, DrainPlan::default());
     let limits = |at: usize| format!("{:?}", plan.listeners[at].limits);
     assert_eq!(limits(0), limits(1));
-    let limits = |at: usize| format!("{:?}", plan.routes[at].limits);
-    assert_eq!(limits(0), limits(1));
-    let [TargetPlan::Proxy(written), TargetPlan::Proxy(silent)] =
-        [&plan.routes[0].target, &plan.routes[1].target]
-    else {
-        unreachable!("both routes of full.yaml end at a service");
+    let [chat, bridge, all] = &plan.routes[..] else {
+        unreachable!("full.yaml has three routes");
     };
+    assert_eq!(format!("{:?}", chat.limits), format!("{:?}", all.limits));
+    let (TargetPlan::Proxy(written), TargetPlan::Bridge(bridge), TargetPlan::Proxy(silent)) =
+        (&chat.target, &bridge.target, &all.target)
+    else {
+        unreachable!("two of them end at a service, and one at a bridge");
+    };
+    let default = BridgePlan {
+        services: bridge.services.clone(),
+        rates: bridge.rates,
+        ..BridgePlan::default()
+    };
+    assert_eq!(format!("{bridge:?}"), format!("{default:?}"));
     assert_eq!(written.host, silent.host);
     assert_eq!(written.origin, silent.origin);
     let (written, silent) = (&written.websocket, &silent.websocket);
