@@ -276,3 +276,72 @@ async fn messages_that_come_too_fast_end_the_session() {
     client.send(&call(2, "/204/x")).await;
     assert_eq!(client.0.read_close().await, Some(4429));
 }
+
+#[tokio::test]
+async fn what_takes_a_call_back_is_heard_at_any_rate() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = bridged(
+        &upstream,
+        "rates: { messages: { rate: 1/m, burst: 1 }, over: reject }",
+    );
+    let mut client = Client::new(&gateway).await;
+    client.send(&call(1, "/slow")).await;
+    let mut wire = upstream.accept().await;
+    asked(&mut wire).await;
+    let told = client.ask(&json!({"op": "cancel", "id": 1})).await;
+    assert_eq!((&told["op"], &told["id"]), (&json!("end"), &json!(1)));
+    // Each frame of a batch has its own answer, and none is free.
+    let batch = Value::from((2..=4).map(|id| call(id, "/x")).collect::<Vec<_>>());
+    client.send(&batch).await;
+    for id in 2..=4 {
+        let told = client.receive().await;
+        assert_eq!((&told["id"], &told["status"]), (&json!(id), &json!(429)));
+    }
+}
+
+#[tokio::test]
+async fn heads_that_are_too_long() {
+    let upstream = ScriptedUpstream::bind().await;
+    let gateway = bridged(&upstream, "timeout: 60s");
+    let mut client = Client::new(&gateway).await;
+    let lines = vec![""; 100_000];
+    let fields: serde_json::Map<_, _> = (0..200).map(|n| (format!("x-{n}"), json!("1"))).collect();
+    for headers in [
+        json!({"x": lines}),
+        json!({"x": "y".repeat(70_000)}),
+        Value::from(fields),
+    ] {
+        let mut envelope = call(1, "/x");
+        envelope["headers"] = headers;
+        let told = client.ask(&envelope).await;
+        assert_eq!((&told["id"], &told["status"]), (&json!(1), &json!(400)));
+    }
+    upstream.was_left_alone().await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_have_a_bound() {
+    let upstream = ScriptedUpstream::serve(obey).await;
+    let gateway = bridged(
+        &upstream,
+        "timeout: 60s, max_response: 5MB, websocket: { deflate: none }",
+    );
+    let mut client = Client::new(&gateway).await;
+    for id in 1..=30 {
+        client.send(&call(id, "/big/x")).await;
+    }
+    let mut statuses = HashMap::new();
+    for _ in 1..=30 {
+        let told = client.receive().await;
+        *statuses
+            .entry(told["status"].as_u64().unwrap())
+            .or_insert(0) += 1;
+    }
+    // Some went through, some were refused, and each has its answer.
+    assert_eq!(statuses.values().sum::<i32>(), 30);
+    assert!(
+        statuses.keys().all(|status| [200, 429].contains(status)),
+        "{statuses:?}"
+    );
+    assert!(statuses[&200] >= 4, "{statuses:?}");
+}

@@ -117,3 +117,23 @@ async fn short_answers_come_whole() {
     let told = client.ask(&stream("/short")).await;
     assert_eq!((&told["body"], told.get("stream")), (&json!([1]), None));
 }
+
+#[tokio::test]
+async fn ends_where_the_grant_ends() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let gateway = bridged(&upstream, "timeout: 60s, stream_above: 1B");
+    let mut client = Client::new(&gateway).await;
+    let mut envelope = stream("/exact");
+    envelope["credit"] = json!(5);
+    client.send(&envelope).await;
+    let mut wire = upstream.accept().await;
+    asked(&mut wire).await;
+    wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello")
+        .await;
+    assert_eq!(client.receive().await["stream"], true);
+    assert_eq!(client.receive().await["data"], "hello");
+    assert_eq!(
+        client.receive().await,
+        json!({"op": "end", "id": 8, "n": 1})
+    );
+}

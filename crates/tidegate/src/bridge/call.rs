@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -62,7 +63,8 @@ impl Caller {
         };
         let (body, media_type) = body(request)?;
         let mut headers = self.headers.clone_with_room(request.headers.len() + 4);
-        headers::add_from_client(&mut headers, &request.headers)?;
+        let of_handshake = &self.bridge.plan.headers.from_handshake;
+        headers::add_from_client(&mut headers, of_handshake, &request.headers)?;
         if let Some(media_type) = media_type
             && !headers.contains("content-type")
         {
@@ -184,24 +186,88 @@ fn body(request: &Request<'_>) -> Result<(Bytes, Option<&'static str>), Problem>
 /// Reads a body to its end.
 ///
 /// # Errors
-/// When it is longer than `limit`, ends too early, or nothing comes of it for `patience`.
+/// When it is longer than `limit` or than there is room for, ends too early, nothing comes of it for
+/// `patience`, or all of it takes six times as long.
 pub(super) async fn gather(
     body: &mut Body,
     limit: u64,
     patience: Duration,
+    held: &mut Held,
 ) -> Result<Vec<u8>, Problem> {
-    let too_big = || Problem::response_too_big(format!("the answer is over {limit} bytes"));
     if body.length().is_some_and(|length| length > limit) {
-        return Err(too_big());
+        return Err(too_big(limit));
     }
-    let mut gathered = Vec::with_capacity(usize::try_from(body.length().unwrap_or(0)).unwrap_or(0));
-    while let Some(data) = next(body, patience).await? {
-        if (gathered.len() + data.len()) as u64 > limit {
-            return Err(too_big());
+    let whole = patience.saturating_mul(6);
+    let gathered = timeout(whole, async {
+        let mut gathered = Vec::new();
+        while let Some(data) = next(body, patience).await? {
+            if (gathered.len() + data.len()) as u64 > limit {
+                return Err(too_big(limit));
+            }
+            held.add(data.len())?;
+            gathered.extend_from_slice(&data);
         }
-        gathered.extend_from_slice(&data);
+        Ok(gathered)
+    });
+    gathered.await.unwrap_or_else(|_elapsed| {
+        let limit = whole.as_millis();
+        Err(Problem::upstream_timeout(format!(
+            "the answer was not whole in {limit} ms"
+        )))
+    })
+}
+
+fn too_big(limit: u64) -> Problem {
+    Problem::response_too_big(format!("the answer is over {limit} bytes"))
+}
+
+/// The answers that one session has gathered and not sent yet, in bytes, and how many there may be.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    held: Arc<AtomicU64>,
+    most: u64,
+}
+
+impl Room {
+    pub(super) fn new(most: u64) -> Self {
+        Self {
+            held: Arc::default(),
+            most,
+        }
     }
-    Ok(gathered)
+}
+
+/// What one call has of it; dropped, it is given back.
+#[derive(Debug)]
+pub(super) struct Held {
+    room: Room,
+    bytes: u64,
+}
+
+impl Held {
+    pub(super) const fn nothing(room: Room) -> Self {
+        Self { room, bytes: 0 }
+    }
+
+    fn add(&mut self, bytes: usize) -> Result<(), Problem> {
+        let bytes = bytes as u64;
+        self.bytes += bytes;
+        let all = self.room.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if all <= self.room.most {
+            return Ok(());
+        }
+        let detail = "answers of this session wait to be taken";
+        Err(Problem {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Problem::too_many_in_flight(detail)
+        })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.room.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// The next piece of a body; `None` at its end.

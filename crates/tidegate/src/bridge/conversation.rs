@@ -7,7 +7,7 @@ use http::Method;
 use tidegate_ws::{Message, SendHalf};
 
 use super::answer::{Answered, Correlation, MediaType};
-use super::call::{self, Call, Caller};
+use super::call::{self, Call, Caller, Held, Room};
 use super::envelope::Id;
 use super::headers;
 use super::problem::Problem;
@@ -27,6 +27,8 @@ pub(super) struct Conversation<'a> {
     pub(super) version_1: bool,
     /// Who is answered.
     pub(super) to: Correlation,
+    /// Where its answer is held until it is sent.
+    pub(super) room: Room,
     /// What its client grants, where the answer is streamed.
     pub(super) window: Window,
 }
@@ -47,8 +49,9 @@ impl Conversation<'_> {
         cancelled: impl Future<Output = ()>,
     ) -> Option<Id> {
         let mut chunks = None;
+        let mut held = Held::nothing(self.room.clone());
         let last = {
-            let talk = self.talk(call, &mut meter, &mut chunks);
+            let talk = self.talk(call, &mut meter, &mut held, &mut chunks);
             let talk = task::survive(Kind::Exchange, self.caller.worker.panics(), talk);
             tokio::select! {
                 biased;
@@ -71,6 +74,7 @@ impl Conversation<'_> {
             // Where it fails the session is over, and nobody is left to be answered.
             let _ = self.send(frame, &mut meter).await;
         }
+        drop(held);
         self.to.id
     }
 
@@ -78,6 +82,7 @@ impl Conversation<'_> {
         &self,
         call: Call,
         meter: &mut CallMeter,
+        held: &mut Held,
         streamed: &mut Option<Chunks>,
     ) -> Result<Last, Problem> {
         let plan = &self.caller.bridge.plan;
@@ -100,7 +105,7 @@ impl Conversation<'_> {
             let chunks = Chunks::new(id.clone(), &kind, self.window.clone());
             return self.stream(answer, streamed.insert(chunks), meter).await;
         }
-        let body = call::gather(&mut answer.body, plan.max_response, plan.timeout).await?;
+        let body = call::gather(&mut answer.body, plan.max_response, plan.timeout, held).await?;
         if !answer.status.is_success() && self.caller.is_silent(&self.to) {
             return Ok(Last::Silence);
         }

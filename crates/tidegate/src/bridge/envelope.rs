@@ -6,11 +6,14 @@ use std::time::Duration;
 use http::Method;
 use serde_json::value::RawValue;
 
-use super::members::{Members, text};
+use super::members::{Few, Members, text};
 use super::problem::Problem;
 
 /// The most characters of an id that is a string.
 const MAX_ID: usize = 64;
+/// The most bytes of `headers`, and the most lines in it: as much as a head may have.
+const MAX_HEADERS: usize = 64 * 1024;
+const MAX_LINES: usize = 100;
 /// The largest number that JavaScript counts to exactly.
 const MAX_NUMBER: u64 = 1 << 53;
 
@@ -225,18 +228,25 @@ fn headers<'a>(members: &Members<'a>) -> Result<Vec<Said<'a>>, Problem> {
     let Some(value) = members.value("headers") else {
         return Ok(Vec::new());
     };
+    if value.get().len() > MAX_HEADERS {
+        let detail = format!("headers has more than {MAX_HEADERS} bytes");
+        return Err(Problem::malformed(detail));
+    }
     let fields: Members<'a> = serde_json::from_str(value.get()).map_err(|_json| wrong())?;
     let mut headers = Vec::new();
     for (name, value) in fields.into_iter() {
         if let Some(text) = text(value) {
             headers.push((name, text));
         } else if value.get() != "null" {
-            let lines: Vec<&'a RawValue> =
-                serde_json::from_str(value.get()).map_err(|_json| wrong())?;
+            let Few(lines) = serde_json::from_str(value.get()).map_err(|_json| wrong())?;
             for line in lines {
                 headers.push((name.clone(), text(line).ok_or_else(wrong)?));
             }
         }
+    }
+    if headers.len() > MAX_LINES {
+        let detail = format!("headers has more than {MAX_LINES} lines");
+        return Err(Problem::malformed(detail));
     }
     Ok(headers)
 }

@@ -78,6 +78,7 @@ impl Events {
         let mut whole = Vec::new();
         let (begun, event, has_data) = (&mut self.begun, &mut self.event, &mut self.has_data);
         let mut gathered = event.data.len();
+        let mut is_too_long = false;
         self.lines.push(bytes, true, |line| {
             let line = String::from_utf8_lossy(line);
             let line = if std::mem::replace(begun, true) {
@@ -104,7 +105,7 @@ impl Events {
                     event.data.push('\n');
                     gathered = event.data.len();
                 }
-                "data" => gathered = usize::MAX - MAX_ITEM,
+                "data" => is_too_long = true,
                 "event" => event.event = Some(value.to_owned()),
                 "id" if !value.contains('\0') => event.id = Some(value.to_owned()),
                 "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -113,7 +114,7 @@ impl Events {
                 _ => {}
             }
         })?;
-        if gathered > MAX_ITEM + 1 {
+        if is_too_long {
             return Err(TooLong);
         }
         Ok(whole)
@@ -208,7 +209,7 @@ mod tests {
         let mut events = Events::default();
         let line = [&b"data: "[..], &vec![b'x'; MAX_ITEM / 2], b"\n"].concat();
         assert_eq!(events.push(&line), Ok(vec![]));
-        assert_eq!(events.push(&line), Err(TooLong));
+        assert_eq!(events.push(&[&line[..], b"\n"].concat()), Err(TooLong));
         assert_eq!(JsonLines::default().push(&long), Err(TooLong));
     }
 

@@ -6,17 +6,17 @@ use http::HeaderValue;
 
 use super::problem::Problem;
 use crate::config::plan::BridgeHeaders;
+use crate::forwarded;
 use crate::headers::{FieldName, Headers};
 
 /// What a client may not say in an envelope: what speaks of a connection or of framing, who it is, from
 /// where it comes, and what the gateway itself says.
-const FORBIDDEN: [&str; 23] = [
+const FORBIDDEN: [&str; 20] = [
     "authorization",
     "connection",
     "content-length",
     "cookie",
     "expect",
-    "forwarded",
     "host",
     "http2-settings",
     "keep-alive",
@@ -31,15 +31,22 @@ const FORBIDDEN: [&str; 23] = [
     "upgrade",
     "via",
     "x-client-ip",
-    "x-real-ip",
     "x-request-timeout-ms",
-    "client-cert",
 ];
-const FORBIDDEN_STARTS: [&str; 4] = ["sec-", "x-client-cert", "x-forwarded-", "x-tidegate-"];
+const FORBIDDEN_STARTS: [&str; 2] = ["sec-", "x-tidegate-"];
+/// What a client may say although its handshake said it: it is a wish, and says nothing of who it is.
+const WISHES: [&str; 1] = ["accept-language"];
 
-/// Whether a client may say `name`. Underscores are refused where some upstreams take them for hyphens.
-fn may_say(name: &str) -> bool {
+/// Whether a client may say `name`; what its handshake says for all calls, it may not, because a filter may
+/// have said it there. Underscores count as hyphens, because some upstreams take them for such.
+fn may_say(name: &str, of_handshake: &[Box<str>]) -> bool {
     let name = name.to_ascii_lowercase().replace('_', "-");
+    let is_told = of_handshake
+        .iter()
+        .any(|told| told.replace('_', "-") == name);
+    if is_told && !WISHES.contains(&&*name) || forwarded::tells_of_client(&name) {
+        return false;
+    }
     !FORBIDDEN.contains(&&*name) && !FORBIDDEN_STARTS.iter().any(|start| name.starts_with(start))
 }
 
@@ -47,6 +54,7 @@ fn may_say(name: &str) -> bool {
 /// it says takes the place of what its handshake said.
 pub(super) fn add_from_client(
     headers: &mut Headers,
+    of_handshake: &[Box<str>],
     said: &[(Cow<'_, str>, Cow<'_, str>)],
 ) -> Result<(), Problem> {
     let wrong = || Problem::malformed("headers holds what is no header field");
@@ -54,7 +62,7 @@ pub(super) fn add_from_client(
     for (name, value) in said {
         let field = FieldName::parse(name.as_bytes().to_vec()).map_err(|_name| wrong())?;
         let value = HeaderValue::from_bytes(value.trim().as_bytes()).map_err(|_value| wrong())?;
-        if may_say(name) {
+        if may_say(name, of_handshake) {
             fields.push((field, value));
         }
     }
@@ -106,6 +114,9 @@ mod tests {
             ("X-Forwarded-For", "1.2.3.4"),
             ("x_forwarded_for", "1.2.3.4"),
             ("X-Tidegate-User", "root"),
+            ("X-User", "root"),
+            ("Client-Cert-Chain", "x"),
+            ("client_cert", "x"),
             ("Host", "evil"),
             ("Content-Length", "7"),
             ("Transfer-Encoding", "chunked"),
@@ -115,7 +126,12 @@ mod tests {
         ]
         .map(|(name, value)| (name.into(), value.into()))
         .into();
-        add_from_client(&mut headers, &said).unwrap();
+        add_from_client(
+            &mut headers,
+            &["accept-language".into(), "x_user".into()],
+            &said,
+        )
+        .unwrap();
         let left: Vec<_> = headers
             .iter()
             .map(|field| (field.name.as_str(), field.value.as_bytes()))
@@ -131,7 +147,7 @@ mod tests {
         for (name, value) in [("a b", "x"), ("", "x"), ("a", "x\r\ny: z"), ("a", "\0")] {
             let said = [(name.into(), value.into())];
             assert!(
-                add_from_client(&mut headers, &said).is_err(),
+                add_from_client(&mut headers, &[], &said).is_err(),
                 "{name:?} {value:?}"
             );
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -61,6 +61,39 @@ impl<'de> Visitor<'de> for MembersVisitor {
             members.push((name, value));
         }
         Ok(members)
+    }
+}
+
+/// A list of at most [`MAX_FEW`] values, as they were written.
+pub(super) struct Few<'a>(pub(super) Vec<&'a RawValue>);
+
+/// The most frames of a batch, and the most lines of one header field.
+const MAX_FEW: usize = 64;
+
+impl<'de: 'a, 'a> Deserialize<'de> for Few<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FewVisitor).map(Self)
+    }
+}
+
+struct FewVisitor;
+
+impl<'de> Visitor<'de> for FewVisitor {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            if values.len() == MAX_FEW {
+                return Err(A::Error::custom("more than 64 elements"));
+            }
+            values.push(value);
+        }
+        Ok(values)
     }
 }
 

@@ -42,8 +42,6 @@ use crate::worker::Worker;
 const VERSION_1: &str = "tidegate.v1.json";
 /// The old protocol by name; it is also what a client without subprotocols speaks.
 const LEGACY: &str = "tidegate.legacy";
-/// The most frames of a batch.
-const MAX_BATCH: usize = 64;
 /// What works, in the words of the protocol.
 const FEATURES: [&str; 4] = ["cancel", "stream", "credit", "batch"];
 

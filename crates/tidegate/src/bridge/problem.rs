@@ -48,6 +48,8 @@ problems! {
     rate_limited = "rate_limited", TOO_MANY_REQUESTS;
     /// An answer with more bytes than the route lets through.
     response_too_big = "response_too_big", BAD_GATEWAY;
+    /// A streamed answer whose client grants nothing.
+    no_credit = "no_credit", REQUEST_TIMEOUT;
     /// An answer that ended before its end.
     bad_gateway = "bad_gateway", BAD_GATEWAY;
     /// No answer in the time that the envelope gave.

@@ -16,21 +16,24 @@ use tidegate_ws::{BoxError, Message, SendHalf, WebSocketSession};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::MAX_BATCH;
 use super::answer::{Correlation, string};
-use super::call::{Call, Caller};
+use super::call::{Call, Caller, Room};
 use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
-use super::members::{Members, text};
+use super::members::{Few, Members, text};
 use super::pace::Pace;
 use super::problem::Problem;
 use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
 
+/// So many of the largest answers one session may have gathered and not taken.
+const ROOM: u64 = 4;
 /// What is counted as malformed begins anew after this.
 const MINUTE: Duration = Duration::from_secs(60);
 /// Malformed frames in a minute that are answered; the next ends the session.
 const MAX_MALFORMED: u32 = 10;
+/// Messages in a minute that are answered for having come too fast.
+const MAX_TOO_FAST: u32 = 1000;
 
 /// Ends when the call is over, with its id.
 type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
@@ -43,9 +46,11 @@ pub(super) struct Session<'a> {
     running: FuturesUnordered<Running<'a>>,
     /// Calls with an id, while they are under way.
     open: HashMap<Id, Open>,
-    malformed: u32,
-    malformed_since: Instant,
+    malformed: PerMinute,
+    /// Refused for their rate.
+    too_fast: PerMinute,
     pace: Pace,
+    room: Room,
     /// When something was last sent.
     spoken: Instant,
 }
@@ -77,9 +82,10 @@ pub(super) async fn serve(
         sender,
         running: FuturesUnordered::new(),
         open: HashMap::new(),
-        malformed: 0,
-        malformed_since: now,
+        malformed: PerMinute::new(now),
+        too_fast: PerMinute::new(now),
         pace: Pace::new(&caller.bridge.plan.rates),
+        room: Room::new(caller.bridge.plan.max_response.saturating_mul(ROOM)),
         spoken: now,
     };
     if let Some(welcome) = welcome
@@ -144,9 +150,6 @@ impl<'a> Session<'a> {
             },
             _ => return Ok(()),
         };
-        if !self.is_in_time(bytes).await? {
-            return Ok(());
-        }
         if self.version_1 && bytes.trim_start().starts_with('[') {
             return self.batch(bytes).await;
         }
@@ -162,45 +165,14 @@ impl<'a> Session<'a> {
         (!due.is_zero()).then(|| Instant::now() + due)
     }
 
-    /// Whether a message is within the rates, or may pass although it is not.
-    async fn is_in_time(&mut self, text: &str) -> Result<bool, Over> {
-        let due = self.pace.due();
-        if due.is_zero() {
-            self.pace.charge(text.len());
-            return Ok(true);
-        }
-        if self.caller.bridge.plan.rates.over == OverRate::Close {
-            self.sender.close(4429, "rate_limited").await;
-            return Err(Over);
-        }
-        let problem = Problem {
-            retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
-            ..Problem::rate_limited("messages came faster than they may")
-        };
-        let to = match envelope::members(text).map(Request::parse) {
-            Ok(Ok(request)) => {
-                Correlation::new(&request.members, request.id.clone(), self.version_1)
-            }
-            Ok(Err(refused)) => Correlation::new(&refused.members, refused.id, self.version_1),
-            Err(_) => Correlation::none(),
-        };
-        self.refuse(&to, &problem).await?;
-        Ok(false)
-    }
-
     async fn batch(&mut self, text: &str) -> Result<(), Over> {
-        let frames: Vec<&RawValue> = match serde_json::from_str(text) {
-            Ok(frames) => frames,
+        let frames = match serde_json::from_str(text) {
+            Ok(Few(frames)) => frames,
             Err(error) => {
-                return self
-                    .malformed(Problem::malformed(format!("not JSON: {error}")))
-                    .await;
+                let problem = Problem::malformed(format!("not a batch: {error}"));
+                return self.malformed(problem).await;
             }
         };
-        if frames.len() > MAX_BATCH {
-            let problem = Problem::malformed(format!("a batch has at most {MAX_BATCH} frames"));
-            return self.malformed(problem).await;
-        }
         for frame in frames {
             self.frame(frame.get()).await?;
         }
@@ -208,15 +180,49 @@ impl<'a> Session<'a> {
     }
 
     async fn frame(&mut self, text: &str) -> Result<(), Over> {
+        let due = self.pace.due();
+        let over = self.caller.bridge.plan.rates.over;
+        let is_late = !due.is_zero() && over != OverRate::Delay;
+        if is_late && over == OverRate::Close {
+            return self.close(4429, "rate_limited").await;
+        }
+        if !is_late {
+            self.pace.charge(text.len());
+        }
         let members = match envelope::members(text) {
             Ok(members) => members,
             Err(problem) => return self.malformed(problem).await,
         };
         match members.value("op") {
-            // On a connection of the old protocol it is a member like any other.
+            // On a connection of the old protocol it is a member like any other. None is refused for
+            // the rate: what takes a call back must be heard.
             Some(op) if self.version_1 => self.op(op, &members).await,
+            _ if is_late => self.too_fast(members, due).await,
             _ => self.request(members).await,
         }
+    }
+
+    async fn too_fast(&mut self, members: Members<'_>, due: Duration) -> Result<(), Over> {
+        let problem = Problem {
+            retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
+            ..Problem::rate_limited("messages came faster than they may")
+        };
+        self.caller.count_refusal(None, &problem);
+        let (members, id) = match Request::parse(members) {
+            Ok(request) => (request.members, request.id),
+            Err(refused) => (refused.members, refused.id),
+        };
+        let to = Correlation::new(&members, id, self.version_1);
+        self.refuse(&to, &problem).await?;
+        if self.too_fast.exceeds(MAX_TOO_FAST) {
+            return self.close(4429, "rate_limited").await;
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self, code: u16, reason: &str) -> Result<(), Over> {
+        self.sender.close(code, reason).await;
+        Err(Over)
     }
 
     async fn request(&mut self, members: Members<'_>) -> Result<(), Over> {
@@ -292,6 +298,7 @@ impl<'a> Session<'a> {
             sender: self.sender.clone(),
             version_1: self.version_1,
             to,
+            room: self.room.clone(),
             window,
         };
         self.running.push(Box::pin(async move {
@@ -386,17 +393,35 @@ impl<'a> Session<'a> {
     }
 
     async fn count_malformed(&mut self) -> Result<(), Over> {
-        if self.malformed_since.elapsed() > MINUTE {
-            self.malformed = 0;
-            self.malformed_since = Instant::now();
-        }
-        self.malformed += 1;
-        if self.malformed <= MAX_MALFORMED {
+        if !self.malformed.exceeds(MAX_MALFORMED) {
             return Ok(());
         }
         let code = if self.version_1 { 4400 } else { 1007 };
-        self.sender.close(code, "malformed_frames").await;
-        Err(Over)
+        self.close(code, "malformed_frames").await
+    }
+}
+
+/// How often something happened in a minute.
+struct PerMinute {
+    count: u32,
+    since: Instant,
+}
+
+impl PerMinute {
+    const fn new(now: Instant) -> Self {
+        Self {
+            count: 0,
+            since: now,
+        }
+    }
+
+    /// Counts once more, and tells whether that is too often.
+    fn exceeds(&mut self, most: u32) -> bool {
+        if self.since.elapsed() > MINUTE {
+            *self = Self::new(Instant::now());
+        }
+        self.count += 1;
+        self.count > most
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::answer::{MediaType, base64, string};
 use super::call;
@@ -12,6 +13,9 @@ use super::envelope::{Credit, Id};
 use super::events::{Events, JsonLines, TooLong};
 use super::problem::Problem;
 use crate::body::Body;
+
+/// How long a client may grant nothing of an answer that has more: it holds a connection of the service.
+const CREDIT_PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// What may be sent unasked where the request does not say.
 pub(super) const DEFAULT_CREDIT: u64 = 256 * 1024;
@@ -134,27 +138,41 @@ impl Chunks {
         patience: Duration,
     ) -> Result<Option<String>, Problem> {
         loop {
-            self.window.open().await;
-            if let Some((size, item)) = self.ready.pop_front() {
-                self.window.charge(size);
-                return Ok(Some(self.chunk(&item)));
-            }
-            if !self.rest.is_empty() {
-                let taken = self.window.take(self.rest.len());
-                let piece = self.rest.split_to(taken);
-                if let Some(item) = self.piece(&piece) {
+            if self.has_something() {
+                // Nothing more of the service is read meanwhile.
+                timeout(CREDIT_PATIENCE, self.window.open())
+                    .await
+                    .map_err(|_elapsed| {
+                        Problem::no_credit("nothing was granted for five minutes")
+                    })?;
+                if let Some(item) = self.take() {
                     return Ok(Some(self.chunk(&item)));
                 }
-                continue;
-            }
-            if self.is_over {
+            } else if self.is_over {
                 return Ok(None);
-            }
-            match call::next(body, patience).await? {
-                Some(data) => self.cut(data)?,
-                None => self.finish(),
+            } else {
+                match call::next(body, patience).await? {
+                    Some(data) => self.cut(data)?,
+                    None => self.finish(),
+                }
             }
         }
+    }
+
+    fn has_something(&self) -> bool {
+        !self.ready.is_empty() || !self.rest.is_empty()
+    }
+
+    /// The members of the next chunk, as much as is granted; `None` where that is only the beginning of a
+    /// character.
+    fn take(&mut self) -> Option<Vec<u8>> {
+        if let Some((size, item)) = self.ready.pop_front() {
+            self.window.charge(size);
+            return Some(item);
+        }
+        let taken = self.window.take(self.rest.len());
+        let piece = self.rest.split_to(taken);
+        self.piece(&piece)
     }
 
     /// The chunk that was made last is sent.
@@ -355,7 +373,7 @@ mod tests {
         window.grant(1);
         let second = chunks.next(&mut body, LONG).await.unwrap().unwrap();
         assert!(second.contains("\"e\""), "{second}");
-        window.grant(100);
+        window.grant(3);
         assert!(
             chunks
                 .next(&mut body, LONG)
