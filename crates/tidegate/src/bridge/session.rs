@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
         let over = self.caller.bridge.plan.rates.over;
         let is_late = !due.is_zero() && over != OverRate::Delay;
         if is_late && over == OverRate::Close {
-            return self.close(4429, "rate_limited").await;
+            return send_away(&self.sender, 4429, "rate_limited").await;
         }
         if !is_late {
             self.pace.charge(text.len());
@@ -215,14 +215,9 @@ impl<'a> Session<'a> {
         let to = Correlation::new(&members, id, self.version_1);
         self.refuse(&to, &problem).await?;
         if self.too_fast.exceeds(MAX_TOO_FAST) {
-            return self.close(4429, "rate_limited").await;
+            return send_away(&self.sender, 4429, "rate_limited").await;
         }
         Ok(())
-    }
-
-    async fn close(&mut self, code: u16, reason: &str) -> Result<(), Over> {
-        self.sender.close(code, reason).await;
-        Err(Over)
     }
 
     async fn request(&mut self, members: Members<'_>) -> Result<(), Over> {
@@ -397,8 +392,14 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let code = if self.version_1 { 4400 } else { 1007 };
-        self.close(code, "malformed_frames").await
+        send_away(&self.sender, code, "malformed_frames").await
     }
+}
+
+/// Closes the session, for what its client did.
+async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
+    sender.close(code, reason).await;
+    Err(Over)
 }
 
 /// How often something happened in a minute.
