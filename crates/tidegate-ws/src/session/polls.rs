@@ -16,7 +16,8 @@ impl Shared {
     ) -> Poll<Option<Result<Message, SessionError>>> {
         self.with(Seat::Receiver, cx, |inner, in_turn, cx| {
             let polled = inner.poll_receive(cx);
-            inner.received = polled.is_pending();
+            // Elsewhere it may be given up at any time, and then the driver reads.
+            inner.received = in_turn && polled.is_pending();
             // What waits goes out with what was polled last.
             if polled.is_pending() || !in_turn && (inner.peer_done || inner.pong.is_some()) {
                 let is_flushed = inner.poll_flush(cx).is_ready();

@@ -1,6 +1,7 @@
 //! Halves in other tasks, on other threads, and as streams and sinks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _};
 use tidegate_ws::codec::Role;
@@ -10,7 +11,9 @@ use tidegate_ws::{
     BoxError, Driver, HandshakeInfo, Message, Opening, SessionConfig, WebSocketSession, run,
 };
 use tokio::io::duplex;
+use tokio::sync::oneshot;
 use tokio::task::spawn;
+use tokio::time::timeout;
 
 use crate::kit::{Peer, close, echo};
 
@@ -132,4 +135,30 @@ async fn a_sender_reaches_a_session_whose_handler_waits() {
     assert_eq!(peer.next().await, Some((OpCode::Close, close(1000, ""))));
     drop(peer);
     server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gave_up_receiving_in_another_task_leaves_it_to_the_driver() {
+    let (near, far) = duplex(2000);
+    let (session, driver) = Driver::start(far, HandshakeInfo::default(), config());
+    let (mut receiver, _sender) = session.split();
+    let server = spawn(driver.run(std::future::pending));
+    let (gave_up, has_given_up) = oneshot::channel();
+    let other = spawn(async move {
+        let received = timeout(Duration::from_millis(50), receiver.receive()).await;
+        assert!(received.is_err());
+        gave_up.send(()).unwrap();
+        std::future::pending::<()>().await;
+        drop(receiver);
+    });
+    has_given_up.await.unwrap();
+    let mut peer = Peer(near);
+    peer.send(OpCode::Ping, b"?").await;
+    let pong = timeout(Duration::from_secs(3), peer.next()).await;
+    assert_eq!(pong.unwrap(), Some((OpCode::Pong, b"?".to_vec())));
+    peer.send(OpCode::Close, &close(1000, "")).await;
+    let answer = timeout(Duration::from_secs(3), peer.next()).await;
+    assert_eq!(answer.unwrap(), Some((OpCode::Close, close(1000, ""))));
+    other.abort();
+    server.abort();
 }
