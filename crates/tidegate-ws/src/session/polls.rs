@@ -19,7 +19,7 @@ impl Shared {
             // Elsewhere it may be given up at any time, and then the driver reads.
             inner.received = in_turn && polled.is_pending();
             // What waits goes out with what was polled last.
-            if polled.is_pending() || !in_turn && (inner.peer_done || inner.pong.is_some()) {
+            if polled.is_pending() || !in_turn && inner.has_to_write() {
                 let is_flushed = inner.poll_flush(cx).is_ready();
                 let is_tidy = in_turn && is_flushed && inner.is_quiet();
                 // What the driver does not see must not stand when it looks next.

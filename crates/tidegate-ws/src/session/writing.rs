@@ -18,6 +18,11 @@ impl Inner {
         Ok(self.outbox.len() < self.config.outbox)
     }
 
+    /// Whether a flush has something to do, an answer of ours among it.
+    pub(super) fn has_to_write(&self) -> bool {
+        self.pong.is_some() || !self.outbox.is_done()
+    }
+
     /// Waits until a message would be taken.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         if self.has_room()? {
