@@ -225,13 +225,14 @@ impl Inner {
     }
 
     /// Closes from our side, behind what waits to be written.
-    pub(super) fn close(&mut self, close: &Close, initiator: Initiator, cause: Cause) {
+    pub(super) fn close(&mut self, close: Close, initiator: Initiator, cause: Cause) {
         if self.is_over() || self.close_sent {
             return;
         }
+        let close = close.on_wire();
         let code = close.code.unwrap_or(1005);
         self.end_as(|| Ending::new(code, close.reason.clone(), initiator, cause));
-        self.say_close(close);
+        self.say_close(&close);
         self.wake_all();
     }
 
@@ -310,7 +311,7 @@ impl Inner {
     }
 
     fn end_by_itself(&mut self, code: u16, reason: &'static str, cause: Cause) {
-        self.close(&Close::new(code, reason), Initiator::Session, cause);
+        self.close(Close::new(code, reason), Initiator::Session, cause);
     }
 
     pub(super) fn wake_all(&mut self) {

@@ -164,6 +164,9 @@ impl WebSocketSession {
     /// Closes with `code` and `reason` (cut to 123 bytes) behind what was sent, and waits for the
     /// closing handshake. What the peer still sends is thrown away.
     ///
+    /// With 1005 the close frame is empty; any other code that must not stand on the wire
+    /// ([`is_legal_on_wire`](crate::close::is_legal_on_wire)) is sent as 1011.
+    ///
     /// Cancel-safe: the closing has begun, and goes on whenever the session is polled. Without a
     /// driver there is no timeout: wrap it in one.
     pub async fn close(&mut self, code: u16, reason: &str) -> Ending {

@@ -84,7 +84,7 @@ impl Shared {
 
     pub(super) fn begin_close(&self, code: u16, reason: &str) {
         let close = Close::new(code, reason.to_owned());
-        self.lock().close(&close, Initiator::Handler, Cause::Closed);
+        self.lock().close(close, Initiator::Handler, Cause::Closed);
     }
 
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Ending> {
