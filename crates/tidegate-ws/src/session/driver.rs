@@ -239,7 +239,7 @@ impl Control {
             return false;
         };
         let mut inner = shared.lock();
-        let is_first = inner.ending.is_none();
+        let is_first = inner.ending.is_none() && inner.broken.is_none();
         let close = Close::new(code, reason.to_owned());
         inner.close(close, Initiator::Embedder, Cause::Ended);
         is_first

@@ -156,7 +156,7 @@ impl WebSocketSession {
     /// Waits until all that was sent has been handed to the connection. Cancel-safe.
     ///
     /// # Errors
-    /// [`SessionError::Closed`] once the session is over.
+    /// [`SessionError::Closed`] once the session is over, or nothing can be written any more.
     pub async fn flush(&mut self) -> Result<(), SessionError> {
         poll_fn(|cx| self.receiver.shared.poll_flush(cx)).await
     }

@@ -75,7 +75,7 @@ impl Shared {
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         self.with(Seat::Sender, cx, |inner, _, cx| {
             ready!(inner.poll_flush(cx));
-            if inner.is_over() {
+            if inner.is_over() || inner.broken.is_some() {
                 return Poll::Ready(Err(SessionError::Closed));
             }
             Poll::Ready(Ok(()))

@@ -12,7 +12,7 @@ const BATCH: usize = 16 << 10;
 impl Inner {
     /// Whether a message would be taken now.
     pub(super) fn has_room(&self) -> Result<bool, SessionError> {
-        if self.close_sent || self.is_over() {
+        if self.close_sent || self.is_over() || self.broken.is_some() {
             return Err(SessionError::Closed);
         }
         Ok(self.outbox.len() < self.config.outbox)
@@ -110,7 +110,7 @@ impl Inner {
             }
             match polled {
                 Poll::Ready(Ok(())) => self.timers.write_done(),
-                Poll::Ready(Err(error)) => self.lost(Some(error)),
+                Poll::Ready(Err(error)) => self.write_failed(error),
                 Poll::Pending => {
                     self.timers.write_waits();
                     return Poll::Pending;
