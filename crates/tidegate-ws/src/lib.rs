@@ -25,6 +25,7 @@ pub mod manual;
 #[cfg(feature = "mapping")]
 pub mod mapping;
 pub mod message;
+mod names;
 #[cfg(feature = "mapping")]
 pub mod path;
 mod rules;

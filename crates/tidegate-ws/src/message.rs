@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
-use crate::close::{CloseFrame, cut_reason};
+use crate::close::{CloseFrame, cut_reason, is_legal_on_wire};
 
 /// One message. A clone shares the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +208,18 @@ impl Close {
             code: Some(code),
             reason,
         }
+    }
+
+    /// What of it may stand on the wire: 1005 says that there is no code, and any other that must
+    /// not stand there is 1011.
+    pub(crate) fn on_wire(mut self) -> Self {
+        match self.code {
+            None => {}
+            Some(1005) => self = Self::default(),
+            Some(code) if is_legal_on_wire(code) => {}
+            Some(_) => self.code = Some(1011),
+        }
+        self
     }
 }
 

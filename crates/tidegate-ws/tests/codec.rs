@@ -241,7 +241,9 @@ proptest! {
         } else {
             (Role::Server, Role::Client)
         };
-        let limits = Limits::default();
+        let mut limits = Limits::default();
+        // A large message may be cut into single bytes.
+        limits.max_parts = 40_000;
         let (mut encoder, mut decoder) = (Encoder::new(own), Decoder::new(peer, &limits));
         if let Some(agreed) = &deflate {
             let mut config = Config::default();
@@ -452,4 +454,23 @@ fn controls_that_are_too_long_are_not_written() {
     let ping = Message::Ping(vec![0; 126].into());
     assert!(encoder.encode(&ping, &mut stream).is_err());
     assert!(stream.is_empty());
+}
+
+#[test]
+fn a_close_that_must_not_stand_on_the_wire_is_written_as_one_that_may() {
+    for code in 0..=u16::MAX {
+        let mut bytes = BytesMut::new();
+        Encoder::new(Role::Client).close(&Close::new(code, "bye"), &mut bytes);
+        let (events, violation) = decode(
+            Decoder::new(Role::Server, &Limits::default()),
+            &bytes,
+            &[1 << 10],
+        );
+        let expected = match code {
+            1005 => Close::default(),
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Close::new(code, "bye"),
+            _ => Close::new(1011, "bye"),
+        };
+        assert_eq!((events, violation), (vec![Event::Close(expected)], None));
+    }
 }

@@ -1,6 +1,6 @@
 //! Why there is no session.
 
-use std::io;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http::{HeaderName, Response};
@@ -8,6 +8,7 @@ use http::{HeaderName, Response};
 use crate::error::BoxError;
 use crate::handshake::ResponseError;
 use crate::handshake::client::BadProtocol;
+use crate::names::Head;
 
 /// Why a client has no session.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,6 @@ pub enum ClientError {
 }
 
 /// The answer of a server that does not open a session (row D-014).
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Refused {
     /// The whole answer.
@@ -56,4 +56,14 @@ pub struct Refused {
     ///
     /// [`WebSocketClient::max_body`]: crate::client::WebSocketClient::max_body
     pub is_whole: bool,
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused")
+            .field("response", &Head(&self.response))
+            .field("body_length", &self.response.body().len())
+            .field("is_whole", &self.is_whole)
+            .finish()
+    }
 }

@@ -25,6 +25,7 @@
 //! answer that is too large or too slow. Redirects are not followed: they are refusals.
 
 mod answer;
+mod debug;
 mod dial;
 mod error;
 mod target;
@@ -56,7 +57,7 @@ use crate::session::{self, Ending, HandshakeInfo, Opening, SessionConfig, WebSoc
 
 /// Opens sessions. It keeps no connection and no state: one serves any number of sessions, with
 /// what was set on it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WebSocketClient {
     headers: HeaderMap,
     subprotocols: Vec<Box<str>>,
@@ -69,7 +70,6 @@ pub struct WebSocketClient {
 }
 
 /// An open session, and what the server answered (rows D-013 and D-014).
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Connected {
     /// The session. It stands alone: pings are answered and the peer's close is, while one of its
@@ -80,7 +80,6 @@ pub struct Connected {
 }
 
 /// A session that is over, and what the server had answered.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Executed {
     /// How it ended.

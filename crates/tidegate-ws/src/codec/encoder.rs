@@ -3,6 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::{Randomness, Role};
+use crate::close::is_legal_on_wire;
 use crate::deflate::{Agreed, Compressor, Config, Outcome};
 use crate::error::SessionError;
 use crate::frame::{
@@ -47,13 +48,17 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends a close frame to `into`.
+    /// Appends a close frame to `into`. One with 1005 is empty, and another code that must not
+    /// stand on the wire ([`is_legal_on_wire`](crate::close::is_legal_on_wire)) becomes 1011.
     pub fn close(&mut self, close: &Close, into: &mut BytesMut) {
         let mask = self.mask();
-        let frame = close.code.map_or_else(
-            || ControlFrame::close_without_code(mask),
-            |code| ControlFrame::close(code, &close.reason, mask),
-        );
+        let frame = match close.code {
+            None | Some(1005) => ControlFrame::close_without_code(mask),
+            Some(code) => {
+                let code = if is_legal_on_wire(code) { code } else { 1011 };
+                ControlFrame::close(code, &close.reason, mask)
+            }
+        };
         into.extend_from_slice(frame.as_bytes());
     }
 

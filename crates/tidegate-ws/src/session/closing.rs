@@ -22,6 +22,11 @@ impl Inner {
             self.ready = None;
         }
         ready!(flushed);
+        if self.broken.is_some() || self.is_over() {
+            // There is nobody to be told.
+            self.over();
+            return Poll::Ready(());
+        }
         ready!(self.poll_shut(cx));
         // A server goes first (RFC 6455 section 7.1.1). A peer that broke a rule may still be
         // sending: to close now would destroy what it is told.

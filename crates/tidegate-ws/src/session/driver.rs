@@ -157,7 +157,7 @@ impl Driver {
             Close::new(1011, "internal")
         };
         let mut inner = self.shared.lock();
-        inner.close(&close, Initiator::Handler, cause);
+        inner.close(close, Initiator::Handler, cause);
     }
 
     /// Ready with how the session ended; with nothing, if the handler has outlived it for too long.
@@ -233,15 +233,15 @@ pub struct Control {
 
 impl Control {
     /// Ends the session with `code` and `reason` behind what waits to be written; `false` when it
-    /// was ending already.
+    /// was ending already. Codes are those of [`WebSocketSession::close`].
     pub fn end(&self, code: u16, reason: &str) -> bool {
         let Some(shared) = self.shared.upgrade() else {
             return false;
         };
         let mut inner = shared.lock();
-        let is_first = inner.ending.is_none();
+        let is_first = inner.ending.is_none() && inner.broken.is_none();
         let close = Close::new(code, reason.to_owned());
-        inner.close(&close, Initiator::Embedder, Cause::Ended);
+        inner.close(close, Initiator::Embedder, Cause::Ended);
         is_first
     }
 

@@ -89,6 +89,7 @@ impl SendHalf {
     }
 
     /// Begins to close, and does not wait for the peer: the driver goes on with it, or whoever polls.
+    /// Codes are those of [`WebSocketSession::close`].
     pub fn begin_close(&self, code: u16, reason: &str) {
         self.shared.begin_close(code, reason);
     }

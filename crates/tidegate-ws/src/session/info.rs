@@ -1,13 +1,18 @@
 //! What a handshake told.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Uri};
 
+use crate::names::Names;
+
 /// What was learnt of a session by its handshake (row D-004). A handler that no longer needs it
 /// lets it go with [`super::WebSocketSession::take_handshake`].
-#[derive(Debug, Clone, Default)]
+///
+/// Printed with `{:?}` it shows the path without the query, and of fields and cookies the names.
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct HandshakeInfo {
     /// The URL that was asked for.
@@ -35,5 +40,19 @@ impl HandshakeInfo {
             headers,
             ..Self::default()
         }
+    }
+}
+
+impl fmt::Debug for HandshakeInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cookies: Vec<&str> = self.cookies.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("HandshakeInfo")
+            .field("path", &self.uri.path())
+            .field("headers", &Names(&self.headers))
+            .field("cookies", &cookies)
+            .field("principal", &self.principal)
+            .field("subprotocol", &self.subprotocol)
+            .field("remote_address", &self.remote_address)
+            .finish_non_exhaustive()
     }
 }

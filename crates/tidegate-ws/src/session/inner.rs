@@ -40,6 +40,8 @@ pub(super) struct Inner {
     pub(super) close_sent: bool,
     /// The peer will say nothing more that counts: it closed, it is gone, or it broke a rule.
     pub(super) peer_done: bool,
+    /// Nothing can be written any more, and why; the peer is still heard.
+    pub(super) broken: Option<Box<std::io::Error>>,
     /// We have told the connection that we write nothing more.
     pub(super) shut: bool,
     pub(super) ending: Option<Box<Ending>>,
@@ -79,6 +81,7 @@ impl Inner {
             pong: None,
             close_sent: false,
             peer_done: false,
+            broken: None,
             shut: false,
             ending: None,
             waiting: Waiting::default(),
@@ -98,6 +101,9 @@ impl Inner {
 
     /// Nobody drives it any more.
     pub(super) fn dropped(&mut self) {
+        if self.broken.is_some() {
+            return self.lost(None);
+        }
         self.peer_done = true;
         self.end_as(|| Ending::new(1006, Cow::Borrowed(""), Initiator::Embedder, Cause::Dropped));
         self.over();
@@ -203,8 +209,23 @@ impl Inner {
         self.say_close(&Close::new(code, reason_of(violation)));
     }
 
+    /// The connection takes nothing more. What the peer has said is still there, and may tell how
+    /// it ended.
+    pub(super) fn write_failed(&mut self, error: std::io::Error) {
+        if self.peer_done || self.close_sent {
+            return self.lost(Some(error));
+        }
+        self.broken = Some(Box::new(error));
+        self.outbox = Outbox::default();
+        self.pong = None;
+        self.timers.write_done();
+        self.timers.stale();
+        self.wake_all();
+    }
+
     /// The connection is gone.
     pub(super) fn lost(&mut self, error: Option<std::io::Error>) {
+        let error = self.broken.take().map(|error| *error).or(error);
         if !self.peer_done {
             let error = error.map_or(SessionError::Lost, SessionError::Io);
             self.failure = Some(Box::new(error));
@@ -225,13 +246,17 @@ impl Inner {
     }
 
     /// Closes from our side, behind what waits to be written.
-    pub(super) fn close(&mut self, close: &Close, initiator: Initiator, cause: Cause) {
+    pub(super) fn close(&mut self, close: Close, initiator: Initiator, cause: Cause) {
         if self.is_over() || self.close_sent {
             return;
         }
+        let close = close.on_wire();
         let code = close.code.unwrap_or(1005);
-        self.end_as(|| Ending::new(code, close.reason.clone(), initiator, cause));
-        self.say_close(close);
+        // One that is broken ended by that, or by what the peer said before.
+        if self.broken.is_none() {
+            self.end_as(|| Ending::new(code, close.reason.clone(), initiator, cause));
+        }
+        self.say_close(&close);
         self.wake_all();
     }
 
@@ -242,10 +267,12 @@ impl Inner {
         self.stage_pong();
         self.close_sent = true;
         self.timers.stale();
-        self.encoder.close(close, self.outbox.tail());
-        if let Some(observer) = &self.observer {
-            let length = close.code.map_or(0, |_| 2 + close.reason.len());
-            observer.sent(OpCode::Close, length);
+        if self.broken.is_none() {
+            self.encoder.close(close, self.outbox.tail());
+            if let Some(observer) = &self.observer {
+                let length = close.code.map_or(0, |_| 2 + close.reason.len());
+                observer.sent(OpCode::Close, length);
+            }
         }
         self.wake_room();
     }
@@ -254,6 +281,7 @@ impl Inner {
     pub(super) fn stage_pong(&mut self) {
         if let Some(payload) = self.pong.take()
             && !self.close_sent
+            && self.broken.is_none()
         {
             // A ping's payload fits a pong.
             let _ = self
@@ -280,6 +308,7 @@ impl Inner {
             is_paused: self.ready.is_some(),
             has_queue: !self.outbox.is_empty(),
             is_closing: self.close_sent,
+            is_broken: self.broken.is_some(),
             is_over: self.is_over(),
         }
     }
@@ -289,6 +318,7 @@ impl Inner {
         match due {
             Due::Grace => {}
             Due::Close => self.over(),
+            Due::Lost => self.lost(None),
             Due::Idle => self.end_by_itself(1001, "idle_timeout", Cause::IdleTimeout),
             Due::Pong => self.end_by_itself(1001, "ping_timeout", Cause::PingTimeout),
             Due::Ping => {
@@ -310,7 +340,7 @@ impl Inner {
     }
 
     fn end_by_itself(&mut self, code: u16, reason: &'static str, cause: Cause) {
-        self.close(&Close::new(code, reason), Initiator::Session, cause);
+        self.close(Close::new(code, reason), Initiator::Session, cause);
     }
 
     pub(super) fn wake_all(&mut self) {

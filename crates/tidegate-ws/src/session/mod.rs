@@ -156,13 +156,16 @@ impl WebSocketSession {
     /// Waits until all that was sent has been handed to the connection. Cancel-safe.
     ///
     /// # Errors
-    /// [`SessionError::Closed`] once the session is over.
+    /// [`SessionError::Closed`] once the session is over, or nothing can be written any more.
     pub async fn flush(&mut self) -> Result<(), SessionError> {
         poll_fn(|cx| self.receiver.shared.poll_flush(cx)).await
     }
 
     /// Closes with `code` and `reason` (cut to 123 bytes) behind what was sent, and waits for the
     /// closing handshake. What the peer still sends is thrown away.
+    ///
+    /// With 1005 the close frame is empty; any other code that must not stand on the wire
+    /// ([`is_legal_on_wire`](crate::close::is_legal_on_wire)) is sent as 1011.
     ///
     /// Cancel-safe: the closing has begun, and goes on whenever the session is polled. Without a
     /// driver there is no timeout: wrap it in one.

@@ -51,6 +51,9 @@ impl Outbox {
 
     /// Where frames are appended.
     pub(super) fn tail(&mut self) -> &mut BytesMut {
+        if self.large.is_none() {
+            self.reclaim();
+        }
         let tail = match &mut self.large {
             Some(large) => &mut large.back,
             None => &mut self.front,
@@ -59,6 +62,17 @@ impl Outbox {
             *tail = take_write();
         }
         tail
+    }
+
+    /// Makes room in place of what is written. It moves no more than that was, so that a byte is
+    /// moved once at most for each that is written.
+    fn reclaim(&mut self) {
+        let waits = self.front.len() - self.at;
+        if self.at > 0 && self.at >= waits {
+            self.front.copy_within(self.at.., 0);
+            self.front.truncate(waits);
+            self.at = 0;
+        }
     }
 
     /// Whether `payload` could wait where it is.

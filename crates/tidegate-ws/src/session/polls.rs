@@ -16,9 +16,10 @@ impl Shared {
     ) -> Poll<Option<Result<Message, SessionError>>> {
         self.with(Seat::Receiver, cx, |inner, in_turn, cx| {
             let polled = inner.poll_receive(cx);
-            inner.received = polled.is_pending();
+            // Elsewhere it may be given up at any time, and then the driver reads.
+            inner.received = in_turn && polled.is_pending();
             // What waits goes out with what was polled last.
-            if polled.is_pending() || !in_turn && (inner.peer_done || inner.pong.is_some()) {
+            if polled.is_pending() || !in_turn && inner.has_to_write() {
                 let is_flushed = inner.poll_flush(cx).is_ready();
                 let is_tidy = in_turn && is_flushed && inner.is_quiet();
                 // What the driver does not see must not stand when it looks next.
@@ -74,7 +75,7 @@ impl Shared {
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         self.with(Seat::Sender, cx, |inner, _, cx| {
             ready!(inner.poll_flush(cx));
-            if inner.is_over() {
+            if inner.is_over() || inner.broken.is_some() {
                 return Poll::Ready(Err(SessionError::Closed));
             }
             Poll::Ready(Ok(()))
@@ -83,7 +84,7 @@ impl Shared {
 
     pub(super) fn begin_close(&self, code: u16, reason: &str) {
         let close = Close::new(code, reason.to_owned());
-        self.lock().close(&close, Initiator::Handler, Cause::Closed);
+        self.lock().close(close, Initiator::Handler, Cause::Closed);
     }
 
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Ending> {

@@ -43,6 +43,7 @@ pub(super) struct Timers {
 enum Phase {
     #[default]
     Open,
+    Broken,
     Closing,
     Over,
 }
@@ -55,6 +56,8 @@ pub(super) enum Due {
     /// The handler outlived its session.
     Grace,
     Idle,
+    /// What a peer said to which nothing can be written was not received in time.
+    Lost,
     /// A ping is to be sent.
     Ping,
     /// The peer gave no sign of life.
@@ -71,6 +74,8 @@ pub(super) struct State<'a> {
     /// Something waits to be written.
     pub(super) has_queue: bool,
     pub(super) is_closing: bool,
+    /// Nothing can be written any more.
+    pub(super) is_broken: bool,
     pub(super) is_over: bool,
 }
 
@@ -157,6 +162,13 @@ impl Timers {
         if state.is_closing {
             return self.review_close(now, state);
         }
+        if state.is_broken {
+            self.enter(Phase::Broken);
+            let by = *self
+                .end_by
+                .get_or_insert_with(|| after(now, state.config.handler_grace));
+            return (now >= by).then_some(Due::Lost);
+        }
         if self.is_idle(now, state) {
             return Some(Due::Idle);
         }
@@ -165,7 +177,7 @@ impl Timers {
 
     /// When to look again, as the last review left it.
     pub(super) fn next(&self, state: State<'_>) -> Option<Instant> {
-        if state.is_over {
+        if state.is_over || state.is_broken && !state.is_closing {
             return self.end_by;
         }
         let write_by = self.write_by(state);

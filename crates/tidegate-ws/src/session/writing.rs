@@ -12,10 +12,15 @@ const BATCH: usize = 16 << 10;
 impl Inner {
     /// Whether a message would be taken now.
     pub(super) fn has_room(&self) -> Result<bool, SessionError> {
-        if self.close_sent || self.is_over() {
+        if self.close_sent || self.is_over() || self.broken.is_some() {
             return Err(SessionError::Closed);
         }
         Ok(self.outbox.len() < self.config.outbox)
+    }
+
+    /// Whether a flush has something to do, an answer of ours among it.
+    pub(super) fn has_to_write(&self) -> bool {
+        self.pong.is_some() || !self.outbox.is_done()
     }
 
     /// Waits until a message would be taken.
@@ -105,7 +110,7 @@ impl Inner {
             }
             match polled {
                 Poll::Ready(Ok(())) => self.timers.write_done(),
-                Poll::Ready(Err(error)) => self.lost(Some(error)),
+                Poll::Ready(Err(error)) => self.write_failed(error),
                 Poll::Pending => {
                     self.timers.write_waits();
                     return Poll::Pending;

@@ -9,14 +9,16 @@
 mod heap;
 mod kit;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tidegate_ws::Limits;
+use tidegate_ws::codec::Role;
 use tidegate_ws::deflate::{Agreed, Compressor, Config, Outcome};
 use tidegate_ws::frame::OpCode;
 use tidegate_ws::session::{Cause, Initiator};
-use tokio::io::AsyncWriteExt as _;
+use tidegate_ws::{BoxError, Limits, Opening, SessionConfig, WebSocketSession, run};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::time::timeout;
 
 use self::heap::Heap;
@@ -201,6 +203,36 @@ fn who_reads_nothing_is_not_read_and_let_go() {
     // The outbox takes one message while it has room, and grows by doubling; one waits with the
     // handler.
     heap.was_at_most(3 * (outbox + LARGE) + LARGE + SHARED + REST);
+}
+
+/// It always takes some of what waits, and never all.
+#[test]
+fn who_reads_slowly_and_steadily_costs_no_more_than_the_outbox() {
+    const PIECE: usize = 16 << 10;
+    let mut heap = Heap::alone();
+    for role in [Role::Server, Role::Client] {
+        let config = SessionConfig::default();
+        let outbox = config.outbox;
+        heap.mark();
+        kit::runtime().block_on(async {
+            let (mut near, far) = duplex(64 << 10);
+            let handle = async |session: WebSocketSession| {
+                let sender = session.sender();
+                while sender.send(vec![7; 1000]).await.is_ok() {}
+                Ok::<(), BoxError>(())
+            };
+            let running = tokio::spawn(run(far, Opening::new(role), Arc::new(config), handle));
+            let mut piece = vec![0; PIECE];
+            for _ in 0..(16 << 20) / PIECE {
+                let read = near.read_exact(&mut piece);
+                timeout(kit::DEADLINE, read).await.unwrap().unwrap();
+            }
+            drop(near);
+            timeout(kit::DEADLINE, running).await.unwrap().unwrap();
+        });
+        // As much as waits may be written already; a buffer grows by doubling, and is moved.
+        heap.was_at_most(6 * outbox + 2 * (64 << 10) + SHARED + REST);
+    }
 }
 
 #[test]

@@ -319,3 +319,41 @@ async fn a_client_waits_for_the_server_to_go_first() {
     writes.shutdown().await.unwrap();
     assert_eq!(client.await.unwrap().code, 1000);
 }
+
+#[tokio::test]
+async fn what_must_not_stand_on_the_wire_is_not_sent() {
+    for (code, said, told) in [
+        (1005, vec![], 1005),
+        (0, close(1011, "bye"), 1011),
+        (999, close(1011, "bye"), 1011),
+        (1004, close(1011, "bye"), 1011),
+        (1006, close(1011, "bye"), 1011),
+        (1015, close(1011, "bye"), 1011),
+        (2999, close(1011, "bye"), 1011),
+        (5000, close(1011, "bye"), 1011),
+        (4999, close(4999, "bye"), 4999),
+    ] {
+        for is_handler in [true, false] {
+            let (near, far) = duplex(4096);
+            let (mut session, driver) = Driver::start(far, HandshakeInfo::default(), config());
+            let control = driver.control();
+            let ending = spawn(driver.run(async move || {
+                if is_handler {
+                    session.close(code, "bye").await;
+                }
+                session.receive().await;
+                Ok(())
+            }));
+            let mut peer = Peer(near);
+            if !is_handler {
+                assert!(control.end(code, "bye"));
+            }
+            assert_eq!(peer.next().await, Some((OpCode::Close, said.clone())));
+            peer.send(OpCode::Close, &said).await;
+            assert_eq!(peer.next().await, None);
+            let ending = ending.await.unwrap();
+            let reason = if told == 1005 { "" } else { "bye" };
+            assert_eq!((ending.code, &*ending.reason), (told, reason), "{code}");
+        }
+    }
+}

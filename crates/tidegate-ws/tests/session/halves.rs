@@ -1,6 +1,7 @@
 //! Halves in other tasks, on other threads, and as streams and sinks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _};
 use tidegate_ws::codec::Role;
@@ -9,10 +10,12 @@ use tidegate_ws::session::Cause;
 use tidegate_ws::{
     BoxError, Driver, HandshakeInfo, Message, Opening, SessionConfig, WebSocketSession, run,
 };
-use tokio::io::duplex;
-use tokio::task::spawn;
+use tokio::io::{AsyncWriteExt as _, duplex};
+use tokio::sync::oneshot;
+use tokio::task::{spawn, yield_now};
+use tokio::time::timeout;
 
-use crate::kit::{Peer, close, echo};
+use crate::kit::{Peer, close, echo, frame};
 
 /// Without pings, which would wake who was forgotten.
 fn config() -> Arc<SessionConfig> {
@@ -132,4 +135,62 @@ async fn a_sender_reaches_a_session_whose_handler_waits() {
     assert_eq!(peer.next().await, Some((OpCode::Close, close(1000, ""))));
     drop(peer);
     server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gave_up_receiving_in_another_task_leaves_it_to_the_driver() {
+    let (near, far) = duplex(2000);
+    let (session, driver) = Driver::start(far, HandshakeInfo::default(), config());
+    let (mut receiver, _sender) = session.split();
+    let server = spawn(driver.run(std::future::pending));
+    let (gave_up, has_given_up) = oneshot::channel();
+    let other = spawn(async move {
+        let received = timeout(Duration::from_millis(50), receiver.receive()).await;
+        assert!(received.is_err());
+        gave_up.send(()).unwrap();
+        std::future::pending::<()>().await;
+        drop(receiver);
+    });
+    has_given_up.await.unwrap();
+    let mut peer = Peer(near);
+    peer.send(OpCode::Ping, b"?").await;
+    let pong = timeout(Duration::from_secs(3), peer.next()).await;
+    assert_eq!(pong.unwrap(), Some((OpCode::Pong, b"?".to_vec())));
+    peer.send(OpCode::Close, &close(1000, "")).await;
+    let answer = timeout(Duration::from_secs(3), peer.next()).await;
+    assert_eq!(answer.unwrap(), Some((OpCode::Close, close(1000, ""))));
+    other.abort();
+    server.abort();
+}
+
+/// Text, text, a ping, text: whoever decodes the ping answers it.
+#[tokio::test(start_paused = true)]
+async fn a_ping_in_front_of_what_another_task_receives_is_answered() {
+    let text = frame(OpCode::Text, b"x");
+    let bytes = [&text[..], &text, &frame(OpCode::Ping, b"?"), &text].concat();
+    for is_driven in [true, false] {
+        let (near, far) = duplex(2000);
+        let (mut session, driver) = if is_driven {
+            let (session, driver) = Driver::start(far, HandshakeInfo::default(), config());
+            (session, Some(spawn(driver.run(std::future::pending))))
+        } else {
+            let opening = Opening::new(Role::Server);
+            (WebSocketSession::new(far, opening, config()), None)
+        };
+        let mut peer = Peer(near);
+        peer.0.write_all(&bytes).await.unwrap();
+        // The driver reads all of it, and decodes the first alone.
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        for _ in 0..3 {
+            let message = session.receive().await.unwrap().unwrap();
+            assert_eq!(message, Message::text("x"));
+        }
+        let pong = timeout(Duration::from_secs(3), peer.next()).await;
+        assert_eq!(pong.unwrap(), Some((OpCode::Pong, b"?".to_vec())));
+        if let Some(driver) = driver {
+            driver.abort();
+        }
+    }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 mod backpressure;
+mod broken;
 mod cancel;
 mod closing;
 mod exchange;
