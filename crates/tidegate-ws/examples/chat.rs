@@ -111,7 +111,7 @@ fn mapping() -> Result<HandlerMapping, BoxError> {
     config.limits = Limits::new().with_max_message(4 << 10);
     config.idle_timeout = Some(Duration::from_secs(30 * 60));
     let chat = Chat::default();
-    let service = HandshakeService::speaking(&chat).session(config);
+    let service = HandshakeService::new().session(config);
     let mapping = HandlerMapping::builder()
         .handler("/rooms/{room}", MappedHandler::with_service(chat, service))
         .build()?;

@@ -104,13 +104,14 @@ impl MappedHandler {
     /// A handler with the defaults of [`HandshakeService`], speaking the handler's subprotocols.
     #[must_use]
     pub fn new(handler: impl WebSocketHandler) -> Self {
-        let service = HandshakeService::speaking(&handler);
-        Self::with_service(handler, service)
+        Self::with_service(handler, HandshakeService::new())
     }
 
-    /// A handler whose sessions this service opens.
+    /// A handler whose sessions this service opens. A service that names no subprotocols speaks the
+    /// handler's.
     #[must_use]
     pub fn with_service(handler: impl WebSocketHandler, service: HandshakeService) -> Self {
+        let service = service.or_speaking(&handler);
         Self {
             handler: AnyHandler::new(handler),
             service,

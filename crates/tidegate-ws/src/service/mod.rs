@@ -90,7 +90,8 @@ impl HandshakeService {
         Self::default()
     }
 
-    /// Speaks what `handler` does.
+    /// The defaults, speaking what `handler` does: that is settled by [`handle`](Self::handle), before
+    /// there is a handler to run.
     #[must_use]
     pub fn speaking(handler: &impl WebSocketHandler) -> Self {
         Self::new().subprotocols(handler.subprotocols())
@@ -144,6 +145,15 @@ impl HandshakeService {
             Ok((response, pending)) => Outcome::Switch { response, pending },
             Err(why) => Outcome::Refuse(Refusal::new(why)),
         }
+    }
+
+    /// Speaks what `handler` does, unless it speaks something already.
+    #[cfg(feature = "mapping")]
+    pub(crate) fn or_speaking(self, handler: &impl WebSocketHandler) -> Self {
+        if self.subprotocols.is_empty() {
+            return self.subprotocols(handler.subprotocols());
+        }
+        self
     }
 
     /// What is configured about origins, to be combined with a pattern's.
@@ -235,6 +245,9 @@ impl Pending {
 
     /// Runs the session over `io`, which is the connection behind the 101, until it is over. Dropped,
     /// the session and its connection go with it.
+    ///
+    /// The handler's subprotocols are not looked at any more: the service has agreed on one
+    /// ([`HandshakeService::speaking`]).
     pub async fn run<I>(self, io: I, handler: impl WebSocketHandler) -> Ending
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
