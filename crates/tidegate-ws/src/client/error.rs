@@ -45,7 +45,7 @@ pub enum ClientError {
     Url(&'static str),
 }
 
-/// The answer of a server that does not open a session (row D-014).
+/// The answer of a server that does not open a session.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Refused {

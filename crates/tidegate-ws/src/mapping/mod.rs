@@ -219,7 +219,7 @@ impl HandlerMappingBuilder {
 
     /// Adds what holds about origins at the paths that match `pattern`, whatever the handler. The
     /// first of these patterns that matches counts; it is combined with the handler's own
-    /// settings, which win ([`Cors::combine`], row D-011).
+    /// settings, which win ([`Cors::combine`]).
     #[must_use]
     pub fn cors(mut self, pattern: impl Into<String>, cors: Cors) -> Self {
         self.cors.push((pattern.into(), cors));

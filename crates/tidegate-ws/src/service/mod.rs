@@ -97,7 +97,7 @@ impl HandshakeService {
         Self::new().subprotocols(handler.subprotocols())
     }
 
-    /// The subprotocols that may be agreed on; the client's order counts (row D-003). A client that
+    /// The subprotocols that may be agreed on; the client's order counts. A client that
     /// offers none of them gets a session without. Default: none.
     #[must_use]
     pub fn subprotocols(mut self, names: impl IntoIterator<Item: Into<Box<str>>>) -> Self {
@@ -131,8 +131,8 @@ impl HandshakeService {
         self
     }
 
-    /// Which of the [`Attributes`] among a request's extensions a session is given, by name (row
-    /// D-004). Default: none.
+    /// Which of the [`Attributes`] among a request's extensions a session is given, by name.
+    /// Default: none.
     #[must_use]
     pub fn attributes(mut self, wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.attributes = Some(Arc::new(wanted));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Uri};
 
-/// What was learnt of a session by its handshake (row D-004). A handler that no longer needs it
+/// What was learnt of a session by its handshake. A handler that no longer needs it
 /// lets it go with [`super::WebSocketSession::take_handshake`].
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
