@@ -39,23 +39,23 @@ struct Chat {
 }
 
 impl Chat {
-    /// The way to speak in a room, which is there from the first guest on.
-    fn room(&self, name: &str) -> broadcast::Sender<String> {
+    /// The way to speak in a room and to hear in it; it is there from the first guest on. One who
+    /// hears is counted under the lock, so that no room is cleared away before its guest is in.
+    fn enter(&self, name: &str) -> (broadcast::Sender<String>, broadcast::Receiver<String>) {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         // Rooms that everybody has left are cleared away.
         rooms.retain(|_, room| room.receiver_count() > 0);
-        rooms
+        let room = rooms
             .entry(name.to_owned())
-            .or_insert_with(|| broadcast::Sender::new(BEHIND))
-            .clone()
+            .or_insert_with(|| broadcast::Sender::new(BEHIND));
+        (room.clone(), room.subscribe())
     }
 }
 
 impl WebSocketHandler for Chat {
     async fn handle(&self, mut session: WebSocketSession) -> Result<(), BoxError> {
         let (room, name) = introduction(&mut session);
-        let room = self.room(&room);
-        let mut heard = room.subscribe();
+        let (room, mut heard) = self.enter(&room);
         // Nobody listening is no error, here and below.
         let _ = room.send(format!("{name} is here"));
         let ended = loop {
@@ -71,13 +71,16 @@ impl WebSocketHandler for Chat {
                     Some(Err(error)) => break Err(error.into()),
                     None => break Ok(()),
                 },
-                words = heard.recv() => match words {
-                    Ok(words) => session.send(words).await?,
-                    Err(RecvError::Lagged(missed)) => {
-                        session.send(format!("({missed} lines missed)")).await?;
+                words = heard.recv() => {
+                    let words = match words {
+                        Ok(words) => words,
+                        Err(RecvError::Lagged(missed)) => format!("({missed} lines missed)"),
+                        Err(RecvError::Closed) => break Ok(()),
+                    };
+                    if let Err(error) = session.send(words).await {
+                        break Err(error.into());
                     }
-                    Err(RecvError::Closed) => break Ok(()),
-                },
+                }
             }
         };
         let _ = room.send(format!("{name} has left"));
@@ -111,7 +114,7 @@ fn mapping() -> Result<HandlerMapping, BoxError> {
     config.limits = Limits::new().with_max_message(4 << 10);
     config.idle_timeout = Some(Duration::from_secs(30 * 60));
     let chat = Chat::default();
-    let service = HandshakeService::speaking(&chat).session(config);
+    let service = HandshakeService::new().session(config);
     let mapping = HandlerMapping::builder()
         .handler("/rooms/{room}", MappedHandler::with_service(chat, service))
         .build()?;

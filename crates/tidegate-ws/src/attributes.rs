@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Named values of any type. A session is given none of them but those that its
-/// [`HandshakeService`](crate::service::HandshakeService) selects by name (row D-004): what is
+/// [`HandshakeService`](crate::service::HandshakeService) selects by name: what is
 /// kept for a request may be secret, or too large to keep as long as a session lives.
 #[derive(Clone, Default)]
 pub struct Attributes {

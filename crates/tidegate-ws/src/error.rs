@@ -11,7 +11,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The session is closed, or is closing: nothing can be sent any more.
+    /// The session is closed, or is closing: nothing can be sent any more. How it ended is told by
+    /// [`WebSocketSession::ending`](crate::WebSocketSession::ending), or that of a
+    /// [`ReceiveHalf`](crate::ReceiveHalf).
     #[error("the session is closed")]
     Closed,
     /// A ping or pong of more than 125 bytes; it was not sent, and the session goes on.

@@ -10,14 +10,14 @@ use crate::session::WebSocketSession;
 /// What happens on a session. An `async fn` from a session is one, if it needs no subprotocol.
 pub trait WebSocketHandler: Send + Sync + 'static {
     /// Lives through one session. When it returns, the session closes with 1000, or with 1011 after
-    /// an error (row D-007).
+    /// an error.
     fn handle(
         &self,
         session: WebSocketSession,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// The subprotocols that it speaks; of the client's offers the first that is among them is
-    /// agreed (row D-003). None unless told.
+    /// agreed. None unless told.
     fn subprotocols(&self) -> Vec<&str> {
         Vec::new()
     }

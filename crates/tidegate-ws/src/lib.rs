@@ -5,8 +5,20 @@
 //! over anything that is [`tokio::io::AsyncRead`] and [`tokio::io::AsyncWrite`].
 //!
 //! Around a session: [`service`] opens it from any HTTP server's request, [`cors`] says which pages
-//! may, `mapping` chooses the handler by its path (feature `mapping`, on by default), and `client`
-//! opens sessions with servers (features `client` and `tls`). The `manual` begins with how to.
+//! may,
+#![cfg_attr(feature = "mapping", doc = "[`mapping`]")]
+#![cfg_attr(not(feature = "mapping"), doc = "`mapping`")]
+//! chooses the handler by its path (feature `mapping`, on by default), and
+#![cfg_attr(feature = "client", doc = "[`client`]")]
+#![cfg_attr(not(feature = "client"), doc = "`client`")]
+//! opens sessions with servers (features `client` and `tls`). The
+#![cfg_attr(feature = "mapping", doc = "[`manual`]")]
+#![cfg_attr(not(feature = "mapping"), doc = "`manual`")]
+//! begins with how to.
+//!
+//! `unsafe` stands in two places: `frame/mask.rs` calls a copy of the masking that is compiled for
+//! AVX2, once the processor has said that it has it, and `message.rs` reads a [`Text`] as the UTF-8
+//! that every constructor has checked, because a second look costs as much as receiving it.
 
 pub mod attributes;
 #[cfg(feature = "client")]

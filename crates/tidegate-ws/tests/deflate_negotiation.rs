@@ -60,7 +60,37 @@ fn a_client_offers_what_it_is_configured_to() {
         config.server_max_window_bits = 3;
         config.client_max_window_bits = 99;
     });
-    assert!(offers(&[beyond]).ends_with("server_max_window_bits=8; client_max_window_bits"));
+    assert!(offers(&[beyond]).ends_with("server_max_window_bits=9; client_max_window_bits"));
+}
+
+/// zlib compresses with no window of 8 bits: a peer that uses it would fail the connection.
+#[test]
+fn nobody_is_asked_for_less_than_nine_bits_but_we_take_eight() {
+    assert_eq!(
+        offers(&[bits(8, 8)]),
+        "permessage-deflate; server_max_window_bits=9; client_max_window_bits=8"
+    );
+    hold([
+        (
+            "; client_max_window_bits",
+            bits(8, 8),
+            agreed(true, 8, true, 9),
+            "; server_max_window_bits=8; client_max_window_bits=9",
+        ),
+        (
+            "; client_max_window_bits=12",
+            bits(15, 8),
+            agreed(true, 15, true, 9),
+            "; client_max_window_bits=9",
+        ),
+        // It says itself that it can.
+        (
+            "; client_max_window_bits=8",
+            bits(15, 8),
+            agreed(true, 15, true, 8),
+            "; client_max_window_bits=8",
+        ),
+    ]);
 }
 
 /// No demand about takeover, and these windows.

@@ -48,8 +48,7 @@ impl WebSocketHandler for Chat {
         let handshake = session.take_handshake().ok_or("no handshake")?;
         let facts = handshake.attributes.get::<RouteFacts>();
         let room = facts.and_then(|facts| facts.captures.get("room"));
-        let room = self.room(room.unwrap_or("lobby"));
-        let heard = room.subscribe();
+        let (room, heard) = self.enter(room.unwrap_or("lobby"));
         let (receiver, sender) = session.split();
         tokio::select! {
             said = listen(receiver, &room) => said,
@@ -63,12 +62,15 @@ impl WebSocketHandler for Chat {
 }
 
 impl Chat {
-    fn room(&self, name: &str) -> Sender<Text> {
+    /// The way to speak in a room and to hear in it. One who hears is counted under the lock, so that no
+    /// room is cleared away before its guest is in.
+    fn enter(&self, name: &str) -> (Sender<Text>, Receiver<Text>) {
         // Held for a moment only: a handler must never block its thread.
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.retain(|_, room| room.receiver_count() > 0);
         let room = rooms.entry(name.to_owned());
-        room.or_insert_with(|| broadcast::channel(64).0).clone()
+        let room = room.or_insert_with(|| broadcast::channel(64).0);
+        (room.clone(), room.subscribe())
     }
 }
 

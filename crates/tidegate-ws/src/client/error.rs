@@ -46,7 +46,7 @@ pub enum ClientError {
     Url(&'static str),
 }
 
-/// The answer of a server that does not open a session (row D-014).
+/// The answer of a server that does not open a session.
 #[non_exhaustive]
 pub struct Refused {
     /// The whole answer.

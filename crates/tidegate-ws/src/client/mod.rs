@@ -69,7 +69,7 @@ pub struct WebSocketClient {
     tls: Option<Tls>,
 }
 
-/// An open session, and what the server answered (rows D-013 and D-014).
+/// An open session, and what the server answered.
 #[non_exhaustive]
 pub struct Connected {
     /// The session. It stands alone: pings are answered and the peer's close is, while one of its
@@ -113,8 +113,10 @@ impl WebSocketClient {
         self
     }
 
-    /// How sessions behave: limits, timeouts, and whether compression is offered
-    /// ([`SessionConfig::deflate`]; not by default).
+    /// How sessions behave: limits, and whether compression is offered
+    /// ([`SessionConfig::deflate`]; not by default). Timeouts and the keep-alive are those of
+    /// [`execute`](Self::execute); a session of [`connect`](Self::connect) only keeps
+    /// [`SessionConfig::close_timeout`].
     #[must_use]
     pub fn session(mut self, config: impl Into<Arc<SessionConfig>>) -> Self {
         self.session = config.into();
@@ -155,6 +157,10 @@ impl WebSocketClient {
 
     /// Opens a session at `url`: `ws://` or `wss://` (or `http`, `https`), host, port, path, query.
     /// `wss` needs the feature `tls`.
+    ///
+    /// The session stands alone: it is served while one of its futures is polled, and of the times of
+    /// its configuration it keeps none but [`SessionConfig::close_timeout`].
+    /// [`execute`](Self::execute) keeps all.
     ///
     /// Cancel-safe: dropped, it leaves nothing behind.
     ///

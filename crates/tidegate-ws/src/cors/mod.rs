@@ -167,7 +167,7 @@ impl Cors {
 
     /// This place's settings joined with those of a more general one: a handler's with a pattern's,
     /// a route's with the gateway's. Lists are united, and `*` absorbs them; of what is one value,
-    /// ours wins (row D-011).
+    /// ours wins.
     #[must_use]
     pub fn combine(&self, general: &Self) -> Self {
         Self {

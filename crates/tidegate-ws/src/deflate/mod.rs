@@ -58,6 +58,9 @@ pub use parameters::{Agreed, accept, answered, answers, offers};
 /// The smallest window that can be agreed on, in bits (RFC 7692 section 7.1.2).
 pub const MIN_WINDOW_BITS: u8 = 8;
 
+/// The smallest that a peer is asked for: zlib compresses with no smaller one.
+const MIN_ASKED_BITS: u8 = 9;
+
 /// The largest window that can be agreed on, in bits, and the one that holds where nothing is said.
 pub const MAX_WINDOW_BITS: u8 = 15;
 
@@ -72,11 +75,12 @@ pub struct Config {
     /// Default: yes.
     pub client_no_context_takeover: bool,
     /// The largest window that the server may compress with, in bits from 8 to 15; others count as the
-    /// nearest of these. Default: 15.
+    /// nearest of these. A client asks for no less than 9: peers that compress with zlib have no window of
+    /// 8 bits, and fail the connection. Default: 15.
     pub server_max_window_bits: u8,
     /// The largest window that the client may compress with, in bits from 8 to 15; others count as the
     /// nearest of these. A server can only ask for less than 15 where a client says that it knows how;
-    /// any other client keeps 15. Default: 15.
+    /// any other client keeps 15. Nor does a server ask for 8 of its own accord, as above. Default: 15.
     pub client_max_window_bits: u8,
     /// How hard this side tries. Default: 6.
     pub level: Level,
@@ -105,6 +109,11 @@ impl Config {
     fn client_bits(&self) -> u8 {
         within_range(self.client_max_window_bits)
     }
+}
+
+/// What a peer is asked to compress with.
+fn askable(bits: u8) -> u8 {
+    bits.max(MIN_ASKED_BITS)
 }
 
 fn within_range(bits: u8) -> u8 {

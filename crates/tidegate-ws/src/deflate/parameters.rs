@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::deflate::{Config, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+use crate::deflate::{Config, MAX_WINDOW_BITS, MIN_WINDOW_BITS, askable};
 use crate::handshake::{Extension, ResponseError};
 
 const NAME: &str = "permessage-deflate";
@@ -47,8 +47,8 @@ pub fn accept(offers: &[Extension<'_>], config: &Config) -> Option<(Agreed, Stri
     let most = |own: u8, offered: Option<u8>| offered.map_or(own, |offered| offered.min(own));
     let server_bits = most(config.server_bits(), offer.server_bits);
     let client_bits = offer.client_bits.map(|offered| match offered {
-        ClientBits::Any => config.client_bits(),
-        ClientBits::AtMost(offered) => offered.min(config.client_bits()),
+        ClientBits::Any => askable(config.client_bits()),
+        ClientBits::AtMost(offered) => offered.min(askable(config.client_bits())),
     });
     let answer = Parameters {
         server_no_takeover: offer.server_no_takeover || config.server_no_context_takeover,
@@ -144,7 +144,7 @@ impl Parameters {
         Self {
             server_no_takeover: config.server_no_context_takeover,
             client_no_takeover: config.client_no_context_takeover,
-            server_bits: Some(config.server_bits()).filter(|bits| *bits < MAX_WINDOW_BITS),
+            server_bits: Some(askable(config.server_bits())).filter(|bits| *bits < MAX_WINDOW_BITS),
             client_bits: Some(if client_bits < MAX_WINDOW_BITS {
                 ClientBits::AtMost(client_bits)
             } else {

@@ -41,7 +41,7 @@ pub fn chosen_protocol<'a>(
 }
 
 /// The first of the protocols that a client offers which the server `supports`; compared with
-/// regard to case (RFC 6455 section 4.2.2 point 5.5; the client's order counts: row D-003). `None`
+/// regard to case (RFC 6455 section 4.2.2 point 5.5; the client's order counts). `None`
 /// when there is none: then the answer names no protocol, and the session opens without one.
 #[must_use]
 pub fn choose_protocol<'a>(offered: &[&'a str], supports: &[impl AsRef<str>]) -> Option<&'a str> {

@@ -104,13 +104,14 @@ impl MappedHandler {
     /// A handler with the defaults of [`HandshakeService`], speaking the handler's subprotocols.
     #[must_use]
     pub fn new(handler: impl WebSocketHandler) -> Self {
-        let service = HandshakeService::speaking(&handler);
-        Self::with_service(handler, service)
+        Self::with_service(handler, HandshakeService::new())
     }
 
-    /// A handler whose sessions this service opens.
+    /// A handler whose sessions this service opens. A service that names no subprotocols speaks the
+    /// handler's.
     #[must_use]
     pub fn with_service(handler: impl WebSocketHandler, service: HandshakeService) -> Self {
+        let service = service.or_speaking(&handler);
         Self {
             handler: AnyHandler::new(handler),
             service,
@@ -218,7 +219,7 @@ impl HandlerMappingBuilder {
 
     /// Adds what holds about origins at the paths that match `pattern`, whatever the handler. The
     /// first of these patterns that matches counts; it is combined with the handler's own
-    /// settings, which win ([`Cors::combine`], row D-011).
+    /// settings, which win ([`Cors::combine`]).
     #[must_use]
     pub fn cors(mut self, pattern: impl Into<String>, cors: Cors) -> Self {
         self.cors.push((pattern.into(), cors));

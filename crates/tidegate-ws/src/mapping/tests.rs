@@ -179,3 +179,28 @@ fn what_cannot_be_built() {
     let error = bad.unwrap_err();
     assert!(matches!(error, MappingError::Cors { .. }), "{error}");
 }
+
+#[test]
+fn a_handler_speaks_its_subprotocols_unless_its_service_names_others() {
+    struct Chat;
+    impl WebSocketHandler for Chat {
+        async fn handle(&self, _session: WebSocketSession) -> Result<(), BoxError> {
+            Ok(())
+        }
+
+        fn subprotocols(&self) -> Vec<&str> {
+            vec!["b", "c"]
+        }
+    }
+    let agreed = |mapped| {
+        let builder = HandlerMapping::builder().handler("/x", mapped);
+        taken(builder.build().unwrap().handle(&built(handshake("/x"))))
+    };
+    let silent = HandshakeService::new().scheme("https");
+    let naming = HandshakeService::new().subprotocols(["d"]);
+    assert_eq!(agreed(MappedHandler::new(Chat)), Ok("b".into()));
+    let mapped = MappedHandler::with_service(Chat, silent);
+    assert_eq!(agreed(mapped), Ok("b".into()));
+    let mapped = MappedHandler::with_service(Chat, naming);
+    assert_eq!(agreed(mapped), Ok("d".into()));
+}

@@ -90,13 +90,14 @@ impl HandshakeService {
         Self::default()
     }
 
-    /// Speaks what `handler` does.
+    /// The defaults, speaking what `handler` does: that is settled by [`handle`](Self::handle), before
+    /// there is a handler to run.
     #[must_use]
     pub fn speaking(handler: &impl WebSocketHandler) -> Self {
         Self::new().subprotocols(handler.subprotocols())
     }
 
-    /// The subprotocols that may be agreed on; the client's order counts (row D-003). A client that
+    /// The subprotocols that may be agreed on; the client's order counts. A client that
     /// offers none of them gets a session without. Default: none.
     #[must_use]
     pub fn subprotocols(mut self, names: impl IntoIterator<Item: Into<Box<str>>>) -> Self {
@@ -130,8 +131,8 @@ impl HandshakeService {
         self
     }
 
-    /// Which of the [`Attributes`] among a request's extensions a session is given, by name (row
-    /// D-004). Default: none.
+    /// Which of the [`Attributes`] among a request's extensions a session is given, by name.
+    /// Default: none.
     #[must_use]
     pub fn attributes(mut self, wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.attributes = Some(Arc::new(wanted));
@@ -144,6 +145,15 @@ impl HandshakeService {
             Ok((response, pending)) => Outcome::Switch { response, pending },
             Err(why) => Outcome::Refuse(Refusal::new(why)),
         }
+    }
+
+    /// Speaks what `handler` does, unless it speaks something already.
+    #[cfg(feature = "mapping")]
+    pub(crate) fn or_speaking(self, handler: &impl WebSocketHandler) -> Self {
+        if self.subprotocols.is_empty() {
+            return self.subprotocols(handler.subprotocols());
+        }
+        self
     }
 
     /// What is configured about origins, to be combined with a pattern's.
@@ -235,6 +245,9 @@ impl Pending {
 
     /// Runs the session over `io`, which is the connection behind the 101, until it is over. Dropped,
     /// the session and its connection go with it.
+    ///
+    /// The handler's subprotocols are not looked at any more: the service has agreed on one
+    /// ([`HandshakeService::speaking`]).
     pub async fn run<I>(self, io: I, handler: impl WebSocketHandler) -> Ending
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,

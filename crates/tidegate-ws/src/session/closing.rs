@@ -1,17 +1,45 @@
 //! The end of a session: what waits is written, the peer's close is awaited, the connection shut.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::buffers::{give_read, take_read};
-use super::ending::Cause;
+use super::ending::{Cause, Ending};
 use super::inner::Inner;
+use super::shared::Shared;
 use crate::codec::Role;
 
 /// So many reads are thrown away before others get their turn.
 const READS: usize = 8;
+
+impl Shared {
+    /// Closes, and waits for the end: where nobody else does, not for longer than a driver would.
+    pub(super) async fn close(&self, code: u16, reason: &str) -> Ending {
+        self.begin_close(code, reason);
+        let end = poll_fn(|cx| self.poll_end(cx));
+        let Some(most) = self.undriven_close_timeout() else {
+            return end.await;
+        };
+        // Boxed: a driven handler's future needs no room for a timer.
+        match Box::pin(tokio::time::timeout(most, end)).await {
+            Ok(ending) => ending,
+            Err(_elapsed) => {
+                let mut inner = self.lock();
+                inner.over();
+                inner.final_ending()
+            }
+        }
+    }
+
+    fn undriven_close_timeout(&self) -> Option<Duration> {
+        let inner = self.lock();
+        (!inner.is_driven).then_some(inner.config.close_timeout)
+    }
+}
 
 impl Inner {
     /// Goes on with an end that has begun; ready once it is over.

@@ -21,8 +21,8 @@ use crate::message::Close;
 /// Runs `handler` on a session over `io`, and looks after the session until it is over: pings are
 /// answered, timeouts kept, the closing handshake done, whatever the handler awaits.
 ///
-/// When the handler returns, the session closes with 1000, after an error or a panic with 1011 (row
-/// D-007). When the session ends first, the handler may run on for
+/// When the handler returns, the session closes with 1000, after an error or a panic with 1011.
+/// When the session ends first, the handler may run on for
 /// [`SessionConfig::handler_grace`].
 ///
 /// Dropped, it drops the handler and the connection.

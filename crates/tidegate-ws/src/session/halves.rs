@@ -84,8 +84,7 @@ impl SendHalf {
 
     /// As [`WebSocketSession::close`].
     pub async fn close(&self, code: u16, reason: &str) -> Ending {
-        self.begin_close(code, reason);
-        poll_fn(|cx| self.shared.poll_end(cx)).await
+        self.shared.close(code, reason).await
     }
 
     /// Begins to close, and does not wait for the peer: the driver goes on with it, or whoever polls.

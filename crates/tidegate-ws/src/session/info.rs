@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap, Uri};
 
 use crate::names::Names;
 
-/// What was learnt of a session by its handshake (row D-004). A handler that no longer needs it
+/// What was learnt of a session by its handshake. A handler that no longer needs it
 /// lets it go with [`super::WebSocketSession::take_handshake`].
 ///
 /// Printed with `{:?}` it shows the path without the query, and of fields and cookies the names.

@@ -81,7 +81,7 @@ use crate::message::Message;
 /// Pings are answered, and pings and pongs are not received unless
 /// [`SessionConfig::deliver_control`] asks for them. A session that [`run`] drives is looked after
 /// also while the handler awaits something else. One that stands alone ([`WebSocketSession::new`])
-/// is served while one of its futures is polled, and has no timeouts of its own.
+/// is served while one of its futures is polled, and keeps no times but that of [`close`](Self::close).
 #[derive(Debug)]
 pub struct WebSocketSession {
     pub(self) receiver: ReceiveHalf,
@@ -167,8 +167,13 @@ impl WebSocketSession {
     /// With 1005 the close frame is empty; any other code that must not stand on the wire
     /// ([`is_legal_on_wire`](crate::close::is_legal_on_wire)) is sent as 1011.
     ///
-    /// Cancel-safe: the closing has begun, and goes on whenever the session is polled. Without a
-    /// driver there is no timeout: wrap it in one.
+    /// After [`SessionConfig::close_timeout`] a peer that is silent is not waited for any more. Who
+    /// closes as a [`Sink`] keeps time himself, unless [`run`] does.
+    ///
+    /// Cancel-safe: the closing has begun, and goes on whenever the session is polled.
+    ///
+    /// # Panics
+    /// Where nobody drives the session, outside a tokio runtime with timers.
     pub async fn close(&mut self, code: u16, reason: &str) -> Ending {
         self.sender().close(code, reason).await
     }

@@ -9,7 +9,7 @@ use tidegate_ws::session::{Cause, Initiator, KeepAlive, Observer};
 use tidegate_ws::{Driver, Ending, Opening, SessionConfig, WebSocketSession, run};
 use tokio::io::duplex;
 use tokio::task::{JoinHandle, spawn};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::kit::{Peer, close, listen};
 
@@ -196,4 +196,27 @@ async fn an_embedder_can_keep_the_time() {
     assert!((10..=12).contains(&took), "{took} s");
     assert_eq!(server.await.unwrap().cause, Cause::PingTimeout);
     sweep.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_stands_alone_does_not_wait_for_a_silent_peer() {
+    for (role, room) in [
+        (Role::Client, 4096),
+        (Role::Server, 4096),
+        // One that takes nothing either.
+        (Role::Client, 16),
+    ] {
+        let (_silent, far) = duplex(room);
+        let mut config = quiet();
+        config.close_timeout = seconds(7);
+        let mut session = WebSocketSession::new(far, Opening::new(role), Arc::new(config));
+        session.send("a word or two to begin with").await.unwrap();
+        let begin = Instant::now();
+        let closing = timeout(seconds(60), session.close(1000, "done"));
+        let ending = closing.await.expect("it gives up");
+        assert_eq!(begin.elapsed().as_secs(), 7, "{role:?}");
+        assert_eq!((ending.code, ending.cause), (1000, Cause::Closed));
+        assert_eq!(ending.initiator, Initiator::Handler);
+        assert!(session.receive().await.is_none());
+    }
 }
