@@ -382,11 +382,12 @@ impl Future for Relay {
 mod tests {
     use super::Relay;
 
-    /// A session is this, its two sockets and its place in the registry. Up to 536 bytes its task has
-    /// 640; in a debug build two sockets have 16 more, which is what this test sees.
+    /// A session is this, with its two sockets in it, and its place in the registry. Up to 536 bytes its
+    /// task has 640: two sockets have 48 of them as they are shipped, and more in a debug build or with
+    /// features of tokio that tests ask for.
     #[test]
     fn an_idle_session_is_small() {
-        let size = size_of::<Relay>();
-        assert!(size <= 544, "{size} bytes");
+        let size = size_of::<Relay>() - 2 * size_of::<tokio::net::TcpStream>();
+        assert!(size <= 536 - 48, "{size} bytes");
     }
 }
