@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tidegate::config::Config;
-use tidegate::config::plan::{EndpointPlan, Plan, ServicePlan, ServiceTls, TargetPlan};
+use tidegate::config::plan::{EndpointPlan, Plan, ProxyPlan, ServicePlan, ServiceTls, TargetPlan};
 use tidegate::{Census, Gateway, GatewayBuilder};
 
 use crate::admin::Admin;
@@ -291,11 +291,18 @@ fn over_tls(plan: &mut Plan) {
         .map(|one| Arc::new(secured(one)))
         .collect();
     for route in &mut plan.routes {
-        let TargetPlan::Proxy(proxy) = &mut route.target else {
-            continue;
+        let secured = |proxy: &mut ProxyPlan| {
+            let same = services.iter().find(|one| one.name == proxy.service.name);
+            proxy.service = Arc::clone(same.unwrap());
         };
-        let same = services.iter().find(|one| one.name == proxy.service.name);
-        proxy.service = Arc::clone(same.unwrap());
+        match &mut route.target {
+            TargetPlan::Bridge(bridge) => {
+                let bridge = Arc::make_mut(bridge);
+                bridge.services.iter_mut().for_each(secured);
+            }
+            TargetPlan::Handler(_) => {}
+            TargetPlan::Proxy(proxy) => secured(proxy),
+        }
     }
     plan.services = services;
 }
