@@ -36,7 +36,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::cors::{Cors, CorsError, CorsPolicy};
 use crate::handler::{AnyHandler, WebSocketHandler};
 use crate::handshake::{connection_upgrades, upgrades_to_websocket};
-use crate::path::{Captures, Path, PathPattern, PatternError};
+use crate::path::{Captures, Path, PathError, PathPattern, PatternError};
 use crate::service::{HandshakeService, Outcome, Pending, Refusal, Why};
 use crate::session::Ending;
 
@@ -137,10 +137,14 @@ impl HandlerMapping {
     }
 
     /// Judges a request for a server that has no other routes: where no pattern matches, it is
-    /// refused (404).
+    /// refused (404), and so is a path that could be read in two ways (400).
     pub fn handle<B>(&self, request: &Request<B>) -> Outcome<MappedPending> {
-        self.after(request)
-            .unwrap_or_else(|| Outcome::Refuse(Refusal::new(Why::NoHandler)))
+        let why = match self.first(request, |_entry| true) {
+            Ok(Some(outcome)) => return outcome,
+            Ok(None) => Why::NoHandler,
+            Err(error) => error.into(),
+        };
+        Outcome::Refuse(Refusal::new(why))
     }
 
     /// Judges a request before the server's other routes are asked: `None` unless it asks for a
@@ -150,37 +154,40 @@ impl HandlerMapping {
         let headers = request.headers();
         let is_upgrade = connection_upgrades(headers) && upgrades_to_websocket(headers);
         is_upgrade
-            .then(|| self.first(request, |entry| entry.mapped.order < 0))
+            .then(|| self.first(request, |entry| entry.mapped.order < 0).ok())
+            .flatten()
             .flatten()
     }
 
     /// Judges a request that none of the server's other routes took: `None` where no pattern
-    /// matches. A request that asks for no WebSocket is refused (426) where a handler is.
+    /// matches, as none does where a path could be read in two ways. A request that asks for no
+    /// WebSocket is refused (426) where a handler is.
     pub fn after<B>(&self, request: &Request<B>) -> Option<Outcome<MappedPending>> {
-        self.first(request, |_entry| true)
+        self.first(request, |_entry| true).ok().flatten()
     }
 
+    /// The answer of the first handler that is meant, if there is one.
     fn first<B>(
         &self,
         request: &Request<B>,
         is_meant: impl Fn(&Entry) -> bool,
-    ) -> Option<Outcome<MappedPending>> {
-        let path = match Path::normalise(request.uri().path().as_bytes()) {
-            Ok(path) => path,
-            Err(error) => return Some(Outcome::Refuse(Refusal::new(error))),
-        };
+    ) -> Result<Option<Outcome<MappedPending>>, PathError> {
+        let path = Path::normalise(request.uri().path().as_bytes())?;
         let mut captures = Captures::default();
-        let entry = self
+        let matching = self
             .entries
             .iter()
             .filter(|entry| is_meant(entry))
-            .find(|entry| entry.pattern.matches(&path, &mut captures))?;
+            .find(|entry| entry.pattern.matches(&path, &mut captures));
+        let Some(entry) = matching else {
+            return Ok(None);
+        };
         let place = self
             .cors
             .iter()
             .position(|pattern| pattern.matches(&path, &mut Captures::default()))
             .map_or(0, |place| place + 1);
-        Some(entry.handle(request, place, captures))
+        Ok(Some(entry.handle(request, place, captures)))
     }
 }
 

@@ -108,6 +108,22 @@ fn before_and_after_the_other_routes_of_a_server() {
 }
 
 #[test]
+fn a_path_that_no_pattern_can_match_is_left_to_the_other_routes() {
+    let mapping = HandlerMapping::builder()
+        .handler("/**", named("a").order(-1))
+        .build()
+        .unwrap();
+    let hidden = built(handshake("/x/%2e%2e/y"));
+    assert!(mapping.before(&hidden).is_none());
+    assert!(mapping.after(&hidden).is_none());
+    assert_eq!(taken(mapping.handle(&hidden)), Err(400));
+    let none = HandlerMapping::default();
+    assert!(none.before(&hidden).is_none());
+    assert!(none.after(&hidden).is_none());
+    assert_eq!(taken(none.handle(&hidden)), Err(400));
+}
+
+#[test]
 fn a_handshake_is_judged_where_a_handler_is() {
     let mapping = HandlerMapping::builder()
         .handler("/x", named("a"))
