@@ -1,9 +1,10 @@
 //! Who is measured: the same echo server, written as each library's documentation has it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::task::{JoinHandle, spawn};
 
 /// What one read takes at most, where a library can be told.
 const READ: usize = 32 << 10;
@@ -57,23 +58,27 @@ impl Library {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
-    /// Echoes messages until the peer is gone. `sized`: with reads of [`READ`] bytes where that can be
-    /// told; otherwise with the library's own defaults.
-    pub async fn echo(self, io: impl Io, sized: bool) {
+    /// Echoes messages until the peer is gone, in a task of its own, which holds the future of this
+    /// library alone. `sized`: with reads of [`READ`] bytes where that can be told; otherwise with the
+    /// library's own defaults.
+    pub fn spawn_echo(self, io: impl Io, sized: bool) -> JoinHandle<()> {
         match self {
-            Self::Tidegate => tidegate(io).await,
-            Self::Tungstenite => tungstenite(io, sized).await,
-            Self::Fastwebsockets => fastwebsockets(io).await,
-            Self::TokioWebsockets => tokio_websockets(io).await,
-            Self::Yawc => yawc(io, sized).await,
-            Self::Copy => copy(io).await,
+            Self::Tidegate => spawn(tidegate(io)),
+            Self::Tungstenite => spawn(tungstenite(io, sized)),
+            Self::Fastwebsockets => spawn(fastwebsockets(io)),
+            Self::TokioWebsockets => spawn(tokio_websockets(io)),
+            Self::Yawc => spawn(yawc(io, sized)),
+            Self::Copy => spawn(copy(io)),
         }
     }
 }
 
-async fn tidegate(io: impl Io) {
+fn tidegate(io: impl Io) -> impl Future<Output = ()> + Send {
     use tidegate_ws::codec::Role;
     use tidegate_ws::{BoxError, Opening, SessionConfig, WebSocketSession, run};
+
+    // One for all sessions, as a server has it.
+    static CONFIG: LazyLock<Arc<SessionConfig>> = LazyLock::new(Arc::default);
 
     async fn echo(mut session: WebSocketSession) -> Result<(), BoxError> {
         while let Some(message) = session.receive().await {
@@ -81,8 +86,8 @@ async fn tidegate(io: impl Io) {
         }
         Ok(())
     }
-    let config = Arc::new(SessionConfig::default());
-    run(io, Opening::new(Role::Server), config, echo).await;
+    // The task's future is that of the session, as a server spawns it.
+    run(io, Opening::new(Role::Server), Arc::clone(&CONFIG), echo).map(drop)
 }
 
 async fn tungstenite(io: impl Io, sized: bool) {

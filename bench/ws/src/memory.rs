@@ -95,7 +95,7 @@ async fn open(
     frames: &'static [u8],
     tasks: &mut Vec<tokio::task::JoinHandle<()>>,
 ) {
-    tasks.push(tokio::spawn(library.echo(Quiet(frames), false)));
+    tasks.push(library.spawn_echo(Quiet(frames), false));
     for _ in 0..8 {
         tokio::task::yield_now().await;
     }

@@ -132,7 +132,7 @@ fn run(library: Library, scenario: &Scenario, time: Duration) -> f64 {
 /// Batches of `count` messages for at least `time`: nanoseconds of CPU for one.
 async fn converse(library: Library, batch: Batch, count: usize, time: Duration) -> f64 {
     let (mut client, server) = duplex(PIPE);
-    let echo = tokio::spawn(library.echo(server, true));
+    let echo = library.spawn_echo(server, true);
     let mut room = Vec::new();
     for _ in 0..64 {
         batch.exchange(&mut client, &mut room).await;

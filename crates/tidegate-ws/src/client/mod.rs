@@ -73,7 +73,8 @@ pub struct WebSocketClient {
 #[non_exhaustive]
 pub struct Connected {
     /// The session. It stands alone: pings are answered and the peer's close is, while one of its
-    /// futures is polled; it has no timeouts. [`WebSocketClient::execute`] looks after one.
+    /// futures is polled; of the times it keeps that of its `close` alone.
+    /// [`WebSocketClient::execute`] looks after one.
     pub session: WebSocketSession,
     /// The head of the 101.
     pub response: Response<()>,
