@@ -120,6 +120,7 @@ const NOT_OVER_TLS: &[&str] = &[
     "admin_says_how_it_is::a_second_signal_does_not_wait_for_it",
     "admin_says_how_it_is::without_the_key_there_is_none_and_an_address_is_had_once",
     "balancers_name_their_clients::",
+    "bridge::foreign_clients::",
     "caps_are_kept::refusals_are_few_and_short",
     "descriptors_run_short::",
     "drain_is_even::",
