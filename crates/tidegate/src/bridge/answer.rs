@@ -34,7 +34,10 @@ impl Correlation {
         if id.is_none() || !version_1 {
             for (name, value) in members.iter() {
                 if let Some(own) = OWN.into_iter().find(|own| *own == name) {
-                    late.push((own, value.get().into()));
+                    // Who names an id takes these for ours.
+                    if id.is_none() {
+                        late.push((own, value.get().into()));
+                    }
                 } else if !UNTOLD.contains(&name) || (name == "id" && id.is_none()) {
                     member(name, value.get(), &mut echo);
                 }
@@ -383,6 +386,9 @@ mod tests {
             (&both["baseUrl"], &both["status"]),
             (&json!("a"), &json!(201))
         );
+        let own = correlation(r#"{"id":1,"error":{},"status":"open"}"#, false);
+        let own = parsed(&own.answer(&answer));
+        assert_eq!((own.get("error"), &own["status"]), (None, &json!(201)));
         let refused = parsed(&correlation(asked, true).refusal(&Problem::invalid_uri("no"), None));
         assert_eq!(
             (&refused["body"], &refused["id"]),
