@@ -55,7 +55,13 @@ fn verdict(server: Server) -> String {
             let (status, is_whole) = (refused.response.status(), refused.is_whole);
             format!("{status} {} {told:?} {is_whole}", body.len())
         }
-        Err(error) => error.to_string(),
+        Err(error) => {
+            let told = error.to_string();
+            // Of several faults of a head the first that is seen is told, and which that is depends on
+            // how much of it has come.
+            let kind = told.split(": ").next().unwrap_or_default();
+            kind.to_owned()
+        }
     }
 }
 
