@@ -29,6 +29,7 @@ mod foreign_websockets_talk_through;
 mod framing_is_kept;
 mod hop_by_hop_fields_stop_here;
 mod host_and_origin_are_as_configured;
+mod identity;
 mod listed_extensions_pass;
 mod listener_limits_are_as_configured;
 mod load_is_spread;

@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, StatusCode};
 use nix::libc;
 use tidegate_ws::handshake::{RequestError, ResponseError};
 
+use crate::auth::AuthError;
 use crate::body::{Body, BodyError};
 use crate::exchange::Answer;
 use crate::headers::FieldName;
@@ -306,6 +307,7 @@ impl GatewayError {
                 add("Sec-WebSocket-Version", HeaderValue::from_static("13"));
             }
             Self::Overload(overload) => add("Retry-After", overload.retry_after().into()),
+            Self::Filter(FilterError::Auth(error)) => challenge(error, &mut add),
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 add("Retry-After", HeaderValue::from_static("1"));
             }
@@ -369,10 +371,26 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
 }
 
 fn filter_status(error: &FilterError) -> (StatusCode, &'static str) {
+    if let FilterError::Auth(error) = error {
+        return error.status_and_label();
+    }
     if error.blames_downstream() {
         (StatusCode::BAD_REQUEST, "bad_request")
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, "filter_failed")
+    }
+}
+
+/// What goes with the answer to a client that is not let through.
+fn challenge(error: &AuthError, add: &mut impl FnMut(&'static str, HeaderValue)) {
+    for challenge in error.challenges() {
+        // Words of ours, and scopes that the configuration has checked.
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            add("WWW-Authenticate", challenge);
+        }
+    }
+    if let Some(seconds) = error.retry_after() {
+        add("Retry-After", seconds.into());
     }
 }
 

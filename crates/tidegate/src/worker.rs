@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
+use crate::auth::Authenticator;
 use crate::config::plan::{Bind, Plan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::drain::{self, Drain};
@@ -87,6 +88,7 @@ impl Core {
     pub(crate) fn build(plan: Plan, tls: &Loaded) -> Self {
         let caps = Arc::new(Caps::new(&plan));
         let panics = Arc::new(Panics::default());
+        let authenticator = Arc::new(Authenticator::new(&plan.auth));
         let mut endpoints = 0;
         let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
         let mut in_order = Vec::new();
@@ -116,7 +118,7 @@ impl Core {
                 }
             };
             matchers.push(route.matcher);
-            let pipeline = Pipeline::build(&route.filters);
+            let pipeline = Pipeline::build(&route.filters, &authenticator);
             routes.push(Arc::new(Route {
                 name: route.name,
                 caps: RouteCaps::new(&route.limits),

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::plan::Rate;
+
 /// Where the admin listener is bound.
 pub const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 /// How long a draining gateway accepts.
@@ -34,6 +36,13 @@ pub const WEBSOCKET_KEEP_ALIVE: (Duration, Duration) =
     (Duration::from_secs(25), Duration::from_secs(10));
 /// Pings and pongs that a side of a WebSocket session may send in a second.
 pub const WEBSOCKET_MAX_CONTROL_FRAMES: u32 = 100;
+/// How far the clocks of issuers of tokens may differ from ours.
+pub const AUTH_LEEWAY: Duration = Duration::from_secs(10);
+/// How often one client may show a credential that is wrong.
+pub const AUTH_FAILURES: Rate = Rate {
+    every: Duration::from_millis(100),
+    burst: 100,
+};
 /// An endpoint's share against its siblings'.
 pub const ENDPOINT_WEIGHT: u32 = 1;
 /// The port of an endpoint whose URL names none.

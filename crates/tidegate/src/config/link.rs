@@ -10,7 +10,7 @@ use super::plan::{
     AdminPlan, Bind, EndpointPlan, ListenerPlan, Plan, ProxyPlan, RedirectHost, RedirectPlan,
     RoutePlan, ServicePlan, TargetPlan,
 };
-use super::schema::{Admin, Listener, Proxy, Root, Route, Service, report_duplicates};
+use super::schema::{Admin, Filter, Listener, Proxy, Root, Route, Service, report_duplicates};
 use super::yaml::{Located, Quoted, did_you_mean};
 
 /// Services by name, in a map for linking.
@@ -32,6 +32,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         .iter()
         .map(|route| link_route(route, &by_name, problems))
         .collect();
+    report_nobody(root, problems);
     let trusted = root.trusted_proxies.iter();
     Some(Plan {
         workers: root.workers.map_or_else(cores, |workers| workers as usize),
@@ -44,6 +45,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
         forwarded_header: root.forwarded_header,
+        auth: root.auth.clone().unwrap_or_default(),
         services,
         routes: routes.into_iter().collect::<Option<_>>()?,
     })
@@ -226,6 +228,23 @@ fn link_proxy(proxy: &Proxy, services: &Services, problems: &mut Problems) -> Op
         origin: proxy.origin.clone(),
         websocket: Arc::clone(&proxy.websocket),
     })
+}
+
+/// Reports each `require` that nobody could fulfil.
+fn report_nobody(root: &Root, problems: &mut Problems) {
+    if root.auth.is_some() {
+        return;
+    }
+    let filters = root.routes.iter().flat_map(|route| &route.filters);
+    let require = filters.filter(|filter| matches!(filter.value, Filter::Require(_)));
+    for filter in require {
+        let message = "nobody could come through: there is no `auth` to know users by";
+        problems.suggest(
+            &filter.place,
+            message,
+            "write `auth: { jwt: { jwks: https://... } }`",
+        );
+    }
 }
 
 /// One worker for each core that we may use.

@@ -1,6 +1,7 @@
 //! The plan: a configuration with its names linked and its patterns compiled. Nothing here is
 //! running yet; `Gateway::start` builds what runs.
 
+mod auth;
 mod limits;
 mod listener;
 mod tls;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::auth::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
 pub use self::tls::{CertificateFiles, ClientCertificates, ListenerTls, ServiceTls, TlsVersion};
@@ -45,6 +47,8 @@ pub struct Plan {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Which of the two they write; by default `x-forwarded-for`.
     pub forwarded_header: ForwardedHeader,
+    /// How clients prove who they are.
+    pub auth: AuthPlan,
     /// The services that routes name.
     pub services: Vec<Arc<ServicePlan>>,
     /// The routes, in the order in which they are tried.

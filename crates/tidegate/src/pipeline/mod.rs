@@ -13,6 +13,7 @@ mod header_edit;
 mod headers;
 mod plan;
 mod prefix_path;
+mod require;
 mod response;
 mod rewrite_path;
 mod strip_prefix;
@@ -25,11 +26,13 @@ pub use frame::{Direction, FrameFacts, FrameFilter, FrameFilters, FrameRefusal, 
 pub use header_edit::{EditableName, HeaderLine, HeaderPlanError, ProtectedHeader};
 pub use plan::FilterPlan;
 pub use prefix_path::{PrefixPath, PrefixPathError};
+pub use require::RequirePlan;
 pub use response::{ExchangeFacts, ResponseHead, StatusFixed};
 pub use rewrite_path::{RewriteError, RewritePath};
 pub use strip_prefix::StripPrefix;
 pub use template::{Template, TemplateError, UnboundVariable};
 
+use crate::auth::Authenticator;
 use crate::exchange::Exchange;
 
 /// An ordered list of filters. An empty one allocates nothing and awaits nothing.
@@ -45,10 +48,11 @@ impl Pipeline {
         Self { filters }
     }
 
-    /// Builds what a route's plan names.
+    /// Builds what a route's plan names; `authenticator` is whom its `require` asks.
     #[must_use]
-    pub fn build(plans: &[FilterPlan]) -> Self {
-        Self::new(plans.iter().map(FilterPlan::build).collect())
+    pub fn build(plans: &[FilterPlan], authenticator: &Arc<Authenticator>) -> Self {
+        let filters = plans.iter().map(|plan| plan.build(authenticator));
+        Self::new(filters.collect())
     }
 
     /// Whether it has no filter.

@@ -56,6 +56,7 @@ pub(crate) fn facts_in(core: &Core) -> Facts {
             redirect: None,
         }),
         client: peer.ip(),
+        principal: None,
         captures: Captures::default(),
         extensions: Extensions::new(),
     };

@@ -7,7 +7,7 @@
 pub(crate) mod accept;
 mod certificate;
 pub(crate) mod client;
-mod der;
+pub(crate) mod der;
 pub(crate) mod files;
 pub(crate) mod server;
 pub(crate) mod watch;
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use rustls::{CommonState, HandshakeKind};
 
 pub use self::certificate::ClientCertificate;
+pub(crate) use self::certificate::public_key_of;
 use self::client::ClientTls;
 pub use self::client::TlsFailure;
 pub use self::files::FileError;

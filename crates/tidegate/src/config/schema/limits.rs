@@ -185,7 +185,7 @@ fn head_size(spot: &Spot<'_>, problems: &mut Problems) -> Option<usize> {
 }
 
 /// `10/s`, `{ rate: 10/s, burst: 30 }` or `none`; the burst is what the rate's time brings.
-fn rate(spot: &Spot<'_>, problems: &mut Problems) -> Option<Rate> {
+pub(super) fn rate(spot: &Spot<'_>, problems: &mut Problems) -> Option<Rate> {
     let (written, burst) = if spot.is_scalar() {
         if spot.text(problems) == Some("none") {
             return None;

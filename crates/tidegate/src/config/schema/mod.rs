@@ -4,6 +4,7 @@
 
 mod access_log;
 mod admin;
+mod auth;
 mod bind;
 mod drain;
 mod filter;
@@ -12,6 +13,7 @@ mod matcher;
 mod proxy;
 mod proxy_protocol;
 mod redirect;
+mod require;
 mod route;
 mod service;
 mod tls;
@@ -21,8 +23,8 @@ use ipnet::IpNet;
 
 use super::error::{Place, Problems};
 use super::plan::{
-    AccessLogPlan, Bind, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits, ListenerTls,
-    ProxyProtocolPlan,
+    AccessLogPlan, AuthPlan, Bind, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits,
+    ListenerTls, ProxyProtocolPlan,
 };
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
@@ -53,6 +55,7 @@ pub(super) struct Root {
     pub(super) access_log: Option<AccessLogPlan>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) forwarded_header: ForwardedHeader,
+    pub(super) auth: Option<AuthPlan>,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     /// Where the file begins, for what concerns all of it.
@@ -92,6 +95,7 @@ impl Root {
         let forwarded_header = fields.take("forwarded_header");
         let forwarded_header =
             forwarded_header.and_then(|spot| spot.name_of(problems, "header", &FORWARDED_HEADERS));
+        let auth = fields.take("auth");
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
@@ -117,6 +121,7 @@ impl Root {
                 .filter_map(|spot| located(spot, problems, value::network))
                 .collect(),
             forwarded_header: forwarded_header.unwrap_or_default(),
+            auth: auth.and_then(|spot| auth::read(&spot, problems)),
             services: services
                 .iter()
                 .map(|(name, spot)| Service::read(name, spot, problems))

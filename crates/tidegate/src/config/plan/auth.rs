@@ -1,0 +1,42 @@
+//! Who clients are: how they prove it, and what a route asks of them.
+
+use std::time::Duration;
+
+use super::Rate;
+use crate::auth::{CachePlan, Key, Rules, TokenSource};
+use crate::config::defaults;
+
+/// How clients prove who they are.
+#[derive(Debug, Clone)]
+pub struct AuthPlan {
+    /// By tokens; `None` (the default): no token is good for anything.
+    pub jwt: Option<JwtPlan>,
+    /// How often one client may show a credential that is wrong; 10 a second, 100 at once. `None`: as
+    /// often as it likes.
+    pub failures_per_address: Option<Rate>,
+}
+
+impl Default for AuthPlan {
+    fn default() -> Self {
+        Self {
+            jwt: None,
+            failures_per_address: Some(defaults::AUTH_FAILURES),
+        }
+    }
+}
+
+/// How tokens are verified.
+#[derive(Debug, Clone)]
+pub struct JwtPlan {
+    /// The keys that are configured themselves.
+    pub keys: Vec<Key>,
+    /// What is asked of claims.
+    pub rules: Rules,
+    /// Where tokens are looked for, in this order; those of the header come first wherever it stands.
+    pub token_from: Vec<TokenSource>,
+    /// What is remembered of them.
+    pub cache: CachePlan,
+}
+
+/// The longest leeway.
+pub const LONGEST_LEEWAY: Duration = Duration::from_secs(60);

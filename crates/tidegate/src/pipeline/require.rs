@@ -1,0 +1,74 @@
+//! `require`: who may come through.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Filter, FilterError, Moment};
+use crate::auth::{AuthError, Authenticator, ClaimPath, Principal};
+use crate::exchange::Exchange;
+
+/// What is asked of the user. With none of it, any user that is verified may come.
+#[derive(Debug, Clone, Default)]
+pub struct RequirePlan {
+    /// One of these roles; empty: any or none.
+    pub roles: Vec<Box<str>>,
+    /// All of these scopes.
+    pub scopes: Vec<Box<str>>,
+    /// All of these claims, each with one of its values; a claim that is a list must hold one.
+    pub claims: Vec<(ClaimPath, Vec<Value>)>,
+}
+
+/// The filter.
+#[derive(Debug)]
+pub(super) struct Require {
+    plan: RequirePlan,
+    authenticator: Arc<Authenticator>,
+}
+
+impl RequirePlan {
+    /// Whether the user may come.
+    fn judge(&self, principal: &Principal) -> Result<(), AuthError> {
+        let has_role = |wanted: &Box<str>| principal.roles().any(|role| *role == **wanted);
+        if !self.roles.is_empty() && !self.roles.iter().any(has_role) {
+            return Err(AuthError::Forbidden);
+        }
+        let has_scope = |wanted: &Box<str>| principal.scopes().any(|scope| *scope == **wanted);
+        if !self.scopes.iter().all(has_scope) {
+            return Err(AuthError::Scope {
+                needed: self.scopes.join(" ").into(),
+            });
+        }
+        let has_claim =
+            |(path, wanted): &(ClaimPath, Vec<Value>)| match path.find(principal.claims()) {
+                Some(Value::Array(all)) => all.iter().any(|one| wanted.contains(one)),
+                Some(one) => wanted.contains(one),
+                None => false,
+            };
+        if !self.claims.iter().all(has_claim) {
+            return Err(AuthError::Forbidden);
+        }
+        Ok(())
+    }
+}
+
+impl Require {
+    pub(super) const fn new(plan: RequirePlan, authenticator: Arc<Authenticator>) -> Self {
+        Self {
+            plan,
+            authenticator,
+        }
+    }
+
+    fn apply(&self, exchange: &mut Exchange) -> Result<(), FilterError> {
+        let principal = self.authenticator.authenticate(exchange)?;
+        exchange.principal = Some(Arc::clone(&principal));
+        Ok(self.plan.judge(&principal)?)
+    }
+}
+
+impl Filter for Require {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Moment<'a> {
+        Moment::after(self.apply(exchange))
+    }
+}

@@ -1,0 +1,36 @@
+//! Who may come through: tokens, what routes ask of users, and where browsers may call from.
+
+mod tokens_are_verified;
+
+use serde_json::Value;
+use tidegate_tests::mint::SECRET;
+use tidegate_tests::{Answer, Request, ScriptedUpstream, TestGateway};
+
+/// A gateway with `auth` (in flow style) and one route with these filters.
+fn gateway(upstream: &ScriptedUpstream, auth: &str, filters: &str) -> TestGateway {
+    TestGateway::start(upstream, &yaml(auth, filters))
+}
+
+fn yaml(auth: &str, filters: &str) -> String {
+    format!(
+        "auth: {{ {auth} }}\n\
+         services: {{ up: {{ endpoints: [http://UP] }} }}\n\
+         routes: [{{ name: all, match: {{ path: /** }}, filters: [{filters}], proxy: {{ service: up }} }}]\n"
+    )
+}
+
+/// `jwt` with the secret that tokens are signed with, and these keys besides.
+fn by_secret(more: &str) -> String {
+    format!("jwt: {{ secret: '{SECRET}', {more} }}")
+}
+
+/// A request that bears `token`.
+fn bearing(request: Request, token: &str) -> Request {
+    request.with("Authorization", &format!("Bearer {token}"))
+}
+
+/// What a problem calls itself.
+fn code(answer: &Answer) -> String {
+    let problem: Value = serde_json::from_slice(&answer.body).unwrap();
+    problem["code"].as_str().unwrap().to_owned()
+}
