@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::access_log::{self, AccessLog};
+use crate::auth::Refresher;
 use crate::admin::{self, View};
 use crate::census::Census;
 use crate::config::plan::{Bind, Plan, ServicePlan};
@@ -59,6 +60,8 @@ pub struct Gateway {
     admin: Option<admin::Running>,
     /// Reads the files of TLS again when they change.
     watch: Option<Watch>,
+    /// Fetches the keys of tokens.
+    refresher: Option<Refresher>,
 }
 
 /// Why a gateway did not start. Nothing is left running or bound.
@@ -127,6 +130,7 @@ impl Gateway {
             admin_address: admin.as_ref().map(admin::Bound::address),
             admin: None,
             watch: None,
+            refresher: None,
             access_log,
             logs,
         };
@@ -136,6 +140,7 @@ impl Gateway {
             .spawn(plan, listeners, &tls)
             .map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
+        gateway.refresh(&tls).map_err(StartError::Worker)?;
         if let Some(admin) = admin {
             let view = Arc::new(gateway.view(commit));
             gateway.admin = Some(admin.run(view).map_err(StartError::Worker)?);
@@ -188,6 +193,14 @@ impl Gateway {
             let core = Arc::clone(core);
             let counted = move |succeeded| core.note_reload(succeeded);
             self.watch = Some(Watch::start(watched, counted)?);
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self, tls: &Loaded) -> io::Result<()> {
+        let keys = self.core.as_ref().and_then(|core| core.authenticator().keys());
+        if let Some(keys) = keys.map(Arc::clone) {
+            self.refresher = Refresher::start(keys, tls.jwks.as_ref(), &self.panics())?;
         }
         Ok(())
     }
@@ -295,6 +308,7 @@ impl Gateway {
         self.access_log = None;
         self.admin = None;
         self.watch = None;
+        self.refresher = None;
     }
 }
 

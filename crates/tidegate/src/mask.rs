@@ -75,6 +75,26 @@ fn is_secret(name: &[u8]) -> bool {
     SECRETS.iter().any(|secret| is(secret))
 }
 
+/// Whether the name of a parameter, the part before `=`, is `name` as a server may read it.
+pub(crate) fn names(pair: &[u8], name: &str) -> bool {
+    let end = pair.iter().position(|byte| *byte == b'=');
+    let written = &pair[..end.unwrap_or(pair.len())];
+    let from = written.iter().rposition(|byte| matches!(byte, b';' | b'?'));
+    let written = from.map_or(written, |from| &written[from + 1..]);
+    decoded_text(written).eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// A text without its percent-encoding.
+pub(crate) fn decoded_text(mut rest: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(rest.len());
+    while let Some((&byte, behind)) = rest.split_first() {
+        let (byte, behind) = decoded(byte, behind);
+        text.push(byte);
+        rest = behind;
+    }
+    text
+}
+
 fn decoded(byte: u8, behind: &[u8]) -> (u8, &[u8]) {
     let hex = |byte: u8| char::from(byte).to_digit(16);
     if let (b'%', [high, low, rest @ ..]) = (byte, behind)

@@ -43,6 +43,7 @@ pub(crate) struct Core {
     /// In the order of the router's matchers.
     routes: Vec<Arc<Route>>,
     caps: Arc<Caps>,
+    authenticator: Arc<Authenticator>,
     panics: Arc<Panics>,
     /// In the order of their meters.
     services: Vec<Arc<Service>>,
@@ -60,6 +61,11 @@ impl Core {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// Who knows how clients prove who they are.
+    pub(crate) const fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
     }
 
     /// The files of TLS were read again because they had changed.
@@ -131,6 +137,7 @@ impl Core {
             router,
             routes,
             caps,
+            authenticator,
             panics,
             services: in_order,
             endpoints,
@@ -207,6 +214,11 @@ impl Worker {
     /// Descriptors are short: see [`Core::make_room`].
     pub(crate) fn make_room(&self) -> bool {
         self.core.make_room()
+    }
+
+    /// Who knows how clients prove who they are.
+    pub(crate) fn authenticator(&self) -> &Arc<Authenticator> {
+        self.core.authenticator()
     }
 
     /// Where panics are counted.
@@ -295,6 +307,7 @@ impl Worker {
             log.stats(&self.sessions, &self.clock, last);
         }
         self.core.caps.tick();
+        self.core.authenticator.tick();
         self.pool.sweep().await;
     }
 

@@ -40,9 +40,17 @@ pub const WEBSOCKET_MAX_CONTROL_FRAMES: u32 = 100;
 pub const AUTH_LEEWAY: Duration = Duration::from_secs(10);
 /// How often one client may show a credential that is wrong.
 pub const AUTH_FAILURES: Rate = Rate {
-    every: Duration::from_millis(100),
-    burst: 100,
+    every: Duration::from_millis(50),
+    burst: 500,
 };
+/// How often keys of tokens are fetched.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(10 * 60);
+/// How long after a fetch a key that nobody knows brings the next one.
+pub const JWKS_COOLDOWN: Duration = Duration::from_secs(30);
+/// How long keys of tokens hold that could not be fetched again.
+pub const JWKS_MAX_STALE: Duration = Duration::from_secs(60 * 60);
+/// How long a fetch of keys may take.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// An endpoint's share against its siblings'.
 pub const ENDPOINT_WEIGHT: u32 = 1;
 /// The port of an endpoint whose URL names none.

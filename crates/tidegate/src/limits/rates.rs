@@ -77,6 +77,18 @@ impl Rates {
         Ok(())
     }
 
+    /// When the client's bucket has a token again, in whole seconds, where it has none.
+    pub(crate) fn look(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
+        let client = client_of(address);
+        let now = self.nanos(now);
+        let buckets = self.lock(self.hasher.hash_one(client) as usize);
+        let full = buckets.get(&client).copied().unwrap_or(0);
+        match bucket::take(full, now, self.every, self.full) {
+            Ok(_) => Ok(()),
+            Err(missing) => Err(u32::try_from(missing.div_ceil(1_000_000_000)).unwrap_or(u32::MAX)),
+        }
+    }
+
     /// Forgets those of one shard whose bucket is full.
     pub(crate) fn forget_some(&self, now: Instant) {
         let now = self.nanos(now);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Filter, FilterError, Moment};
-use crate::auth::{AuthError, Authenticator, ClaimPath, Principal};
+use super::{Filter, FilterError, Moment, Step};
+use crate::auth::{AuthError, Authenticator, ClaimPath, Principal, Verdict};
 use crate::exchange::Exchange;
 
 /// What is asked of the user. With none of it, any user that is verified may come.
@@ -60,15 +60,19 @@ impl Require {
         }
     }
 
-    fn apply(&self, exchange: &mut Exchange) -> Result<(), FilterError> {
-        let principal = self.authenticator.authenticate(exchange)?;
-        exchange.principal = Some(Arc::clone(&principal));
-        Ok(self.plan.judge(&principal)?)
+    fn admit(&self, known: Result<Arc<Principal>, AuthError>) -> Result<Step, FilterError> {
+        self.plan.judge(&*known?)?;
+        Ok(Step::Continue)
     }
 }
 
 impl Filter for Require {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Moment<'a> {
-        Moment::after(self.apply(exchange))
+        match self.authenticator.look(exchange) {
+            Verdict::Known(known) => Moment::ready(self.admit(known)),
+            Verdict::Wants(credential) => Moment::waits(async {
+                self.admit(self.authenticator.wait(exchange, credential).await)
+            }),
+        }
     }
 }

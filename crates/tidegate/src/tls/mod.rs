@@ -52,6 +52,8 @@ pub(crate) struct Loaded {
     pub(crate) admin: Option<Arc<ServerTls>>,
     /// By the names of the services.
     pub(crate) services: HashMap<Arc<str>, Arc<ClientTls>>,
+    /// Of whom publishes the keys of tokens.
+    pub(crate) jwks: Option<Arc<ClientTls>>,
 }
 
 /// Which file of whom is wrong.
@@ -112,6 +114,16 @@ impl Loaded {
                 Err(error) => errors.push(error),
             }
         }
+        let jwt = plan.auth.jwt.as_ref();
+        if let Some(jwks) = jwt.and_then(|jwt| jwt.jwks.as_ref()) {
+            let service = &jwks.service;
+            if service.endpoints.iter().any(|endpoint| endpoint.is_tls) {
+                match ClientTls::load(&service.tls).map_err(failed("source of keys", &service.name)) {
+                    Ok(tls) => loaded.jwks = Some(Arc::new(tls)),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
         (loaded, errors)
     }
 
@@ -127,9 +139,10 @@ impl Loaded {
             let name = Arc::from("admin");
             Watched::Listener(name, Arc::clone(tls))
         });
+        let jwks = self.jwks.iter().map(|tls| Watched::Service("jwks".into(), Arc::clone(tls)));
         let listeners = self.listeners.iter().map(listener);
         let services = self.services.iter().map(service);
-        listeners.chain(admin).chain(services).collect()
+        listeners.chain(admin).chain(services).chain(jwks).collect()
     }
 }
 

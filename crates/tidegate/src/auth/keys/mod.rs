@@ -193,6 +193,18 @@ impl KeySet {
         jwk::parse(json, allowed).map(Self::new)
     }
 
+    /// With these besides.
+    pub(crate) fn with(mut self, more: &[Key]) -> Self {
+        self.keys.extend_from_slice(more);
+        self.keys.truncate(MOST_KEYS);
+        self
+    }
+
+    /// All of them.
+    pub(crate) fn into_keys(self) -> Vec<Key> {
+        self.keys
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

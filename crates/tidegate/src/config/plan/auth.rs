@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Rate;
-use crate::auth::{CachePlan, Key, Rules, TokenSource};
+use crate::auth::{CachePlan, JwksPlan, Key, Rules, TokenSource};
 use crate::config::defaults;
 
 /// How clients prove who they are.
@@ -11,7 +11,7 @@ use crate::config::defaults;
 pub struct AuthPlan {
     /// By tokens; `None` (the default): no token is good for anything.
     pub jwt: Option<JwtPlan>,
-    /// How often one client may show a credential that is wrong; 10 a second, 100 at once. `None`: as
+    /// How often one client may show a credential that is wrong; 20 a second, 500 at once. `None`: as
     /// often as it likes.
     pub failures_per_address: Option<Rate>,
 }
@@ -30,6 +30,8 @@ impl Default for AuthPlan {
 pub struct JwtPlan {
     /// The keys that are configured themselves.
     pub keys: Vec<Key>,
+    /// Where others are published; `None` (the default): nowhere.
+    pub jwks: Option<JwksPlan>,
     /// What is asked of claims.
     pub rules: Rules,
     /// Where tokens are looked for, in this order; those of the header come first wherever it stands.

@@ -8,7 +8,7 @@ use super::super::plan::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
 use super::super::secret::Secret;
 use super::super::value;
 use super::super::yaml::{Fields, Quoted, Spot, did_you_mean};
-use super::limits;
+use super::{jwks, limits};
 use crate::auth::{Algorithm, CachePlan, ClaimPath, Key, KeyError, Rules, TokenSource};
 use crate::config::defaults;
 
@@ -34,6 +34,7 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<AuthPlan>
 fn jwt_of(spot: &Spot<'_>, problems: &mut Problems) -> Option<JwtPlan> {
     let mut fields = spot.fields(problems)?;
     let algorithms = fields.take("algorithms");
+    let jwks = fields.take("jwks");
     let written = KEYS.map(|key| (key, fields.take(key)));
     let has_secret = written
         .iter()
@@ -43,12 +44,17 @@ fn jwt_of(spot: &Spot<'_>, problems: &mut Problems) -> Option<JwtPlan> {
         None if has_secret => vec![Algorithm::Hs256],
         None => asymmetric(),
     };
-    if written.iter().all(|(_, spot)| spot.is_none()) {
+    if jwks.is_none() && written.iter().all(|(_, spot)| spot.is_none()) {
         let message = "there is no key that tokens could be verified with";
         let remedy = "write `jwks: https://...`, `pem`, `certificate` or `secret`";
         problems.suggest(&spot.place(), message, remedy);
     }
+    if let (Some(spot), true) = (&jwks, has_secret) {
+        let message = "a secret is shared, and keys of a set are published";
+        problems.suggest(&spot.place(), message, "leave one of them out");
+    }
     let mut keys = Vec::new();
+    let jwks = jwks.and_then(|spot| jwks::read(&spot, &algorithms, &mut keys, problems));
     for (name, spot) in &written {
         if let Some(spot) = spot {
             keys.extend(read_keys(name, spot, &algorithms, problems));
@@ -56,6 +62,7 @@ fn jwt_of(spot: &Spot<'_>, problems: &mut Problems) -> Option<JwtPlan> {
     }
     let plan = JwtPlan {
         keys,
+        jwks,
         rules: read_rules(&mut fields, algorithms, problems),
         token_from: read_sources(&mut fields, problems),
         cache: read_cache(&mut fields, problems),

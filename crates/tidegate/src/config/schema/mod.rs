@@ -8,6 +8,7 @@ mod auth;
 mod bind;
 mod drain;
 mod filter;
+mod jwks;
 mod limits;
 mod matcher;
 mod proxy;
