@@ -5,6 +5,7 @@
 //! they are (and looks whether text is UTF-8, where it is asked to); both ends of a handshake stand on [`handshake`].
 
 pub mod close;
+pub mod cors;
 pub mod frame;
 pub mod handshake;
 mod rules;
