@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use nix::libc;
+use tidegate_ws::cors::CorsRefusal;
 use tidegate_ws::handshake::{RequestError, ResponseError};
 
 use crate::auth::AuthError;
@@ -98,6 +99,9 @@ pub enum GatewayError {
     /// A filter refused or failed.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A browser may not call from there, or not in this way.
+    #[error(transparent)]
+    Cors(#[from] CorsRefusal),
     /// The client's side of a WebSocket handshake is wrong.
     #[error(transparent)]
     Handshake(#[from] RequestError),
@@ -210,6 +214,7 @@ impl GatewayError {
         match self {
             Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::Cors(refusal) => (CorsRefusal::STATUS, cors_label(*refusal)),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Filter(error) => filter_status(error),
             Self::Handshake(RequestError::Version) => (StatusCode::UPGRADE_REQUIRED, "bad_version"),
@@ -368,6 +373,14 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
     )
+}
+
+/// Which of what is asked is not allowed.
+const fn cors_label(refusal: CorsRefusal) -> &'static str {
+    match refusal {
+        CorsRefusal::HeaderNotAllowed | CorsRefusal::MethodNotAllowed => "cors_not_allowed",
+        _ => "origin_not_allowed",
+    }
 }
 
 fn filter_status(error: &FilterError) -> (StatusCode, &'static str) {

@@ -84,6 +84,26 @@ pub(crate) fn names(pair: &[u8], name: &str) -> bool {
     decoded_text(written).eq_ignore_ascii_case(name.as_bytes())
 }
 
+/// A query with the values of these parameters masked; `None` where there is none of them.
+pub(crate) fn hide(query: &[u8], secrets: &[&str]) -> Option<Vec<u8>> {
+    let is_secret = |pair: &[u8]| secrets.iter().any(|name| names(pair, name));
+    let mut found = false;
+    let pairs: Vec<_> = query
+        .split(|byte| *byte == b'&')
+        .map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=');
+            match at.filter(|_| is_secret(pair)) {
+                Some(at) => {
+                    found = true;
+                    [&pair[..=at], MASK.as_bytes()].concat()
+                }
+                None => pair.to_vec(),
+            }
+        })
+        .collect();
+    found.then(|| pairs.join(&b'&'))
+}
+
 /// A text without its percent-encoding.
 pub(crate) fn decoded_text(mut rest: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(rest.len());

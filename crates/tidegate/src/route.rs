@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::limits::RouteCaps;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{CorsPlan, Pipeline};
 use crate::proxy::Proxy;
 
 /// A route without its matcher, which the router holds.
@@ -13,6 +13,8 @@ pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     /// How many of its requests may be under way.
     pub(crate) caps: RouteCaps,
+    /// What holds for browsers; `None`: whatever its upstream says.
+    pub(crate) cors: Option<CorsPlan>,
     /// What is done to its requests.
     pub(crate) pipeline: Pipeline,
     /// Where they end.

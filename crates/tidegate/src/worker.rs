@@ -22,7 +22,7 @@ use crate::exchange::Downstream;
 use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{CorsPlan, Pipeline, Setting};
 use crate::proxy::Proxy;
 use crate::route::{Route, Target};
 use crate::router::Router;
@@ -44,6 +44,8 @@ pub(crate) struct Core {
     routes: Vec<Arc<Route>>,
     caps: Arc<Caps>,
     authenticator: Arc<Authenticator>,
+    /// What holds for browsers where no route does.
+    cors: Option<CorsPlan>,
     panics: Arc<Panics>,
     /// In the order of their meters.
     services: Vec<Arc<Service>>,
@@ -124,10 +126,15 @@ impl Core {
                 }
             };
             matchers.push(route.matcher);
-            let pipeline = Pipeline::build(&route.filters, &authenticator);
+            let setting = Setting {
+                authenticator: Arc::clone(&authenticator),
+                cors: route.cors.clone(),
+            };
+            let pipeline = Pipeline::build(&route.filters, &setting);
             routes.push(Arc::new(Route {
                 name: route.name,
                 caps: RouteCaps::new(&route.limits),
+                cors: route.cors,
                 pipeline,
                 target,
             }));
@@ -138,6 +145,7 @@ impl Core {
             routes,
             caps,
             authenticator,
+            cors: plan.cors,
             panics,
             services: in_order,
             endpoints,
@@ -219,6 +227,11 @@ impl Worker {
     /// Who knows how clients prove who they are.
     pub(crate) fn authenticator(&self) -> &Arc<Authenticator> {
         self.core.authenticator()
+    }
+
+    /// What holds for browsers where no route does.
+    pub(crate) fn cors(&self) -> Option<&CorsPlan> {
+        self.core.cors.as_ref()
     }
 
     /// Where panics are counted.

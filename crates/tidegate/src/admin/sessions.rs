@@ -69,7 +69,6 @@ pub(super) type Slice<'v> = (Vec<Arc<Handle>>, &'v Clock);
 /// Which sessions are meant.
 #[derive(Debug, Default)]
 struct Filter {
-    /// Nobody is a user yet, so whoever asks for one gets none.
     user: Option<String>,
     route: Option<String>,
     service: Option<String>,
@@ -80,7 +79,8 @@ impl Filter {
     fn takes(&self, handle: &Handle) -> bool {
         let facts = &handle.facts;
         let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|one| one == name);
-        self.user.is_none()
+        let is_user = |wanted: &str| facts.user() == Some(wanted);
+        self.user.as_deref().is_none_or(is_user)
             && is(&self.route, facts.route())
             && is(&self.service, facts.service())
             && self
@@ -159,6 +159,7 @@ fn described(handle: &Handle, clock: &Clock) -> Value {
         "route": facts.route(),
         "service": facts.service(),
         "endpoint": facts.endpoint().plan.authority.to_string(),
+        "user": facts.user(),
         "client": facts.client().to_string(),
         "peer": facts.peer.to_string(),
         "listener": &*facts.listener,

@@ -88,8 +88,7 @@ impl Rules {
         if !self.audience.is_empty() && !self.is_for_us(claims.get("aud")) {
             return Err(TokenError::Audience);
         }
-        let user = self.user.find(&claims).and_then(name);
-        let user = user.ok_or(TokenError::NoUser)?;
+        let user = self.user_of(&claims).ok_or(TokenError::NoUser)?;
         let roles = self.roles.find(&claims);
         let scopes = self.scopes.find(&claims);
         Ok(Principal {
@@ -100,6 +99,11 @@ impl Rules {
             id: claims.get("jti").and_then(Value::as_str).map(Into::into),
             claims,
         })
+    }
+
+    /// The user that the claims name.
+    pub(super) fn user_of(&self, claims: &Map<String, Value>) -> Option<String> {
+        self.user.find(claims).and_then(name)
     }
 
     fn is_for_us(&self, audience: Option<&Value>) -> bool {

@@ -1,6 +1,7 @@
 //! Why a request is not let through, and what its sender is told of it (RFC 6750 section 3).
 
 use http::StatusCode;
+use tidegate_ws::cors::CorsRefusal;
 
 use super::token::TokenError;
 
@@ -35,6 +36,9 @@ pub enum AuthError {
     /// There is more than one `Authorization`.
     #[error("the request has more than one `Authorization`")]
     Doubled,
+    /// It comes from where browsers may not send it.
+    #[error(transparent)]
+    Origin(#[from] CorsRefusal),
     /// A ticket is not one, or was used before.
     #[error("the ticket is unknown, or was used before")]
     Ticket,
@@ -76,6 +80,7 @@ impl AuthError {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::KeysUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable"),
             Self::Missing { .. } => (UNAUTHORIZED, "unauthenticated"),
+            Self::Origin(_) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             Self::Password { .. } => (UNAUTHORIZED, "wrong_password"),
             Self::Scope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope"),
             Self::Token(TokenError::Expired) => (UNAUTHORIZED, "token_expired"),

@@ -6,15 +6,18 @@
 
 mod cache;
 mod claims;
+mod endpoint;
 mod error;
 mod jwks;
 pub mod keys;
 mod principal;
 mod refresh;
 mod sources;
+mod tickets;
 pub mod token;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::cache::CachePlan;
 use self::cache::{Now, TokenCache, digest_of};
@@ -25,18 +28,52 @@ pub(crate) use self::jwks::Keys;
 pub use self::keys::{Algorithm, Key, KeyError};
 pub use self::principal::Principal;
 pub(crate) use self::refresh::Refresher;
-pub(crate) use self::sources::Credential;
+pub(crate) use self::sources::Shown;
+use self::sources::Credential;
+use self::tickets::{Redeemed, Tickets};
 pub use self::sources::TokenSource;
-use self::token::{Parts, TokenError};
+use self::token::{Parts, TokenError, unproven_claims};
 use crate::config::plan::{AuthPlan, JwtPlan};
 use crate::exchange::Exchange;
 use crate::limits::Rates;
+use crate::mask;
+use crate::pipeline::{CorsPlan, judge_ambient};
 
 /// Who knows how clients prove who they are; one for all workers.
 #[derive(Debug)]
 pub struct Authenticator {
     jwt: Option<Tokens>,
+    /// `None`: there are none.
+    tickets: Option<Tickets>,
     failures: Option<Rates>,
+    /// How often each of `CODES` was the answer.
+    refusals: [AtomicU64; CODES.len()],
+}
+
+/// The codes of refusals that are counted.
+const CODES: [&str; 11] = [
+    "conflicting_tokens",
+    "cors_not_allowed",
+    "forbidden",
+    "insufficient_scope",
+    "invalid_token",
+    "keys_unavailable",
+    "origin_not_allowed",
+    "token_expired",
+    "too_many_failures",
+    "unauthenticated",
+    "wrong_password",
+];
+
+/// What is counted of who comes.
+#[derive(Debug, Default)]
+pub(crate) struct AuthCounts {
+    /// Refusals, by code.
+    pub(crate) refusals: Vec<(&'static str, u64)>,
+    /// How often a token was known, and how often it was not.
+    pub(crate) cache: [u64; 2],
+    /// How many fetches of keys failed, and how many did not; `None` where nothing is fetched.
+    pub(crate) fetches: Option<[u64; 2]>,
 }
 
 /// What verifies tokens.
@@ -48,20 +85,25 @@ struct Tokens {
     cache: TokenCache,
 }
 
-/// What can be said of a credential without waiting for anything.
+/// What can be said of a request without waiting for anything.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Who bears it, or why nobody does.
+    /// Who sends it, or why nobody does.
     Known(Result<Arc<Principal>, AuthError>),
-    /// It wants a key that may be on its way.
-    Wants(Credential),
+    /// It wants something that may be on its way.
+    Wants(Shown),
 }
 
 impl Authenticator {
     pub(crate) fn new(plan: &AuthPlan) -> Self {
+        let jwt = plan.jwt.as_ref();
+        let sources = jwt.map_or(&[][..], |jwt| &jwt.token_from);
+        let gives_tickets = sources.contains(&TokenSource::Ticket);
         Self {
-            jwt: plan.jwt.as_ref().map(Tokens::new),
+            jwt: jwt.map(Tokens::new),
+            tickets: gives_tickets.then(Tickets::default),
             failures: plan.failures_per_address.map(Rates::new),
+            refusals: Default::default(),
         }
     }
 
@@ -70,30 +112,52 @@ impl Authenticator {
         self.jwt.as_ref().map(|tokens| &tokens.keys)
     }
 
-    /// Takes the credential of a request, and says what can be said of it at once.
-    pub(crate) fn look(&self, exchange: &mut Exchange) -> Verdict {
-        let credential = match self.credential(exchange) {
-            Ok(credential) => credential,
-            Err(error) => return Verdict::Known(self.count(exchange, Err(error))),
+    fn sources(&self) -> &[TokenSource] {
+        self.jwt.as_ref().map_or(&[], |tokens| &tokens.sources)
+    }
+
+    const fn gives_tickets(&self) -> bool {
+        self.tickets.is_some()
+    }
+
+    /// Takes what a request has to show, and says what can be said of it at once. `cors` is what holds
+    /// for browsers on its route.
+    pub(crate) fn look(&self, exchange: &mut Exchange, cors: Option<&CorsPlan>) -> Verdict {
+        let shown = sources::take(exchange, self.sources());
+        let judged = match &shown {
+            Ok(shown) => self.judge(exchange, shown, cors).transpose(),
+            Err(error) => Some(Err(error.clone())),
         };
-        match self.judge(&credential, exchange) {
-            Some(result) => Verdict::Known(self.settle(exchange, &credential, result)),
-            None => Verdict::Wants(credential),
+        match (judged, shown) {
+            (Some(judged), _) => Verdict::Known(self.settle(exchange, judged)),
+            (None, Ok(shown)) => Verdict::Wants(shown),
+            (None, Err(error)) => Verdict::Known(Err(error)),
         }
     }
 
-    /// Says what there is to say of a credential that wanted something, once that has come or has not.
+    /// Who sends a request that wanted something, once that has come or has not.
     pub(crate) async fn wait(
         &self,
         exchange: &mut Exchange,
-        credential: Credential,
+        shown: Shown,
+        cors: Option<&CorsPlan>,
     ) -> Result<Arc<Principal>, AuthError> {
         if let Some(tokens) = &self.jwt {
             tokens.keys.renewed().await;
         }
-        let result = self.judge(&credential, exchange);
-        let result = result.unwrap_or_else(|| Err(self.still_missing()));
-        self.settle(exchange, &credential, result)
+        let judged = self.judge(exchange, &shown, cors);
+        let judged = judged.and_then(|judged| judged.ok_or_else(|| self.still_missing()));
+        self.settle(exchange, judged)
+    }
+
+    /// Both of these, of what `Authorization` says alone.
+    async fn by_header(&self, exchange: &mut Exchange) -> Result<Arc<Principal>, AuthError> {
+        let shown = sources::take(exchange, &[TokenSource::Header])?;
+        match self.judge(exchange, &shown, None) {
+            Ok(None) => self.wait(exchange, shown, None).await,
+            Ok(Some(judged)) => self.settle(exchange, Ok(judged)),
+            Err(error) => self.settle(exchange, Err(error)),
+        }
     }
 
     /// Why a token cannot be verified, though there was a fetch.
@@ -105,75 +169,155 @@ impl Authenticator {
         }
     }
 
-    fn credential(&self, exchange: &mut Exchange) -> Result<Credential, AuthError> {
+    /// Who bears what is shown, and what the upstream is told of it. `None`: it wants something.
+    fn judge(
+        &self,
+        exchange: &Exchange,
+        shown: &Shown,
+        cors: Option<&CorsPlan>,
+    ) -> Result<Option<Redeemed>, AuthError> {
         let schemes = Schemes {
             bearer: self.jwt.is_some(),
             basic: false,
         };
-        let sources = self.jwt.as_ref().map_or(&[][..], |tokens| &tokens.sources);
-        let taken = sources::take(exchange, sources)?;
-        taken.ok_or(AuthError::Missing { schemes })
+        if shown.is_ambient {
+            judge_ambient(cors, exchange)?;
+        }
+        let found = match &shown.credential {
+            Some(Credential::Bearer(token)) if self.jwt.is_some() => {
+                self.judge_token(exchange, token)?.map(|principal| Redeemed {
+                    principal,
+                    token: Some(token.clone()),
+                })
+            }
+            Some(Credential::Ticket(ticket)) => Some(self.redeem(ticket)?),
+            _ => return Err(AuthError::Missing { schemes }),
+        };
+        if let Some(found) = &found {
+            for other in &shown.others {
+                self.check_same(&found.principal, other)?;
+            }
+        }
+        Ok(found)
     }
 
-    /// `None`: it wants something that is not there.
-    fn judge(
+    fn judge_token(
         &self,
-        credential: &Credential,
         exchange: &Exchange,
-    ) -> Option<Result<Arc<Principal>, AuthError>> {
-        let (Credential::Bearer(token), Some(tokens)) = (credential, &self.jwt) else {
-            let schemes = Schemes {
-                bearer: self.jwt.is_some(),
-                basic: false,
-            };
-            return Some(Err(AuthError::Missing { schemes }));
+        token: &str,
+    ) -> Result<Option<Arc<Principal>>, AuthError> {
+        let Some(tokens) = &self.jwt else {
+            return Ok(None);
         };
         let (digest, now) = (digest_of(token), Now::look());
-        let keys = tokens.keys.held(now.steady)?;
+        let Some(keys) = tokens.keys.held(now.steady) else {
+            return Ok(None);
+        };
         if let Some(outcome) = tokens.cache.get(&digest, keys.generation, now) {
-            return Some(outcome.map_err(Into::into));
+            return Ok(Some(outcome?));
         }
         // Who has shown too many wrong ones is not even looked at.
         if let Some(failures) = &self.failures
             && let Err(retry_after) = failures.look(exchange.client, now.steady)
         {
-            return Some(Err(AuthError::TooManyFailures { retry_after }));
+            return Err(AuthError::TooManyFailures { retry_after });
         }
         let judge = || {
             let principal = Parts::of(token)?.verify(&keys.set, &tokens.rules, now.wall)?;
             Ok(Arc::new(principal))
         };
         match tokens.cache.get_or_judge(&digest, keys.generation, now, judge) {
-            Err(TokenError::UnknownKey) if tokens.keys.plan.is_some() => None,
-            outcome => Some(outcome.map_err(Into::into)),
+            Err(TokenError::UnknownKey) if tokens.keys.plan.is_some() => Ok(None),
+            outcome => Ok(Some(outcome?)),
         }
     }
 
+    fn redeem(&self, ticket: &str) -> Result<Redeemed, AuthError> {
+        let tickets = self.tickets.as_ref().ok_or(AuthError::Ticket)?;
+        tickets.redeem(ticket, Now::look())
+    }
+
+    /// Whether another credential of the same request is of the same user. It opens nothing, so it need
+    /// not be proven.
+    fn check_same(&self, principal: &Principal, other: &Credential) -> Result<(), AuthError> {
+        let user = match other {
+            Credential::Ticket(ticket) => self.redeem(ticket)?.principal.user().to_owned(),
+            Credential::Bearer(token) => {
+                let claims = unproven_claims(token).ok_or(AuthError::Conflict)?;
+                let tokens = self.jwt.as_ref().ok_or(AuthError::Conflict)?;
+                tokens.rules.user_of(&claims).ok_or(AuthError::Conflict)?
+            }
+            Credential::Basic(_) | Credential::Other => return Ok(()),
+        };
+        if user == principal.user() {
+            Ok(())
+        } else {
+            Err(AuthError::Conflict)
+        }
+    }
+
+    /// Makes what was found out known: to the upstream and to whoever sees the exchange. What is wrong is
+    /// counted, and who was wrong too often is told that instead.
     fn settle(
         &self,
         exchange: &mut Exchange,
-        credential: &Credential,
-        result: Result<Arc<Principal>, AuthError>,
+        judged: Result<Redeemed, AuthError>,
     ) -> Result<Arc<Principal>, AuthError> {
-        let principal = self.count(exchange, result)?;
-        if let Credential::Bearer(token) = credential {
+        let found = match judged {
+            Ok(found) => found,
+            Err(error) => {
+                if error.is_failure()
+                    && let Some(failures) = &self.failures
+                    && let Err(full) = failures.take(exchange.client, Now::look().steady)
+                {
+                    let retry_after = full.retry_after();
+                    return Err(AuthError::TooManyFailures { retry_after });
+                }
+                return Err(error);
+            }
+        };
+        if let Some(token) = &found.token {
             sources::normalise(exchange, token);
         }
-        exchange.principal = Some(Arc::clone(&principal));
-        Ok(principal)
+        exchange.principal = Some(Arc::clone(&found.principal));
+        Ok(found.principal)
     }
 
-    /// Counts a credential that is wrong; who has shown too many of them is told that instead.
-    fn count<T>(&self, exchange: &Exchange, result: Result<T, AuthError>) -> Result<T, AuthError> {
-        if let (Err(error), Some(failures)) = (&result, &self.failures)
-            && error.is_failure()
-        {
-            let taken = failures.take(exchange.client, Now::look().steady);
-            taken.map_err(|full| AuthError::TooManyFailures {
-                retry_after: full.retry_after(),
-            })?;
+    /// What a log may hold of a URL's query: the values of parameters that are configured to be secrets
+    /// are masked. `None`: all of it.
+    pub(crate) fn hide(&self, query: &[u8]) -> Option<Vec<u8>> {
+        let named = |source: &TokenSource| matches!(source, TokenSource::Query(_));
+        if !self.sources().iter().any(named) {
+            return None;
         }
-        result
+        let names: Vec<_> = sources::secret_parameters(self.sources()).collect();
+        mask::hide(query, &names)
+    }
+
+    /// Takes out of a request what no log of an upstream's shall hold, whatever its route is.
+    pub(crate) fn scrub(&self, exchange: &mut Exchange) {
+        let names = sources::secret_parameters(self.sources());
+        sources::scrub_referer(exchange, names);
+    }
+
+    /// A request was refused with this code.
+    pub(crate) fn note(&self, code: &str) {
+        let place = CODES.iter().position(|one| *one == code);
+        if let Some(count) = place.and_then(|place| self.refusals.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What was counted.
+    pub(crate) fn counts(&self) -> AuthCounts {
+        let refusals = self.refusals.iter();
+        let refusals = refusals.map(|count| count.load(Ordering::Relaxed));
+        let cache = self.jwt.as_ref().map(|tokens| tokens.cache.counts());
+        AuthCounts {
+            refusals: CODES.into_iter().zip(refusals).collect(),
+            cache: cache.unwrap_or_default(),
+            fetches: self.keys().and_then(|keys| keys.fetches()),
+        }
     }
 
     /// Once a second: forgets what is of no use any more.

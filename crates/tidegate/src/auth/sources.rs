@@ -45,7 +45,7 @@ pub(crate) enum Credential {
 }
 
 /// What a request has to show.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Shown {
     /// What counts.
     pub(super) credential: Option<Credential>,

@@ -20,7 +20,7 @@ use super::defaults;
 use super::secret::Secret;
 use crate::authority::Authority;
 use crate::logs;
-use crate::pipeline::FilterPlan;
+use crate::pipeline::{CorsPlan, FilterPlan};
 use crate::router::Matcher;
 
 /// Everything that a gateway needs to start.
@@ -49,6 +49,8 @@ pub struct Plan {
     pub forwarded_header: ForwardedHeader,
     /// How clients prove who they are.
     pub auth: AuthPlan,
+    /// What holds for browsers where no route does; `None` (the default): whatever upstreams say.
+    pub cors: Option<CorsPlan>,
     /// The services that routes name.
     pub services: Vec<Arc<ServicePlan>>,
     /// The routes, in the order in which they are tried.
@@ -273,6 +275,8 @@ pub struct RoutePlan {
     pub name: Arc<str>,
     /// What a request must be like.
     pub matcher: Matcher,
+    /// What holds for browsers, that of the plan included; `None`: whatever its upstream says.
+    pub cors: Option<CorsPlan>,
     /// What is done to it, in this order.
     pub filters: Vec<FilterPlan>,
     /// What holds for them.

@@ -7,6 +7,7 @@
 //! [`Filter`] is the seam for embedders. What a configuration can name is the closed set of
 //! [`FilterPlan`], one file each.
 
+pub(crate) mod cors;
 mod filter;
 mod frame;
 mod header_edit;
@@ -21,6 +22,8 @@ mod template;
 
 use std::sync::Arc;
 
+pub use cors::CorsPlan;
+pub(crate) use cors::judge_ambient;
 pub use filter::{Filter, FilterError, Moment, Step};
 pub use frame::{Direction, FrameFacts, FrameFilter, FrameFilters, FrameRefusal, SessionOpening};
 pub use header_edit::{EditableName, HeaderLine, HeaderPlanError, ProtectedHeader};
@@ -35,6 +38,15 @@ pub use template::{Template, TemplateError, UnboundVariable};
 use crate::auth::Authenticator;
 use crate::exchange::Exchange;
 
+/// What filters find around them when they are built.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Who knows how clients prove who they are.
+    pub authenticator: Arc<Authenticator>,
+    /// What holds for browsers on the route.
+    pub cors: Option<CorsPlan>,
+}
+
 /// An ordered list of filters. An empty one allocates nothing and awaits nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Pipeline {
@@ -48,10 +60,10 @@ impl Pipeline {
         Self { filters }
     }
 
-    /// Builds what a route's plan names; `authenticator` is whom its `require` asks.
+    /// Builds what a route's plan names.
     #[must_use]
-    pub fn build(plans: &[FilterPlan], authenticator: &Arc<Authenticator>) -> Self {
-        let filters = plans.iter().map(|plan| plan.build(authenticator));
+    pub fn build(plans: &[FilterPlan], setting: &Setting) -> Self {
+        let filters = plans.iter().map(|plan| plan.build(setting));
         Self::new(filters.collect())
     }
 

@@ -6,10 +6,9 @@ use super::header_edit::HeaderEdit;
 use super::headers::{RequestHeader, ResponseHeader};
 use super::require::{Require, RequirePlan};
 use super::{
-    EditableName, Filter, HeaderLine, PrefixPath, RewritePath, StripPrefix, Template,
+    EditableName, Filter, HeaderLine, PrefixPath, RewritePath, Setting, StripPrefix, Template,
     UnboundVariable,
 };
-use crate::auth::Authenticator;
 use crate::router::Matcher;
 
 /// A filter with its arguments checked.
@@ -42,7 +41,7 @@ pub enum FilterPlan {
 impl FilterPlan {
     /// The filter that does it.
     #[must_use]
-    pub fn build(&self, authenticator: &Arc<Authenticator>) -> Arc<dyn Filter> {
+    pub fn build(&self, setting: &Setting) -> Arc<dyn Filter> {
         use HeaderEdit::{Add, Remove, Set};
         match self.clone() {
             Self::AddRequestHeader(line) => Arc::new(RequestHeader(Add(line))),
@@ -51,7 +50,7 @@ impl FilterPlan {
             Self::PrefixPath(filter) => Arc::new(filter),
             Self::RemoveRequestHeader(name) => Arc::new(RequestHeader(Remove(name))),
             Self::RemoveResponseHeader(name) => Arc::new(ResponseHeader(Remove(name))),
-            Self::Require(plan) => Arc::new(Require::new(plan, Arc::clone(authenticator))),
+            Self::Require(plan) => Arc::new(Require::new(plan, setting.clone())),
             Self::RewritePath(filter) => Arc::new(filter),
             Self::SetRequestHeader(line) => Arc::new(RequestHeader(Set(line))),
             Self::SetResponseHeader(line) => Arc::new(ResponseHeader(Set(line))),

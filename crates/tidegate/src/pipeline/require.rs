@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Filter, FilterError, Moment, Step};
-use crate::auth::{AuthError, Authenticator, ClaimPath, Principal, Verdict};
+use super::{Filter, FilterError, Moment, Setting, Step};
+use crate::auth::{AuthError, ClaimPath, Principal, Verdict};
 use crate::exchange::Exchange;
 
 /// What is asked of the user. With none of it, any user that is verified may come.
@@ -23,7 +23,7 @@ pub struct RequirePlan {
 #[derive(Debug)]
 pub(super) struct Require {
     plan: RequirePlan,
-    authenticator: Arc<Authenticator>,
+    setting: Setting,
 }
 
 impl RequirePlan {
@@ -53,11 +53,8 @@ impl RequirePlan {
 }
 
 impl Require {
-    pub(super) const fn new(plan: RequirePlan, authenticator: Arc<Authenticator>) -> Self {
-        Self {
-            plan,
-            authenticator,
-        }
+    pub(super) const fn new(plan: RequirePlan, setting: Setting) -> Self {
+        Self { plan, setting }
     }
 
     fn admit(&self, known: Result<Arc<Principal>, AuthError>) -> Result<Step, FilterError> {
@@ -68,10 +65,15 @@ impl Require {
 
 impl Filter for Require {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Moment<'a> {
-        match self.authenticator.look(exchange) {
+        let Setting {
+            authenticator,
+            cors,
+        } = &self.setting;
+        match authenticator.look(exchange, cors.as_ref()) {
             Verdict::Known(known) => Moment::ready(self.admit(known)),
-            Verdict::Wants(credential) => Moment::waits(async {
-                self.admit(self.authenticator.wait(exchange, credential).await)
+            Verdict::Wants(shown) => Moment::waits(async {
+                let known = authenticator.wait(exchange, shown, cors.as_ref());
+                self.admit(known.await)
             }),
         }
     }

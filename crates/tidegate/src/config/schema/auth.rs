@@ -14,7 +14,7 @@ use crate::config::defaults;
 
 const LARGEST_CACHE: u32 = 10_000_000;
 const LONGEST_TEXT: usize = 1024;
-const SOURCES: [&str; 1] = ["header"];
+const SOURCES: [&str; 5] = ["header", "cookie", "subprotocol", "ticket", "query"];
 const KEYS: [&str; 3] = ["pem", "certificate", "secret"];
 
 /// The value of `auth`.
@@ -206,7 +206,7 @@ pub(super) fn text(text: &str) -> Result<Box<str>, Fault> {
 
 fn read_sources(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<TokenSource> {
     let Some(spot) = fields.take("token_from") else {
-        return vec![TokenSource::Header];
+        return vec![TokenSource::Header, TokenSource::Subprotocol];
     };
     let spots = spot.one_or_many(problems);
     let spots = spots.iter();
@@ -217,16 +217,34 @@ fn read_sources(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<TokenSo
 
 fn read_source(spot: &Spot<'_>, problems: &mut Problems) -> Option<TokenSource> {
     let choice = spot.choice(problems)?;
-    match choice.name {
-        "header" => {
-            choice.no_argument(problems)?;
-            Some(TokenSource::Header)
+    let word = match choice.name {
+        "header" => TokenSource::Header,
+        "subprotocol" => TokenSource::Subprotocol,
+        "ticket" => TokenSource::Ticket,
+        "cookie" | "query" => {
+            let name = choice.need_argument(problems)?;
+            let name = name.value(problems, token_name)?;
+            return Some(match choice.name {
+                "cookie" => TokenSource::Cookie(name),
+                _ => TokenSource::Query(name),
+            });
         }
         _ => {
             choice.unknown(problems, "source of tokens", SOURCES);
-            None
+            return None;
         }
+    };
+    choice.no_argument(problems)?;
+    Some(word)
+}
+
+/// The name of a cookie or of a parameter; a token, so that it stands in either as it is.
+fn token_name(name: &str) -> Result<Box<str>, Fault> {
+    let is_token = name.bytes().all(crate::headers::is_token_byte);
+    if !is_token || matches!(name, "ticket") {
+        return Err(Fault::new(format!("{} is no name for it", Quoted(name))));
     }
+    text(name)
 }
 
 fn read_cache(fields: &mut Fields<'_>, problems: &mut Problems) -> CachePlan {

@@ -6,6 +6,7 @@ mod access_log;
 mod admin;
 mod auth;
 mod bind;
+mod cors;
 mod drain;
 mod filter;
 mod jwks;
@@ -31,6 +32,7 @@ use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
 pub(super) use admin::Admin;
+pub(super) use cors::Cors;
 pub(super) use filter::{Filter, Line, Side};
 pub(super) use matcher::{CertificateTest, HeaderTest, Match, TextTest};
 pub(super) use proxy::Proxy;
@@ -57,6 +59,7 @@ pub(super) struct Root {
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) forwarded_header: ForwardedHeader,
     pub(super) auth: Option<AuthPlan>,
+    pub(super) cors: Option<Cors>,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     /// Where the file begins, for what concerns all of it.
@@ -97,6 +100,7 @@ impl Root {
         let forwarded_header =
             forwarded_header.and_then(|spot| spot.name_of(problems, "header", &FORWARDED_HEADERS));
         let auth = fields.take("auth");
+        let cors = fields.take("cors");
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
@@ -122,6 +126,7 @@ impl Root {
                 .filter_map(|spot| located(spot, problems, value::network))
                 .collect(),
             forwarded_header: forwarded_header.unwrap_or_default(),
+            cors: cors.and_then(|spot| Cors::read(&spot, problems)),
             auth: auth.and_then(|spot| auth::read(&spot, problems)),
             services: services
                 .iter()
