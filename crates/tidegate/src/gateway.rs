@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::access_log::{self, AccessLog};
-use crate::auth::Refresher;
 use crate::admin::{self, View};
+use crate::auth::Refresher;
 use crate::census::Census;
 use crate::config::plan::{Bind, Plan, ServicePlan};
 use crate::drain::Drain;
@@ -198,7 +198,10 @@ impl Gateway {
     }
 
     fn refresh(&mut self, tls: &Loaded) -> io::Result<()> {
-        let keys = self.core.as_ref().and_then(|core| core.authenticator().keys());
+        let keys = self
+            .core
+            .as_ref()
+            .and_then(|core| core.authenticator().keys());
         if let Some(keys) = keys.map(Arc::clone) {
             self.refresher = Refresher::start(keys, tls.jwks.as_ref(), &self.panics())?;
         }

@@ -1,10 +1,15 @@
 //! Who may come through: tokens, what routes ask of users, and where browsers may call from.
 
+mod browsers_call_from_where_they_may;
+mod failures_have_a_rate;
+mod keys_are_fetched;
+mod routes_ask_for_more;
+mod tickets_are_good_once;
 mod tokens_are_verified;
+mod tokens_stand_where_they_may;
 
-use serde_json::Value;
 use tidegate_tests::mint::SECRET;
-use tidegate_tests::{Answer, Request, ScriptedUpstream, TestGateway};
+use tidegate_tests::{Request, ScriptedUpstream, TestGateway};
 
 /// A gateway with `auth` (in flow style) and one route with these filters.
 fn gateway(upstream: &ScriptedUpstream, auth: &str, filters: &str) -> TestGateway {
@@ -27,10 +32,4 @@ fn by_secret(more: &str) -> String {
 /// A request that bears `token`.
 fn bearing(request: Request, token: &str) -> Request {
     request.with("Authorization", &format!("Bearer {token}"))
-}
-
-/// What a problem calls itself.
-fn code(answer: &Answer) -> String {
-    let problem: Value = serde_json::from_slice(&answer.body).unwrap();
-    problem["code"].as_str().unwrap().to_owned()
 }

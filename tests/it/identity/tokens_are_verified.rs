@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tidegate_tests::mint::{SECRET, from_now};
 use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
 
-use super::{bearing, by_secret, code, gateway};
+use super::{bearing, by_secret, gateway};
 
 const TEST: &str = "tokens_are_verified";
 
@@ -74,7 +74,7 @@ async fn refused(gateway: &TestGateway, what: &str, token: &str) -> String {
             challenges[0].starts_with("Bearer error=\"invalid_token\""),
             "{what}: {challenges:?}"
         );
-        codes.push(code(&answer));
+        codes.push(answer.code());
     }
     assert_eq!(codes[0], codes[1], "{what}");
     codes.remove(0)
@@ -277,7 +277,7 @@ async fn who_has_none_is_told_what_to_show() {
         let answer = gateway.ask(&request).await;
         assert_eq!(answer.status(), 401);
         answer.expect_problem(401);
-        assert_eq!(code(&answer), "unauthenticated");
+        assert_eq!(answer.code(), "unauthenticated");
         let challenges = answer.head.fields("WWW-Authenticate");
         assert_eq!(challenges, ["Bearer realm=\"tidegate\""]);
     }
@@ -293,7 +293,7 @@ async fn two_of_them_are_none() {
     let request = bearing(bearing(Request::get("/"), &token), &token);
     let answer = gateway.ask(&request).await;
     assert_eq!(
-        (answer.status(), code(&answer)),
+        (answer.status(), answer.code()),
         (401, "invalid_token".to_owned())
     );
     upstream.was_left_alone().await;

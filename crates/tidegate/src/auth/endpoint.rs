@@ -4,8 +4,8 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use super::Authenticator;
-use super::error::AuthError;
 use super::cache::Now;
+use super::error::AuthError;
 use super::tickets::{LIFETIME, Redeemed};
 use crate::body::Body;
 use crate::error::{GatewayError, date};

@@ -136,7 +136,10 @@ impl Keys {
     }
 
     fn replace(&self, text: Vec<u8>) -> Result<(), JwksError> {
-        let stale = self.plan.as_ref().map_or(Duration::ZERO, |plan| plan.max_stale);
+        let stale = self
+            .plan
+            .as_ref()
+            .map_or(Duration::ZERO, |plan| plan.max_stale);
         let until = Some(Instant::now() + stale);
         let held = self.held.load_full();
         if self.state().text == text {

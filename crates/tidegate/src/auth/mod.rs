@@ -28,10 +28,10 @@ pub(crate) use self::jwks::Keys;
 pub use self::keys::{Algorithm, Key, KeyError};
 pub use self::principal::Principal;
 pub(crate) use self::refresh::Refresher;
-pub(crate) use self::sources::Shown;
 use self::sources::Credential;
-use self::tickets::{Redeemed, Tickets};
+pub(crate) use self::sources::Shown;
 pub use self::sources::TokenSource;
+use self::tickets::{Redeemed, Tickets};
 use self::token::{Parts, TokenError, unproven_claims};
 use crate::config::plan::{AuthPlan, JwtPlan};
 use crate::exchange::Exchange;
@@ -184,12 +184,12 @@ impl Authenticator {
             judge_ambient(cors, exchange)?;
         }
         let found = match &shown.credential {
-            Some(Credential::Bearer(token)) if self.jwt.is_some() => {
-                self.judge_token(exchange, token)?.map(|principal| Redeemed {
+            Some(Credential::Bearer(token)) if self.jwt.is_some() => self
+                .judge_token(exchange, token)?
+                .map(|principal| Redeemed {
                     principal,
                     token: Some(token.clone()),
-                })
-            }
+                }),
             Some(Credential::Ticket(ticket)) => Some(self.redeem(ticket)?),
             _ => return Err(AuthError::Missing { schemes }),
         };
@@ -226,7 +226,10 @@ impl Authenticator {
             let principal = Parts::of(token)?.verify(&keys.set, &tokens.rules, now.wall)?;
             Ok(Arc::new(principal))
         };
-        match tokens.cache.get_or_judge(&digest, keys.generation, now, judge) {
+        match tokens
+            .cache
+            .get_or_judge(&digest, keys.generation, now, judge)
+        {
             Err(TokenError::UnknownKey) if tokens.keys.plan.is_some() => Ok(None),
             outcome => Ok(Some(outcome?)),
         }

@@ -57,10 +57,7 @@ pub(crate) struct Shown {
 
 /// Takes from `exchange` what it has to show, and out of it what shall go no further. The header counts
 /// before all others, and these in the order of `sources`.
-pub(super) fn take(
-    exchange: &mut Exchange,
-    sources: &[TokenSource],
-) -> Result<Shown, AuthError> {
+pub(super) fn take(exchange: &mut Exchange, sources: &[TokenSource]) -> Result<Shown, AuthError> {
     let mut shown = Shown::default();
     if let Some(credential) = of_header(exchange)? {
         let is_asked = sources.contains(&TokenSource::Header);

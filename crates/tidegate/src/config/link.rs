@@ -10,9 +10,11 @@ use super::plan::{
     AdminPlan, Bind, EndpointPlan, ListenerPlan, Plan, ProxyPlan, RedirectHost, RedirectPlan,
     RoutePlan, ServicePlan, TargetPlan,
 };
-use super::schema::{Admin, Cors, Filter, Listener, Proxy, Root, Route, Service, report_duplicates};
-use crate::pipeline::CorsPlan;
+use super::schema::{
+    Admin, Cors, Filter, Listener, Proxy, Root, Route, Service, report_duplicates,
+};
 use super::yaml::{Located, Quoted, did_you_mean};
+use crate::pipeline::CorsPlan;
 
 /// Services by name, in a map for linking.
 type Services = HashMap<String, Arc<ServicePlan>>;

@@ -158,11 +158,7 @@ fn auth(page: &mut Page, counts: &AuthCounts) {
         return;
     };
     let name = "tidegate_jwks_fetches_total";
-    page.family(
-        name,
-        "counter",
-        "Fetches of the keys of tokens, by result.",
-    );
+    page.family(name, "counter", "Fetches of the keys of tokens, by result.");
     for (result, count) in ["failed", "ok"].into_iter().zip(fetches) {
         page.sample(name, &[("result", result)], count);
     }

@@ -40,10 +40,7 @@ impl CorsPlan {
     /// The answer to a preflight.
     pub(crate) fn preflight(&self, exchange: &Exchange) -> Result<Answer, CorsRefusal> {
         let method = exchange.headers.get(METHOD).map(HeaderValue::as_bytes);
-        let headers = exchange
-            .headers
-            .get_all(HEADERS)
-            .map(HeaderValue::as_bytes);
+        let headers = exchange.headers.get_all(HEADERS).map(HeaderValue::as_bytes);
         let authority = authority(exchange);
         let own = own(exchange, authority.as_deref());
         let method = method.unwrap_or_default();

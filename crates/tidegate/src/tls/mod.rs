@@ -118,7 +118,8 @@ impl Loaded {
         if let Some(jwks) = jwt.and_then(|jwt| jwt.jwks.as_ref()) {
             let service = &jwks.service;
             if service.endpoints.iter().any(|endpoint| endpoint.is_tls) {
-                match ClientTls::load(&service.tls).map_err(failed("source of keys", &service.name)) {
+                match ClientTls::load(&service.tls).map_err(failed("source of keys", &service.name))
+                {
                     Ok(tls) => loaded.jwks = Some(Arc::new(tls)),
                     Err(error) => errors.push(error),
                 }
@@ -139,7 +140,10 @@ impl Loaded {
             let name = Arc::from("admin");
             Watched::Listener(name, Arc::clone(tls))
         });
-        let jwks = self.jwks.iter().map(|tls| Watched::Service("jwks".into(), Arc::clone(tls)));
+        let jwks = self
+            .jwks
+            .iter()
+            .map(|tls| Watched::Service("jwks".into(), Arc::clone(tls)));
         let listeners = self.listeners.iter().map(listener);
         let services = self.services.iter().map(service);
         listeners.chain(admin).chain(services).chain(jwks).collect()

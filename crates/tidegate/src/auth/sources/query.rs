@@ -73,7 +73,11 @@ mod tests {
             let mut exchange = exchange("/");
             exchange.query = Some(Bytes::from_static(query.as_bytes()));
             assert_eq!(take(&mut exchange, "token").as_deref(), found, "{query}");
-            assert_eq!(exchange.query.as_deref(), left.map(str::as_bytes), "{query}");
+            assert_eq!(
+                exchange.query.as_deref(),
+                left.map(str::as_bytes),
+                "{query}"
+            );
         }
     }
 

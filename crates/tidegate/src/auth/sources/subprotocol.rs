@@ -45,7 +45,9 @@ pub(super) fn take(exchange: &mut Exchange) -> Result<Option<String>, AuthError>
     }
     // Of a list of tokens each of which was one.
     if let Ok(value) = HeaderValue::try_from(left.join(", ")) {
-        exchange.headers.set(FieldName::from_static("Sec-WebSocket-Protocol"), value);
+        exchange
+            .headers
+            .set(FieldName::from_static("Sec-WebSocket-Protocol"), value);
     }
     Ok(token)
 }
@@ -60,7 +62,9 @@ mod tests {
         exchange.upgrade = true;
         for line in lines {
             let value = HeaderValue::from_static(line);
-            exchange.headers.append(FieldName::from_static("Sec-WebSocket-Protocol"), value);
+            exchange
+                .headers
+                .append(FieldName::from_static("Sec-WebSocket-Protocol"), value);
         }
         let token = take(&mut exchange);
         let left = exchange.headers.get_all(FIELD);
@@ -71,11 +75,23 @@ mod tests {
     #[test]
     fn tokens_leave_the_offer() {
         for (lines, token, left) in [
-            (&["chat, tidegate.bearer.x.y.z"][..], Some("x.y.z"), &["chat"][..]),
-            (&["tidegate.bearer.x", "chat", "v2"], Some("x"), &["chat, v2"]),
+            (
+                &["chat, tidegate.bearer.x.y.z"][..],
+                Some("x.y.z"),
+                &["chat"][..],
+            ),
+            (
+                &["tidegate.bearer.x", "chat", "v2"],
+                Some("x"),
+                &["chat, v2"],
+            ),
             (&["bearer, x.y.z, chat"], Some("x.y.z"), &["chat"]),
             (&["chat,bearer", "x"], Some("x"), &["chat"]),
-            (&["chat, bearer, x, tidegate.bearer.y"], Some("x"), &["chat"]),
+            (
+                &["chat, bearer, x, tidegate.bearer.y"],
+                Some("x"),
+                &["chat"],
+            ),
             (&["chat, v2"], None, &["chat, v2"]),
             (&["chat, bearer"], None, &["chat"]),
             (&["Bearer, x"], None, &["Bearer, x"]),

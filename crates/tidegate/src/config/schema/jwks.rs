@@ -54,7 +54,8 @@ pub(super) fn read(
                 *place(plan) = time;
             }
             if key == "max_stale" && time > defaults::JWKS_MAX_STALE {
-                let message = "keys that nobody has confirmed for more than an hour may be withdrawn";
+                let message =
+                    "keys that nobody has confirmed for more than an hour may be withdrawn";
                 problems.suggest(&spot.place(), message, "write `1h` at most");
             }
         }
