@@ -86,6 +86,60 @@ async fn roles_scopes_and_claims() {
 }
 
 #[tokio::test]
+async fn conditions_say_the_rest() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let signed = mint.sign(&Token::secret().claim("tenant", "acme"));
+    for (condition, target, expected) in [
+        ("subject.user == 'u42' && 'user' in subject.roles", "/", 200),
+        (
+            "request.path.startsWith('/' + subject.claims.tenant + '/')",
+            "/acme/x",
+            200,
+        ),
+        (
+            "request.path.startsWith('/' + subject.claims.tenant + '/')",
+            "/other/x",
+            403,
+        ),
+        (
+            "request.path.startsWith('/' + subject.claims.tenant + '/')",
+            "/acme/../other/x",
+            403,
+        ),
+        (
+            "request.method == 'GET' && request.query == 'a=1'",
+            "/?a=1",
+            200,
+        ),
+        ("request.headers['x-level'] == '3'", "/", 200),
+        ("request.headers['x-none'] == '3'", "/", 403),
+        ("request.address == '127.0.0.1'", "/", 200),
+        (
+            "environment.now > 1790000000 && environment.date < '2999'",
+            "/",
+            200,
+        ),
+        ("subject.claims.missing > 1", "/", 403),
+        ("subject.user", "/", 403),
+    ] {
+        let upstream = ScriptedUpstream::mirror().await;
+        let condition = serde_json::to_string(condition).unwrap();
+        let filters = format!("{{ require: {{ expr: {condition} }} }}");
+        let gateway = gateway(&upstream, &by_secret(""), &filters);
+        let request = bearing(Request::get(target), &signed).with("X-Level", "3");
+        assert_eq!(
+            gateway.ask(&request).await.status(),
+            expected,
+            "{condition} {target}"
+        );
+    }
+    let upstream = ScriptedUpstream::mirror().await;
+    let yaml = super::yaml(&by_secret(""), "{ require: { expr: 'user == 1' } }");
+    let error = TestGateway::try_start(&upstream, &yaml).unwrap_err();
+    assert!(error.contains("there is no `user`"), "{error}");
+}
+
+#[tokio::test]
 async fn claims_may_have_other_names() {
     let Some(mint) = Mint::open(TEST) else { return };
     let upstream = ScriptedUpstream::mirror().await;

@@ -445,6 +445,7 @@ mod tests {
                     dropped: 1,
                 },
             )],
+            auth: AuthCounts::default(),
             draining: false,
             started: 0.5,
         };

@@ -36,6 +36,7 @@ pub use strip_prefix::StripPrefix;
 pub use template::{Template, TemplateError, UnboundVariable};
 
 use crate::auth::Authenticator;
+use crate::config::plan::AuthPlan;
 use crate::exchange::Exchange;
 
 /// What filters find around them when they are built.
@@ -45,6 +46,16 @@ pub struct Setting {
     pub authenticator: Arc<Authenticator>,
     /// What holds for browsers on the route.
     pub cors: Option<CorsPlan>,
+}
+
+impl Default for Setting {
+    /// Nobody is known, and nothing is said to browsers.
+    fn default() -> Self {
+        Self {
+            authenticator: Arc::new(Authenticator::new(&AuthPlan::default())),
+            cors: None,
+        }
+    }
 }
 
 /// An ordered list of filters. An empty one allocates nothing and awaits nothing.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Filter, FilterError, Moment, Setting, Step};
-use crate::auth::{AuthError, ClaimPath, Principal, Verdict};
+use crate::auth::{AuthError, ClaimPath, Expression, Principal, Verdict};
 use crate::exchange::Exchange;
 
 /// What is asked of the user. With none of it, any user that is verified may come.
@@ -17,6 +17,8 @@ pub struct RequirePlan {
     pub scopes: Vec<Box<str>>,
     /// All of these claims, each with one of its values; a claim that is a list must hold one.
     pub claims: Vec<(ClaimPath, Vec<Value>)>,
+    /// A condition that holds.
+    pub expression: Option<Expression>,
 }
 
 /// The filter.
@@ -28,7 +30,7 @@ pub(super) struct Require {
 
 impl RequirePlan {
     /// Whether the user may come.
-    fn judge(&self, principal: &Principal) -> Result<(), AuthError> {
+    fn judge(&self, principal: &Principal, exchange: &Exchange) -> Result<(), AuthError> {
         let has_role = |wanted: &Box<str>| principal.roles().any(|role| *role == **wanted);
         if !self.roles.is_empty() && !self.roles.iter().any(has_role) {
             return Err(AuthError::Forbidden);
@@ -45,7 +47,8 @@ impl RequirePlan {
                 Some(one) => wanted.contains(one),
                 None => false,
             };
-        if !self.claims.iter().all(has_claim) {
+        let holds = |one: &Expression| one.holds(principal, exchange);
+        if !self.claims.iter().all(has_claim) || !self.expression.iter().all(holds) {
             return Err(AuthError::Forbidden);
         }
         Ok(())
@@ -57,8 +60,12 @@ impl Require {
         Self { plan, setting }
     }
 
-    fn admit(&self, known: Result<Arc<Principal>, AuthError>) -> Result<Step, FilterError> {
-        self.plan.judge(&*known?)?;
+    fn admit(
+        &self,
+        known: Result<Arc<Principal>, AuthError>,
+        exchange: &Exchange,
+    ) -> Result<Step, FilterError> {
+        self.plan.judge(&*known?, exchange)?;
         Ok(Step::Continue)
     }
 }
@@ -70,10 +77,11 @@ impl Filter for Require {
             cors,
         } = &self.setting;
         match authenticator.look(exchange, cors.as_ref()) {
-            Verdict::Known(known) => Moment::ready(self.admit(known)),
+            Verdict::Known(known) => Moment::ready(self.admit(known, exchange)),
             Verdict::Wants(shown) => Moment::waits(async {
                 let known = authenticator.wait(exchange, shown, cors.as_ref());
-                self.admit(known.await)
+                let known = known.await;
+                self.admit(known, exchange)
             }),
         }
     }

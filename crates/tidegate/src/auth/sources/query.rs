@@ -18,12 +18,12 @@ pub(super) fn take(exchange: &mut Exchange, name: &str) -> Option<String> {
 
 /// A URL without the parameters of this name.
 pub(super) fn without(url: &[u8], name: &str) -> Vec<u8> {
-    let start = url.iter().position(|byte| *byte == b'?');
+    let end = url.iter().position(|byte| *byte == b'#');
+    let end = end.unwrap_or(url.len());
+    let start = url[..end].iter().position(|byte| *byte == b'?');
     let Some(start) = start else {
         return url.to_vec();
     };
-    let end = url.iter().position(|byte| *byte == b'#');
-    let end = end.filter(|end| *end > start).unwrap_or(url.len());
     let Some(rest) = filtered(&url[start + 1..end], name) else {
         return url.to_vec();
     };

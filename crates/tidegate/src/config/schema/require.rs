@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::error::{Fault, Problems};
 use super::super::yaml::{Choice, Quoted, Spot};
 use super::auth;
-use crate::auth::ClaimPath;
+use crate::auth::{ClaimPath, Expression};
 use crate::pipeline::RequirePlan;
 
 /// The filter, with an argument or without.
@@ -17,13 +17,22 @@ pub(super) fn read(choice: &Choice<'_>, problems: &mut Problems) -> Option<Requi
     let roles = fields.take("roles");
     let scopes = fields.take("scopes");
     let claims = fields.take("claims");
+    let expression = fields.take("expr");
     let plan = RequirePlan {
         roles: texts(roles.as_ref(), problems, auth::text),
         scopes: texts(scopes.as_ref(), problems, scope),
         claims: claims.map_or_else(Vec::new, |spot| read_claims(&spot, problems)),
+        expression: expression.and_then(|spot| spot.value(problems, condition)),
     };
     fields.finish(problems);
     Some(plan)
+}
+
+fn condition(text: &str) -> Result<Expression, Fault> {
+    Expression::parse(text).map_err(|error| {
+        let fault = Fault::new(format!("{} is no condition: {error}", Quoted(text)));
+        fault.suggest("write CEL, such as `subject.claims.tenant == 'acme'`")
+    })
 }
 
 fn texts(
