@@ -3,6 +3,7 @@
 mod browsers_call_from_where_they_may;
 mod failures_have_a_rate;
 mod keys_are_fetched;
+mod passwords_are_known;
 mod routes_ask_for_more;
 mod tickets_are_good_once;
 mod tokens_are_verified;

@@ -4,6 +4,7 @@
 //! credential, or why nobody does. Where a credential stands says `sources`; what it is made of and what
 //! it must say, `token` and `claims`; what it is signed with, `keys`; what was said of it before, `cache`.
 
+mod basic;
 mod cache;
 mod claims;
 mod endpoint;
@@ -19,7 +20,10 @@ pub mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use self::basic::Users;
+pub use self::basic::{BasicUser, PasswordHash, PasswordHashError};
 pub use self::cache::CachePlan;
 use self::cache::{Now, TokenCache, digest_of};
 pub use self::claims::{ClaimPath, Rules};
@@ -35,7 +39,7 @@ pub(crate) use self::sources::Shown;
 pub use self::sources::TokenSource;
 use self::tickets::{Redeemed, Tickets};
 use self::token::{Parts, TokenError, unproven_claims};
-use crate::config::plan::{AuthPlan, JwtPlan};
+use crate::config::plan::{AuthPlan, JwtPlan, Rate};
 use crate::exchange::Exchange;
 use crate::limits::Rates;
 use crate::mask;
@@ -47,6 +51,8 @@ pub struct Authenticator {
     jwt: Option<Tokens>,
     /// `None`: there are none.
     tickets: Option<Tickets>,
+    /// `None`: there are none.
+    users: Option<Passwords>,
     failures: Option<Rates>,
     /// How often each of `CODES` was the answer.
     refusals: [AtomicU64; CODES.len()],
@@ -87,6 +93,21 @@ struct Tokens {
     cache: TokenCache,
 }
 
+/// What verifies passwords.
+#[derive(Debug)]
+struct Passwords {
+    users: Users,
+    /// What was said of them before; refusals are those of tokens.
+    cache: TokenCache,
+    failures: Option<Rates>,
+}
+
+/// How often one client may show a wrong password: a hundredth of what is enough to guess one in a year.
+const WRONG_PASSWORDS: Rate = Rate {
+    every: Duration::from_secs(1),
+    burst: 20,
+};
+
 /// What can be said of a request without waiting for anything.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -104,6 +125,13 @@ impl Authenticator {
         Self {
             jwt: jwt.map(Tokens::new),
             tickets: gives_tickets.then(Tickets::default),
+            users: (!plan.users.is_empty()).then(|| Passwords {
+                users: Users::new(&plan.users),
+                cache: TokenCache::new(&CachePlan::default()),
+                failures: plan
+                    .failures_per_address
+                    .map(|_| Rates::new(WRONG_PASSWORDS)),
+            }),
             failures: plan.failures_per_address.map(Rates::new),
             refusals: Default::default(),
         }
@@ -144,8 +172,10 @@ impl Authenticator {
         shown: Shown,
         cors: Option<&CorsPlan>,
     ) -> Result<Arc<Principal>, AuthError> {
-        if let Some(tokens) = &self.jwt {
-            tokens.keys.renewed().await;
+        match (&shown.credential, &self.jwt, &self.users) {
+            (Some(Credential::Basic(text)), _, Some(passwords)) => passwords.verify(text).await,
+            (_, Some(tokens), _) => tokens.keys.renewed().await,
+            _ => {}
         }
         let judged = self.judge(exchange, &shown, cors);
         let judged = judged.and_then(|judged| judged.ok_or_else(|| self.still_missing()));
@@ -180,7 +210,7 @@ impl Authenticator {
     ) -> Result<Option<Redeemed>, AuthError> {
         let schemes = Schemes {
             bearer: self.jwt.is_some(),
-            basic: false,
+            basic: self.users.is_some(),
         };
         if shown.is_ambient {
             judge_ambient(cors, exchange)?;
@@ -192,6 +222,13 @@ impl Authenticator {
                     principal,
                     token: Some(token.clone()),
                 }),
+            Some(Credential::Basic(text)) if self.users.is_some() => {
+                let judged = self.judge_password(exchange, text, schemes)?;
+                judged.map(|principal| Redeemed {
+                    principal,
+                    token: None,
+                })
+            }
             Some(Credential::Ticket(ticket)) => Some(self.redeem(ticket)?),
             _ => return Err(AuthError::Missing { schemes }),
         };
@@ -237,6 +274,28 @@ impl Authenticator {
         }
     }
 
+    fn judge_password(
+        &self,
+        exchange: &Exchange,
+        text: &str,
+        schemes: Schemes,
+    ) -> Result<Option<Arc<Principal>>, AuthError> {
+        let wrong = AuthError::Password { schemes };
+        let Some(passwords) = self.users.as_ref().filter(|_| text.len() <= basic::LONGEST) else {
+            return Err(wrong);
+        };
+        let now = Now::look();
+        if let Some(outcome) = passwords.cache.get(&digest_of(text), 0, now) {
+            return outcome.map(Some).map_err(|_refused| wrong);
+        }
+        if let Some(failures) = &passwords.failures
+            && let Err(retry_after) = failures.look(exchange.client, now.steady)
+        {
+            return Err(AuthError::TooManyFailures { retry_after });
+        }
+        Ok(None)
+    }
+
     fn redeem(&self, ticket: &str) -> Result<Redeemed, AuthError> {
         let tickets = self.tickets.as_ref().ok_or(AuthError::Ticket)?;
         tickets.redeem(ticket, Now::look())
@@ -271,8 +330,13 @@ impl Authenticator {
         let found = match judged {
             Ok(found) => found,
             Err(error) => {
+                let of_passwords = self.users.as_ref().and_then(|one| one.failures.as_ref());
+                let failures = match error {
+                    AuthError::Password { .. } => of_passwords,
+                    _ => self.failures.as_ref(),
+                };
                 if error.is_failure()
-                    && let Some(failures) = &self.failures
+                    && let Some(failures) = failures
                     && let Err(full) = failures.take(exchange.client, Now::look().steady)
                 {
                     let retry_after = full.retry_after();
@@ -331,7 +395,11 @@ impl Authenticator {
         if let Some(tokens) = &self.jwt {
             tokens.cache.forget_some(now);
         }
-        if let Some(failures) = &self.failures {
+        if let Some(passwords) = &self.users {
+            passwords.cache.forget_some(now);
+        }
+        let of_passwords = self.users.as_ref().and_then(|one| one.failures.as_ref());
+        for failures in [self.failures.as_ref(), of_passwords].into_iter().flatten() {
             failures.forget_some(now.steady);
         }
     }
@@ -347,5 +415,16 @@ impl Tokens {
             sources: plan.token_from.clone(),
             cache: TokenCache::new(&plan.cache),
         }
+    }
+}
+
+impl Passwords {
+    /// Computes what is to be known of a password, and remembers it.
+    async fn verify(&self, text: &str) {
+        let known = self.users.verify(text).await;
+        let outcome = known.ok_or(TokenError::Malformed);
+        let _remembered = self
+            .cache
+            .get_or_judge(&digest_of(text), 0, Now::look(), || outcome);
     }
 }

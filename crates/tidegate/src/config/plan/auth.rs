@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Rate;
-use crate::auth::{CachePlan, JwksPlan, Key, Rules, TokenSource};
+use crate::auth::{BasicUser, CachePlan, JwksPlan, Key, Rules, TokenSource};
 use crate::config::defaults;
 
 /// How clients prove who they are.
@@ -11,6 +11,8 @@ use crate::config::defaults;
 pub struct AuthPlan {
     /// By tokens; `None` (the default): no token is good for anything.
     pub jwt: Option<JwtPlan>,
+    /// By passwords: these users; none (the default).
+    pub users: Vec<BasicUser>,
     /// How often one client may show a credential that is wrong; 20 a second, 500 at once. `None`: as
     /// often as it likes.
     pub failures_per_address: Option<Rate>,
@@ -20,6 +22,7 @@ impl Default for AuthPlan {
     fn default() -> Self {
         Self {
             jwt: None,
+            users: Vec::new(),
             failures_per_address: Some(defaults::AUTH_FAILURES),
         }
     }

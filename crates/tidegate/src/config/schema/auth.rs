@@ -9,7 +9,9 @@ use super::super::secret::Secret;
 use super::super::value;
 use super::super::yaml::{Fields, Quoted, Spot, did_you_mean};
 use super::{jwks, limits};
-use crate::auth::{Algorithm, CachePlan, ClaimPath, Key, KeyError, Rules, TokenSource};
+use crate::auth::{
+    Algorithm, BasicUser, CachePlan, ClaimPath, Key, KeyError, PasswordHash, Rules, TokenSource,
+};
 use crate::config::defaults;
 
 const LARGEST_CACHE: u32 = 10_000_000;
@@ -23,11 +25,57 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<AuthPlan>
     let mut plan = AuthPlan::default();
     let jwt = fields.take("jwt");
     plan.jwt = jwt.and_then(|spot| jwt_of(&spot, problems));
+    let basic = fields.take("basic");
+    plan.users = basic.map_or_else(Vec::new, |spot| users(&spot, problems));
     if let Some(spot) = fields.take("failures_per_address") {
         plan.failures_per_address = limits::rate(&spot, problems);
     }
     fields.finish(problems);
     Some(plan)
+}
+
+fn users(spot: &Spot<'_>, problems: &mut Problems) -> Vec<BasicUser> {
+    let Some(mut fields) = spot.fields(problems) else {
+        return Vec::new();
+    };
+    let example = "users: { alice: { password: $argon2id$... } }";
+    let users = fields.need("users", example, problems);
+    let users = users.map_or_else(Vec::new, |spot| spot.entries(problems));
+    let mut read = Vec::new();
+    for (name, spot) in users {
+        let Some(mut fields) = spot.fields(problems) else {
+            continue;
+        };
+        if name.value.contains(':') {
+            problems.add(&name.place, "the name of a user cannot hold a colon");
+        }
+        let password = fields.need("password", "password: $argon2id$...", problems);
+        let password = password.and_then(|spot| spot.value(problems, password_hash));
+        let roles = fields.take("roles");
+        let roles = roles.map_or_else(Vec::new, |spot| spot.any_number());
+        let roles = roles.iter();
+        let roles = roles
+            .filter_map(|spot| spot.value(problems, text))
+            .collect();
+        fields.finish(problems);
+        let name = name.value.into();
+        read.extend(password.map(|password| BasicUser {
+            name,
+            password,
+            roles,
+        }));
+    }
+    fields.finish(problems);
+    read
+}
+
+/// No fault repeats it: it may be the password itself.
+fn password_hash(text: &str) -> Result<PasswordHash, Fault> {
+    let text = secret(text, "password")?;
+    PasswordHash::parse(&text).map_err(|error| {
+        let fault = Fault::new(format!("the password's hash is of no use: {error}"));
+        fault.suggest("make one with `argon2 SALT -id -e`, of the package argon2")
+    })
 }
 
 /// `None` where it cannot be told what tokens must be like.
