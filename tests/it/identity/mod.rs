@@ -1,6 +1,7 @@
 //! Who may come through: tokens, what routes ask of users, and where browsers may call from.
 
 mod browsers_call_from_where_they_may;
+mod development_keys_open_it;
 mod failures_have_a_rate;
 mod keys_are_fetched;
 mod passwords_are_known;

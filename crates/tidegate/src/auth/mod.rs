@@ -12,6 +12,7 @@ mod error;
 mod expression;
 mod jwks;
 pub mod keys;
+pub mod mint;
 mod principal;
 mod refresh;
 mod sources;
@@ -20,7 +21,9 @@ pub mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
 
 use self::basic::Users;
 pub use self::basic::{BasicUser, PasswordHash, PasswordHashError};
@@ -38,7 +41,8 @@ use self::sources::Credential;
 pub(crate) use self::sources::Shown;
 pub use self::sources::TokenSource;
 use self::tickets::{Redeemed, Tickets};
-use self::token::{Parts, TokenError, unproven_claims};
+pub use self::token::TokenError;
+use self::token::{Parts, unproven_claims};
 use crate::config::plan::{AuthPlan, JwtPlan, Rate};
 use crate::exchange::Exchange;
 use crate::limits::Rates;
@@ -72,6 +76,24 @@ const CODES: [&str; 11] = [
     "unauthenticated",
     "wrong_password",
 ];
+
+/// What a token says, whether or not any of it is true: its header and its claims.
+#[must_use]
+pub fn inspect(token: &str) -> Option<(Value, Value)> {
+    let mut parts = token.split('.').map(token::object);
+    let (header, claims) = (parts.next()??, parts.next()??);
+    Some((header.into(), claims.into()))
+}
+
+/// Who bears a token, by the keys that stand in the configuration itself: those that are published are
+/// not fetched for it.
+///
+/// # Errors
+/// With why nobody does.
+pub fn verify(plan: &JwtPlan, token: &str) -> Result<Principal, TokenError> {
+    let keys = keys::KeySet::new(plan.keys.clone());
+    Parts::of(token)?.verify(&keys, &plan.rules, SystemTime::now())
+}
 
 /// What is counted of who comes.
 #[derive(Debug, Default)]

@@ -145,7 +145,8 @@ fn decoded(part: &str) -> Option<Vec<u8>> {
     BASE64_URL_SAFE_NO_PAD.decode(part).ok()
 }
 
-fn object(part: &str) -> Option<Map<String, Value>> {
+/// What one of the first two parts says.
+pub(super) fn object(part: &str) -> Option<Map<String, Value>> {
     match serde_json::from_slice(&decoded(part)?) {
         Ok(Value::Object(object)) => Some(object),
         _ => None,
