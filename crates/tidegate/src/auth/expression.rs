@@ -161,7 +161,10 @@ impl fmt::Debug for Expression {
 
 fn first_line(errors: &impl fmt::Display) -> String {
     let text = errors.to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    // The list of all that could stand there is longer than any condition.
+    let line = line.split(" expecting {").next().unwrap_or_default();
+    line.trim_start_matches("ERROR: <input>:").to_owned()
 }
 
 /// Operators have signs in their names, which no function has.
@@ -214,7 +217,7 @@ impl<'t> Walk<'t, '_> {
             }
             Expr::List(list) => children.extend(list.elements.iter().map(|one| &one.expr)),
             Expr::Map(map) => {
-                children.extend(map.entries.iter().flat_map(|one| entry_parts(&one.expr)))
+                children.extend(map.entries.iter().flat_map(|one| entry_parts(&one.expr)));
             }
             Expr::Struct(one) => {
                 children.extend(one.entries.iter().flat_map(|one| entry_parts(&one.expr)));

@@ -28,7 +28,7 @@ enum Signer {
     P256(Box<EcdsaKeyPair>),
     P384(Box<EcdsaKeyPair>),
     Ed25519(Box<Ed25519KeyPair>),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 /// Why no token could be made.
@@ -96,7 +96,7 @@ impl Mint {
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.reveal());
         Ok(Self {
-            signer: Signer::Secret(key),
+            signer: Signer::Secret(Box::new(key)),
         })
     }
 

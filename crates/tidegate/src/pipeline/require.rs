@@ -31,12 +31,12 @@ pub(super) struct Require {
 impl RequirePlan {
     /// Whether the user may come.
     fn judge(&self, principal: &Principal, exchange: &Exchange) -> Result<(), AuthError> {
-        let has_role = |wanted: &Box<str>| principal.roles().any(|role| *role == **wanted);
-        if !self.roles.is_empty() && !self.roles.iter().any(has_role) {
+        let has_role = |wanted: &str| principal.roles().any(|role| role == wanted);
+        if !self.roles.is_empty() && !self.roles.iter().any(|role| has_role(role)) {
             return Err(AuthError::Forbidden);
         }
-        let has_scope = |wanted: &Box<str>| principal.scopes().any(|scope| *scope == **wanted);
-        if !self.scopes.iter().all(has_scope) {
+        let has_scope = |wanted: &str| principal.scopes().any(|scope| scope == wanted);
+        if !self.scopes.iter().all(|scope| has_scope(scope)) {
             return Err(AuthError::Scope {
                 needed: self.scopes.join(" ").into(),
             });

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// How a token is signed. `none` is no algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "they are the names of the standard")]
+#[expect(missing_docs, reason = "they are the names of the standard")]
 pub enum Algorithm {
     Rs256,
     Rs384,

@@ -53,7 +53,7 @@ pub enum KeyError {
 #[derive(Clone)]
 enum Verifier {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 impl Key {
@@ -97,7 +97,8 @@ impl Key {
                 Algorithm::Hs384 => hmac::HMAC_SHA384,
                 _ => hmac::HMAC_SHA256,
             };
-            (algorithm, Verifier::Secret(hmac::Key::new(hash, secret)))
+            let key = hmac::Key::new(hash, secret);
+            (algorithm, Verifier::Secret(Box::new(key)))
         };
         let verifiers = fitting.into_iter().map(verifier).collect();
         Self::with(KeyKind::Secret, verifiers)

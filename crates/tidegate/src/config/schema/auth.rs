@@ -1,16 +1,18 @@
 //! `auth`: how clients prove who they are.
 
+use std::net::IpAddr;
 use std::path::Path;
 
-use super::super::error::{Fault, Problems};
+use super::super::error::{Fault, Place, Problems};
 use super::super::load;
-use super::super::plan::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
+use super::super::plan::{AuthPlan, EndpointPlan, JwtPlan, LONGEST_LEEWAY};
 use super::super::secret::Secret;
 use super::super::value;
 use super::super::yaml::{Fields, Quoted, Spot, did_you_mean};
 use super::{jwks, limits};
 use crate::auth::{
-    Algorithm, BasicUser, CachePlan, ClaimPath, Key, KeyError, PasswordHash, Rules, TokenSource,
+    Algorithm, BasicUser, CachePlan, ClaimPath, JwksPlan, Key, KeyError, PasswordHash, Rules,
+    TokenSource,
 };
 use crate::config::defaults;
 
@@ -102,6 +104,7 @@ fn jwt_of(spot: &Spot<'_>, problems: &mut Problems) -> Option<JwtPlan> {
         problems.suggest(&spot.place(), message, "leave one of them out");
     }
     let mut keys = Vec::new();
+    let place = jwks.as_ref().map(Spot::place);
     let jwks = jwks.and_then(|spot| jwks::read(&spot, &algorithms, &mut keys, problems));
     for (name, spot) in &written {
         if let Some(spot) = spot {
@@ -116,7 +119,28 @@ fn jwt_of(spot: &Spot<'_>, problems: &mut Problems) -> Option<JwtPlan> {
         cache: read_cache(&mut fields, problems),
     };
     fields.finish(problems);
+    if let (Some(place), Some(jwks)) = (place, &plan.jwks) {
+        doubt(&place, jwks, &plan.rules, problems);
+    }
     Some(plan)
+}
+
+/// What may let somebody through who should not come.
+fn doubt(place: &Place, jwks: &JwksPlan, rules: &Rules, problems: &mut Problems) {
+    if rules.audience.is_empty() {
+        let message = "tokens that this issuer made for others open this gateway, too";
+        problems.doubt(place, message, "name yourself: `audience: api`");
+    }
+    let is_plain = |endpoint: &EndpointPlan| {
+        let host = endpoint.authority.host();
+        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        let is_here = host == "localhost" || address.is_some_and(|one| one.is_loopback());
+        !endpoint.is_tls && !is_here
+    };
+    if jwks.service.endpoints.iter().any(is_plain) {
+        let message = "whoever stands in between can put keys of his own in place of these";
+        problems.doubt(place, message, "write `https://`");
+    }
 }
 
 fn asymmetric() -> Vec<Algorithm> {
