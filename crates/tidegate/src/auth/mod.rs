@@ -10,6 +10,8 @@ mod claims;
 mod endpoint;
 mod error;
 mod expression;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod jwks;
 pub mod keys;
 pub mod mint;
