@@ -6,18 +6,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::principal::Principal;
 use crate::config::Secret;
 
 /// Hashes that are computed at a time; each takes the memory that it says.
 const AT_A_TIME: usize = 2;
+/// How long one waits for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The most memory of a hash, in KiB, and its most rounds and lanes: more could keep a thread for seconds.
 const MOST_MEMORY: u32 = 256 * 1024;
 const MOST_ROUNDS: u32 = 16;
@@ -64,6 +68,8 @@ pub(super) struct Users {
     /// Computed for whom nobody knows, so that the time does not tell who is known.
     decoy: Option<PasswordHash>,
     permits: Arc<Semaphore>,
+    /// For one's turn.
+    pub(super) longest_wait: Duration,
 }
 
 impl PasswordHash {
@@ -115,6 +121,16 @@ impl PasswordHash {
         })
     }
 
+    /// What computing it takes.
+    pub(crate) fn cost(&self) -> impl PartialEq {
+        (
+            self.algorithm,
+            self.params.m_cost(),
+            self.params.t_cost(),
+            self.params.p_cost(),
+        )
+    }
+
     fn holds(&self, password: &[u8]) -> bool {
         let argon = Argon2::new(self.algorithm, Version::V0x13, self.params.clone());
         let mut made = vec![0; self.hash.len()];
@@ -145,28 +161,51 @@ impl Users {
             by_name: users.iter().map(user).collect(),
             decoy: users.first().map(|user| user.password.clone()),
             permits: Arc::new(Semaphore::new(AT_A_TIME)),
+            longest_wait: LONGEST_WAIT,
         }
     }
 
-    /// Who has this `user:password` in base64. Waits for its turn, and then for the hash; dropped, the
-    /// hash is computed to its end nevertheless.
-    pub(super) async fn verify(&self, credential: &str) -> Option<Arc<Principal>> {
-        let decoded = BASE64_STANDARD.decode(credential).ok()?;
-        let text = String::from_utf8(decoded).ok()?;
-        let (name, password) = text.split_once(':')?;
-        let known = self.by_name.get(name);
-        let hash = known.map(|(hash, _)| hash).or(self.decoy.as_ref())?.clone();
-        let password = password.as_bytes().to_vec();
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-        let held = spawn_blocking(move || {
-            let _permit = permit;
-            hash.holds(&password)
-        });
-        let holds = held.await.unwrap_or(false);
-        known
-            .filter(|_| holds)
-            .map(|(_, principal)| Arc::clone(principal))
+    /// All turns, so that nobody else has one.
+    #[cfg(test)]
+    pub(super) async fn hold_all(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = Arc::clone(&self.permits).acquire_many_owned(AT_A_TIME as u32);
+        all.await.unwrap()
     }
+
+    /// Who has this `user:password` in base64; `Some(None)`: nobody, `None`: its turn does not come. Waits
+    /// for its turn, and then for the hash; dropped, the hash is computed to its end nevertheless, and
+    /// `held` is held until then.
+    pub(super) async fn verify(
+        &self,
+        credential: &str,
+        held: impl Send + 'static,
+    ) -> Option<Option<Arc<Principal>>> {
+        let Some((name, password)) = parts(credential) else {
+            return Some(None);
+        };
+        let known = self.by_name.get(&*name);
+        let Some(hash) = known.map(|(hash, _)| hash).or(self.decoy.as_ref()) else {
+            return Some(None);
+        };
+        let hash = hash.clone();
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = timeout(self.longest_wait, permit).await.ok()?.ok()?;
+        let computed = spawn_blocking(move || {
+            let _held = (permit, held);
+            hash.holds(password.as_bytes())
+        });
+        let holds = computed.await.unwrap_or(false);
+        let found = known.filter(|_| holds);
+        Some(found.map(|(_, principal)| Arc::clone(principal)))
+    }
+}
+
+/// The user and the password.
+fn parts(credential: &str) -> Option<(String, String)> {
+    let decoded = BASE64_STANDARD.decode(credential).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]

@@ -46,9 +46,10 @@ impl Authenticator {
     async fn ticket(&self, exchange: &mut Exchange) -> Result<String, AuthError> {
         let principal = self.by_header(exchange).await?;
         let tickets = self.tickets.as_ref().ok_or(AuthError::Ticket)?;
+        // As it was normalised: a ticket without a token would let through whatever stands there.
         let token = exchange.headers.get("authorization");
         let token = token.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let token = token.map(str::to_owned);
+        let token = token.ok_or(AuthError::Ticket)?.to_owned();
         tickets.issue(Redeemed { principal, token }, Now::look())
     }
 }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use tidegate_ws::cors::CorsRefusal;
 
+use super::tickets::LIFETIME;
 use super::token::TokenError;
 
 /// What `WWW-Authenticate` calls the space that credentials are for.
@@ -12,8 +13,8 @@ const REALM: &str = "tidegate";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// There are two credentials, of different users.
-    #[error("the request has tokens of different users")]
+    /// There are two credentials, of different users or in the same place.
+    #[error("the request has tokens of different users, or several in one place")]
     Conflict,
     /// The user may not do this.
     #[error("the user may not do this")]
@@ -24,6 +25,9 @@ pub enum AuthError {
         /// What may be tried besides.
         schemes: Schemes,
     },
+    /// More passwords are shown than can be verified.
+    #[error("more passwords are shown at once than can be verified")]
+    PasswordsBusy,
     /// There is nothing to verify tokens with, for the moment.
     #[error("tokens cannot be verified at the moment")]
     KeysUnavailable,
@@ -57,6 +61,12 @@ pub enum AuthError {
         /// When the next attempt is let through, in whole seconds.
         retry_after: u32,
     },
+    /// A client shows more passwords at once than it may.
+    #[error("this client shows too many passwords at once")]
+    TooManyPasswords,
+    /// A user has as many tickets as there may be, or all users together have.
+    #[error("there are as many tickets as there may be, and none of them was used")]
+    TooManyTickets,
     /// A handshake offers credentials for subprotocols and nothing else.
     #[error("the handshake offers a token and no subprotocol besides, so there is none to choose")]
     TokenAlone,
@@ -75,6 +85,7 @@ impl AuthError {
     /// The status of the answer, and one word for it.
     pub(crate) const fn status_and_label(&self) -> (StatusCode, &'static str) {
         const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
+        const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
         match self {
             Self::Conflict => (UNAUTHORIZED, "conflicting_tokens"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
@@ -82,11 +93,14 @@ impl AuthError {
             Self::Missing { .. } => (UNAUTHORIZED, "unauthenticated"),
             Self::Origin(_) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             Self::Password { .. } => (UNAUTHORIZED, "wrong_password"),
+            Self::PasswordsBusy => (StatusCode::SERVICE_UNAVAILABLE, "passwords_busy"),
             Self::Scope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope"),
             Self::Token(TokenError::Expired) => (UNAUTHORIZED, "token_expired"),
             Self::Doubled | Self::Ticket | Self::Token(_) => (UNAUTHORIZED, "invalid_token"),
             Self::TokenAlone => (StatusCode::BAD_REQUEST, "bad_handshake"),
-            Self::TooManyFailures { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_failures"),
+            Self::TooManyFailures { .. } => (TOO_MANY, "too_many_failures"),
+            Self::TooManyPasswords => (TOO_MANY, "too_many_passwords"),
+            Self::TooManyTickets => (TOO_MANY, "too_many_tickets"),
         }
     }
 
@@ -94,16 +108,17 @@ impl AuthError {
     pub(crate) const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::TooManyFailures { retry_after } => Some(*retry_after),
-            Self::KeysUnavailable => Some(1),
+            Self::KeysUnavailable | Self::PasswordsBusy | Self::TooManyPasswords => Some(1),
+            Self::TooManyTickets => Some(LIFETIME.as_secs() as u32),
             _ => None,
         }
     }
 
-    /// Whether it counts as an attempt with a credential that is wrong.
+    /// Whether it counts as an attempt with a credential that is wrong. Passwords are counted before.
     pub(super) const fn is_failure(&self) -> bool {
         match self {
             Self::Token(error) => !matches!(error, TokenError::Expired | TokenError::NotYet),
-            Self::Conflict | Self::Doubled | Self::Password { .. } | Self::Ticket => true,
+            Self::Conflict | Self::Doubled | Self::Ticket => true,
             _ => false,
         }
     }

@@ -15,6 +15,7 @@ pub(crate) mod fuzzing;
 mod jwks;
 pub mod keys;
 pub mod mint;
+mod passwords;
 mod principal;
 mod refresh;
 mod sources;
@@ -23,11 +24,10 @@ pub mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
-use self::basic::Users;
 pub use self::basic::{BasicUser, PasswordHash, PasswordHashError};
 pub use self::cache::CachePlan;
 use self::cache::{Now, TokenCache, digest_of};
@@ -37,6 +37,7 @@ pub use self::expression::{Expression, ExpressionError};
 pub use self::jwks::JwksPlan;
 pub(crate) use self::jwks::Keys;
 pub use self::keys::{Algorithm, Key, KeyError};
+use self::passwords::Passwords;
 pub use self::principal::Principal;
 pub(crate) use self::refresh::Refresher;
 use self::sources::Credential;
@@ -45,7 +46,7 @@ pub use self::sources::TokenSource;
 use self::tickets::{Redeemed, Tickets};
 pub use self::token::TokenError;
 use self::token::{Parts, unproven_claims};
-use crate::config::plan::{AuthPlan, JwtPlan, Rate};
+use crate::config::plan::{AuthPlan, JwtPlan};
 use crate::exchange::Exchange;
 use crate::limits::Rates;
 use crate::mask;
@@ -65,7 +66,7 @@ pub struct Authenticator {
 }
 
 /// The codes of refusals that are counted.
-const CODES: [&str; 11] = [
+const CODES: [&str; 14] = [
     "conflicting_tokens",
     "cors_not_allowed",
     "forbidden",
@@ -73,8 +74,11 @@ const CODES: [&str; 11] = [
     "invalid_token",
     "keys_unavailable",
     "origin_not_allowed",
+    "passwords_busy",
     "token_expired",
     "too_many_failures",
+    "too_many_passwords",
+    "too_many_tickets",
     "unauthenticated",
     "wrong_password",
 ];
@@ -117,20 +121,12 @@ struct Tokens {
     cache: TokenCache,
 }
 
-/// What verifies passwords.
-#[derive(Debug)]
-struct Passwords {
-    users: Users,
-    /// What was said of them before; refusals are those of tokens.
-    cache: TokenCache,
-    failures: Option<Rates>,
+/// Who sends a request, and what the upstream is told of it.
+struct Found {
+    principal: Arc<Principal>,
+    /// `None`: what `Authorization` says already.
+    token: Option<String>,
 }
-
-/// How often one client may show a wrong password: a hundredth of what is enough to guess one in a year.
-const WRONG_PASSWORDS: Rate = Rate {
-    every: Duration::from_secs(1),
-    burst: 20,
-};
 
 /// What can be said of a request without waiting for anything.
 #[derive(Debug)]
@@ -149,13 +145,8 @@ impl Authenticator {
         Self {
             jwt: jwt.map(Tokens::new),
             tickets: gives_tickets.then(Tickets::default),
-            users: (!plan.users.is_empty()).then(|| Passwords {
-                users: Users::new(&plan.users),
-                cache: TokenCache::new(&CachePlan::default()),
-                failures: plan
-                    .failures_per_address
-                    .map(|_| Rates::new(WRONG_PASSWORDS)),
-            }),
+            users: (!plan.users.is_empty())
+                .then(|| Passwords::new(&plan.users, plan.failures_per_address)),
             failures: plan.failures_per_address.map(Rates::new),
             refusals: Default::default(),
         }
@@ -177,6 +168,10 @@ impl Authenticator {
     /// Takes what a request has to show, and says what can be said of it at once. `cors` is what holds
     /// for browsers on its route.
     pub(crate) fn look(&self, exchange: &mut Exchange, cors: Option<&CorsPlan>) -> Verdict {
+        // A filter before this one has asked, and what it saw may be gone.
+        if let Some(principal) = &exchange.principal {
+            return Verdict::Known(Ok(Arc::clone(principal)));
+        }
         let shown = sources::take(exchange, self.sources());
         let judged = match &shown {
             Ok(shown) => self.judge(exchange, shown, cors).transpose(),
@@ -196,19 +191,31 @@ impl Authenticator {
         shown: Shown,
         cors: Option<&CorsPlan>,
     ) -> Result<Arc<Principal>, AuthError> {
-        match (&shown.credential, &self.jwt, &self.users) {
-            (Some(Credential::Basic(text)), _, Some(passwords)) => passwords.verify(text).await,
-            (_, Some(tokens), _) => tokens.keys.renewed().await,
-            _ => {}
-        }
-        let judged = self.judge(exchange, &shown, cors);
-        let judged = judged.and_then(|judged| judged.ok_or_else(|| self.still_missing()));
+        let judged = match (&shown.credential, &self.users, &self.jwt) {
+            (Some(Credential::Basic(text)), Some(passwords), _) => {
+                let verified = passwords.verify(exchange.client, text, self.schemes());
+                let principal = verified.await;
+                principal.and_then(|principal| self.agreed(Found::by_header(principal), &shown))
+            }
+            (_, _, jwt) => {
+                if let Some(tokens) = jwt {
+                    tokens.keys.renewed().await;
+                }
+                let judged = self.judge(exchange, &shown, cors);
+                judged.and_then(|judged| judged.ok_or_else(|| self.still_missing()))
+            }
+        };
         self.settle(exchange, judged)
     }
 
-    /// Both of these, of what `Authorization` says alone.
+    /// Both of these, of the token in `Authorization` alone.
     async fn by_header(&self, exchange: &mut Exchange) -> Result<Arc<Principal>, AuthError> {
         let shown = sources::take(exchange, &[TokenSource::Header])?;
+        if !matches!(shown.credential, Some(Credential::Bearer(_))) {
+            let (bearer, basic) = (self.jwt.is_some(), false);
+            let schemes = Schemes { bearer, basic };
+            return Err(AuthError::Missing { schemes });
+        }
         match self.judge(exchange, &shown, None) {
             Ok(None) => self.wait(exchange, shown, None).await,
             Ok(Some(judged)) => self.settle(exchange, Ok(judged)),
@@ -231,37 +238,45 @@ impl Authenticator {
         exchange: &Exchange,
         shown: &Shown,
         cors: Option<&CorsPlan>,
-    ) -> Result<Option<Redeemed>, AuthError> {
-        let schemes = Schemes {
-            bearer: self.jwt.is_some(),
-            basic: self.users.is_some(),
-        };
+    ) -> Result<Option<Found>, AuthError> {
+        let schemes = self.schemes();
         if shown.is_ambient {
             judge_ambient(cors, exchange)?;
         }
-        let found = match &shown.credential {
-            Some(Credential::Bearer(token)) if self.jwt.is_some() => self
-                .judge_token(exchange, token)?
-                .map(|principal| Redeemed {
+        let found = match (&shown.credential, &self.users) {
+            (Some(Credential::Bearer(token)), _) if self.jwt.is_some() => {
+                let judged = self.judge_token(exchange, token)?;
+                judged.map(|principal| Found {
                     principal,
                     token: Some(token.clone()),
-                }),
-            Some(Credential::Basic(text)) if self.users.is_some() => {
-                let judged = self.judge_password(exchange, text, schemes)?;
-                judged.map(|principal| Redeemed {
-                    principal,
-                    token: None,
                 })
             }
-            Some(Credential::Ticket(ticket)) => Some(self.redeem(ticket)?),
+            (Some(Credential::Basic(text)), Some(passwords)) => {
+                let known = passwords.look(exchange.client, text, schemes)?;
+                known.map(Found::by_header)
+            }
+            (Some(Credential::Ticket(ticket)), _) => {
+                let Redeemed { principal, token } = self.redeem(ticket)?;
+                let token = Some(token);
+                Some(Found { principal, token })
+            }
             _ => return Err(AuthError::Missing { schemes }),
         };
-        if let Some(found) = &found {
-            for other in &shown.others {
-                self.check_same(&found.principal, other)?;
-            }
-        }
+        found.map(|found| self.agreed(found, shown)).transpose()
+    }
+
+    /// That, where nothing else of the request says otherwise.
+    fn agreed(&self, found: Found, shown: &Shown) -> Result<Found, AuthError> {
+        let mut others = shown.others.iter();
+        others.try_for_each(|other| self.check_same(&found.principal, other))?;
         Ok(found)
+    }
+
+    const fn schemes(&self) -> Schemes {
+        Schemes {
+            bearer: self.jwt.is_some(),
+            basic: self.users.is_some(),
+        }
     }
 
     fn judge_token(
@@ -298,28 +313,6 @@ impl Authenticator {
         }
     }
 
-    fn judge_password(
-        &self,
-        exchange: &Exchange,
-        text: &str,
-        schemes: Schemes,
-    ) -> Result<Option<Arc<Principal>>, AuthError> {
-        let wrong = AuthError::Password { schemes };
-        let Some(passwords) = self.users.as_ref().filter(|_| text.len() <= basic::LONGEST) else {
-            return Err(wrong);
-        };
-        let now = Now::look();
-        if let Some(outcome) = passwords.cache.get(&digest_of(text), 0, now) {
-            return outcome.map(Some).map_err(|_refused| wrong);
-        }
-        if let Some(failures) = &passwords.failures
-            && let Err(retry_after) = failures.look(exchange.client, now.steady)
-        {
-            return Err(AuthError::TooManyFailures { retry_after });
-        }
-        Ok(None)
-    }
-
     fn redeem(&self, ticket: &str) -> Result<Redeemed, AuthError> {
         let tickets = self.tickets.as_ref().ok_or(AuthError::Ticket)?;
         tickets.redeem(ticket, Now::look())
@@ -349,18 +342,13 @@ impl Authenticator {
     fn settle(
         &self,
         exchange: &mut Exchange,
-        judged: Result<Redeemed, AuthError>,
+        judged: Result<Found, AuthError>,
     ) -> Result<Arc<Principal>, AuthError> {
         let found = match judged {
             Ok(found) => found,
             Err(error) => {
-                let of_passwords = self.users.as_ref().and_then(|one| one.failures.as_ref());
-                let failures = match error {
-                    AuthError::Password { .. } => of_passwords,
-                    _ => self.failures.as_ref(),
-                };
                 if error.is_failure()
-                    && let Some(failures) = failures
+                    && let Some(failures) = &self.failures
                     && let Err(full) = failures.take(exchange.client, Now::look().steady)
                 {
                     let retry_after = full.retry_after();
@@ -369,9 +357,7 @@ impl Authenticator {
                 return Err(error);
             }
         };
-        if let Some(token) = &found.token {
-            sources::normalise(exchange, token);
-        }
+        sources::normalise(exchange, self.sources(), found.token.as_deref());
         exchange.principal = Some(Arc::clone(&found.principal));
         Ok(found.principal)
     }
@@ -423,10 +409,9 @@ impl Authenticator {
             tokens.cache.forget_some(now);
         }
         if let Some(passwords) = &self.users {
-            passwords.cache.forget_some(now);
+            passwords.tick(now);
         }
-        let of_passwords = self.users.as_ref().and_then(|one| one.failures.as_ref());
-        for failures in [self.failures.as_ref(), of_passwords].into_iter().flatten() {
+        if let Some(failures) = &self.failures {
             failures.forget_some(now.steady);
         }
     }
@@ -445,13 +430,9 @@ impl Tokens {
     }
 }
 
-impl Passwords {
-    /// Computes what is to be known of a password, and remembers it.
-    async fn verify(&self, text: &str) {
-        let known = self.users.verify(text).await;
-        let outcome = known.ok_or(TokenError::Malformed);
-        let _remembered = self
-            .cache
-            .get_or_judge(&digest_of(text), 0, Now::look(), || outcome);
+impl Found {
+    const fn by_header(principal: Arc<Principal>) -> Self {
+        let token = None;
+        Self { principal, token }
     }
 }

@@ -63,16 +63,18 @@ pub(super) fn take(exchange: &mut Exchange, sources: &[TokenSource]) -> Result<S
         let is_asked = sources.contains(&TokenSource::Header);
         // A password is one whatever the sources of tokens are.
         if is_asked || !matches!(credential, Credential::Bearer(_)) {
+            // Browsers send a password with every request once a user has typed it.
+            shown.is_ambient = matches!(credential, Credential::Basic(_));
             shown.credential = Some(credential);
         }
     }
     for source in sources {
         let found = match source {
             TokenSource::Header => None,
-            TokenSource::Cookie(name) => cookie::find(exchange, name).map(Credential::Bearer),
-            TokenSource::Query(name) => query::take(exchange, name).map(Credential::Bearer),
+            TokenSource::Cookie(name) => cookie::find(exchange, name)?.map(Credential::Bearer),
+            TokenSource::Query(name) => query::take(exchange, name)?.map(Credential::Bearer),
             TokenSource::Subprotocol => subprotocol::take(exchange)?.map(Credential::Bearer),
-            TokenSource::Ticket => query::take(exchange, TICKET).map(Credential::Ticket),
+            TokenSource::Ticket => query::take(exchange, TICKET)?.map(Credential::Ticket),
         };
         let Some(found) = found else {
             continue;
@@ -135,14 +137,25 @@ fn of_header(exchange: &Exchange) -> Result<Option<Credential>, AuthError> {
     }))
 }
 
-/// Makes `token` what the upstream is told.
-pub(super) fn normalise(exchange: &mut Exchange, token: &str) {
+/// Makes `token` what the upstream is told, and all that it is told: a cookie with another one in it was
+/// not verified. `None`: what counted is in `Authorization`.
+pub(super) fn normalise(exchange: &mut Exchange, sources: &[TokenSource], token: Option<&str>) {
+    for source in sources {
+        if let TokenSource::Cookie(name) = source {
+            cookie::leave_only(exchange, name, token);
+        }
+    }
+    let Some(token) = token else { return };
     // A token that was verified is made of letters, digits and a few signs.
-    if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}")) {
-        value.set_sensitive(true);
-        exchange
-            .headers
-            .set(FieldName::from_static("Authorization"), value);
+    match HeaderValue::try_from(format!("Bearer {token}")) {
+        Ok(mut value) => {
+            value.set_sensitive(true);
+            let name = FieldName::from_static("Authorization");
+            exchange.headers.set(name, value);
+        }
+        Err(_) => {
+            exchange.headers.remove("authorization");
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use http::StatusCode;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
-use self::addresses::{Addresses, Counted};
+pub(crate) use self::addresses::Addresses;
+use self::addresses::Counted;
 pub(crate) use self::gauge::{Gauge, Taken};
 pub(crate) use self::rates::Rates;
 use crate::config::plan::{ForwardedHeader, Plan, RouteLimits};

@@ -77,6 +77,19 @@ impl Rates {
         Ok(())
     }
 
+    /// Puts back a token that was taken, which turned out not to count.
+    pub(crate) fn give_back(&self, address: IpAddr, now: Instant) {
+        let client = client_of(address);
+        let now = self.nanos(now);
+        let mut buckets = self.lock(self.hasher.hash_one(client) as usize);
+        if let Some(full) = buckets.get_mut(&client) {
+            *full = full.saturating_sub(self.every);
+            if *full <= now {
+                buckets.remove(&client);
+            }
+        }
+    }
+
     /// When the client's bucket has a token again, in whole seconds, where it has none.
     pub(crate) fn look(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
         let client = client_of(address);
@@ -133,6 +146,26 @@ mod tests {
         assert_eq!(rates.take(CLIENT, at(100)), Ok(()));
         assert_eq!(rates.take(CLIENT, at(101)), retry(1));
         assert_eq!(rates.take(CLIENT, at(10_000)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let rates = rates(Duration::from_secs(1), 2);
+        let at = |seconds| rates.start + Duration::from_secs(seconds);
+        for _ in 0..10 {
+            assert_eq!(rates.take(CLIENT, at(1)), Ok(()));
+            rates.give_back(CLIENT, at(1));
+        }
+        assert_eq!(rates.take(CLIENT, at(1)), Ok(()));
+        assert_eq!(rates.take(CLIENT, at(1)), Ok(()));
+        rates.give_back(CLIENT, at(1));
+        assert_eq!(rates.take(CLIENT, at(1)), Ok(()));
+        assert_eq!(rates.take(CLIENT, at(1)), retry(1));
+        // One that time has given back already is no gain.
+        rates.give_back(CLIENT, at(100));
+        assert_eq!(rates.take(CLIENT, at(100)), Ok(()));
+        assert_eq!(rates.take(CLIENT, at(100)), Ok(()));
+        assert_eq!(rates.take(CLIENT, at(100)), retry(1));
     }
 
     #[test]

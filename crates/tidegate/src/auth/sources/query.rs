@@ -2,18 +2,30 @@
 
 use bytes::Bytes;
 
+use super::super::error::AuthError;
 use crate::exchange::Exchange;
 use crate::mask::names;
 
-/// Takes all parameters of this name out of the query; the first one's value, where it has one.
-pub(super) fn take(exchange: &mut Exchange, name: &str) -> Option<String> {
-    let query = exchange.query.as_ref()?;
-    let value = query
-        .split(|byte| *byte == b'&')
-        .find_map(|pair| value_of(pair, name));
-    let rest = filtered(query, name)?;
+/// Takes all parameters of this name out of the query; the value, where there is one.
+///
+/// # Errors
+/// Where there are two of them.
+pub(super) fn take(exchange: &mut Exchange, name: &str) -> Result<Option<String>, AuthError> {
+    let Some(query) = &exchange.query else {
+        return Ok(None);
+    };
+    let Some(rest) = filtered(query, name) else {
+        return Ok(None);
+    };
+    let pairs = query.split(|byte| *byte == b'&');
+    let mut named = pairs.filter(|pair| names(pair, name));
+    let value = named.next().and_then(value_of);
+    let is_doubled = named.next().is_some();
     exchange.query = (!rest.is_empty()).then(|| Bytes::from(rest));
-    value.filter(|value| !value.is_empty())
+    if is_doubled {
+        return Err(AuthError::Conflict);
+    }
+    Ok(value.filter(|value| !value.is_empty()))
 }
 
 /// A URL without the parameters of this name.
@@ -40,10 +52,7 @@ fn filtered(query: &[u8], name: &str) -> Option<Vec<u8>> {
     Some(kept.join(&b'&'))
 }
 
-fn value_of(pair: &[u8], name: &str) -> Option<String> {
-    if !names(pair, name) {
-        return None;
-    }
+fn value_of(pair: &[u8]) -> Option<String> {
     let at = pair.iter().position(|byte| *byte == b'=')?;
     // Tokens and tickets are made of signs that need no encoding, so there is none to undo but that of
     // the dot and its like, which some encode.
@@ -61,7 +70,6 @@ mod tests {
         for (query, found, left) in [
             ("token=x", Some("x"), None),
             ("a=1&token=x.y&b=2", Some("x.y"), Some("a=1&b=2")),
-            ("token=x&token=y&a", Some("x"), Some("a")),
             ("%74oken=x&a", Some("x"), Some("a")),
             ("token=x%2Ey", Some("x.y"), None),
             ("token&a", None, Some("a")),
@@ -72,12 +80,28 @@ mod tests {
         ] {
             let mut exchange = exchange("/");
             exchange.query = Some(Bytes::from_static(query.as_bytes()));
-            assert_eq!(take(&mut exchange, "token").as_deref(), found, "{query}");
+            let found = found.map(str::to_owned);
+            assert_eq!(take(&mut exchange, "token"), Ok(found), "{query}");
             assert_eq!(
                 exchange.query.as_deref(),
                 left.map(str::as_bytes),
                 "{query}"
             );
+        }
+    }
+
+    #[test]
+    fn one_of_two_is_none() {
+        for query in [
+            "token=x&token=y&a",
+            "token=x&token=x&a",
+            "token&a&%74oken=y",
+        ] {
+            let mut exchange = exchange("/");
+            exchange.query = Some(Bytes::from_static(query.as_bytes()));
+            let taken = take(&mut exchange, "token");
+            assert_eq!(taken, Err(AuthError::Conflict), "{query}");
+            assert_eq!(exchange.query.as_deref(), Some(&b"a"[..]), "{query}");
         }
     }
 

@@ -11,34 +11,37 @@ const FIELD: &str = "sec-websocket-protocol";
 const PREFIX: &str = "tidegate.bearer.";
 const ALONE: &str = "bearer";
 
-/// Takes every token out of the offer, so that nobody chooses it; the first one.
+/// Takes the token out of the offer, so that nobody chooses it.
+///
+/// # Errors
+/// Where there are two of them, or nothing else.
 pub(super) fn take(exchange: &mut Exchange) -> Result<Option<String>, AuthError> {
     if !exchange.upgrade {
         return Ok(None);
     }
-    let (mut token, mut left) = (None, Vec::new());
+    let (mut tokens, mut left) = (Vec::new(), Vec::new());
     let mut is_next = false;
-    let mut found = |text: &str| {
-        token.get_or_insert_with(|| text.to_owned());
-    };
     let mut has_credential = false;
     for offer in exchange.headers.list(FIELD) {
         let Ok(text) = str::from_utf8(offer) else {
             continue;
         };
         if std::mem::take(&mut is_next) {
-            found(text);
+            tokens.push(text.to_owned());
         } else if text == ALONE {
             (is_next, has_credential) = (true, true);
         } else if let Some(text) = text.strip_prefix(PREFIX) {
             has_credential = true;
-            found(text);
+            tokens.push(text.to_owned());
         } else {
             left.push(text);
         }
     }
     if !has_credential {
         return Ok(None);
+    }
+    if tokens.len() > 1 {
+        return Err(AuthError::Conflict);
     }
     if left.is_empty() {
         return Err(AuthError::TokenAlone);
@@ -49,7 +52,7 @@ pub(super) fn take(exchange: &mut Exchange) -> Result<Option<String>, AuthError>
             .headers
             .set(FieldName::from_static("Sec-WebSocket-Protocol"), value);
     }
-    Ok(token)
+    Ok(tokens.pop())
 }
 
 #[cfg(test)]
@@ -87,11 +90,6 @@ mod tests {
             ),
             (&["bearer, x.y.z, chat"], Some("x.y.z"), &["chat"]),
             (&["chat,bearer", "x"], Some("x"), &["chat"]),
-            (
-                &["chat, bearer, x, tidegate.bearer.y"],
-                Some("x"),
-                &["chat"],
-            ),
             (&["chat, v2"], None, &["chat, v2"]),
             (&["chat, bearer"], None, &["chat"]),
             (&["Bearer, x"], None, &["Bearer, x"]),
@@ -103,5 +101,11 @@ mod tests {
         }
         assert_eq!(taken(&["tidegate.bearer.x"]).0, Err(AuthError::TokenAlone));
         assert_eq!(taken(&["bearer, x"]).0, Err(AuthError::TokenAlone));
+        for offer in [
+            "chat, bearer, x, tidegate.bearer.y",
+            "tidegate.bearer.x, tidegate.bearer.x, chat",
+        ] {
+            assert_eq!(taken(&[offer]).0, Err(AuthError::Conflict), "{offer}");
+        }
     }
 }
