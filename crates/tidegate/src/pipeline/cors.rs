@@ -71,6 +71,7 @@ impl CorsPlan {
 
 /// Whether a request may come from where it does, with a credential that browsers send unasked. Where
 /// nothing else is configured, from pages of the same origin alone; and where everybody may call, too.
+/// `missing_origin` is for handshakes, and `credentials` for all else.
 pub(crate) fn judge_ambient(
     plan: Option<&CorsPlan>,
     exchange: &Exchange,
@@ -80,20 +81,30 @@ pub(crate) fn judge_ambient(
     let policy = policy.map_or(&same, |plan| &*plan.policy);
     let authority = authority(exchange);
     let own = own(exchange, authority.as_deref());
-    policy.handshake(&origin(exchange), own)?;
+    if exchange.upgrade {
+        policy.handshake(&origin(exchange), own)?;
+    } else {
+        policy.ambient(&origin(exchange), own)?;
+    }
     // Browsers leave `Origin` out of some requests, but most tell this of each.
-    let site = exchange.headers.get("sec-fetch-site");
-    let is_foreign = site.is_some_and(|site| site.as_bytes() == b"cross-site");
-    if is_foreign && !exchange.headers.contains(ORIGIN) && !is_safe(exchange) {
+    let is_foreign = says(exchange, "sec-fetch-site", b"cross-site");
+    if is_foreign && !exchange.headers.contains(ORIGIN) && !is_visit(exchange) {
         return Err(CorsRefusal::OriginMissing);
     }
     Ok(())
 }
 
-/// Whether it changes nothing (RFC 9110 section 9.2.1).
-fn is_safe(exchange: &Exchange) -> bool {
-    let safe = [Method::GET, Method::HEAD, Method::OPTIONS];
-    safe.contains(&exchange.method) && !exchange.upgrade
+/// Whether a user follows a link: no page of the other site can read what is answered, and it changes
+/// nothing (RFC 9110 section 9.2.1).
+fn is_visit(exchange: &Exchange) -> bool {
+    let safe = [Method::GET, Method::HEAD];
+    let is_safe = safe.contains(&exchange.method) && !exchange.upgrade;
+    is_safe && says(exchange, "sec-fetch-mode", b"navigate")
+}
+
+fn says(exchange: &Exchange, name: &str, word: &[u8]) -> bool {
+    let value = exchange.headers.get(name);
+    value.is_some_and(|value| value.as_bytes() == word)
 }
 
 /// Writes `fields` in place of whatever an upstream says about it, so that nothing is said twice.
