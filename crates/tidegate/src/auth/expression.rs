@@ -2,6 +2,7 @@
 //! with the configuration; the values are strangers', so what they can cost is bounded there.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +16,7 @@ use serde_json::Value as Json;
 use super::principal::Principal;
 use super::token::seconds;
 use crate::exchange::Exchange;
+use crate::headers::stays_though_named;
 use crate::time;
 
 /// The longest text.
@@ -28,7 +30,9 @@ const STACK: usize = 64 << 20;
 /// The most values that claims may have, counted in all depths. With more, no expression holds.
 const MOST_VALUES: usize = 1000;
 /// The most regex that a pattern may become, in bytes.
-const LARGEST_REGEX: usize = 1 << 20;
+const LARGEST_REGEX: usize = 32 << 10;
+/// How many macros may work on what another one made: each may make its list twice as large.
+const LONGEST_CHAIN: u8 = 3;
 
 const VARIABLES: [&str; 3] = ["subject", "request", "environment"];
 /// What may be called, besides operators and macros.
@@ -74,6 +78,11 @@ pub enum ExpressionError {
     /// The argument of `matches` is no regex, or is not written there.
     #[error("`matches` wants a regex that is written there, between quotes: {0}")]
     Pattern(String),
+    /// Too many macros work on what others made.
+    #[error(
+        "more than {LONGEST_CHAIN} of `all`, `exists`, `filter` and `map` stand behind each other"
+    )]
+    Chained,
     /// One macro stands in another.
     #[error(
         "`all`, `exists`, `filter` and `map` cannot stand in each other: lists are as long as users make them"
@@ -111,6 +120,7 @@ impl Expression {
         Walk {
             bound: Vec::new(),
             depth: 0,
+            chain: 0,
             names: &mut names,
         }
         .check(&tree.expr)?;
@@ -178,6 +188,8 @@ struct Walk<'t, 'n> {
     /// The names that a macro gives to items of a list, within it.
     bound: Vec<&'t str>,
     depth: u16,
+    /// Of macros, each on the list of the one before.
+    chain: u8,
     names: &'n mut [bool; VARIABLES.len()],
 }
 
@@ -206,7 +218,12 @@ impl<'t> Walk<'t, '_> {
                 if !self.bound.is_empty() {
                     return Err(ExpressionError::Nested);
                 }
+                self.chain += 1;
+                if self.chain > LONGEST_CHAIN {
+                    return Err(ExpressionError::Chained);
+                }
                 self.check(&one.iter_range.expr)?;
+                self.chain -= 1;
                 self.check(&one.accu_init.expr)?;
                 self.bound.extend([one.iter_var.as_str(), &one.accu_var]);
                 self.bound.extend(one.iter_var2.as_deref());
@@ -319,13 +336,8 @@ fn of_json(json: &Json, left: &mut usize) -> Option<Value> {
 }
 
 fn request_of(exchange: &Exchange) -> Value {
-    let mut headers: HashMap<String, Value> = HashMap::new();
-    for field in exchange.headers.iter() {
-        let name = field.name.as_str().to_ascii_lowercase();
-        let value = String::from_utf8_lossy(field.value.as_bytes());
-        // The first of a name; a list that is torn apart is no better than its beginning.
-        headers.entry(name).or_insert_with(|| text(&value));
-    }
+    let headers = headers_of(exchange).into_iter();
+    let headers: HashMap<_, _> = headers.map(|(name, value)| (name, text(&value))).collect();
     let query = exchange.query.as_deref().unwrap_or_default();
     let host = exchange.authority.as_ref();
     map([
@@ -338,6 +350,32 @@ fn request_of(exchange: &Exchange) -> Value {
         ("secure", Value::Bool(exchange.downstream.secure)),
         ("websocket", Value::Bool(exchange.upgrade)),
     ])
+}
+
+/// Those that the upstream will see, all lines of a name in one (RFC 9110 section 5.3).
+fn headers_of(exchange: &Exchange) -> HashMap<String, String> {
+    let is_named =
+        |name: &str| !stays_though_named(name) && exchange.headers.list_has("connection", name);
+    let mut headers: HashMap<String, String> = HashMap::new();
+    for field in exchange.headers.iter() {
+        let name = field.name.as_str().to_ascii_lowercase();
+        if is_named(&name) {
+            continue;
+        }
+        let value = String::from_utf8_lossy(field.value.as_bytes());
+        match headers.entry(name) {
+            Entry::Occupied(mut entry) => {
+                let between = if entry.key() == "cookie" { "; " } else { ", " };
+                let joined = entry.get_mut();
+                joined.push_str(between);
+                joined.push_str(&value);
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(value.into_owned());
+            }
+        }
+    }
+    headers
 }
 
 fn now_of(now: SystemTime) -> Value {
@@ -361,6 +399,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::headers::Headers;
     use crate::pipeline::testing::exchange;
 
     fn principal(claims: Json) -> Principal {
@@ -409,6 +448,9 @@ mod tests {
             "environment.date > '2026-01-01' && size(environment.time) == 8",
             "size(subject.claims.groups) == 2 && subject.claims.groups[1] == 'b'",
             "subject.scopes == ['read']",
+            "subject.roles.map(a, a + 'x').filter(a, a != 'userx').exists(a, a == 'editorx')",
+            "subject.roles.exists(a, a == 'user') && subject.scopes.all(a, a == 'read')",
+            "request.path.matches('^/[a-z]+/acme/(orders|bills)/?[0-9]{0,12}$')",
         ] {
             assert!(holds(text), "{text}");
         }
@@ -445,7 +487,16 @@ mod tests {
                 "request.path.matches('((a{500}){500}){500}')",
                 "between quotes",
             ),
+            ("request.path.matches('a{2000}')", "between quotes"),
             ("[1].all(a, [2].all(b, a == b))", "stand in each other"),
+            (
+                "size(['a'].map(a, a + a).map(a, a + a).map(a, a + a).map(a, a + a)) > 0",
+                "behind each other",
+            ),
+            (
+                "size([['a'].map(a, a).map(a, a)].map(a, a).filter(a, true)) > 0",
+                "behind each other",
+            ),
             (&"1 + ".repeat(2000), "more than 4096"),
             (&deep("[", "]")[1990..2010], "no CEL"),
             (
@@ -463,6 +514,30 @@ mod tests {
         ] {
             let told = error(text);
             assert!(told.contains(said), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn headers_are_those_that_an_upstream_sees() {
+        let mut asked = exchange("/");
+        asked.headers = Headers::of(&[
+            ("X-Role", "a"),
+            ("x-role", "b"),
+            ("Cookie", "a=1"),
+            ("Cookie", "b=2"),
+            ("Connection", "keep-alive, x-hidden"),
+            ("X-Hidden", "c"),
+            ("Connection", "authorization"),
+            ("Authorization", "d"),
+        ]);
+        for text in [
+            "request.headers['x-role'] == 'a, b'",
+            "request.headers['cookie'] == 'a=1; b=2'",
+            "!('x-hidden' in request.headers)",
+            "request.headers['authorization'] == 'd'",
+        ] {
+            let expression = Expression::parse(text).unwrap();
+            assert!(expression.holds(&principal(json!({})), &asked), "{text}");
         }
     }
 

@@ -173,7 +173,7 @@ pub(crate) enum Judgement {
     Holds,
     /// It is of none of the keys that it could be of.
     Fails,
-    /// No key of this set has the `kid`, or is for the algorithm.
+    /// No key of this set has the `kid`, or is for the algorithm; it is of none without a name either.
     UnknownKey,
 }
 
@@ -194,9 +194,9 @@ impl KeySet {
         jwk::parse(json, allowed).map(Self::new)
     }
 
-    /// With these besides.
-    pub(crate) fn with(mut self, more: &[Key]) -> Self {
-        self.keys.extend_from_slice(more);
+    /// With these besides, and before the others, so that those are left out where there are too many.
+    pub(crate) fn behind(mut self, first: &[Key]) -> Self {
+        self.keys.splice(..0, first.iter().cloned());
         self.keys.truncate(MOST_KEYS);
         self
     }
@@ -231,17 +231,21 @@ impl KeySet {
             (Some(id), Some(name)) => **name == *id,
             _ => true,
         };
-        let candidates = self.keys.iter().filter(could_be);
-        let mut verifiers = candidates
-            .filter_map(|key| key.verifier(algorithm))
-            .peekable();
-        if verifiers.peek().is_none() {
-            return Judgement::UnknownKey;
+        let mut could_have_been = false;
+        for key in self.keys.iter().filter(could_be) {
+            let Some(verifier) = key.verifier(algorithm) else {
+                continue;
+            };
+            if verifier.holds(message, signature) {
+                return Judgement::Holds;
+            }
+            // With a `kid` that no key has, it may be of one that is not here yet.
+            could_have_been |= id.is_none() || key.id.is_some();
         }
-        if verifiers.any(|verifier| verifier.holds(message, signature)) {
-            Judgement::Holds
-        } else {
+        if could_have_been {
             Judgement::Fails
+        } else {
+            Judgement::UnknownKey
         }
     }
 }
