@@ -22,6 +22,8 @@ pub struct JwksPlan {
     pub service: Arc<ServicePlan>,
     /// The path to ask for.
     pub path: Box<str>,
+    /// Whether they may come over plain TCP from another host; no.
+    pub is_insecure: bool,
     /// How often; 10 min.
     pub refresh: Duration,
     /// How long after a fetch a key that nobody knows brings the next one; 30 s.
@@ -152,7 +154,7 @@ impl Keys {
         }
         let set = KeySet::of_jwks(&text, &self.allowed)?;
         self.held.store(Arc::new(Held {
-            set: set.with(&self.fixed),
+            set: set.behind(&self.fixed),
             generation: held.generation + 1,
             until,
         }));

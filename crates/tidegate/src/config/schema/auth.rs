@@ -43,7 +43,7 @@ fn users(spot: &Spot<'_>, problems: &mut Problems) -> Vec<BasicUser> {
     let example = "users: { alice: { password: $argon2id$... } }";
     let users = fields.need("users", example, problems);
     let users = users.map_or_else(Vec::new, |spot| spot.entries(problems));
-    let mut read = Vec::new();
+    let mut read: Vec<BasicUser> = Vec::new();
     for (name, spot) in users {
         let Some(mut fields) = spot.fields(problems) else {
             continue;
@@ -60,6 +60,16 @@ fn users(spot: &Spot<'_>, problems: &mut Problems) -> Vec<BasicUser> {
             .filter_map(|spot| spot.value(problems, text))
             .collect();
         fields.finish(problems);
+        if let (Some(first), Some(password)) = (read.first(), &password)
+            && first.password.cost() != password.cost()
+        {
+            let message = "its password takes another time than that of the first user, which tells who is known";
+            problems.doubt(
+                &name.place,
+                message,
+                "make all of them with the same parameters",
+            );
+        }
         let name = name.value.into();
         read.extend(password.map(|password| BasicUser {
             name,
@@ -139,7 +149,12 @@ fn doubt(place: &Place, jwks: &JwksPlan, rules: &Rules, problems: &mut Problems)
     };
     if jwks.service.endpoints.iter().any(is_plain) {
         let message = "whoever stands in between can put keys of his own in place of these";
-        problems.doubt(place, message, "write `https://`");
+        if jwks.is_insecure {
+            problems.doubt(place, message, "write `https://`");
+        } else {
+            let remedy = "write `https://`, or `{ url, insecure: true }`";
+            problems.suggest(place, message, remedy);
+        }
     }
 }
 

@@ -60,6 +60,12 @@ pub(super) fn read(
             }
         }
     }
+    if let Some(spot) = fields.take("insecure") {
+        let is_insecure = spot.truth(problems).unwrap_or(false);
+        if let Some(plan) = &mut plan {
+            plan.is_insecure = is_insecure;
+        }
+    }
     fields.finish(problems);
     plan
 }
@@ -69,6 +75,7 @@ fn plan((endpoint, path): (EndpointPlan, Box<str>), tls: ServiceTls) -> JwksPlan
     JwksPlan {
         service: Arc::new(service(endpoint, tls)),
         path,
+        is_insecure: false,
         refresh: defaults::JWKS_REFRESH,
         cooldown: defaults::JWKS_COOLDOWN,
         max_stale: defaults::JWKS_MAX_STALE,
