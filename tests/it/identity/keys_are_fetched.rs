@@ -138,6 +138,22 @@ async fn a_key_that_is_new_is_fetched_at_once() {
     assert_eq!(publisher.fetches(), 2);
 }
 
+/// A set may leave names out, though its tokens bear some.
+#[tokio::test]
+async fn a_key_without_a_name_is_fetched_when_it_is_new() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let (a, b) = (mint.key("a", "rsa"), mint.key("b", "rsa"));
+    let unnamed = |key: &PublicKey| key.jwk_with(&json!({}));
+    assert!(unnamed(&a).get("kid").is_none());
+    let publisher = Publisher::of(&[unnamed(&a)]).await;
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = gateway(&upstream, &publisher, "cooldown: 1ms");
+    assert_eq!(show(&gateway, &signed(&mint, "a")).await.status(), 200);
+    publisher.publish(&[unnamed(&b)]);
+    assert_eq!(show(&gateway, &signed(&mint, "b")).await.status(), 200);
+    assert_eq!(publisher.fetches(), 2);
+}
+
 #[tokio::test]
 async fn unknown_keys_bring_no_more_than_one_fetch_in_a_while() {
     let Some(mint) = Mint::open(TEST) else { return };

@@ -3,7 +3,9 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
+use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token, Wire};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{bearing, by_secret, gateway};
 
@@ -94,6 +96,88 @@ async fn guessing_is_slow() {
             return;
         }
         assert!(number < 500, "nobody is told to wait");
+    }
+}
+
+/// What is said to each of these, all at once.
+async fn at_once(gateway: &TestGateway, requests: Vec<Request>) -> Vec<u16> {
+    let mut all = JoinSet::new();
+    for request in requests {
+        let address = gateway.address();
+        all.spawn(async move { Wire::connect(address).await.ask(&request).await.status() });
+    }
+    all.join_all().await
+}
+
+#[tokio::test]
+async fn guesses_at_once_are_no_more_of_them() {
+    let upstream = ScriptedUpstream::mirror().await;
+    // Each takes a while, so that many are on their way.
+    let slow = users().replace("m=256", "m=2048");
+    for (more, most) in [
+        ("", 20),
+        (", failures_per_address: none", 20),
+        (", failures_per_address: { rate: 1000/s, burst: 1000 }", 20),
+        (", failures_per_address: { rate: 1/m, burst: 3 }", 3),
+    ] {
+        let gateway = gateway(&upstream, &format!("{slow}{more}"), "require");
+        let begun = Instant::now();
+        let guesses = (0..150).map(|number| with("alice", &number.to_string()));
+        let said = at_once(&gateway, guesses.collect()).await;
+        let most = most + begun.elapsed().as_secs() as usize + 1;
+        let wrong = said.iter().filter(|status| **status == 401).count();
+        assert!((1..=most).contains(&wrong), "{more}: {wrong} of {most}");
+        // On a machine that is very busy the turn of some does not come.
+        assert!(said.iter().all(|status| [401, 429, 503].contains(status)));
+        assert!(said.contains(&429));
+    }
+    upstream.was_left_alone().await;
+}
+
+#[tokio::test]
+async fn the_right_one_may_come_often() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let auth = format!(
+        "{}, failures_per_address: {{ rate: 1/m, burst: 1 }}",
+        users()
+    );
+    let gateway = gateway(&upstream, &auth, "require");
+    let requests = (0..50).map(|_| with("alice", "password"));
+    let said = at_once(&gateway, requests.collect()).await;
+    assert_eq!(said, [200; 50]);
+}
+
+/// A browser sends a password that was typed once whoever asks for the request.
+#[tokio::test]
+async fn foreign_pages_cannot_use_it() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let yaml = super::yaml(&users(), "require");
+    let listed = "cors: { origins: ['https://app.example'], credentials: true }\n";
+    for (cors, origin, expected) in [
+        ("", "https://evil.example", 403),
+        ("", "null", 403),
+        (listed, "https://evil.example", 403),
+        (listed, "https://app.example", 200),
+        (
+            "cors: { origins: 'https://app.example' }\n",
+            "https://app.example",
+            403,
+        ),
+        ("cors: { origins: '*' }\n", "https://evil.example", 403),
+    ] {
+        let gateway = TestGateway::start(&upstream, &format!("{cors}{yaml}"));
+        for _ in 0..2 {
+            let request = with("alice", "password").with("Origin", origin);
+            let answer = gateway.ask(&request).await;
+            assert_eq!(answer.status(), expected, "{cors} {origin}");
+        }
+        let foreign = with("alice", "password").with("Sec-Fetch-Site", "cross-site");
+        let answer = gateway.ask(&foreign).await;
+        assert_eq!(
+            (answer.status(), &*answer.code()),
+            (403, "origin_not_allowed")
+        );
+        assert_eq!(gateway.ask(&with("alice", "password")).await.status(), 200);
     }
 }
 

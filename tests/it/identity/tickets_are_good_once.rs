@@ -90,6 +90,66 @@ async fn none_is_given_for_nothing() {
     upstream.was_left_alone().await;
 }
 
+/// It stands for a token, which is all that an upstream is told: not for a password, and for nothing else
+/// that the request says.
+#[tokio::test]
+async fn it_is_for_tokens_alone() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = ScriptedUpstream::mirror().await;
+    let hash =
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    let auth = format!(
+        "{}, basic: {{ users: {{ alice: {{ password: '{hash}' }} }} }}",
+        by_secret("token_from: [ticket, { cookie: session }]")
+    );
+    let gateway = super::gateway(&upstream, &auth, "require");
+    // Of `alice:password`.
+    let basic = |request: Request| request.with("Authorization", "Basic YWxpY2U6cGFzc3dvcmQ=");
+    assert_eq!(gateway.ask(&basic(Request::get("/"))).await.status(), 200);
+    let post = Request::new("POST", "/_tidegate/ticket");
+    let answer = gateway.ask(&basic(post).body("")).await;
+    assert_eq!((answer.status(), &*answer.code()), (401, "unauthenticated"));
+    let challenges = answer.head.fields("WWW-Authenticate");
+    assert_eq!(challenges, ["Bearer realm=\"tidegate\""]);
+    let token = mint.sign(&Token::secret());
+    let other = mint.sign(&Token::secret().with_secret("another secret that is as long as it"));
+    let held = ticket(&gateway, &token).await;
+    let request = bearing(Request::get(&format!("/?ticket={held}")), "unproven")
+        .with("Cookie", &format!("session={other}; a=b"));
+    let seen = gateway.ask(&request).await.seen();
+    assert_eq!(seen.fields("Authorization"), [format!("Bearer {token}")]);
+    assert_eq!(seen.fields("Cookie"), ["a=b"]);
+}
+
+#[tokio::test]
+async fn nobody_has_all_of_them() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = super::gateway(&upstream, &by_secret(FROM), "require");
+    let of = |user: &str| mint.sign(&Token::secret().claim("sub", user));
+    let (greedy, other) = (of("greedy"), of("other"));
+    let held = ticket(&gateway, &other).await;
+    let post = bearing(Request::new("POST", "/_tidegate/ticket"), &greedy).body("");
+    // The first ones may be over before the last ones are asked for.
+    for number in 0.. {
+        let answer = gateway.ask(&post).await;
+        if answer.status() != 200 {
+            answer.expect_problem(429);
+            assert_eq!(answer.code(), "too_many_tickets");
+            assert_eq!(answer.head.field("Retry-After"), Some("30"));
+            assert!(number >= 64, "{number}");
+            break;
+        }
+        assert!(number < 10_000, "there is no end to them");
+    }
+    ticket(&gateway, &other).await;
+    let answer = gateway
+        .ask(&Request::get(&format!("/?ticket={held}")))
+        .await;
+    // On a machine that is very busy its time may be over.
+    assert!([200, 401].contains(&answer.status()));
+}
+
 #[tokio::test]
 async fn where_there_are_none_the_path_is_a_route_s() {
     let Some(mint) = Mint::open(TEST) else { return };

@@ -144,7 +144,7 @@ async fn a_cookie_counts_from_pages_of_our_own_alone() {
     let Some(mint) = Mint::open(TEST) else { return };
     let token = mint.sign(&Token::secret());
     let cookie = format!("session={token}");
-    let listed = "cors: { origins: ['https://app.example'] }\n";
+    let listed = "cors: { origins: ['https://app.example'], credentials: true }\n";
     let any = "cors: { origins: '*' }\n";
     for (cors, origin, expected) in [
         ("", None, true),
@@ -200,10 +200,147 @@ async fn a_cookie_counts_from_pages_of_our_own_alone() {
     let upstream = ScriptedUpstream::mirror().await;
     let auth = by_secret("token_from: [header, { cookie: session }]");
     let gateway = gateway(&upstream, &auth, "require");
-    let foreign = Request::new("POST", "/")
-        .with("Cookie", &cookie)
-        .with("Sec-Fetch-Site", "cross-site");
-    assert_eq!(gateway.ask(&foreign.body("")).await.status(), 403);
+    for (method, mode, expected) in [
+        ("POST", "navigate", 403),
+        ("POST", "no-cors", 403),
+        ("GET", "no-cors", 403),
+        ("GET", "", 403),
+        ("HEAD", "cors", 403),
+        ("OPTIONS", "navigate", 403),
+        // A link that a user follows.
+        ("GET", "navigate", 200),
+    ] {
+        let request = Request::new(method, "/")
+            .with("Cookie", &cookie)
+            .with("Sec-Fetch-Site", "cross-site")
+            .with("Sec-Fetch-Mode", mode);
+        let mut client = gateway.connect().await;
+        client.request(&request.body("")).await;
+        let head = client.read_head().await;
+        assert_eq!(head.status(), expected, "{method} {mode}");
+    }
+    for site in ["same-origin", "same-site", "none"] {
+        let request = Request::get("/").with("Cookie", &cookie);
+        let request = request.with("Sec-Fetch-Site", site);
+        assert_eq!(gateway.ask(&request).await.status(), 200, "{site}");
+    }
+}
+
+/// What a policy says of handshakes holds for them alone, and so does what it says of requests.
+#[tokio::test]
+async fn a_cookie_counts_as_the_policy_says() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let cookie = format!("session={}", mint.sign(&Token::secret()));
+    let app = Some("https://app.example");
+    let refuse = "missing_origin: refuse";
+    // Handshakes, and requests.
+    for (cors, origin, expected) in [
+        (refuse, None, (403, 200)),
+        ("missing_origin: allow", None, (101, 200)),
+        ("origins: 'https://app.example'", app, (101, 403)),
+        (
+            "origins: 'https://app.example', credentials: false",
+            app,
+            (101, 403),
+        ),
+        (
+            "origins: 'https://app.example', credentials: true",
+            app,
+            (101, 200),
+        ),
+        ("origins: 'https://app.example'", None, (101, 200)),
+    ] {
+        let upstream = ScriptedUpstream::mirror().await;
+        let auth = by_secret("token_from: { cookie: session }");
+        let yaml = super::yaml(&auth, "require");
+        let gateway = TestGateway::start(&upstream, &format!("cors: {{ {cors} }}\n{yaml}"));
+        for (request, expected) in [
+            (Request::handshake("/"), expected.0),
+            (Request::get("/"), expected.1),
+            (Request::new("POST", "/").body(""), expected.1),
+        ] {
+            let mut request = request.with("Cookie", &cookie);
+            if let Some(origin) = origin {
+                request = request.with("Origin", origin);
+            }
+            let mut client = gateway.connect().await;
+            client.request(&request).await;
+            let status = client.read_head().await.status();
+            assert_eq!(status, expected, "{cors} {origin:?} {}", request.start());
+        }
+    }
+}
+
+/// Nobody knows which of two an upstream would take.
+#[tokio::test]
+async fn there_is_one_in_each_place() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let token = mint.sign(&Token::secret());
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = gateway(&upstream, &by_secret(ALL), "require");
+    let get = || Request::get("/");
+    for request in [
+        get().with("Cookie", &format!("session={token}; session=x")),
+        get().with("Cookie", &format!("session={token}; a=b; session={token}")),
+        get()
+            .with("Cookie", &format!("session={token}"))
+            .with("Cookie", "session =x"),
+        bearing(get(), &token).with("Cookie", "session=; session=x"),
+        Request::get(&format!("/?access_token={token}&access_token=x")),
+        Request::get(&format!("/?access_token={token}&%61ccess_token={token}")),
+        offering(&format!("chat, tidegate.bearer.{token}, bearer, x")),
+        offering(&format!("chat, bearer, {token}, tidegate.bearer.{token}")),
+    ] {
+        let answer = gateway.ask(&request).await;
+        let said = (answer.status(), &*answer.code());
+        assert_eq!(said, (401, "conflicting_tokens"), "{request:?}");
+    }
+    let request = bearing(bearing(get(), &token), &token);
+    let answer = gateway.ask(&request).await;
+    assert_eq!((answer.status(), &*answer.code()), (401, "invalid_token"));
+    upstream.was_left_alone().await;
+}
+
+/// Nothing that was not verified looks as if it had been.
+#[tokio::test]
+async fn a_cookie_that_did_not_count_goes_no_further() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let token = mint.sign(&Token::secret());
+    let secret = "another secret that is at least as long";
+    let forged = mint.sign(&Token::secret().with_secret(secret).claim("roles", "admin"));
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = gateway(&upstream, &by_secret(ALL), "require");
+    for (cookie, left) in [
+        (
+            format!("a=1; session={forged}; b=2"),
+            Some("a=1; b=2".to_owned()),
+        ),
+        (format!("session={forged}"), None),
+        (
+            format!("a=1; session={token}"),
+            Some(format!("a=1; session={token}")),
+        ),
+    ] {
+        let request = bearing(Request::get("/"), &token).with("Cookie", &cookie);
+        let seen = gateway.ask(&request).await.seen();
+        assert_eq!(seen.fields("Authorization"), [format!("Bearer {token}")]);
+        assert_eq!(seen.field("Cookie"), left.as_deref());
+    }
+}
+
+/// The first of them has taken what the second one would look for.
+#[tokio::test]
+async fn two_filters_may_ask() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let token = mint.sign(&Token::secret().claim("roles", "user"));
+    let upstream = ScriptedUpstream::mirror().await;
+    for (second, expected) in [("user", 200), ("admin", 403)] {
+        let filters = format!("require, {{ require: {{ roles: {second} }} }}");
+        let auth = by_secret("token_from: { query: access_token }");
+        let gateway = gateway(&upstream, &auth, &filters);
+        let request = Request::get(&format!("/?access_token={token}"));
+        assert_eq!(gateway.ask(&request).await.status(), expected);
+    }
 }
 
 /// The same origin's scheme is that of the connection.
