@@ -272,3 +272,50 @@ fn verification(algorithm: Algorithm) -> &'static dyn VerificationAlgorithm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWED: [Algorithm; 1] = [Algorithm::Hs256];
+
+    fn key(secret: &str) -> Key {
+        let secret = Secret::new(&secret.repeat(32)[..32]);
+        Key::of_secret(&secret, &ALLOWED).unwrap()
+    }
+
+    fn judged(set: &KeySet, id: Option<&str>, secret: &str) -> Judgement {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret.repeat(32).as_bytes()[..32]);
+        let signature = hmac::sign(&secret, b"message");
+        set.judge(id, Algorithm::Hs256, b"message", signature.as_ref())
+    }
+
+    #[test]
+    fn a_name_that_no_key_has_may_be_of_one_to_come() {
+        let set = KeySet::new(vec![key("a"), key("b").named("b")]);
+        for (id, secret, expected) in [
+            (Some("x"), "a", Judgement::Holds),
+            (Some("x"), "b", Judgement::UnknownKey),
+            (Some("x"), "c", Judgement::UnknownKey),
+            (Some("b"), "b", Judgement::Holds),
+            (Some("b"), "a", Judgement::Holds),
+            (Some("b"), "c", Judgement::Fails),
+            (None, "b", Judgement::Holds),
+            (None, "c", Judgement::Fails),
+        ] {
+            assert_eq!(judged(&set, id, secret), expected, "{id:?} {secret}");
+        }
+    }
+
+    #[test]
+    fn keys_of_the_configuration_are_not_pushed_out() {
+        let published = (0..MOST_KEYS).map(|number| key("p").named(&number.to_string()));
+        let set = KeySet::new(published.collect());
+        let set = set.behind(&[key("a").named("ours"), key("b").named("too")]);
+        assert_eq!(set.len(), MOST_KEYS);
+        assert_eq!(judged(&set, Some("ours"), "a"), Judgement::Holds);
+        assert_eq!(judged(&set, Some("too"), "b"), Judgement::Holds);
+        assert_eq!(judged(&set, Some("0"), "p"), Judgement::Holds);
+        assert_eq!(judged(&set, Some("63"), "p"), Judgement::UnknownKey);
+    }
+}

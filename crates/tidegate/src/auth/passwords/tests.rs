@@ -53,11 +53,18 @@ async fn guesses(
         }
     }
     let mut all = JoinSet::new();
-    for (client, text) in shown {
+    for (client, text) in shown.clone() {
         let passwords = Arc::clone(passwords);
         all.spawn(async move { passwords.verify(client, &text, SCHEMES).await });
     }
-    all.join_all().await
+    let said = all.join_all().await;
+    let is_computed = |(_, text): &&(_, String)| passwords.remembered(&digest_of(text)).is_some();
+    // Whoever was told to wait was not told by a hash.
+    assert_eq!(
+        shown.iter().filter(is_computed).count(),
+        count(&said, is_wrong)
+    );
+    said
 }
 
 fn count(said: &[Result<Arc<Principal>, AuthError>], is: impl Fn(&AuthError) -> bool) -> usize {
