@@ -197,6 +197,13 @@ async fn a_cookie_counts_from_pages_of_our_own_alone() {
             assert_eq!(upstream.heads().len(), 1, "{origin:?}");
         }
     }
+}
+
+/// Browsers tell of another site where they leave `Origin` out.
+#[tokio::test]
+async fn a_cookie_does_not_count_for_what_other_sites_include() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let cookie = format!("session={}", mint.sign(&Token::secret()));
     let upstream = ScriptedUpstream::mirror().await;
     let auth = by_secret("token_from: [header, { cookie: session }]");
     let gateway = gateway(&upstream, &auth, "require");
