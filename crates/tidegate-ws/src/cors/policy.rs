@@ -38,6 +38,9 @@ pub struct CorsFields {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CorsRefusal {
+    /// A cookie, or another credential that browsers send unasked, with a request of another origin.
+    #[error("a page of another origin may not send credentials")]
+    CredentialsNotAllowed,
     /// A header that pages of other origins may not send.
     #[error("a page of another origin may not send this header")]
     HeaderNotAllowed,
@@ -128,6 +131,20 @@ impl CorsPolicy {
             return Err(CorsRefusal::OriginMissing);
         }
         self.asker(origin, own).map(|_asker| ())
+    }
+
+    /// Whether a request that is no preflight may count with a credential that browsers send unasked, such
+    /// as a cookie: from a page of another origin, where credentials are allowed to it. Handshakes
+    /// carry them whatever is configured, so [`handshake`](Self::handshake) is all that is asked of them.
+    ///
+    /// # Errors
+    /// When the origin is not allowed, `null`, or no origin; when it is another one and may not send
+    /// credentials.
+    pub fn ambient(&self, origin: &Origin<'_>, own: Own<'_>) -> Result<(), CorsRefusal> {
+        match self.asker(origin, own)? {
+            Asker::Other(_) if !self.credentials => Err(CorsRefusal::CredentialsNotAllowed),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a request that is no preflight may go on, and the fields for its answer.

@@ -443,3 +443,25 @@ fn preflights_are_told_apart() {
     assert!(is_preflight(&Method::OPTIONS, &headers));
     assert!(!is_preflight(&Method::GET, &headers));
 }
+
+#[test]
+fn what_is_sent_unasked_wants_credentials() {
+    let app = "https://app.example.com";
+    let ambient = |cors: &Cors, origin: &str| cors.build().unwrap().ambient(&of(origin), OWN);
+    let refused = Err(CorsRefusal::CredentialsNotAllowed);
+    let cors = allowing(&[app]);
+    assert_eq!(ambient(&cors, app), refused);
+    assert_eq!(ambient(&cors, "https://api.example.com"), Ok(()));
+    assert_eq!(
+        ambient(&cors.clone().allow_credentials(false), app),
+        refused
+    );
+    let cors = cors.allow_credentials(true);
+    assert_eq!(ambient(&cors, app), Ok(()));
+    let other = Err(CorsRefusal::OriginNotAllowed);
+    assert_eq!(ambient(&cors, "https://evil.net"), other);
+    assert_eq!(ambient(&cors, "null"), Err(CorsRefusal::OriginNull));
+    // A handshake without an origin is another matter.
+    let policy = cors.missing_origin(MissingOrigin::Refuse).build().unwrap();
+    assert_eq!(policy.ambient(&Origin::Missing, OWN), Ok(()));
+}

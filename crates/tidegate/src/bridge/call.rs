@@ -94,6 +94,7 @@ impl Caller {
 
     fn exchange(&self, method: Method, target: Target, headers: Headers, body: Bytes) -> Exchange {
         Exchange {
+            principal: None,
             method,
             path: target.path,
             query: target.query,

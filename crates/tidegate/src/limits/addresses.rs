@@ -10,14 +10,14 @@ pub(super) const SHARDS: usize = 16;
 
 /// Counts by client.
 #[derive(Debug, Default)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     shards: [Mutex<HashMap<Client, u32>>; SHARDS],
     hasher: RandomState,
 }
 
 /// One of what a client has.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     addresses: Arc<Addresses>,
     client: Client,
 }
@@ -49,7 +49,7 @@ impl Addresses {
     }
 
     /// Counts one more for a client if `may` allows it, which hears how many it has.
-    pub(super) fn count(
+    pub(crate) fn count(
         self: &Arc<Self>,
         address: IpAddr,
         may: impl FnOnce(usize) -> bool,

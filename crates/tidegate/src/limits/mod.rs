@@ -19,9 +19,10 @@ use http::StatusCode;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
-use self::addresses::{Addresses, Counted};
+pub(crate) use self::addresses::Addresses;
+use self::addresses::Counted;
 pub(crate) use self::gauge::{Gauge, Taken};
-use self::rates::Rates;
+pub(crate) use self::rates::Rates;
 use crate::config::plan::{ForwardedHeader, Plan, RouteLimits};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;

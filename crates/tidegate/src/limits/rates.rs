@@ -19,7 +19,7 @@ const REMEMBERED: usize = 4096;
 
 /// The buckets of all clients.
 #[derive(Debug)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     /// Nanoseconds that one token takes, and those that a whole bucket takes.
     every: u64,
     full: u64,
@@ -32,7 +32,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         let every = u64::try_from(rate.every.as_nanos()).unwrap_or(u64::MAX);
         Self {
             every,
@@ -56,7 +56,7 @@ impl Rates {
     }
 
     /// Takes a token from the client's bucket.
-    pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Overload> {
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Overload> {
         let client = client_of(address);
         let now = self.nanos(now);
         let mut buckets = self.lock(self.hasher.hash_one(client) as usize);
@@ -77,8 +77,33 @@ impl Rates {
         Ok(())
     }
 
+    /// Puts back a token that was taken, which turned out not to count.
+    pub(crate) fn give_back(&self, address: IpAddr, now: Instant) {
+        let client = client_of(address);
+        let now = self.nanos(now);
+        let mut buckets = self.lock(self.hasher.hash_one(client) as usize);
+        if let Some(full) = buckets.get_mut(&client) {
+            *full = full.saturating_sub(self.every);
+            if *full <= now {
+                buckets.remove(&client);
+            }
+        }
+    }
+
+    /// When the client's bucket has a token again, in whole seconds, where it has none.
+    pub(crate) fn look(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
+        let client = client_of(address);
+        let now = self.nanos(now);
+        let buckets = self.lock(self.hasher.hash_one(client) as usize);
+        let full = buckets.get(&client).copied().unwrap_or(0);
+        match bucket::take(full, now, self.every, self.full) {
+            Ok(_) => Ok(()),
+            Err(missing) => Err(u32::try_from(missing.div_ceil(1_000_000_000)).unwrap_or(u32::MAX)),
+        }
+    }
+
     /// Forgets those of one shard whose bucket is full.
-    pub(super) fn forget_some(&self, now: Instant) {
+    pub(crate) fn forget_some(&self, now: Instant) {
         let now = self.nanos(now);
         let mut buckets = self.lock(self.next.fetch_add(1, Ordering::Relaxed));
         if !buckets.is_empty() {
@@ -121,6 +146,26 @@ mod tests {
         assert_eq!(rates.take(CLIENT, at(100)), Ok(()));
         assert_eq!(rates.take(CLIENT, at(101)), retry(1));
         assert_eq!(rates.take(CLIENT, at(10_000)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let rates = rates(Duration::from_secs(1), 2);
+        let at = |seconds| rates.start + Duration::from_secs(seconds);
+        for _ in 0..10 {
+            assert_eq!(rates.take(CLIENT, at(1)), Ok(()));
+            rates.give_back(CLIENT, at(1));
+        }
+        assert_eq!(rates.take(CLIENT, at(1)), Ok(()));
+        assert_eq!(rates.take(CLIENT, at(1)), Ok(()));
+        rates.give_back(CLIENT, at(1));
+        assert_eq!(rates.take(CLIENT, at(1)), Ok(()));
+        assert_eq!(rates.take(CLIENT, at(1)), retry(1));
+        // One that time has given back already is no gain.
+        rates.give_back(CLIENT, at(100));
+        assert_eq!(rates.take(CLIENT, at(100)), Ok(()));
+        assert_eq!(rates.take(CLIENT, at(100)), Ok(()));
+        assert_eq!(rates.take(CLIENT, at(100)), retry(1));
     }
 
     #[test]
