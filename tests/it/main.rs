@@ -32,6 +32,7 @@ mod framing_is_kept;
 mod handlers;
 mod hop_by_hop_fields_stop_here;
 mod host_and_origin_are_as_configured;
+mod identity;
 mod library;
 mod listed_extensions_pass;
 mod listener_limits_are_as_configured;

@@ -298,6 +298,9 @@ fn over_tls(plan: &mut Plan) {
         proxy.service = Arc::clone(same.unwrap());
     }
     plan.services = services;
+    if let Some(jwks) = plan.auth.jwt.as_mut().and_then(|jwt| jwt.jwks.as_mut()) {
+        jwks.service = Arc::new(secured(&jwks.service));
+    }
 }
 
 fn secured(service: &ServicePlan) -> ServicePlan {

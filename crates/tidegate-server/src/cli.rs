@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// See and end the WebSockets of a running gateway, by its admin listener
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// Make a token to try a gateway with, and see what a token says
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Show the version
     Version,
 }
@@ -61,8 +64,59 @@ pub(crate) enum SessionsCommand {
     Kill(SessionsKillArgs),
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Show what a token says; with --config, whether that gateway would take it
+    Inspect(TokenInspectArgs),
+    /// Make a token, by a key for development
+    Mint(TokenMintArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenInspectArgs {
+    /// The token; `-` reads it from standard input
+    pub(crate) token: String,
+    /// The configuration to verify it by: exits with 1 where it is refused
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenMintArgs {
+    /// The user (`sub`)
+    #[arg(long, value_name = "NAME", default_value = "developer")]
+    pub(crate) user: String,
+    /// A role (`roles`); may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) role: Vec<String>,
+    /// A scope (`scope`); may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scope: Vec<String>,
+    /// For whom it is (`aud`); may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) audience: Vec<String>,
+    /// Who issues it (`iss`)
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: Option<String>,
+    /// How long it is good, such as 10m
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = tidegate::config::duration)]
+    pub(crate) expires_in: std::time::Duration,
+    /// Any other claim: NAME=VALUE, the value in JSON or else a text; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_claim)]
+    pub(crate) claim: Vec<(String, serde_json::Value)>,
+    /// The private key in PEM; where there is no such file one is made, and KEY.pub.pem with it
+    #[arg(long, value_name = "FILE", default_value = "tidegate-development.pem")]
+    pub(crate) key: PathBuf,
+    /// The file with the shared secret, in place of a key
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub(crate) secret_file: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SessionsLsArgs {
+    /// Only those of this user
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
     /// Only those of this route
     #[arg(long, value_name = "NAME")]
     pub(crate) route: Option<String>,
@@ -211,6 +265,14 @@ fn parse_header(text: &str) -> Result<(FieldName, HeaderValue), String> {
     let name = FieldName::parse(name.to_owned()).map_err(|error| error.to_string())?;
     let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
     Ok((name, value))
+}
+
+fn parse_claim(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("a claim is written as NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_text| value.into());
+    Ok((name.to_owned(), value))
 }
 
 fn parse_place(text: &str) -> Result<String, String> {

@@ -13,6 +13,7 @@ mod run;
 mod sessions;
 mod signals;
 mod systemd;
+mod token;
 mod version;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Routes(RoutesCommand::Test(args)) => routes::test(&args),
         Command::Run(args) => run::run(&args),
         Command::Sessions(command) => sessions::sessions(&command),
+        Command::Token(command) => token::token(&command),
         Command::Version => version::version(),
     };
     log::close();

@@ -199,6 +199,7 @@ fn exchange(
         downstream: Arc::clone(downstream),
         client,
         captures: crate::router::Captures::default(),
+        principal: None,
         extensions: http::Extensions::new(),
     })
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use tidegate_ws::cors::CorsFields;
+
 use crate::error::{Fault, GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::limits::Permits;
 use crate::metrics::ExchangeMeter;
+use crate::pipeline::cors;
 use crate::pipeline::{ExchangeFacts, ResponseHead, SessionOpening, Step};
 use crate::proxy::{self, Proxy};
 use crate::redirect;
 use crate::route::{Route, Target};
-use crate::router::RouteError;
+use crate::router::{RequestView, RouteError};
 use crate::upgrade::{self, Acceptance, Decision, Wish};
 use crate::worker::Worker;
 
@@ -35,16 +38,22 @@ pub(crate) async fn answer<'w>(
     permits: &mut Permits,
     meter: &mut ExchangeMeter<'_>,
 ) -> Outcome {
-    let walked = walk(worker, &mut exchange, entered, permits, meter).await;
+    let mut stamp = None;
+    let walked = walk(worker, &mut exchange, entered, permits, meter, &mut stamp).await;
+    meter.known(exchange.principal.as_deref());
     let mut outcome = walked.unwrap_or_else(|error| {
         if error.is_overload() {
             worker.caps().note_refusal(error.label());
         }
+        worker.authenticator().note(error.label());
         meter.failed(&error);
         Outcome::Answer(rescue(&error, *entered))
     });
     if let Some(route) = *entered {
         return_through(route, &exchange, &mut outcome);
+    }
+    if let (Some(fields), Outcome::Answer(answer)) = (&stamp, &mut outcome) {
+        cors::stamp(fields, &mut answer.headers);
     }
     outcome
 }
@@ -55,27 +64,42 @@ async fn walk<'w>(
     entered: &mut Option<&'w Route>,
     permits: &mut Permits,
     meter: &mut ExchangeMeter<'_>,
+    stamp: &mut Option<CorsFields>,
 ) -> Result<Outcome, GatewayError> {
     if let Some(plan) = &exchange.downstream.redirect
         && !redirect::excepts(plan, &exchange.path)
     {
         return redirect::answer(plan, exchange).map(Outcome::Answer);
     }
-    let (place, captures) = worker.router().route(&exchange.view())?;
+    worker.authenticator().scrub(exchange);
+    if let Some(answer) = answer_own(worker, exchange, entered, meter, stamp).await? {
+        return Ok(Outcome::Answer(answer));
+    }
+    let routed = worker.router().route(&exchange.view());
+    if let (Err(_), Some(cors)) = (&routed, worker.cors()) {
+        *stamp = cors.judge(exchange)?;
+    }
+    let (place, captures) = routed?;
     exchange.captures = captures;
     let route = entered.insert(worker.route(place));
     meter.enter(place);
     // Judged first: what can never be a session takes nothing of what sessions are granted.
-    let wish = if exchange.upgrade {
+    let mut wish = if exchange.upgrade {
         Some(Wish::parse(exchange)?)
     } else {
         None
     };
+    if let Some(cors) = &route.cors {
+        *stamp = cors.judge(exchange)?;
+    }
     worker
         .caps()
         .admit_request(&route.caps, exchange, permits)?;
     if let Step::Answer(answer) = route.pipeline.request(exchange).await? {
         return Ok(Outcome::Answer(answer));
+    }
+    if let Some(wish) = wish.as_mut().filter(|_| exchange.principal.is_some()) {
+        wish.keep_offered(exchange);
     }
     match (&route.target, wish) {
         (target, Some(wish)) => {
@@ -106,11 +130,22 @@ pub(crate) async fn call(
         return proxy::http::call(proxy, worker, &mut exchange, meter).await;
     }
     let mut entered = None;
-    let walked = walk(worker, &mut exchange, &mut entered, permits, meter).await;
+    // There is no browser to be told of origins.
+    let mut stamp = None;
+    let walked = walk(
+        worker,
+        &mut exchange,
+        &mut entered,
+        permits,
+        meter,
+        &mut stamp,
+    )
+    .await;
     let mut outcome = walked.inspect_err(|error| {
         if error.is_overload() {
             worker.caps().note_refusal(error.label());
         }
+        worker.authenticator().note(error.label());
     })?;
     if let Some(route) = entered {
         return_through(route, &exchange, &mut outcome);
@@ -120,6 +155,45 @@ pub(crate) async fn call(
         // No call asks for an upgrade.
         Outcome::Switch(_) => Err(UpstreamError::SwitchUnasked.into()),
     }
+}
+
+/// What is answered before any route is asked: preflights, by the policy of the route that they are
+/// about or by that of the gateway, and requests for a path of our own.
+async fn answer_own<'w>(
+    worker: &'w Arc<Worker>,
+    exchange: &mut Exchange,
+    entered: &mut Option<&'w Route>,
+    meter: &mut ExchangeMeter<'_>,
+    stamp: &mut Option<CorsFields>,
+) -> Result<Option<Answer>, GatewayError> {
+    let is_own = worker.authenticator().answers(exchange);
+    if cors::is_preflight(exchange) {
+        let mut policy = worker.cors();
+        if !is_own && let Some(method) = cors::asked_method(exchange) {
+            let view = RequestView {
+                method: &method,
+                ..exchange.view()
+            };
+            if let Ok((place, _captures)) = worker.router().route(&view) {
+                let route = worker.route(place);
+                policy = route.cors.as_ref();
+                if policy.is_some() {
+                    meter.enter(place);
+                    *entered = Some(route);
+                }
+            }
+        }
+        if let Some(policy) = policy {
+            return Ok(Some(policy.preflight(exchange)?));
+        }
+    }
+    if !is_own {
+        return Ok(None);
+    }
+    if let Some(cors) = worker.cors() {
+        *stamp = cors.judge(exchange)?;
+    }
+    worker.authenticator().answer(exchange).await.map(Some)
 }
 
 /// The way back: the filters see the head of what the client is about to get.

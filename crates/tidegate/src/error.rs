@@ -5,8 +5,10 @@ use std::io;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use nix::libc;
+use tidegate_ws::cors::CorsRefusal;
 use tidegate_ws::handshake::{RequestError, ResponseError};
 
+use crate::auth::AuthError;
 use crate::body::{Body, BodyError};
 use crate::exchange::Answer;
 use crate::headers::FieldName;
@@ -97,6 +99,9 @@ pub enum GatewayError {
     /// A filter refused or failed.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A browser may not call from there, or not in this way.
+    #[error(transparent)]
+    Cors(#[from] CorsRefusal),
     /// The client's side of a WebSocket handshake is wrong.
     #[error(transparent)]
     Handshake(#[from] RequestError),
@@ -209,6 +214,7 @@ impl GatewayError {
         match self {
             Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::Cors(refusal) => (CorsRefusal::STATUS, cors_label(*refusal)),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Filter(error) => filter_status(error),
             Self::Handshake(RequestError::Version) => (StatusCode::UPGRADE_REQUIRED, "bad_version"),
@@ -306,6 +312,7 @@ impl GatewayError {
                 add("Sec-WebSocket-Version", HeaderValue::from_static("13"));
             }
             Self::Overload(overload) => add("Retry-After", overload.retry_after().into()),
+            Self::Filter(FilterError::Auth(error)) => challenge(error, &mut add),
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 add("Retry-After", HeaderValue::from_static("1"));
             }
@@ -368,11 +375,35 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
+/// Which of what is asked is not allowed.
+const fn cors_label(refusal: CorsRefusal) -> &'static str {
+    match refusal {
+        CorsRefusal::HeaderNotAllowed | CorsRefusal::MethodNotAllowed => "cors_not_allowed",
+        _ => "origin_not_allowed",
+    }
+}
+
 fn filter_status(error: &FilterError) -> (StatusCode, &'static str) {
+    if let FilterError::Auth(error) = error {
+        return error.status_and_label();
+    }
     if error.blames_downstream() {
         (StatusCode::BAD_REQUEST, "bad_request")
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, "filter_failed")
+    }
+}
+
+/// What goes with the answer to a client that is not let through.
+fn challenge(error: &AuthError, add: &mut impl FnMut(&'static str, HeaderValue)) {
+    for challenge in error.challenges() {
+        // Words of ours, and scopes that the configuration has checked.
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            add("WWW-Authenticate", challenge);
+        }
+    }
+    if let Some(seconds) = error.retry_after() {
+        add("Retry-After", seconds.into());
     }
 }
 

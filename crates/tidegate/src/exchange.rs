@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Extensions, Method, StatusCode};
 
+use crate::auth::Principal;
 use crate::authority::Authority;
 use crate::body::Body;
 use crate::config::plan::{ListenerLimits, RedirectPlan};
@@ -38,6 +39,8 @@ pub struct Exchange {
     pub client: IpAddr,
     /// What the route's patterns captured.
     pub captures: Captures,
+    /// Who sent it, once the filter `require` knows.
+    pub principal: Option<Arc<Principal>>,
     /// Room for what filters tell each other, by type.
     pub extensions: Extensions,
 }

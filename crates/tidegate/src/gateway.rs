@@ -22,6 +22,7 @@ use tokio::time::Instant;
 pub use self::builder::GatewayBuilder;
 use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
+use crate::auth::Refresher;
 use crate::census::Census;
 use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ServicePlan};
@@ -64,6 +65,8 @@ pub struct Gateway {
     admin: Option<admin::Running>,
     /// Reads the files of TLS again when they change.
     watch: Option<Watch>,
+    /// Fetches the keys of tokens.
+    refresher: Option<Refresher>,
 }
 
 /// Why a gateway did not start. Nothing is left running or bound.
@@ -149,6 +152,7 @@ impl Gateway {
             admin_address: admin.as_ref().map(admin::Bound::address),
             admin: None,
             watch: None,
+            refresher: None,
             access_log,
             logs,
         };
@@ -158,6 +162,7 @@ impl Gateway {
             .spawn(plan, listeners, Arc::new(core))
             .map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
+        gateway.refresh(&tls).map_err(StartError::Worker)?;
         if let Some(admin) = admin {
             let view = Arc::new(gateway.view(commit));
             gateway.admin = Some(admin.run(view).map_err(StartError::Worker)?);
@@ -208,6 +213,17 @@ impl Gateway {
             let core = Arc::clone(core);
             let counted = move |succeeded| core.note_reload(succeeded);
             self.watch = Some(Watch::start(watched, counted)?);
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self, tls: &Loaded) -> io::Result<()> {
+        let keys = self
+            .core
+            .as_ref()
+            .and_then(|core| core.authenticator().keys());
+        if let Some(keys) = keys.map(Arc::clone) {
+            self.refresher = Refresher::start(keys, tls.jwks.as_ref(), &self.panics())?;
         }
         Ok(())
     }
@@ -315,6 +331,7 @@ impl Gateway {
         self.access_log = None;
         self.admin = None;
         self.watch = None;
+        self.refresher = None;
     }
 }
 

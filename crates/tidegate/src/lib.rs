@@ -30,6 +30,7 @@
 
 mod access_log;
 mod admin;
+pub mod auth;
 pub mod authority;
 pub mod body;
 mod bridge;

@@ -75,6 +75,46 @@ fn is_secret(name: &[u8]) -> bool {
     SECRETS.iter().any(|secret| is(secret))
 }
 
+/// Whether the name of a parameter, the part before `=`, is `name` as a server may read it.
+pub(crate) fn names(pair: &[u8], name: &str) -> bool {
+    let end = pair.iter().position(|byte| *byte == b'=');
+    let written = &pair[..end.unwrap_or(pair.len())];
+    let from = written.iter().rposition(|byte| matches!(byte, b';' | b'?'));
+    let written = from.map_or(written, |from| &written[from + 1..]);
+    decoded_text(written).eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// A query with the values of these parameters masked; `None` where there is none of them.
+pub(crate) fn hide(query: &[u8], secrets: &[&str]) -> Option<Vec<u8>> {
+    let is_secret = |pair: &[u8]| secrets.iter().any(|name| names(pair, name));
+    let mut found = false;
+    let pairs: Vec<_> = query
+        .split(|byte| *byte == b'&')
+        .map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=');
+            match at.filter(|_| is_secret(pair)) {
+                Some(at) => {
+                    found = true;
+                    [&pair[..=at], MASK.as_bytes()].concat()
+                }
+                None => pair.to_vec(),
+            }
+        })
+        .collect();
+    found.then(|| pairs.join(&b'&'))
+}
+
+/// A text without its percent-encoding.
+pub(crate) fn decoded_text(mut rest: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(rest.len());
+    while let Some((&byte, behind)) = rest.split_first() {
+        let (byte, behind) = decoded(byte, behind);
+        text.push(byte);
+        rest = behind;
+    }
+    text
+}
+
 fn decoded(byte: u8, behind: &[u8]) -> (u8, &[u8]) {
     let hex = |byte: u8| char::from(byte).to_digit(16);
     if let (b'%', [high, low, rest @ ..]) = (byte, behind)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::bridge::Bridge;
 use crate::handler::Handler;
 use crate::limits::RouteCaps;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{CorsPlan, Pipeline};
 use crate::proxy::Proxy;
 use crate::upstream::Service;
 
@@ -16,6 +16,8 @@ pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     /// How many of its requests may be under way.
     pub(crate) caps: RouteCaps,
+    /// What holds for browsers; `None`: whatever its upstream says.
+    pub(crate) cors: Option<CorsPlan>,
     /// What is done to its requests.
     pub(crate) pipeline: Pipeline,
     /// Where they end.

@@ -139,6 +139,15 @@ impl Wish {
             extensions: wish.extensions.iter().map(|one| own(one.text)).collect(),
         })
     }
+
+    /// Forgets subprotocols that a filter has taken out of the offer.
+    pub(crate) fn keep_offered(&mut self, exchange: &Exchange) {
+        let headers = &exchange.headers;
+        self.protocols.retain(|name| {
+            let mut offered = headers.list("sec-websocket-protocol");
+            offered.any(|one| one == name.as_bytes())
+        });
+    }
 }
 
 /// Writes the 101 and starts the session. What `meter` counts is a 101 once that is written.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
+use crate::auth::Authenticator;
 use crate::bridge::Bridge;
 use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ProxyPlan, ServicePlan, TargetPlan};
@@ -24,7 +25,7 @@ use crate::handler::Handlers;
 use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{CorsPlan, Pipeline, Setting};
 use crate::proxy::Proxy;
 use crate::route::{Route, Target};
 use crate::router::Router;
@@ -46,6 +47,9 @@ pub(crate) struct Core {
     /// In the order of the router's matchers.
     routes: Vec<Arc<Route>>,
     caps: Arc<Caps>,
+    authenticator: Arc<Authenticator>,
+    /// What holds for browsers where no route does.
+    cors: Option<CorsPlan>,
     panics: Arc<Panics>,
     /// In the order of their meters.
     services: Vec<Arc<Service>>,
@@ -63,6 +67,11 @@ impl Core {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// Who knows how clients prove who they are.
+    pub(crate) const fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
     }
 
     /// The files of TLS were read again because they had changed.
@@ -95,6 +104,7 @@ impl Core {
     ) -> Result<Self, ConfigErrors> {
         let caps = Arc::new(Caps::new(plan));
         let panics = Arc::new(Panics::default());
+        let authenticator = Arc::new(Authenticator::new(&plan.auth));
         let mut endpoints = 0;
         let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
         let mut in_order = Vec::new();
@@ -137,10 +147,15 @@ impl Core {
                 TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
             };
             matchers.push(route.matcher.clone());
-            let pipeline = Pipeline::build(&route.filters);
+            let setting = Setting {
+                authenticator: Arc::clone(&authenticator),
+                cors: route.cors.clone(),
+            };
+            let pipeline = Pipeline::build(&route.filters, &setting);
             routes.push(Arc::new(Route {
                 name: Arc::clone(&route.name),
                 caps: RouteCaps::new(&route.limits),
+                cors: route.cors.clone(),
                 pipeline,
                 target,
             }));
@@ -151,6 +166,8 @@ impl Core {
             router,
             routes,
             caps,
+            authenticator,
+            cors: plan.cors.clone(),
             panics,
             services: in_order,
             endpoints,
@@ -227,6 +244,16 @@ impl Worker {
     /// Descriptors are short: see [`Core::make_room`].
     pub(crate) fn make_room(&self) -> bool {
         self.core.make_room()
+    }
+
+    /// Who knows how clients prove who they are.
+    pub(crate) fn authenticator(&self) -> &Arc<Authenticator> {
+        self.core.authenticator()
+    }
+
+    /// What holds for browsers where no route does.
+    pub(crate) fn cors(&self) -> Option<&CorsPlan> {
+        self.core.cors.as_ref()
     }
 
     /// Where panics are counted.
@@ -314,6 +341,7 @@ impl Worker {
             log.stats(&self.sessions, &self.clock, last);
         }
         self.core.caps.tick();
+        self.core.authenticator.tick();
         self.pool.sweep().await;
     }
 

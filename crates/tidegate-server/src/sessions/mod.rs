@@ -26,6 +26,7 @@ fn ls(args: &SessionsLsArgs) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.admin)?;
     let mut filter = String::new();
     let filters = [
+        ("user", &args.user),
         ("route", &args.route),
         ("service", &args.service),
         ("address", &args.address),

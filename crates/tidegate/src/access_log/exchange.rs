@@ -26,6 +26,8 @@ use crate::upstream::Endpoint;
 pub(crate) struct Record {
     connection: ConnectionId,
     client: IpAddr,
+    /// Who sent it, where that is known.
+    user: Option<Box<str>>,
     method: Method,
     path: Bytes,
     query: Option<Bytes>,
@@ -62,6 +64,7 @@ impl Record {
         let mut record = Self {
             connection: downstream.connection,
             client: downstream.peer.ip().to_canonical(),
+            user: None,
             method: head.method.clone(),
             path: head.path.clone(),
             query: head.query.clone(),
@@ -84,6 +87,23 @@ impl Record {
         record
     }
 
+    /// Masks what `hide` knows to be secret, in the query and in that of the page before.
+    pub(crate) fn hide(&mut self, hide: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+        if let Some(hidden) = self.query.as_deref().and_then(&hide) {
+            self.query = Some(hidden.into());
+        }
+        let referer = self.referer.as_ref().map(HeaderValue::as_bytes);
+        let Some((page, query)) = referer.and_then(|referer| {
+            let at = referer.iter().position(|byte| *byte == b'?')?;
+            Some(referer.split_at(at + 1))
+        }) else {
+            return;
+        };
+        if let Some(hidden) = hide(query) {
+            self.referer = HeaderValue::from_bytes(&[page, &hidden].concat()).ok();
+        }
+    }
+
     /// Finds what it needs in one walk.
     fn read(&mut self, headers: &Headers, wants_referer: bool) {
         for field in headers.iter() {
@@ -102,6 +122,11 @@ impl Record {
     /// Who the client is, once trusted proxies were heard.
     pub(crate) const fn come_from(&mut self, client: IpAddr) {
         self.client = client;
+    }
+
+    /// Who sent it.
+    pub(crate) fn known(&mut self, user: &str) {
+        self.user = Some(user.into());
     }
 
     /// An endpoint is tried.
@@ -214,6 +239,9 @@ impl Record {
             line.word("endpoint", &endpoint.plan.authority);
         }
         line.address("client", self.client);
+        if let Some(user) = &self.user {
+            line.text("user", user.as_bytes());
+        }
     }
 
     fn put_path(&self, line: &mut Line<'_>, status: u16) {

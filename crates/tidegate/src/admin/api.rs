@@ -90,7 +90,7 @@ struct Check {
     detail: &'static str,
 }
 
-fn checks(view: &View) -> [Check; 4] {
+fn checks(view: &View) -> [Check; 5] {
     let (draining, whole) = (view.is_draining(), view.is_whole());
     let check = |name, passes, detail| Check {
         name,
@@ -115,6 +115,11 @@ fn checks(view: &View) -> [Check; 4] {
             (true, _) => check("workers", true, "ending"),
             (false, true) => check("workers", true, "running"),
             (false, false) => check("workers", false, "at least one has ended"),
+        },
+        match view.has_keys() {
+            None => check("keys", true, "none to fetch"),
+            Some(true) => check("keys", true, "fetched"),
+            Some(false) => check("keys", false, "the keys of tokens were not fetched yet"),
         },
     ]
 }

@@ -68,7 +68,6 @@ pub(super) type Slice<'v> = (Vec<Arc<Handle>>, &'v Clock);
 /// Which sessions are meant.
 #[derive(Debug, Default)]
 struct Filter {
-    /// Nobody is a user yet, so whoever asks for one gets none.
     user: Option<String>,
     route: Option<String>,
     service: Option<String>,
@@ -81,7 +80,7 @@ impl Filter {
         let is = |wanted: &Option<String>, name: Option<&str>| {
             wanted.is_none() || wanted.as_deref() == name
         };
-        self.user.is_none()
+        is(&self.user, facts.user())
             && is(&self.route, Some(facts.route()))
             && is(&self.service, facts.service())
             && self
@@ -162,6 +161,7 @@ fn described(handle: &Handle, clock: &Clock) -> Value {
         "service": facts.service(),
         "endpoint": facts.endpoint().map(|one| one.plan.authority.to_string()),
         "handler": facts.target().handler(),
+        "user": facts.user(),
         "client": facts.client().to_string(),
         "peer": facts.peer.to_string(),
         "listener": &*facts.listener,

@@ -82,6 +82,13 @@ impl View {
         workers.any(|(worker, _)| worker.has_tls(listener))
     }
 
+    /// Whether the keys of tokens were fetched once; `None` where none are.
+    pub(super) fn has_keys(&self) -> Option<bool> {
+        let (worker, _) = self.workers.first()?;
+        let [_failed, fetched] = worker.authenticator().keys()?.fetches()?;
+        Some(fetched > 0)
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.drain.has_begun()
     }
@@ -132,6 +139,10 @@ impl View {
                 .workers
                 .first()
                 .map_or([0; 2], |(one, _)| one.reloads()),
+            auth: self
+                .workers
+                .first()
+                .map_or_else(Default::default, |(one, _)| one.authenticator().counts()),
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

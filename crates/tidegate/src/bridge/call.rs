@@ -102,6 +102,7 @@ impl Caller {
             downstream: Arc::clone(&self.downstream),
             client: self.client,
             captures: crate::router::Captures::default(),
+            principal: None,
             extensions: http::Extensions::new(),
         }
     }

@@ -51,6 +51,7 @@ pub(super) fn filter(
     problems: &mut Problems,
 ) -> Option<Vec<FilterPlan>> {
     let plans = match &written.value {
+        Filter::Require(plan) => vec![FilterPlan::Require(plan.clone())],
         Filter::StripPrefix(segments) => vec![FilterPlan::StripPrefix(StripPrefix {
             segments: *segments,
         })],

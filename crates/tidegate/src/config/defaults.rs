@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::plan::Rate;
+
 /// Where the admin listener is bound.
 pub const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 /// How long a draining gateway accepts.
@@ -38,6 +40,21 @@ pub const WEBSOCKET_MAX_CONTROL_FRAMES: u32 = 100;
 pub const HANDLER_MAX_MESSAGE: u64 = 1024 * 1024;
 /// How long nothing may pass in a WebSocket session with a handler.
 pub const HANDLER_IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// How far the clocks of issuers of tokens may differ from ours.
+pub const AUTH_LEEWAY: Duration = Duration::from_secs(10);
+/// How often one client may show a credential that is wrong.
+pub const AUTH_FAILURES: Rate = Rate {
+    every: Duration::from_millis(50),
+    burst: 500,
+};
+/// How often keys of tokens are fetched.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(10 * 60);
+/// How long after a fetch a key that nobody knows brings the next one.
+pub const JWKS_COOLDOWN: Duration = Duration::from_secs(30);
+/// How long keys of tokens hold that could not be fetched again.
+pub const JWKS_MAX_STALE: Duration = Duration::from_secs(60 * 60);
+/// How long a fetch of keys may take.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// An endpoint's share against its siblings'.
 pub const ENDPOINT_WEIGHT: u32 = 1;
 /// The port of an endpoint whose URL names none.

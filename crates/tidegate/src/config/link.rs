@@ -11,9 +11,11 @@ use super::plan::{
     Plan, ProxyPlan, RedirectHost, RedirectPlan, RoutePlan, ServicePlan, TargetPlan,
 };
 use super::schema::{
-    Admin, Bridge, Handler, Listener, Proxy, Root, Route, Service, Target, report_duplicates,
+    Admin, Bridge, Cors, Filter, Handler, Listener, Proxy, Root, Route, Service, Target,
+    report_duplicates,
 };
 use super::yaml::{Located, Quoted, did_you_mean};
+use crate::pipeline::CorsPlan;
 
 /// Services by name, in a map for linking.
 type Services = HashMap<String, Arc<ServicePlan>>;
@@ -32,8 +34,9 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
     let routes: Vec<_> = root
         .routes
         .iter()
-        .map(|route| link_route(route, &by_name, problems))
+        .map(|route| link_route(route, root.cors.as_ref(), &by_name, problems))
         .collect();
+    report_nobody(root, problems);
     let trusted = root.trusted_proxies.iter();
     Some(Plan {
         workers: root.workers.map_or_else(cores, |workers| workers as usize),
@@ -46,6 +49,8 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         commit: None,
         trusted_proxies: trusted.map(|network| network.value).collect(),
         forwarded_header: root.forwarded_header,
+        cors: link_cors(None, root.cors.as_ref(), problems),
+        auth: root.auth.clone().unwrap_or_default(),
         services,
         routes: routes.into_iter().collect::<Option<_>>()?,
     })
@@ -188,7 +193,12 @@ fn link_service(service: &Service) -> Arc<ServicePlan> {
     })
 }
 
-fn link_route(route: &Route, services: &Services, problems: &mut Problems) -> Option<RoutePlan> {
+fn link_route(
+    route: &Route,
+    general: Option<&Cors>,
+    services: &Services,
+    problems: &mut Problems,
+) -> Option<RoutePlan> {
     let matcher = route
         .matcher
         .as_ref()
@@ -207,6 +217,7 @@ fn link_route(route: &Route, services: &Services, problems: &mut Problems) -> Op
         name: route.name.as_ref()?.value.as_str().into(),
         matcher: matcher?,
         filters: filters.into_iter().collect::<Option<Vec<_>>>()?.concat(),
+        cors: link_cors(route.cors.as_ref(), general, problems),
         limits: route.limits.clone(),
         target: target?,
     })
@@ -274,6 +285,51 @@ fn find_service(
         problems.fault(place, fault);
     }
     service.cloned()
+}
+
+/// What holds for browsers, of what a route says and of what the gateway says; `None`: nothing.
+fn link_cors(
+    own: Option<&Cors>,
+    general: Option<&Cors>,
+    problems: &mut Problems,
+) -> Option<CorsPlan> {
+    let settings = |cors: Option<&Cors>| cors.and_then(|cors| cors.settings.clone());
+    if own.is_some_and(|own| own.settings.is_none()) {
+        return None;
+    }
+    let place = own.or(general).map(|cors| cors.place.clone())?;
+    let is_any = [own, general].into_iter().flatten().any(|cors| cors.is_any);
+    let combined = match (settings(own), settings(general)) {
+        (Some(own), Some(general)) => own.combine(&general),
+        (own, general) => own.or(general)?,
+    };
+    match combined.build() {
+        Ok(policy) => Some(CorsPlan {
+            policy: Arc::new(policy),
+            is_any,
+        }),
+        Err(error) => {
+            problems.add(&place, error.to_string());
+            None
+        }
+    }
+}
+
+/// Reports each `require` that nobody could fulfil.
+fn report_nobody(root: &Root, problems: &mut Problems) {
+    if root.auth.is_some() {
+        return;
+    }
+    let filters = root.routes.iter().flat_map(|route| &route.filters);
+    let require = filters.filter(|filter| matches!(filter.value, Filter::Require(_)));
+    for filter in require {
+        let message = "nobody could come through: there is no `auth` to know users by";
+        problems.suggest(
+            &filter.place,
+            message,
+            "write `auth: { jwt: { jwks: https://... } }`",
+        );
+    }
 }
 
 /// One worker for each core that we may use.

@@ -38,6 +38,17 @@ pub use plan::Plan;
 pub use secret::Secret;
 pub(crate) use yaml::did_you_mean;
 
+/// Reads a time as the file writes it: `10s`, `1m30s`. Never zero.
+///
+/// # Errors
+/// With what to write instead.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    value::duration(text).map_err(|fault| match fault.suggestion {
+        Some(suggestion) => format!("{} ({suggestion})", fault.message),
+        None => fault.message,
+    })
+}
+
 /// A configuration as it was written: typed, but its names not yet linked.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -1,6 +1,7 @@
 //! The plan: a configuration with its names linked and its patterns compiled. Nothing here is
 //! running yet; `Gateway::start` builds what runs.
 
+mod auth;
 mod bridge;
 mod handler;
 mod limits;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::auth::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
 pub use self::bridge::{
     BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
 };
@@ -24,7 +26,7 @@ use super::defaults;
 use super::secret::Secret;
 use crate::authority::Authority;
 use crate::logs;
-use crate::pipeline::FilterPlan;
+use crate::pipeline::{CorsPlan, FilterPlan};
 use crate::router::Matcher;
 
 /// Everything that a gateway needs to start.
@@ -51,6 +53,10 @@ pub struct Plan {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Which of the two they write; by default `x-forwarded-for`.
     pub forwarded_header: ForwardedHeader,
+    /// How clients prove who they are.
+    pub auth: AuthPlan,
+    /// What holds for browsers where no route does; `None` (the default): whatever upstreams say.
+    pub cors: Option<CorsPlan>,
     /// The services that routes name.
     pub services: Vec<Arc<ServicePlan>>,
     /// The routes, in the order in which they are tried.
@@ -275,6 +281,8 @@ pub struct RoutePlan {
     pub name: Arc<str>,
     /// What a request must be like.
     pub matcher: Matcher,
+    /// What holds for browsers, that of the plan included; `None`: whatever its upstream says.
+    pub cors: Option<CorsPlan>,
     /// What is done to it, in this order.
     pub filters: Vec<FilterPlan>,
     /// What holds for them.

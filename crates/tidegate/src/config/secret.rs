@@ -16,6 +16,12 @@ impl Secret {
         Self(text.as_bytes().into())
     }
 
+    /// Keeps `bytes` secret.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
     /// Whether `given` is it. How long it takes depends on the length of `given` alone.
     #[must_use]
     pub fn is(&self, given: &[u8]) -> bool {
@@ -35,7 +41,7 @@ impl Secret {
     }
 
     /// How many bytes it has.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use self::addresses::{Addresses, Counted};
 pub(crate) use self::gauge::{Gauge, Taken};
-use self::rates::Rates;
+pub(crate) use self::rates::Rates;
 use crate::config::plan::{ForwardedHeader, Plan, RouteLimits};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;

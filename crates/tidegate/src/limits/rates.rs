@@ -19,7 +19,7 @@ const REMEMBERED: usize = 4096;
 
 /// The buckets of all clients.
 #[derive(Debug)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     /// Nanoseconds that one token takes, and those that a whole bucket takes.
     every: u64,
     full: u64,
@@ -32,7 +32,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         let every = u64::try_from(rate.every.as_nanos()).unwrap_or(u64::MAX);
         Self {
             every,
@@ -56,7 +56,7 @@ impl Rates {
     }
 
     /// Takes a token from the client's bucket.
-    pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Overload> {
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Overload> {
         let client = client_of(address);
         let now = self.nanos(now);
         let mut buckets = self.lock(self.hasher.hash_one(client) as usize);
@@ -77,8 +77,20 @@ impl Rates {
         Ok(())
     }
 
+    /// When the client's bucket has a token again, in whole seconds, where it has none.
+    pub(crate) fn look(&self, address: IpAddr, now: Instant) -> Result<(), u32> {
+        let client = client_of(address);
+        let now = self.nanos(now);
+        let buckets = self.lock(self.hasher.hash_one(client) as usize);
+        let full = buckets.get(&client).copied().unwrap_or(0);
+        match bucket::take(full, now, self.every, self.full) {
+            Ok(_) => Ok(()),
+            Err(missing) => Err(u32::try_from(missing.div_ceil(1_000_000_000)).unwrap_or(u32::MAX)),
+        }
+    }
+
     /// Forgets those of one shard whose bucket is full.
-    pub(super) fn forget_some(&self, now: Instant) {
+    pub(crate) fn forget_some(&self, now: Instant) {
         let now = self.nanos(now);
         let mut buckets = self.lock(self.next.fetch_add(1, Ordering::Relaxed));
         if !buckets.is_empty() {

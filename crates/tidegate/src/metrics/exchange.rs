@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::cell::REQUEST_BOUNDS;
 use super::{METHODS, RouteMeters};
 use crate::access_log::Record;
+use crate::auth::Principal;
 use crate::error::{GatewayError, UpstreamError};
 use crate::exchange::Downstream;
 use crate::http1::head::RequestHead;
@@ -55,7 +56,11 @@ impl<'a> ExchangeMeter<'a> {
             begun: Instant::now(),
             status: CLIENT_LEFT,
             is_answered: false,
-            record: log.map(|log| Box::new(Record::new(log, head, upgrade, downstream))),
+            record: log.map(|log| {
+                let mut record = Box::new(Record::new(log, head, upgrade, downstream));
+                record.hide(|query| worker.authenticator().hide(query));
+                record
+            }),
         }
     }
 
@@ -128,6 +133,13 @@ impl<'a> ExchangeMeter<'a> {
     pub(crate) fn failed(&mut self, error: &GatewayError) {
         if let Some(record) = self.record() {
             record.failed(error.label());
+        }
+    }
+
+    /// Who sends it, where that is known.
+    pub(crate) fn known(&mut self, principal: Option<&Principal>) {
+        if let (Some(record), Some(principal)) = (self.record(), principal) {
+            record.known(principal.user());
         }
     }
 

@@ -8,6 +8,7 @@ use super::exchange::{of_request_key, status_label};
 use super::session::{is_of_slow_consumer, of_end_key};
 use super::text::{Page, Unit};
 use super::{BridgeMeters, METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
+use crate::auth::AuthCounts;
 use crate::logs::Lines;
 use crate::tls::accept;
 
@@ -28,6 +29,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) logs: Vec<(&'static str, Lines)>,
     /// How often files of TLS were read again in vain, and how often not.
     pub(crate) tls_reloads: [u64; 2],
+    pub(crate) auth: AuthCounts,
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -41,6 +43,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     let mut page = Page::default();
     process(&mut page, facts, meters);
     refusals(&mut page, facts);
+    auth(&mut page, &facts.auth);
     tls(&mut page, facts, meters);
     logs(&mut page, facts);
     let names = facts.routes.iter().map(|(name, _)| *name).chain([NO_ROUTE]);
@@ -132,6 +135,35 @@ fn tls(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
         "Files of TLS that had changed and were read again, by result.",
     );
     for (result, count) in ["failed", "ok"].into_iter().zip(facts.tls_reloads) {
+        page.sample(name, &[("result", result)], count);
+    }
+}
+
+fn auth(page: &mut Page, counts: &AuthCounts) {
+    let name = "tidegate_auth_refused_total";
+    page.family(
+        name,
+        "counter",
+        "Requests and handshakes that were not let through for who sent them or from where, by code.",
+    );
+    for (code, count) in &counts.refusals {
+        page.sample(name, &[("code", code)], *count);
+    }
+    let name = "tidegate_token_cache_total";
+    page.family(
+        name,
+        "counter",
+        "Tokens that were looked for among those seen before, by result.",
+    );
+    for (result, count) in ["hit", "miss"].into_iter().zip(counts.cache) {
+        page.sample(name, &[("result", result)], count);
+    }
+    let Some(fetches) = counts.fetches else {
+        return;
+    };
+    let name = "tidegate_jwks_fetches_total";
+    page.family(name, "counter", "Fetches of the keys of tokens, by result.");
+    for (result, count) in ["failed", "ok"].into_iter().zip(fetches) {
         page.sample(name, &[("result", result)], count);
     }
 }
@@ -476,6 +508,7 @@ mod tests {
                     dropped: 1,
                 },
             )],
+            auth: AuthCounts::default(),
             draining: false,
             started: 0.5,
         };

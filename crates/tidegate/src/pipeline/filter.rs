@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::{ExchangeFacts, FrameFilter, ResponseHead, SessionOpening, UnboundVariable};
+use crate::auth::AuthError;
 use crate::exchange::{Answer, Exchange};
 use crate::headers::FieldName;
 use crate::router::PathError;
@@ -51,6 +52,9 @@ pub enum Step {
 /// Why a filter could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
+    /// The client is not known, or may not come through.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// A captured value cannot be written into a header.
     #[error("a captured value cannot stand in the header {name}")]
     HeaderValue {
@@ -81,6 +85,7 @@ impl FilterError {
     #[must_use]
     pub fn blames_downstream(&self) -> bool {
         match self {
+            Self::Auth(error) => !matches!(error, AuthError::KeysUnavailable),
             Self::HeaderValue { .. } => true,
             Self::Path { source, .. } => *source != PathError::NoLeadingSlash,
             Self::Other(_) | Self::Unbound(_) => false,

@@ -7,12 +7,14 @@
 //! [`Filter`] is the seam for embedders. What a configuration can name is the closed set of
 //! [`FilterPlan`], one file each.
 
+pub(crate) mod cors;
 mod filter;
 mod frame;
 mod header_edit;
 mod headers;
 mod plan;
 mod prefix_path;
+mod require;
 mod response;
 mod rewrite_path;
 mod strip_prefix;
@@ -20,17 +22,41 @@ mod template;
 
 use std::sync::Arc;
 
+pub use cors::CorsPlan;
+pub(crate) use cors::judge_ambient;
 pub use filter::{Filter, FilterError, Moment, Step};
 pub use frame::{Direction, FrameFacts, FrameFilter, FrameFilters, FrameRefusal, SessionOpening};
 pub use header_edit::{EditableName, HeaderLine, HeaderPlanError, ProtectedHeader};
 pub use plan::FilterPlan;
 pub use prefix_path::{PrefixPath, PrefixPathError};
+pub use require::RequirePlan;
 pub use response::{ExchangeFacts, ResponseHead, StatusFixed};
 pub use rewrite_path::{RewriteError, RewritePath};
 pub use strip_prefix::StripPrefix;
 pub use template::{Template, TemplateError, UnboundVariable};
 
+use crate::auth::Authenticator;
+use crate::config::plan::AuthPlan;
 use crate::exchange::Exchange;
+
+/// What filters find around them when they are built.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Who knows how clients prove who they are.
+    pub authenticator: Arc<Authenticator>,
+    /// What holds for browsers on the route.
+    pub cors: Option<CorsPlan>,
+}
+
+impl Default for Setting {
+    /// Nobody is known, and nothing is said to browsers.
+    fn default() -> Self {
+        Self {
+            authenticator: Arc::new(Authenticator::new(&AuthPlan::default())),
+            cors: None,
+        }
+    }
+}
 
 /// An ordered list of filters. An empty one allocates nothing and awaits nothing.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +73,9 @@ impl Pipeline {
 
     /// Builds what a route's plan names.
     #[must_use]
-    pub fn build(plans: &[FilterPlan]) -> Self {
-        Self::new(plans.iter().map(FilterPlan::build).collect())
+    pub fn build(plans: &[FilterPlan], setting: &Setting) -> Self {
+        let filters = plans.iter().map(|plan| plan.build(setting));
+        Self::new(filters.collect())
     }
 
     /// Whether it has no filter.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::header_edit::HeaderEdit;
 use super::headers::{RequestHeader, ResponseHeader};
+use super::require::{Require, RequirePlan};
 use super::{
-    EditableName, Filter, HeaderLine, PrefixPath, RewritePath, StripPrefix, Template,
+    EditableName, Filter, HeaderLine, PrefixPath, RewritePath, Setting, StripPrefix, Template,
     UnboundVariable,
 };
 use crate::router::Matcher;
@@ -25,6 +26,8 @@ pub enum FilterPlan {
     RemoveRequestHeader(EditableName),
     /// Removes all lines of a name from the response's headers.
     RemoveResponseHeader(EditableName),
+    /// Lets through whom it knows, and who may.
+    Require(RequirePlan),
     /// Replaces what a regex matches in the path.
     RewritePath(RewritePath),
     /// Makes a line the only one of its name in the request's headers.
@@ -38,7 +41,7 @@ pub enum FilterPlan {
 impl FilterPlan {
     /// The filter that does it.
     #[must_use]
-    pub fn build(&self) -> Arc<dyn Filter> {
+    pub fn build(&self, setting: &Setting) -> Arc<dyn Filter> {
         use HeaderEdit::{Add, Remove, Set};
         match self.clone() {
             Self::AddRequestHeader(line) => Arc::new(RequestHeader(Add(line))),
@@ -47,6 +50,7 @@ impl FilterPlan {
             Self::PrefixPath(filter) => Arc::new(filter),
             Self::RemoveRequestHeader(name) => Arc::new(RequestHeader(Remove(name))),
             Self::RemoveResponseHeader(name) => Arc::new(ResponseHeader(Remove(name))),
+            Self::Require(plan) => Arc::new(Require::new(plan, setting.clone())),
             Self::RewritePath(filter) => Arc::new(filter),
             Self::SetRequestHeader(line) => Arc::new(RequestHeader(Set(line))),
             Self::SetResponseHeader(line) => Arc::new(ResponseHeader(Set(line))),
@@ -74,6 +78,7 @@ impl FilterPlan {
             Self::Custom(_)
             | Self::RemoveRequestHeader(_)
             | Self::RemoveResponseHeader(_)
+            | Self::Require(_)
             | Self::RewritePath(_)
             | Self::StripPrefix(_) => None,
         }

@@ -35,6 +35,7 @@ pub(crate) fn exchange(path: &str) -> Exchange {
         }),
         client: address.ip(),
         captures: Captures::default(),
+        principal: None,
         extensions: Extensions::new(),
     }
 }

@@ -100,14 +100,17 @@ async fn an_answer_ends_the_request_whether_waited_for_or_not() {
 
 #[tokio::test]
 async fn the_built_in_filters_change_path_and_headers() {
-    let pipeline = Pipeline::build(&[
-        FilterPlan::SetRequestHeader(line("X-User", "user-{id}")),
-        FilterPlan::AddRequestHeader(line("X-Via", "b")),
-        FilterPlan::RemoveRequestHeader(EditableName::parse("x-secret").unwrap()),
-        FilterPlan::StripPrefix(StripPrefix { segments: 1 }),
-        FilterPlan::RewritePath(RewritePath::parse("^/users/(.*)", "/u/$1").unwrap()),
-        FilterPlan::PrefixPath(PrefixPath::parse("/v1").unwrap()),
-    ]);
+    let pipeline = Pipeline::build(
+        &[
+            FilterPlan::SetRequestHeader(line("X-User", "user-{id}")),
+            FilterPlan::AddRequestHeader(line("X-Via", "b")),
+            FilterPlan::RemoveRequestHeader(EditableName::parse("x-secret").unwrap()),
+            FilterPlan::StripPrefix(StripPrefix { segments: 1 }),
+            FilterPlan::RewritePath(RewritePath::parse("^/users/(.*)", "/u/$1").unwrap()),
+            FilterPlan::PrefixPath(PrefixPath::parse("/v1").unwrap()),
+        ],
+        &Setting::default(),
+    );
     let mut exchange = exchange("/api/users/7");
     exchange.captures.push("id", "7");
     for (name, value) in [("x-user", "me"), ("X-Via", "a"), ("X-Secret", "s")] {
@@ -126,11 +129,14 @@ async fn the_built_in_filters_change_path_and_headers() {
 
 #[test]
 fn response_filters_hold_for_answers_and_for_the_101() {
-    let pipeline = Pipeline::build(&[
-        FilterPlan::SetResponseHeader(line("X-Id", "{id}")),
-        FilterPlan::AddResponseHeader(line("X-Id", "fixed")),
-        FilterPlan::RemoveResponseHeader(EditableName::parse("Server").unwrap()),
-    ]);
+    let pipeline = Pipeline::build(
+        &[
+            FilterPlan::SetResponseHeader(line("X-Id", "{id}")),
+            FilterPlan::AddResponseHeader(line("X-Id", "fixed")),
+            FilterPlan::RemoveResponseHeader(EditableName::parse("Server").unwrap()),
+        ],
+        &Setting::default(),
+    );
     let mut exchange = exchange("/");
     exchange.captures.push("id", "7");
     let facts = ExchangeFacts::of(&exchange);
@@ -155,7 +161,7 @@ fn response_filters_hold_for_answers_and_for_the_101() {
 #[tokio::test]
 async fn a_response_header_that_cannot_be_made_fails_before_the_upstream_is_called() {
     let plan = FilterPlan::SetResponseHeader(line("X-Id", "{id}"));
-    let pipeline = Pipeline::build(&[plan]);
+    let pipeline = Pipeline::build(&[plan], &Setting::default());
     let mut exchange = exchange("/");
     exchange.captures.push("id", "\r\n");
     let error = pipeline.request(&mut exchange).await.unwrap_err();

@@ -28,10 +28,10 @@ pub(crate) struct Facts {
     pub(crate) peer: SocketAddr,
     /// What few of them have.
     rare: Option<Box<Rare>>,
-    /// Host, path, query, path at the upstream and subprotocol, one behind the other.
+    /// Host, path, query, path at the upstream, user and subprotocol, one behind the other.
     texts: Box<str>,
-    /// Where the first four of them end.
-    ends: [u16; 4],
+    /// Where the first five of them end.
+    ends: [u16; 5],
 }
 
 /// What there is besides of a client that is not merely its peer.
@@ -69,6 +69,7 @@ impl Facts {
             query.as_deref().unwrap_or_default(),
             // Every path has a slash, so nothing means the same one.
             if sent == asked { "" } else { sent },
+            exchange.principal.as_ref().map_or("", |one| one.user()),
             subprotocol.as_deref().unwrap_or_default(),
         ]);
         let mut peer = downstream.peer;
@@ -148,9 +149,14 @@ impl Facts {
         }
     }
 
+    /// Who opened it, where that is known.
+    pub(crate) fn user(&self) -> Option<&str> {
+        Some(self.text(self.ends[3], self.ends[4])).filter(|user| !user.is_empty())
+    }
+
     /// The subprotocol that was agreed upon, a credential in it masked.
     pub(crate) fn subprotocol(&self) -> Option<&str> {
-        let chosen = self.texts.get(usize::from(self.ends[3])..);
+        let chosen = self.texts.get(usize::from(self.ends[4])..);
         chosen.filter(|text| !text.is_empty())
     }
 
@@ -161,10 +167,10 @@ impl Facts {
     }
 }
 
-/// Texts one behind the other, each cut to what is kept, and where the first four end.
-fn joined(texts: [&str; 5]) -> (Box<str>, [u16; 4]) {
+/// Texts one behind the other, each cut to what is kept, and where all but the last end.
+fn joined(texts: [&str; 6]) -> (Box<str>, [u16; 5]) {
     let texts = texts.map(cut);
-    let mut ends = [0; 4];
+    let mut ends = [0; 5];
     let mut end = 0;
     for (place, text) in ends.iter_mut().zip(texts) {
         end += text.len();
@@ -189,9 +195,9 @@ mod tests {
     #[test]
     fn texts_are_cut_between_two_characters() {
         let long = "é".repeat(200);
-        let (texts, ends) = joined(["host", &format!("/{long}"), "", "", "chat"]);
-        assert_eq!(ends, [4, 4 + 255, 4 + 255, 4 + 255]);
-        assert_eq!(texts.len(), 4 + 255 + 4);
-        assert_eq!(&texts[259..], "chat");
+        let (texts, ends) = joined(["host", &format!("/{long}"), "", "", "u42", "chat"]);
+        assert_eq!(ends, [4, 4 + 255, 4 + 255, 4 + 255, 4 + 255 + 3]);
+        assert_eq!(texts.len(), 4 + 255 + 3 + 4);
+        assert_eq!(&texts[262..], "chat");
     }
 }

@@ -62,6 +62,7 @@ pub(crate) fn facts_in(core: &Core) -> Facts {
             redirect: None,
         }),
         client: peer.ip(),
+        principal: None,
         captures: Captures::default(),
         extensions: Extensions::new(),
     };

@@ -73,11 +73,19 @@ impl ClientCertificate {
     }
 }
 
+/// The public key of a certificate: its `SubjectPublicKeyInfo` (RFC 5280 section 4.1). `None`: it is no
+/// certificate.
+pub(crate) fn public_key_of(der: &[u8]) -> Option<&[u8]> {
+    Some(Parts::of(der)?.key)
+}
+
 /// The parts of a certificate that are looked at.
 pub(super) struct Parts<'a> {
     /// The names that it is issued by and for, encoded.
     pub(super) issuer: &'a [u8],
     pub(super) subject: &'a [u8],
+    /// Its public key, encoded with its algorithm.
+    key: &'a [u8],
     extensions: Option<Element<'a>>,
 }
 
@@ -91,11 +99,12 @@ impl<'a> Parts<'a> {
         let issuer = signed.expect(SEQUENCE)?.value;
         let _validity = signed.expect(SEQUENCE)?;
         let subject = signed.expect(SEQUENCE)?.value;
-        let _key = signed.expect(SEQUENCE)?;
+        let key = signed.expect(SEQUENCE)?.whole;
         let extensions = signed.find(|element| element.tag == EXTENSIONS);
         Some(Self {
             issuer,
             subject,
+            key,
             extensions: extensions.and_then(|element| element.inside().expect(SEQUENCE)),
         })
     }

@@ -1,32 +1,33 @@
 //! The little of DER that certificates need: a reader that never reads beyond its input.
 
 /// Tags that are looked for.
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const OCTETS: u8 = 0x04;
-pub(super) const OID: u8 = 0x06;
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const SET: u8 = 0x31;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BITS: u8 = 0x03;
+pub(crate) const OCTETS: u8 = 0x04;
+pub(crate) const OID: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
 
 /// Reads one element behind the other.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 /// One element.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Element<'a> {
-    pub(super) tag: u8,
-    pub(super) value: &'a [u8],
+pub(crate) struct Element<'a> {
+    pub(crate) tag: u8,
+    pub(crate) value: &'a [u8],
     /// With its tag and length.
-    pub(super) whole: &'a [u8],
+    pub(crate) whole: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// The next element; `None` at the end, and where it is not well formed.
-    pub(super) fn next(&mut self) -> Option<Element<'a>> {
+    pub(crate) fn next(&mut self) -> Option<Element<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         // Tags of more than one byte stand in no certificate.
         if tag & 0x1f == 0x1f {
@@ -51,12 +52,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element, which must have this tag.
-    pub(super) fn expect(&mut self, tag: u8) -> Option<Element<'a>> {
+    pub(crate) fn expect(&mut self, tag: u8) -> Option<Element<'a>> {
         self.next().filter(|element| element.tag == tag)
     }
 
     /// The next element where it has this tag; else nothing is read.
-    pub(super) fn optional(&mut self, tag: u8) -> Option<Element<'a>> {
+    pub(crate) fn optional(&mut self, tag: u8) -> Option<Element<'a>> {
         (self.0.first() == Some(&tag))
             .then(|| self.next())
             .flatten()
@@ -65,7 +66,7 @@ impl<'a> Reader<'a> {
 
 impl<'a> Element<'a> {
     /// What stands within.
-    pub(super) const fn inside(&self) -> Reader<'a> {
+    pub(crate) const fn inside(&self) -> Reader<'a> {
         Reader::new(self.value)
     }
 }
@@ -79,7 +80,7 @@ impl<'a> Iterator for Reader<'a> {
 }
 
 /// An object identifier in dots; `None` where it is none.
-pub(super) fn dotted(oid: &[u8]) -> Option<String> {
+pub(crate) fn dotted(oid: &[u8]) -> Option<String> {
     let mut arcs: Vec<u64> = Vec::new();
     let mut arc: u64 = 0;
     for byte in oid {

@@ -7,7 +7,7 @@
 pub(crate) mod accept;
 mod certificate;
 pub(crate) mod client;
-mod der;
+pub(crate) mod der;
 pub(crate) mod files;
 pub(crate) mod server;
 pub(crate) mod watch;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use rustls::{CommonState, HandshakeKind};
 
 pub use self::certificate::ClientCertificate;
+pub(crate) use self::certificate::public_key_of;
 use self::client::ClientTls;
 pub use self::client::TlsFailure;
 pub use self::files::FileError;
@@ -52,6 +53,8 @@ pub(crate) struct Loaded {
     pub(crate) admin: Option<Arc<ServerTls>>,
     /// By the names of the services.
     pub(crate) services: HashMap<Arc<str>, Arc<ClientTls>>,
+    /// Of whom publishes the keys of tokens.
+    pub(crate) jwks: Option<Arc<ClientTls>>,
 }
 
 /// Which file of whom is wrong.
@@ -112,6 +115,17 @@ impl Loaded {
                 Err(error) => errors.push(error),
             }
         }
+        let jwt = plan.auth.jwt.as_ref();
+        if let Some(jwks) = jwt.and_then(|jwt| jwt.jwks.as_ref()) {
+            let service = &jwks.service;
+            if service.endpoints.iter().any(|endpoint| endpoint.is_tls) {
+                match ClientTls::load(&service.tls).map_err(failed("source of keys", &service.name))
+                {
+                    Ok(tls) => loaded.jwks = Some(Arc::new(tls)),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
         (loaded, errors)
     }
 
@@ -127,9 +141,13 @@ impl Loaded {
             let name = Arc::from("admin");
             Watched::Listener(name, Arc::clone(tls))
         });
+        let jwks = self
+            .jwks
+            .iter()
+            .map(|tls| Watched::Service("jwks".into(), Arc::clone(tls)));
         let listeners = self.listeners.iter().map(listener);
         let services = self.services.iter().map(service);
-        listeners.chain(admin).chain(services).collect()
+        listeners.chain(admin).chain(services).chain(jwks).collect()
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::super::error::Problems;
 use super::super::yaml::{Choice, Located, Quoted, Spot};
-use super::located;
+use super::{located, require};
+use crate::pipeline::RequirePlan;
 
 const MOST_SEGMENTS: u32 = 64;
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
+    "require",
     "strip_prefix",
     "prefix_path",
     "rewrite_path",
@@ -20,6 +22,7 @@ const NAMES: [&str; 9] = [
 /// One filter as written.
 #[derive(Debug, Clone)]
 pub(in crate::config) enum Filter {
+    Require(RequirePlan),
     StripPrefix(usize),
     PrefixPath(Located<String>),
     RewritePath {
@@ -51,6 +54,11 @@ impl Filter {
         if !NAMES.contains(&choice.name) {
             choice.unknown(problems, "filter", NAMES);
             return None;
+        }
+        if choice.name == "require" {
+            let value = Self::Require(require::read(&choice, problems)?);
+            let place = choice.place;
+            return Some(Located { value, place });
         }
         let argument = choice.need_argument(problems)?;
         let value = match choice.name {

@@ -4,16 +4,20 @@
 
 mod access_log;
 mod admin;
+mod auth;
 mod bind;
 mod bridge;
+mod cors;
 mod drain;
 mod filter;
 mod handler;
+mod jwks;
 mod limits;
 mod matcher;
 mod proxy;
 mod proxy_protocol;
 mod redirect;
+mod require;
 mod route;
 mod service;
 mod tls;
@@ -23,14 +27,15 @@ use ipnet::IpNet;
 
 use super::error::{Place, Problems};
 use super::plan::{
-    AccessLogPlan, Bind, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits, ListenerTls,
-    ProxyProtocolPlan,
+    AccessLogPlan, AuthPlan, Bind, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits,
+    ListenerTls, ProxyProtocolPlan,
 };
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
 
 pub(super) use admin::Admin;
 pub(super) use bridge::Bridge;
+pub(super) use cors::Cors;
 pub(super) use filter::{Filter, Line, Side};
 pub(super) use handler::Handler;
 pub(super) use matcher::{CertificateTest, HeaderTest, Match, TextTest};
@@ -57,6 +62,8 @@ pub(super) struct Root {
     pub(super) access_log: Option<AccessLogPlan>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) forwarded_header: ForwardedHeader,
+    pub(super) auth: Option<AuthPlan>,
+    pub(super) cors: Option<Cors>,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     /// Where the file begins, for what concerns all of it.
@@ -96,6 +103,8 @@ impl Root {
         let forwarded_header = fields.take("forwarded_header");
         let forwarded_header =
             forwarded_header.and_then(|spot| spot.name_of(problems, "header", &FORWARDED_HEADERS));
+        let auth = fields.take("auth");
+        let cors = fields.take("cors");
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
@@ -121,6 +130,8 @@ impl Root {
                 .filter_map(|spot| located(spot, problems, value::network))
                 .collect(),
             forwarded_header: forwarded_header.unwrap_or_default(),
+            cors: cors.and_then(|spot| Cors::read(&spot, problems)),
+            auth: auth.and_then(|spot| auth::read(&spot, problems)),
             services: services
                 .iter()
                 .map(|(name, spot)| Service::read(name, spot, problems))

@@ -3,7 +3,7 @@
 use super::super::error::{Place, Problems};
 use super::super::plan::RouteLimits;
 use super::super::yaml::{Fields, Located, Spot};
-use super::{Bridge, Filter, Handler, Match, Proxy, limits, name};
+use super::{Bridge, Cors, Filter, Handler, Match, Proxy, limits, name};
 
 /// One item of `routes`.
 #[derive(Debug, Clone)]
@@ -11,6 +11,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) matcher: Option<Match>,
     pub(in crate::config) filters: Vec<Located<Filter>>,
+    pub(in crate::config) cors: Option<Cors>,
     pub(in crate::config) limits: RouteLimits,
     pub(in crate::config) target: Option<Target>,
     pub(in crate::config) place: Place,
@@ -39,6 +40,8 @@ impl Route {
         let filters = filters
             .filter_map(|spot| Filter::read(spot, problems))
             .collect();
+        let cors = fields.take("cors");
+        let cors = cors.and_then(|spot| Cors::read(&spot, problems));
         let limits = fields.take("limits");
         let limits = limits.and_then(|spot| limits::route(&spot, problems));
         let target = Target::read(&mut fields, problems);
@@ -48,6 +51,7 @@ impl Route {
             name,
             matcher,
             filters,
+            cors,
             limits: limits.unwrap_or_default(),
             target,
             place,

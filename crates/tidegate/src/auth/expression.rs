@@ -1,0 +1,490 @@
+//! `expr`: a condition in CEL over who asks, what for, and when. The text is the operator's and is judged
+//! with the configuration; the values are strangers', so what they can cost is bounded there.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::SystemTime;
+
+use cel::common::ast::{EntryExpr, Expr, LiteralValue};
+use cel::parser::Expression as Tree;
+use cel::{Context, Env, Value};
+use serde_json::Value as Json;
+
+use super::principal::Principal;
+use super::token::seconds;
+use crate::exchange::Exchange;
+use crate::time;
+
+/// The longest text.
+const LONGEST: usize = 4096;
+/// How deep operators, calls and brackets may stand in each other.
+const DEEPEST: u16 = 32;
+/// How deep its tree may be: `a.b.c` and `a + b + c` are deep too, though their text is not.
+const DEEPEST_TREE: u16 = 64;
+/// The stack of the thread that reads a text: the parser takes much of it for each level.
+const STACK: usize = 64 << 20;
+/// The most values that claims may have, counted in all depths. With more, no expression holds.
+const MOST_VALUES: usize = 1000;
+/// The most regex that a pattern may become, in bytes.
+const LARGEST_REGEX: usize = 1 << 20;
+
+const VARIABLES: [&str; 3] = ["subject", "request", "environment"];
+/// What may be called, besides operators and macros.
+const FUNCTIONS: [&str; 13] = [
+    "bool",
+    "bytes",
+    "contains",
+    "double",
+    "dyn",
+    "endsWith",
+    "int",
+    "matches",
+    "size",
+    "startsWith",
+    "string",
+    "type",
+    "uint",
+];
+
+/// A condition.
+#[derive(Clone)]
+pub struct Expression {
+    text: Box<str>,
+    tree: Arc<Tree>,
+    environment: Arc<Env>,
+    /// Which of `VARIABLES` it names.
+    names: [bool; VARIABLES.len()],
+}
+
+/// Why a text is no expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExpressionError {
+    /// More stands in each other than can be evaluated in little room.
+    #[error("more than {DEEPEST_TREE} operations stand in each other")]
+    Deep,
+    /// There is no function of that name.
+    #[error("there is no function `{0}`")]
+    Function(String),
+    /// It is too long.
+    #[error("it has more than {LONGEST} bytes")]
+    Long,
+    /// The argument of `matches` is no regex, or is not written there.
+    #[error("`matches` wants a regex that is written there, between quotes: {0}")]
+    Pattern(String),
+    /// One macro stands in another.
+    #[error(
+        "`all`, `exists`, `filter` and `map` cannot stand in each other: lists are as long as users make them"
+    )]
+    Nested,
+    /// It is no CEL.
+    #[error("it is no CEL: {0}")]
+    Syntax(String),
+    /// There is no variable of that name.
+    #[error("there is no `{0}`; there are `subject`, `request` and `environment`")]
+    Variable(String),
+}
+
+impl Expression {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// Where it is none, or could cost more than a request is worth.
+    pub fn parse(text: &str) -> Result<Self, ExpressionError> {
+        if text.len() > LONGEST {
+            return Err(ExpressionError::Long);
+        }
+        let environment = Env::stdlib().with_optional_support(false);
+        let parser = environment.parser().max_recursion_depth(DEEPEST);
+        let source = text.to_owned();
+        let read = thread::Builder::new()
+            .name("expression".into())
+            .stack_size(STACK)
+            .spawn(move || parser.parse(&source).map_err(|errors| first_line(&errors)));
+        let syntax = |what: &str| ExpressionError::Syntax(what.to_owned());
+        let read = read.map_err(|_no_thread| syntax("there is no thread to read it"))?;
+        let read = read.join().map_err(|_panic| syntax("it cannot be read"))?;
+        let tree = read.map_err(ExpressionError::Syntax)?;
+        let mut names = [false; VARIABLES.len()];
+        Walk {
+            bound: Vec::new(),
+            depth: 0,
+            names: &mut names,
+        }
+        .check(&tree.expr)?;
+        Ok(Self {
+            text: text.into(),
+            tree: Arc::new(tree),
+            environment: Arc::new(environment),
+            names,
+        })
+    }
+
+    /// Whether it holds. What fails, or is no truth value, does not hold.
+    pub(crate) fn holds(&self, principal: &Principal, exchange: &Exchange) -> bool {
+        let mut context = Context::with_env(Arc::clone(&self.environment));
+        let [subject, request, environment] = self.names;
+        if subject {
+            let Some(value) = subject_of(principal) else {
+                tracing::debug!("a token has too many claims for an expression");
+                return false;
+            };
+            context.add_variable_from_value(VARIABLES[0], value);
+        }
+        if request {
+            context.add_variable_from_value(VARIABLES[1], request_of(exchange));
+        }
+        if environment {
+            context.add_variable_from_value(VARIABLES[2], now_of(SystemTime::now()));
+        }
+        match Value::resolve(&self.tree, &context) {
+            Ok(Value::Bool(holds)) => holds,
+            Ok(_) => {
+                tracing::debug!(expression = &*self.text, "it is no truth value");
+                false
+            }
+            Err(error) => {
+                tracing::debug!(expression = &*self.text, %error, "it cannot be told");
+                false
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expression({:?})", self.text)
+    }
+}
+
+fn first_line(errors: &impl fmt::Display) -> String {
+    let text = errors.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    // The list of all that could stand there is longer than any condition.
+    let line = line.split(" expecting {").next().unwrap_or_default();
+    line.trim_start_matches("ERROR: <input>:").to_owned()
+}
+
+/// Operators have signs in their names, which no function has.
+fn is_function(name: &str) -> bool {
+    let is_operator = !name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_operator || FUNCTIONS.contains(&name)
+}
+
+/// A look at all of a tree, as far down as one may be deep.
+struct Walk<'t, 'n> {
+    /// The names that a macro gives to items of a list, within it.
+    bound: Vec<&'t str>,
+    depth: u16,
+    names: &'n mut [bool; VARIABLES.len()],
+}
+
+impl<'t> Walk<'t, '_> {
+    /// Whether all that it names is there, and evaluating it costs no more than in proportion to what it
+    /// is given.
+    fn check(&mut self, expression: &'t Expr) -> Result<(), ExpressionError> {
+        let mut children: Vec<&Expr> = Vec::new();
+        self.depth += 1;
+        // It is evaluated by as many calls within each other.
+        if self.depth > DEEPEST_TREE {
+            return Err(ExpressionError::Deep);
+        }
+        match expression {
+            Expr::Call(call) => {
+                if !is_function(&call.func_name) {
+                    return Err(ExpressionError::Function(call.func_name.clone()));
+                }
+                if call.func_name == "matches" {
+                    check_pattern(call.args.last().map(|argument| &argument.expr))?;
+                }
+                children.extend(call.target.iter().map(|target| &target.expr));
+                children.extend(call.args.iter().map(|argument| &argument.expr));
+            }
+            Expr::Comprehension(one) => {
+                if !self.bound.is_empty() {
+                    return Err(ExpressionError::Nested);
+                }
+                self.check(&one.iter_range.expr)?;
+                self.check(&one.accu_init.expr)?;
+                self.bound.extend([one.iter_var.as_str(), &one.accu_var]);
+                self.bound.extend(one.iter_var2.as_deref());
+                for part in [&one.loop_cond, &one.loop_step, &one.result] {
+                    self.check(&part.expr)?;
+                }
+                self.bound.clear();
+            }
+            Expr::List(list) => children.extend(list.elements.iter().map(|one| &one.expr)),
+            Expr::Map(map) => {
+                children.extend(map.entries.iter().flat_map(|one| entry_parts(&one.expr)));
+            }
+            Expr::Struct(one) => {
+                children.extend(one.entries.iter().flat_map(|one| entry_parts(&one.expr)));
+            }
+            Expr::Select(select) => children.push(&select.operand.expr),
+            Expr::Ident(name) => self.name(name)?,
+            Expr::Literal(_) | Expr::Unspecified => {}
+        }
+        children
+            .into_iter()
+            .try_for_each(|child| self.check(child))?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn name(&mut self, name: &str) -> Result<(), ExpressionError> {
+        if let Some(place) = VARIABLES.iter().position(|one| *one == name) {
+            self.names[place] = true;
+            return Ok(());
+        }
+        // Names of types, as in `type(x) == string`, are values too.
+        if self.bound.contains(&name) || FUNCTIONS.contains(&name) {
+            return Ok(());
+        }
+        Err(ExpressionError::Variable(name.to_owned()))
+    }
+}
+
+fn entry_parts(entry: &EntryExpr) -> Vec<&Expr> {
+    match entry {
+        EntryExpr::StructField(field) => vec![&field.value.expr],
+        EntryExpr::MapEntry(entry) => vec![&entry.key.expr, &entry.value.expr],
+    }
+}
+
+fn check_pattern(pattern: Option<&Expr>) -> Result<(), ExpressionError> {
+    let Some(Expr::Literal(LiteralValue::String(pattern))) = pattern else {
+        return Err(ExpressionError::Pattern("this one is not".into()));
+    };
+    let built = regex::RegexBuilder::new(pattern.inner())
+        .size_limit(LARGEST_REGEX)
+        .build();
+    built.map(|_| ()).map_err(|error| {
+        let text = error.to_string();
+        ExpressionError::Pattern(text.lines().next_back().unwrap_or_default().to_owned())
+    })
+}
+
+fn text(text: &str) -> Value {
+    Value::String(Arc::new(text.to_owned()))
+}
+
+fn map<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let members = members.map(|(name, value)| (name.to_owned(), value));
+    Value::from(HashMap::from(members))
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> Value {
+    Value::List(Arc::new(names.map(text).collect()))
+}
+
+/// `None`: there is more of it than an expression may be given.
+fn subject_of(principal: &Principal) -> Option<Value> {
+    let mut left = MOST_VALUES;
+    let mut claims = HashMap::new();
+    for (name, claim) in principal.claims() {
+        claims.insert(name.clone(), of_json(claim, &mut left)?);
+    }
+    Some(map([
+        ("user", text(principal.user())),
+        ("roles", list(principal.roles())),
+        ("scopes", list(principal.scopes())),
+        ("claims", Value::from(claims)),
+    ]))
+}
+
+fn of_json(json: &Json, left: &mut usize) -> Option<Value> {
+    *left = left.checked_sub(1)?;
+    Some(match json {
+        Json::Null => Value::Null,
+        Json::Bool(truth) => Value::Bool(*truth),
+        Json::String(one) => text(one),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => Value::Int(whole),
+            None => Value::Float(number.as_f64()?),
+        },
+        Json::Array(all) => {
+            let all: Option<Vec<_>> = all.iter().map(|one| of_json(one, left)).collect();
+            Value::List(Arc::new(all?))
+        }
+        Json::Object(members) => {
+            let mut values = HashMap::new();
+            for (name, member) in members {
+                values.insert(name.clone(), of_json(member, left)?);
+            }
+            Value::from(values)
+        }
+    })
+}
+
+fn request_of(exchange: &Exchange) -> Value {
+    let mut headers: HashMap<String, Value> = HashMap::new();
+    for field in exchange.headers.iter() {
+        let name = field.name.as_str().to_ascii_lowercase();
+        let value = String::from_utf8_lossy(field.value.as_bytes());
+        // The first of a name; a list that is torn apart is no better than its beginning.
+        headers.entry(name).or_insert_with(|| text(&value));
+    }
+    let query = exchange.query.as_deref().unwrap_or_default();
+    let host = exchange.authority.as_ref();
+    map([
+        ("method", text(exchange.method.as_str())),
+        ("path", text(exchange.original_path().as_str())),
+        ("query", text(&String::from_utf8_lossy(query))),
+        ("host", text(host.map_or("", |host| host.host()))),
+        ("headers", Value::from(headers)),
+        ("address", text(&exchange.client.to_string())),
+        ("secure", Value::Bool(exchange.downstream.secure)),
+        ("websocket", Value::Bool(exchange.upgrade)),
+    ])
+}
+
+fn now_of(now: SystemTime) -> Value {
+    let seconds = i64::try_from(seconds(now)).unwrap_or(i64::MAX);
+    let told = time::rfc3339(now);
+    // The epoch began on a Thursday; Monday is 1.
+    let weekday = (seconds / 86_400 + 3) % 7 + 1;
+    map([
+        ("now", Value::Int(seconds)),
+        ("date", text(told.get(..10).unwrap_or_default())),
+        ("time", text(told.get(11..19).unwrap_or_default())),
+        ("hour", Value::Int(seconds / 3600 % 24)),
+        ("weekday", Value::Int(weekday)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::pipeline::testing::exchange;
+
+    fn principal(claims: Json) -> Principal {
+        let Json::Object(claims) = claims else {
+            panic!("claims are an object");
+        };
+        Principal {
+            user: "u42".into(),
+            roles: ["user".into(), "editor".into()].into(),
+            scopes: ["read".into()].into(),
+            expires: None,
+            id: None,
+            claims,
+        }
+    }
+
+    fn holds(text: &str) -> bool {
+        let claims = json!({
+            "tenant": "acme", "level": 3, "groups": ["a", "b"], "deep": { "er": { "est": 1.5 } },
+            "owner": null, "ok": true,
+        });
+        let mut asked = exchange("/tenants/acme/orders");
+        asked.query = Some("a=1".into());
+        let expression = Expression::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        expression.holds(&principal(claims), &asked)
+    }
+
+    /// What rules of the predecessor could say (B-059), and more.
+    #[test]
+    fn conditions_over_subject_request_and_environment() {
+        for text in [
+            "true",
+            "subject.user == 'u42'",
+            "'editor' in subject.roles && !('admin' in subject.roles)",
+            "subject.roles.exists(role, role.startsWith('edit'))",
+            "subject.claims.tenant == 'acme' && subject.claims.level >= 3",
+            "request.path.startsWith('/tenants/' + subject.claims.tenant + '/')",
+            "request.path.matches('^/tenants/[a-z]+/orders$')",
+            "request.method in ['GET', 'HEAD']",
+            "request.address == '127.0.0.1' && !request.secure && !request.websocket",
+            "subject.claims.deep.er.est == 1.5",
+            "has(subject.claims.tenant) && !has(subject.claims.none)",
+            "subject.claims.owner == null && subject.claims.ok",
+            "environment.now > 1700000000 && environment.hour >= 0 && environment.hour < 24",
+            "environment.weekday >= 1 && environment.weekday <= 7",
+            "environment.date > '2026-01-01' && size(environment.time) == 8",
+            "size(subject.claims.groups) == 2 && subject.claims.groups[1] == 'b'",
+            "subject.scopes == ['read']",
+        ] {
+            assert!(holds(text), "{text}");
+        }
+        for text in [
+            "false",
+            "subject.user == 'u43'",
+            "subject.claims.none == 1",
+            "subject.claims.level",
+            "subject.claims.tenant > 3",
+            "subject.claims.groups[9] == 'b'",
+            "1 / (subject.claims.level - 3) == 1",
+            "request.headers['x-none'] == 'a'",
+            "9223372036854775807 + subject.claims.level > 0",
+            "int(subject.claims.tenant) == 1",
+        ] {
+            assert!(!holds(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_condition_is_said_before_a_request_comes() {
+        let error = |text: &str| Expression::parse(text).unwrap_err().to_string();
+        let deep =
+            |open: &str, close: &str| format!("{}1{}", open.repeat(2000), close.repeat(2000));
+        for (text, said) in [
+            ("subject.user ==", "no CEL"),
+            ("", "no CEL"),
+            ("(", "no CEL"),
+            ("user == 'a'", "`user`"),
+            ("subject.user.upper() == 'A'", "`upper`"),
+            ("request.path.matches(subject.user)", "between quotes"),
+            ("request.path.matches('(')", "between quotes"),
+            (
+                "request.path.matches('((a{500}){500}){500}')",
+                "between quotes",
+            ),
+            ("[1].all(a, [2].all(b, a == b))", "stand in each other"),
+            (&"1 + ".repeat(2000), "more than 4096"),
+            (&deep("[", "]")[1990..2010], "no CEL"),
+            (
+                &format!("{}1{}", "[".repeat(200), "]".repeat(200)),
+                "no CEL",
+            ),
+            (
+                &format!("subject{}", ".a".repeat(400)),
+                "stand in each other",
+            ),
+            (
+                &format!("1{} > 0", " + 1".repeat(400)),
+                "stand in each other",
+            ),
+        ] {
+            let told = error(text);
+            assert!(told.contains(said), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn claims_without_end_are_given_to_nobody() {
+        let expression = Expression::parse("size(subject.claims.a) > 0").unwrap();
+        let many = |count: usize| principal(json!({ "a": vec![1; count] }));
+        assert!(expression.holds(&many(900), &exchange("/")));
+        assert!(!expression.holds(&many(1100), &exchange("/")));
+    }
+
+    #[test]
+    fn days_have_names() {
+        let weekday = |days: u64| {
+            let Value::Map(members) = now_of(UNIX_EPOCH + Duration::from_secs(days * 86_400))
+            else {
+                panic!("no map");
+            };
+            members.map[&cel::objects::Key::from("weekday".to_owned())].clone()
+        };
+        assert_eq!(weekday(0), Value::Int(4));
+        assert_eq!(weekday(4), Value::Int(1));
+        assert_eq!(weekday(3), Value::Int(7));
+    }
+}

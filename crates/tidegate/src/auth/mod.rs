@@ -1,0 +1,452 @@
+//! Who sends a request: credentials found, verified, and remembered.
+//!
+//! Enters: an exchange whose route has the filter `require`. Leaves: the [`Principal`] that bears its
+//! credential, or why nobody does. Where a credential stands says `sources`; what it is made of and what
+//! it must say, `token` and `claims`; what it is signed with, `keys`; what was said of it before, `cache`.
+
+mod basic;
+mod cache;
+mod claims;
+mod endpoint;
+mod error;
+mod expression;
+mod jwks;
+pub mod keys;
+pub mod mint;
+mod principal;
+mod refresh;
+mod sources;
+mod tickets;
+pub mod token;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use self::basic::Users;
+pub use self::basic::{BasicUser, PasswordHash, PasswordHashError};
+pub use self::cache::CachePlan;
+use self::cache::{Now, TokenCache, digest_of};
+pub use self::claims::{ClaimPath, Rules};
+pub use self::error::{AuthError, Schemes};
+pub use self::expression::{Expression, ExpressionError};
+pub use self::jwks::JwksPlan;
+pub(crate) use self::jwks::Keys;
+pub use self::keys::{Algorithm, Key, KeyError};
+pub use self::principal::Principal;
+pub(crate) use self::refresh::Refresher;
+use self::sources::Credential;
+pub(crate) use self::sources::Shown;
+pub use self::sources::TokenSource;
+use self::tickets::{Redeemed, Tickets};
+pub use self::token::TokenError;
+use self::token::{Parts, unproven_claims};
+use crate::config::plan::{AuthPlan, JwtPlan, Rate};
+use crate::exchange::Exchange;
+use crate::limits::Rates;
+use crate::mask;
+use crate::pipeline::{CorsPlan, judge_ambient};
+
+/// Who knows how clients prove who they are; one for all workers.
+#[derive(Debug)]
+pub struct Authenticator {
+    jwt: Option<Tokens>,
+    /// `None`: there are none.
+    tickets: Option<Tickets>,
+    /// `None`: there are none.
+    users: Option<Passwords>,
+    failures: Option<Rates>,
+    /// How often each of `CODES` was the answer.
+    refusals: [AtomicU64; CODES.len()],
+}
+
+/// The codes of refusals that are counted.
+const CODES: [&str; 11] = [
+    "conflicting_tokens",
+    "cors_not_allowed",
+    "forbidden",
+    "insufficient_scope",
+    "invalid_token",
+    "keys_unavailable",
+    "origin_not_allowed",
+    "token_expired",
+    "too_many_failures",
+    "unauthenticated",
+    "wrong_password",
+];
+
+/// What a token says, whether or not any of it is true: its header and its claims.
+#[must_use]
+pub fn inspect(token: &str) -> Option<(Value, Value)> {
+    let mut parts = token.split('.').map(token::object);
+    let (header, claims) = (parts.next()??, parts.next()??);
+    Some((header.into(), claims.into()))
+}
+
+/// Who bears a token, by the keys that stand in the configuration itself: those that are published are
+/// not fetched for it.
+///
+/// # Errors
+/// With why nobody does.
+pub fn verify(plan: &JwtPlan, token: &str) -> Result<Principal, TokenError> {
+    let keys = keys::KeySet::new(plan.keys.clone());
+    Parts::of(token)?.verify(&keys, &plan.rules, SystemTime::now())
+}
+
+/// What is counted of who comes.
+#[derive(Debug, Default)]
+pub(crate) struct AuthCounts {
+    /// Refusals, by code.
+    pub(crate) refusals: Vec<(&'static str, u64)>,
+    /// How often a token was known, and how often it was not.
+    pub(crate) cache: [u64; 2],
+    /// How many fetches of keys failed, and how many did not; `None` where nothing is fetched.
+    pub(crate) fetches: Option<[u64; 2]>,
+}
+
+/// What verifies tokens.
+#[derive(Debug)]
+struct Tokens {
+    keys: Arc<Keys>,
+    rules: Rules,
+    sources: Vec<TokenSource>,
+    cache: TokenCache,
+}
+
+/// What verifies passwords.
+#[derive(Debug)]
+struct Passwords {
+    users: Users,
+    /// What was said of them before; refusals are those of tokens.
+    cache: TokenCache,
+    failures: Option<Rates>,
+}
+
+/// How often one client may show a wrong password: a hundredth of what is enough to guess one in a year.
+const WRONG_PASSWORDS: Rate = Rate {
+    every: Duration::from_secs(1),
+    burst: 20,
+};
+
+/// What can be said of a request without waiting for anything.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Who sends it, or why nobody does.
+    Known(Result<Arc<Principal>, AuthError>),
+    /// It wants something that may be on its way.
+    Wants(Shown),
+}
+
+impl Authenticator {
+    pub(crate) fn new(plan: &AuthPlan) -> Self {
+        let jwt = plan.jwt.as_ref();
+        let sources = jwt.map_or(&[][..], |jwt| &jwt.token_from);
+        let gives_tickets = sources.contains(&TokenSource::Ticket);
+        Self {
+            jwt: jwt.map(Tokens::new),
+            tickets: gives_tickets.then(Tickets::default),
+            users: (!plan.users.is_empty()).then(|| Passwords {
+                users: Users::new(&plan.users),
+                cache: TokenCache::new(&CachePlan::default()),
+                failures: plan
+                    .failures_per_address
+                    .map(|_| Rates::new(WRONG_PASSWORDS)),
+            }),
+            failures: plan.failures_per_address.map(Rates::new),
+            refusals: Default::default(),
+        }
+    }
+
+    /// The keys of tokens, where there are tokens.
+    pub(crate) fn keys(&self) -> Option<&Arc<Keys>> {
+        self.jwt.as_ref().map(|tokens| &tokens.keys)
+    }
+
+    fn sources(&self) -> &[TokenSource] {
+        self.jwt.as_ref().map_or(&[], |tokens| &tokens.sources)
+    }
+
+    const fn gives_tickets(&self) -> bool {
+        self.tickets.is_some()
+    }
+
+    /// Takes what a request has to show, and says what can be said of it at once. `cors` is what holds
+    /// for browsers on its route.
+    pub(crate) fn look(&self, exchange: &mut Exchange, cors: Option<&CorsPlan>) -> Verdict {
+        let shown = sources::take(exchange, self.sources());
+        let judged = match &shown {
+            Ok(shown) => self.judge(exchange, shown, cors).transpose(),
+            Err(error) => Some(Err(error.clone())),
+        };
+        match (judged, shown) {
+            (Some(judged), _) => Verdict::Known(self.settle(exchange, judged)),
+            (None, Ok(shown)) => Verdict::Wants(shown),
+            (None, Err(error)) => Verdict::Known(Err(error)),
+        }
+    }
+
+    /// Who sends a request that wanted something, once that has come or has not.
+    pub(crate) async fn wait(
+        &self,
+        exchange: &mut Exchange,
+        shown: Shown,
+        cors: Option<&CorsPlan>,
+    ) -> Result<Arc<Principal>, AuthError> {
+        match (&shown.credential, &self.jwt, &self.users) {
+            (Some(Credential::Basic(text)), _, Some(passwords)) => passwords.verify(text).await,
+            (_, Some(tokens), _) => tokens.keys.renewed().await,
+            _ => {}
+        }
+        let judged = self.judge(exchange, &shown, cors);
+        let judged = judged.and_then(|judged| judged.ok_or_else(|| self.still_missing()));
+        self.settle(exchange, judged)
+    }
+
+    /// Both of these, of what `Authorization` says alone.
+    async fn by_header(&self, exchange: &mut Exchange) -> Result<Arc<Principal>, AuthError> {
+        let shown = sources::take(exchange, &[TokenSource::Header])?;
+        match self.judge(exchange, &shown, None) {
+            Ok(None) => self.wait(exchange, shown, None).await,
+            Ok(Some(judged)) => self.settle(exchange, Ok(judged)),
+            Err(error) => self.settle(exchange, Err(error)),
+        }
+    }
+
+    /// Why a token cannot be verified, though there was a fetch.
+    fn still_missing(&self) -> AuthError {
+        let keys = self.keys().and_then(|keys| keys.held(Now::look().steady));
+        match keys {
+            Some(_) => TokenError::UnknownKey.into(),
+            None => AuthError::KeysUnavailable,
+        }
+    }
+
+    /// Who bears what is shown, and what the upstream is told of it. `None`: it wants something.
+    fn judge(
+        &self,
+        exchange: &Exchange,
+        shown: &Shown,
+        cors: Option<&CorsPlan>,
+    ) -> Result<Option<Redeemed>, AuthError> {
+        let schemes = Schemes {
+            bearer: self.jwt.is_some(),
+            basic: self.users.is_some(),
+        };
+        if shown.is_ambient {
+            judge_ambient(cors, exchange)?;
+        }
+        let found = match &shown.credential {
+            Some(Credential::Bearer(token)) if self.jwt.is_some() => self
+                .judge_token(exchange, token)?
+                .map(|principal| Redeemed {
+                    principal,
+                    token: Some(token.clone()),
+                }),
+            Some(Credential::Basic(text)) if self.users.is_some() => {
+                let judged = self.judge_password(exchange, text, schemes)?;
+                judged.map(|principal| Redeemed {
+                    principal,
+                    token: None,
+                })
+            }
+            Some(Credential::Ticket(ticket)) => Some(self.redeem(ticket)?),
+            _ => return Err(AuthError::Missing { schemes }),
+        };
+        if let Some(found) = &found {
+            for other in &shown.others {
+                self.check_same(&found.principal, other)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn judge_token(
+        &self,
+        exchange: &Exchange,
+        token: &str,
+    ) -> Result<Option<Arc<Principal>>, AuthError> {
+        let Some(tokens) = &self.jwt else {
+            return Ok(None);
+        };
+        let (digest, now) = (digest_of(token), Now::look());
+        let Some(keys) = tokens.keys.held(now.steady) else {
+            return Ok(None);
+        };
+        if let Some(outcome) = tokens.cache.get(&digest, keys.generation, now) {
+            return Ok(Some(outcome?));
+        }
+        // Who has shown too many wrong ones is not even looked at.
+        if let Some(failures) = &self.failures
+            && let Err(retry_after) = failures.look(exchange.client, now.steady)
+        {
+            return Err(AuthError::TooManyFailures { retry_after });
+        }
+        let judge = || {
+            let principal = Parts::of(token)?.verify(&keys.set, &tokens.rules, now.wall)?;
+            Ok(Arc::new(principal))
+        };
+        match tokens
+            .cache
+            .get_or_judge(&digest, keys.generation, now, judge)
+        {
+            Err(TokenError::UnknownKey) if tokens.keys.plan.is_some() => Ok(None),
+            outcome => Ok(Some(outcome?)),
+        }
+    }
+
+    fn judge_password(
+        &self,
+        exchange: &Exchange,
+        text: &str,
+        schemes: Schemes,
+    ) -> Result<Option<Arc<Principal>>, AuthError> {
+        let wrong = AuthError::Password { schemes };
+        let Some(passwords) = self.users.as_ref().filter(|_| text.len() <= basic::LONGEST) else {
+            return Err(wrong);
+        };
+        let now = Now::look();
+        if let Some(outcome) = passwords.cache.get(&digest_of(text), 0, now) {
+            return outcome.map(Some).map_err(|_refused| wrong);
+        }
+        if let Some(failures) = &passwords.failures
+            && let Err(retry_after) = failures.look(exchange.client, now.steady)
+        {
+            return Err(AuthError::TooManyFailures { retry_after });
+        }
+        Ok(None)
+    }
+
+    fn redeem(&self, ticket: &str) -> Result<Redeemed, AuthError> {
+        let tickets = self.tickets.as_ref().ok_or(AuthError::Ticket)?;
+        tickets.redeem(ticket, Now::look())
+    }
+
+    /// Whether another credential of the same request is of the same user. It opens nothing, so it need
+    /// not be proven.
+    fn check_same(&self, principal: &Principal, other: &Credential) -> Result<(), AuthError> {
+        let user = match other {
+            Credential::Ticket(ticket) => self.redeem(ticket)?.principal.user().to_owned(),
+            Credential::Bearer(token) => {
+                let claims = unproven_claims(token).ok_or(AuthError::Conflict)?;
+                let tokens = self.jwt.as_ref().ok_or(AuthError::Conflict)?;
+                tokens.rules.user_of(&claims).ok_or(AuthError::Conflict)?
+            }
+            Credential::Basic(_) | Credential::Other => return Ok(()),
+        };
+        if user == principal.user() {
+            Ok(())
+        } else {
+            Err(AuthError::Conflict)
+        }
+    }
+
+    /// Makes what was found out known: to the upstream and to whoever sees the exchange. What is wrong is
+    /// counted, and who was wrong too often is told that instead.
+    fn settle(
+        &self,
+        exchange: &mut Exchange,
+        judged: Result<Redeemed, AuthError>,
+    ) -> Result<Arc<Principal>, AuthError> {
+        let found = match judged {
+            Ok(found) => found,
+            Err(error) => {
+                let of_passwords = self.users.as_ref().and_then(|one| one.failures.as_ref());
+                let failures = match error {
+                    AuthError::Password { .. } => of_passwords,
+                    _ => self.failures.as_ref(),
+                };
+                if error.is_failure()
+                    && let Some(failures) = failures
+                    && let Err(full) = failures.take(exchange.client, Now::look().steady)
+                {
+                    let retry_after = full.retry_after();
+                    return Err(AuthError::TooManyFailures { retry_after });
+                }
+                return Err(error);
+            }
+        };
+        if let Some(token) = &found.token {
+            sources::normalise(exchange, token);
+        }
+        exchange.principal = Some(Arc::clone(&found.principal));
+        Ok(found.principal)
+    }
+
+    /// What a log may hold of a URL's query: the values of parameters that are configured to be secrets
+    /// are masked. `None`: all of it.
+    pub(crate) fn hide(&self, query: &[u8]) -> Option<Vec<u8>> {
+        let named = |source: &TokenSource| matches!(source, TokenSource::Query(_));
+        if !self.sources().iter().any(named) {
+            return None;
+        }
+        let names: Vec<_> = sources::secret_parameters(self.sources()).collect();
+        mask::hide(query, &names)
+    }
+
+    /// Takes out of a request what no log of an upstream's shall hold, whatever its route is.
+    pub(crate) fn scrub(&self, exchange: &mut Exchange) {
+        let names = sources::secret_parameters(self.sources());
+        sources::scrub_referer(exchange, names);
+    }
+
+    /// A request was refused with this code.
+    pub(crate) fn note(&self, code: &str) {
+        let place = CODES.iter().position(|one| *one == code);
+        if let Some(count) = place.and_then(|place| self.refusals.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What was counted.
+    pub(crate) fn counts(&self) -> AuthCounts {
+        let refusals = self.refusals.iter();
+        let refusals = refusals.map(|count| count.load(Ordering::Relaxed));
+        let cache = self.jwt.as_ref().map(|tokens| tokens.cache.counts());
+        AuthCounts {
+            refusals: CODES.into_iter().zip(refusals).collect(),
+            cache: cache.unwrap_or_default(),
+            fetches: self.keys().and_then(|keys| keys.fetches()),
+        }
+    }
+
+    /// Once a second: forgets what is of no use any more.
+    pub(crate) fn tick(&self) {
+        let now = Now::look();
+        if let Some(tokens) = &self.jwt {
+            tokens.cache.forget_some(now);
+        }
+        if let Some(passwords) = &self.users {
+            passwords.cache.forget_some(now);
+        }
+        let of_passwords = self.users.as_ref().and_then(|one| one.failures.as_ref());
+        for failures in [self.failures.as_ref(), of_passwords].into_iter().flatten() {
+            failures.forget_some(now.steady);
+        }
+    }
+}
+
+impl Tokens {
+    fn new(plan: &JwtPlan) -> Self {
+        let allowed = plan.rules.algorithms.clone();
+        let keys = Keys::new(plan.keys.clone(), plan.jwks.clone(), allowed);
+        Self {
+            keys: Arc::new(keys),
+            rules: plan.rules.clone(),
+            sources: plan.token_from.clone(),
+            cache: TokenCache::new(&plan.cache),
+        }
+    }
+}
+
+impl Passwords {
+    /// Computes what is to be known of a password, and remembers it.
+    async fn verify(&self, text: &str) {
+        let known = self.users.verify(text).await;
+        let outcome = known.ok_or(TokenError::Malformed);
+        let _remembered = self
+            .cache
+            .get_or_judge(&digest_of(text), 0, Now::look(), || outcome);
+    }
+}
