@@ -6,7 +6,9 @@ mod calls_are_counted_and_logged;
 mod foreign_clients;
 mod history;
 mod old_clients_need_no_change;
+mod services_know_who_calls;
 mod streams_go_as_far_as_granted;
+mod users_have_their_share;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -176,6 +176,14 @@ impl Authenticator {
     /// for browsers on its route.
     pub(crate) fn look(&self, exchange: &mut Exchange, cors: Option<&CorsPlan>) -> Verdict {
         let shown = sources::take(exchange, self.sources());
+        // A call of a bridge brings who opened the session.
+        if let (Ok(shown), Some(principal)) = (&shown, &exchange.principal)
+            && shown.credential.is_none()
+        {
+            let is_over = principal.is_over(SystemTime::now());
+            let known = (!is_over).then(|| Arc::clone(principal));
+            return Verdict::Known(known.ok_or_else(|| TokenError::Expired.into()));
+        }
         let judged = match &shown {
             Ok(shown) => self.judge(exchange, shown, cors).transpose(),
             Err(error) => Some(Err(error.clone())),

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,12 +16,13 @@ use super::envelope::{Credit, Encoding, Request};
 use super::members::text;
 use super::problem::Problem;
 use super::{Bridge, headers};
+use crate::auth::Principal;
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
 use crate::dispatch;
 use crate::exchange::{Answer, Downstream, Exchange};
 use crate::headers::{FieldName, Headers};
-use crate::limits::Permits;
+use crate::limits::{Gauge, Permits};
 use crate::metrics::ExchangeMeter;
 use crate::proxy::Proxy;
 use crate::upstream::Service;
@@ -34,6 +35,10 @@ pub(super) struct Caller {
     pub(super) downstream: Arc<Downstream>,
     pub(super) client: IpAddr,
     pub(super) authority: Option<Authority>,
+    /// Who opened the session, where its route asked.
+    pub(super) principal: Option<Arc<Principal>>,
+    /// The user's calls, where they have a bound.
+    pub(super) calls: Option<Arc<Gauge>>,
     /// What each call says of the session: fields of its handshake, and who calls.
     pub(super) headers: Headers,
 }
@@ -50,8 +55,9 @@ pub(super) struct Call {
 }
 
 impl Caller {
-    /// Makes a call of a request, whoever is meant by it.
-    pub(super) fn prepare(&self, request: &Request<'_>) -> Result<Call, Problem> {
+    /// Makes a call of a request, whoever is meant by it, in the session of that id.
+    pub(super) fn prepare(&self, request: &Request<'_>, session: &str) -> Result<Call, Problem> {
+        self.check_token()?;
         let (service, target) = match &request.base_url {
             Some(base) => {
                 let base = Base::parse(base)?;
@@ -74,6 +80,7 @@ impl Caller {
         if body.is_empty() {
             headers.remove("content-type");
         }
+        self.tell_user(&mut headers, session);
         let most = self.bridge.plan.timeout;
         let patience = request.timeout.map_or(most, |asked| asked.min(most));
         headers.append(
@@ -90,6 +97,24 @@ impl Caller {
         })
     }
 
+    /// A session may outlive its token, but nobody is called in the name of who had it.
+    fn check_token(&self) -> Result<(), Problem> {
+        match &self.principal {
+            Some(principal) if principal.is_over(SystemTime::now()) => Err(Problem::token_expired(
+                "the token that this session was opened with has expired",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn tell_user(&self, headers: &mut Headers, session: &str) {
+        if let (Some(signer), Some(principal)) = (&self.bridge.signer, &self.principal) {
+            let time = crate::time::unix_milliseconds() / 1000;
+            let time = u64::try_from(time).unwrap_or(u64::MAX);
+            signer.tell(headers, principal, session, time);
+        }
+    }
+
     fn exchange(&self, method: Method, target: Target, headers: Headers, body: Bytes) -> Exchange {
         Exchange {
             method,
@@ -102,7 +127,8 @@ impl Caller {
             downstream: Arc::clone(&self.downstream),
             client: self.client,
             captures: crate::router::Captures::default(),
-            principal: None,
+            // What a route requires, it requires of whoever opened the session.
+            principal: self.principal.clone(),
             extensions: http::Extensions::new(),
         }
     }

@@ -13,11 +13,13 @@ mod events;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod headers;
+mod identity;
 mod members;
 mod pace;
 mod problem;
 mod session;
 mod stream;
+mod users;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +29,9 @@ use serde_json::json;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 
 use self::call::Caller;
+use self::identity::Signer;
 use self::problem::Problem;
+use self::users::Users;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
@@ -57,6 +61,9 @@ pub(crate) struct Bridge {
     place: usize,
     /// What `baseUrl` may name.
     services: HashMap<Arc<str>, Arc<Proxy>>,
+    /// Tells services who calls, where the plan says so.
+    signer: Option<Signer>,
+    users: Users,
 }
 
 impl Bridge {
@@ -64,6 +71,11 @@ impl Bridge {
         let named = |proxy: Proxy| (Arc::clone(&proxy.service.plan.name), Arc::new(proxy));
         Self {
             config: Arc::new(handler::config(&plan.websocket)),
+            signer: match &plan.forward_auth {
+                ForwardAuth::SignedHeaders(secret) => Some(Signer::new(secret)),
+                ForwardAuth::Bearer | ForwardAuth::None => None,
+            },
+            users: Users::new(plan.max_in_flight_per_user),
             plan,
             place,
             services: services.into_iter().map(named).collect(),
@@ -128,13 +140,17 @@ impl Caller {
         for name in &bridge.plan.headers.from_handshake {
             copy(name);
         }
-        if bridge.plan.forward_auth == ForwardAuth::Bearer {
+        if matches!(bridge.plan.forward_auth, ForwardAuth::Bearer) {
             copy("authorization");
         }
         if let Ok(connection) = HeaderValue::from_str(&exchange.downstream.connection.to_string()) {
             headers.append(FieldName::from_static("X-Tidegate-Conn"), connection);
         }
+        let principal = exchange.principal.clone();
+        let user = principal.as_ref().map(|principal| principal.user());
         Self {
+            calls: user.and_then(|user| bridge.users.gauge(user)),
+            principal,
             bridge,
             worker,
             downstream: Arc::clone(&exchange.downstream),
@@ -159,6 +175,12 @@ impl Caller {
         if let Some(interval) = plan.ping_interval {
             let interval = interval.as_millis() as u64;
             welcome["ping"] = json!({ "interval": interval, "timeout": 10_000 });
+        }
+        if let Some(principal) = &self.principal {
+            welcome["user"] = principal.user().into();
+            if let Some(end) = principal.claims().get("exp") {
+                welcome["exp"] = end.clone();
+            }
         }
         welcome.to_string()
     }

@@ -26,6 +26,7 @@ use super::pace::Pace;
 use super::problem::Problem;
 use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
+use crate::limits::Taken;
 
 /// What is counted as malformed begins anew after this.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,6 +39,8 @@ type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 /// A session while it is open.
 pub(super) struct Session<'a> {
     caller: &'a Caller,
+    /// What it is called.
+    id: Box<str>,
     version_1: bool,
     sender: SendHalf,
     running: FuturesUnordered<Running<'a>>,
@@ -69,10 +72,12 @@ pub(super) async fn serve(
     version_1: bool,
 ) -> Result<(), BoxError> {
     let welcome = version_1.then(|| caller.welcome(session.id()));
+    let id = session.id().into();
     let (mut receiver, sender) = session.split();
     let now = Instant::now();
     let mut session = Session {
         caller,
+        id,
         version_1,
         sender,
         running: FuturesUnordered::new(),
@@ -240,12 +245,13 @@ impl<'a> Session<'a> {
             }
         };
         let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
-        let admitted = self
-            .admit(&request)
-            .and_then(|()| self.caller.prepare(&request));
+        let admitted = self.admit(&request).and_then(|taken| {
+            let call = self.caller.prepare(&request, &self.id)?;
+            Ok((call, taken))
+        });
         match admitted {
-            Ok(call) => {
-                self.begin(call, to);
+            Ok((call, taken)) => {
+                self.begin(call, to, taken);
                 Ok(())
             }
             Err(problem) => {
@@ -255,8 +261,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether one more call may begin.
-    fn admit(&self, request: &Request<'_>) -> Result<(), Problem> {
+    /// Whether one more call may begin, and what it takes of its user's share.
+    fn admit(&self, request: &Request<'_>) -> Result<Option<Taken>, Problem> {
         if request
             .id
             .as_ref()
@@ -266,16 +272,23 @@ impl<'a> Session<'a> {
         }
         let most = self.caller.bridge.plan.max_in_flight;
         if self.running.len() >= most {
-            let detail = format!("{most} requests of this session are under way");
-            return Err(Problem {
-                retry_after: Some(Duration::from_secs(1)),
-                ..Problem::too_many_in_flight(detail)
-            });
+            return Err(Problem::too_many_in_flight(format!(
+                "{most} requests of this session are under way"
+            ))
+            .retry());
         }
-        Ok(())
+        let Some(calls) = &self.caller.calls else {
+            return Ok(None);
+        };
+        let taken = calls.take().ok_or_else(|| {
+            let most = calls.most();
+            let detail = format!("{most} requests of this user are under way");
+            Problem::too_many_in_flight(detail).retry()
+        })?;
+        Ok(Some(taken))
     }
 
-    fn begin(&mut self, call: Call, to: Correlation) {
+    fn begin(&mut self, call: Call, to: Correlation, taken: Option<Taken>) {
         let (cancel, cancelled) = oneshot::channel();
         let window = Window::new(call.credit);
         let id = to.id.clone();
@@ -302,7 +315,9 @@ impl<'a> Session<'a> {
                     None => std::future::pending().await,
                 }
             };
-            running.hold(call, meter, cancelled).await
+            let id = running.hold(call, meter, cancelled).await;
+            drop(taken);
+            id
         }));
     }
 
