@@ -3,6 +3,7 @@
 mod addresses_are_not_chosen;
 mod answers_are_one_each;
 mod calls_are_counted_and_logged;
+mod demo_shows_it;
 mod foreign_clients;
 mod history;
 mod old_clients_need_no_change;
