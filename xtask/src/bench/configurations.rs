@@ -40,14 +40,21 @@ impl Wanted<'_> {
         } else {
             ("http", String::new())
         };
+        let (auth, bridges) = if matches!(legs, Legs::Bridge) {
+            (AUTH, BRIDGES)
+        } else {
+            ("", "")
+        };
         format!(
             "version: 1\n\
              workers: {workers}\n\
+             {auth}\
              listeners: [{{ name: public, bind: \"{address}\"{listener} }}]\n\
              admin: {{ bind: \"{admin}\" }}\n\
              services:\n  \
                upstream: {{ endpoints: \"{scheme}://{upstream}\", pool: {{ max_idle: 128 }}{service} }}\n\
              routes:\n  \
+               {bridges}\
                - name: all\n    \
                  match: {{ path: \"/**\" }}\n    \
                  proxy:\n      \
@@ -167,6 +174,12 @@ impl Wanted<'_> {
         )
     }
 }
+
+/// The secret is the load's, too.
+const AUTH: &str = "auth: { jwt: { secret: a secret that is for nothing but the bench } }\n";
+/// One that anybody may use, and one whose users are known.
+const BRIDGES: &str = "- { name: bridge, match: { path: /bridge }, bridge: { services: upstream } }\n  \
+    - { name: known, match: { path: /known }, filters: require, bridge: { services: upstream } }\n  ";
 
 /// Of TLS 1.3, given away with each handshake: what rustls and HAProxy give.
 const TICKETS: u32 = 2;
