@@ -24,6 +24,16 @@ use crate::http1::end::find_end;
 use crate::http1::head::{Framing, parse_request, parse_response};
 use crate::proxy_protocol::parse::{Parsed, Source, parse};
 
+/// A token, or the claims of one.
+pub fn token(bytes: &[u8]) {
+    crate::auth::fuzzing::token(bytes);
+}
+
+/// A set of keys as an issuer publishes it.
+pub fn jwks(bytes: &[u8]) {
+    crate::auth::fuzzing::jwks(bytes);
+}
+
 /// The end of a head, found when the bytes come in pieces of `step`.
 fn end_in_pieces(bytes: &[u8], step: usize) -> Result<Option<usize>, crate::HeadError> {
     let mut scanned = 0;

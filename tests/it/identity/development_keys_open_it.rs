@@ -61,7 +61,7 @@ async fn a_token_in_one_command() {
         "version: 1\nlisteners: [{{ name: p, bind: 127.0.0.1:0 }}]\n{}",
         yaml.replace("UP", "a")
     );
-    folder.write("tidegate.yaml", &whole);
+    let _ = folder.write("tidegate.yaml", &whole);
     for (token, code, said) in [
         (&token, 0, "verified: user u7, roles user"),
         (&other, 1, "refused: the signature"),
@@ -85,7 +85,7 @@ async fn claims_are_as_asked() {
         return;
     };
     let folder = Scratch::new();
-    folder.write("secret", "0123456789abcdef0123456789abcdef\n");
+    let _ = folder.write("secret", "0123456789abcdef0123456789abcdef\n");
     let arguments = [
         "token",
         "mint",

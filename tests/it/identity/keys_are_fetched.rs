@@ -317,6 +317,9 @@ async fn a_key_says_itself_what_it_is_for() {
 
 #[tokio::test]
 async fn the_publisher_must_be_who_it_says() {
+    if tls::is_over_tls() {
+        return; // then the kit makes every service believe anybody
+    }
     let Some(mint) = Mint::open(TEST) else { return };
     let key = mint.key("a", "rsa");
     let body = json!({ "keys": [named(&key, "a")] }).to_string();

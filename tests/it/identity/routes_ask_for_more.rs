@@ -8,6 +8,45 @@ use super::{bearing, by_secret, gateway};
 
 const TEST: &str = "routes_ask_for_more";
 
+/// What a route asks for, and what comes of it: `200`, or the code of the refusal.
+const REQUIREMENTS: &[(&str, &str)] = &[
+    ("require", "200"),
+    ("{ require: {} }", "200"),
+    ("{ require: { roles: user } }", "200"),
+    ("{ require: { roles: [admin, editor] } }", "200"),
+    ("{ require: { roles: admin } }", "forbidden"),
+    ("{ require: { roles: User } }", "forbidden"),
+    ("{ require: { scopes: [read, write] } }", "200"),
+    (
+        "{ require: { scopes: [read, delete] } }",
+        "insufficient_scope",
+    ),
+    ("{ require: { claims: { tenant: acme } } }", "200"),
+    ("{ require: { claims: { tenant: [x, acme] } } }", "200"),
+    ("{ require: { claims: { tenant: other } } }", "forbidden"),
+    ("{ require: { claims: { none: x } } }", "forbidden"),
+    ("{ require: { claims: { level: 3 } } }", "200"),
+    ("{ require: { claims: { level: 4 } } }", "forbidden"),
+    ("{ require: { claims: { groups: b } } }", "200"),
+    ("{ require: { claims: { groups: c } } }", "forbidden"),
+    (
+        "{ require: { claims: { realm_access.roles: ops } } }",
+        "200",
+    ),
+    (
+        "{ require: { claims: { 'https://example.com/kind': person } } }",
+        "200",
+    ),
+    (
+        "{ require: { claims: { tenant: acme, level: 4 } } }",
+        "forbidden",
+    ),
+    (
+        "{ require: { roles: user, scopes: none } }",
+        "insufficient_scope",
+    ),
+];
+
 #[tokio::test]
 async fn roles_scopes_and_claims() {
     let Some(mint) = Mint::open(TEST) else { return };
@@ -22,43 +61,7 @@ async fn roles_scopes_and_claims() {
             .claim("https://example.com/kind", "person")
     };
     let signed = mint.sign(&token());
-    for (require, expected) in [
-        ("require", "200"),
-        ("{ require: {} }", "200"),
-        ("{ require: { roles: user } }", "200"),
-        ("{ require: { roles: [admin, editor] } }", "200"),
-        ("{ require: { roles: admin } }", "forbidden"),
-        ("{ require: { roles: User } }", "forbidden"),
-        ("{ require: { scopes: [read, write] } }", "200"),
-        (
-            "{ require: { scopes: [read, delete] } }",
-            "insufficient_scope",
-        ),
-        ("{ require: { claims: { tenant: acme } } }", "200"),
-        ("{ require: { claims: { tenant: [x, acme] } } }", "200"),
-        ("{ require: { claims: { tenant: other } } }", "forbidden"),
-        ("{ require: { claims: { none: x } } }", "forbidden"),
-        ("{ require: { claims: { level: 3 } } }", "200"),
-        ("{ require: { claims: { level: 4 } } }", "forbidden"),
-        ("{ require: { claims: { groups: b } } }", "200"),
-        ("{ require: { claims: { groups: c } } }", "forbidden"),
-        (
-            "{ require: { claims: { realm_access.roles: ops } } }",
-            "200",
-        ),
-        (
-            "{ require: { claims: { 'https://example.com/kind': person } } }",
-            "200",
-        ),
-        (
-            "{ require: { claims: { tenant: acme, level: 4 } } }",
-            "forbidden",
-        ),
-        (
-            "{ require: { roles: user, scopes: none } }",
-            "insufficient_scope",
-        ),
-    ] {
+    for &(require, expected) in REQUIREMENTS {
         let upstream = ScriptedUpstream::mirror().await;
         let gateway = gateway(&upstream, &by_secret(""), require);
         for request in [Request::get("/"), Request::handshake("/")] {

@@ -2,7 +2,7 @@
 //! challenge, before an upstream hears of the request.
 
 use serde_json::{Value, json};
-use tidegate_tests::mint::{SECRET, from_now};
+use tidegate_tests::mint::{PublicKey, SECRET, from_now};
 use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
 
 use super::{bearing, by_secret, gateway};
@@ -80,52 +80,18 @@ async fn refused(gateway: &TestGateway, what: &str, token: &str) -> String {
     codes.remove(0)
 }
 
-#[tokio::test]
-async fn wrong_ones_are_401() {
-    let Some(mint) = Mint::open(TEST) else { return };
-    let (key, other) = (mint.key("r", "rsa"), mint.key("other", "rsa"));
-    let upstream = ScriptedUpstream::mirror().await;
-    let auth = format!(
-        "jwt: {{ pem: {}, issuer: 'https://id.example/', audience: [api, other], algorithms: [RS256, PS256] }}",
-        quoted(&key.pem)
-    );
-    let open = gateway(&upstream, &auth, "require");
-    let good = || {
-        Token::of("RS256", "r")
-            .claim("iss", "https://id.example/")
-            .claim("aud", "api")
-    };
-    let passes = |token: Token| {
-        let token = mint.sign(&token);
-        let gateway = &open;
-        async move {
-            gateway
-                .ask(&bearing(Request::get("/"), &token))
-                .await
-                .status()
-        }
-    };
-    assert_eq!(passes(good()).await, 200);
-    assert_eq!(
-        passes(good().claim("aud", json!(["x", "other"]))).await,
-        200
-    );
-    assert_eq!(passes(good().claim("nbf", from_now(-1))).await, 200);
-    assert_eq!(
-        passes(
-            good()
-                .header("jku", "https://evil.example/")
-                .header("x5u", "x")
-        )
-        .await,
-        200
-    );
-    // One that nobody reaches.
-    let upstream = ScriptedUpstream::mirror().await;
-    let gateway = gateway(&upstream, &auth, "require");
+/// One that is right.
+fn good() -> Token {
+    Token::of("RS256", "r")
+        .claim("iss", "https://id.example/")
+        .claim("aud", "api")
+}
+
+/// Headers and signatures that are wrong; `key` is the public one, `other` somebody else's.
+fn wrong_heads(key: &PublicKey, other: &PublicKey) -> Vec<(&'static str, Token)> {
     let unsigned = |alg: &str| good().header("alg", alg).signed_by("none");
     let by_public_key = good().header("alg", "HS256").signed_by("HS256");
-    for (what, token) in [
+    vec![
         ("none", unsigned("none")),
         ("None", unsigned("None")),
         ("NONE", unsigned("NONE")),
@@ -185,6 +151,12 @@ async fn wrong_ones_are_401() {
             "payload that is not encoded",
             good().header("crit", json!(["b64"])).header("b64", false),
         ),
+    ]
+}
+
+/// Times that are wrong.
+fn wrong_times() -> Vec<(&'static str, Token)> {
+    vec![
         ("no exp", good().without("exp")),
         ("exp is a text", good().claim("exp", "9999999999")),
         ("exp is null", good().claim("exp", Value::Null)),
@@ -201,6 +173,12 @@ async fn wrong_ones_are_401() {
         ("nbf is ahead", good().claim("nbf", from_now(120))),
         ("nbf is a text", good().claim("nbf", "0")),
         ("nbf is null", good().claim("nbf", Value::Null)),
+    ]
+}
+
+/// Other claims that are wrong.
+fn wrong_claims() -> Vec<(&'static str, Token)> {
+    vec![
         ("no aud", good().without("aud")),
         ("another aud", good().claim("aud", "apis")),
         ("other auds", good().claim("aud", json!(["x", "y"]))),
@@ -219,24 +197,15 @@ async fn wrong_ones_are_401() {
         ("no object", good().payload("[]")),
         ("no JSON", good().payload("{")),
         ("nothing", good().payload("")),
-    ] {
-        let expected =
-            if what.starts_with("exp is past") || matches!(what, "exp is 0" | "exp is negative") {
-                "token_expired"
-            } else {
-                "invalid_token"
-            };
-        assert_eq!(
-            refused(&gateway, what, &mint.sign(&token)).await,
-            expected,
-            "{what}"
-        );
-    }
-    let token = mint.sign(&good());
+    ]
+}
+
+/// What is no token, made of one that is right.
+fn malformed(token: &str) -> Vec<(&'static str, String)> {
     let (message, signature) = token.rsplit_once('.').unwrap();
     let (header, payload) = message.split_once('.').unwrap();
     let long = format!("{message}.{}", "A".repeat(17 * 1024));
-    for (what, token) in [
+    vec![
         ("no signature", format!("{message}.")),
         ("no third part", message.to_owned()),
         ("a fourth part", format!("{token}.x")),
@@ -256,8 +225,57 @@ async fn wrong_ones_are_401() {
         ("nothing", String::new()),
         ("two words", format!("{token} {token}")),
         ("a long one", long),
+    ]
+}
+
+#[tokio::test]
+async fn wrong_ones_are_401() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let (key, other) = (mint.key("r", "rsa"), mint.key("other", "rsa"));
+    let upstream = ScriptedUpstream::mirror().await;
+    let auth = format!(
+        "jwt: {{ pem: {}, issuer: 'https://id.example/', audience: [api, other], algorithms: [RS256, PS256] }}",
+        quoted(&key.pem)
+    );
+    let open = gateway(&upstream, &auth, "require");
+    let passes = |token: Token| {
+        let token = mint.sign(&token);
+        let gateway = &open;
+        async move {
+            let request = bearing(Request::get("/"), &token);
+            gateway.ask(&request).await.status()
+        }
+    };
+    for token in [
+        good(),
+        good().claim("aud", json!(["x", "other"])),
+        good().claim("nbf", from_now(-1)),
+        good()
+            .header("jku", "https://evil.example/")
+            .header("x5u", "x"),
     ] {
-        assert_eq!(refused(&gateway, what, &token).await, "invalid_token");
+        assert_eq!(passes(token).await, 200);
+    }
+    // One that nobody reaches.
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = gateway(&upstream, &auth, "require");
+    let mut wrong = wrong_heads(&key, &other);
+    wrong.extend(wrong_times());
+    wrong.extend(wrong_claims());
+    assert!(wrong.len() > 45, "the tables are missing");
+    for (what, token) in wrong {
+        let is_past = what.starts_with("exp is past");
+        let expected = if is_past || matches!(what, "exp is 0" | "exp is negative") {
+            "token_expired"
+        } else {
+            "invalid_token"
+        };
+        let code = refused(&gateway, what, &mint.sign(&token)).await;
+        assert_eq!(code, expected, "{what}");
+    }
+    for (what, token) in malformed(&mint.sign(&good())) {
+        let code = refused(&gateway, what, &token).await;
+        assert_eq!(code, "invalid_token", "{what}");
     }
     upstream.was_left_alone().await;
     assert_eq!(passes(good()).await, 200, "and the right one still is");

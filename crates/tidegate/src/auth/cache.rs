@@ -241,3 +241,134 @@ impl Store {
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn plan(most: usize, access: Option<u64>) -> CachePlan {
+        CachePlan {
+            max_entries: most,
+            expire_after_write: Duration::from_secs(300),
+            expire_after_access: access.map(Duration::from_secs),
+        }
+    }
+
+    fn until(expires: Option<SystemTime>) -> Outcome {
+        Ok(Arc::new(Principal {
+            user: "u".into(),
+            roles: Box::default(),
+            scopes: Box::default(),
+            expires,
+            id: None,
+            claims: serde_json::Map::new(),
+        }))
+    }
+
+    /// So many seconds later, by both clocks.
+    fn later(now: Now, seconds: u64) -> Now {
+        let time = Duration::from_secs(seconds);
+        Now {
+            wall: now.wall + time,
+            steady: now.steady + time,
+        }
+    }
+
+    fn known(cache: &TokenCache, token: &str, now: Now) -> bool {
+        cache.get(&digest_of(token), 0, now).is_some()
+    }
+
+    fn put(cache: &TokenCache, token: &str, now: Now, outcome: &Outcome) {
+        let _ = cache.get_or_judge(&digest_of(token), 0, now, || outcome.clone());
+    }
+
+    #[test]
+    fn entries_end_by_write_by_access_and_with_their_token() {
+        let now = Now::look();
+        let cache = TokenCache::new(&plan(100, Some(60)));
+        put(&cache, "a", now, &until(None));
+        put(
+            &cache,
+            "b",
+            now,
+            &until(Some(now.wall + Duration::from_secs(30))),
+        );
+        assert!(known(&cache, "b", later(now, 29)));
+        assert!(!known(&cache, "b", later(now, 30)), "its token is over");
+        for seconds in [59, 118, 177, 236, 295] {
+            assert!(known(&cache, "a", later(now, seconds)), "{seconds}");
+        }
+        assert!(!known(&cache, "a", later(now, 300)), "written long ago");
+        put(&cache, "c", now, &until(None));
+        assert!(!known(&cache, "c", later(now, 60)), "nobody asked for it");
+        for _ in 0..SHARDS {
+            cache.forget_some(later(now, 400));
+        }
+        let left = |shard: &Mutex<Shard>| {
+            let shard = lock(shard);
+            shard.order.len() + shard.entries.len()
+        };
+        assert_eq!(cache.good.shards.iter().map(left).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn there_is_an_end_to_it_and_refusals_push_nobody_out() {
+        let now = Now::look();
+        let cache = TokenCache::new(&plan(640, None));
+        put(&cache, "good", now, &until(None));
+        for number in 0..10_000 {
+            put(
+                &cache,
+                &number.to_string(),
+                now,
+                &Err(TokenError::Signature),
+            );
+        }
+        assert!(known(&cache, "good", now));
+        let held = |store: &Store| store.shards.iter().map(|one| lock(one).entries.len()).sum();
+        let refused: usize = held(&cache.refused);
+        assert!(refused <= 128, "{refused}");
+        for number in 0..10_000 {
+            put(&cache, &format!("g{number}"), now, &until(None));
+        }
+        let good: usize = held(&cache.good);
+        assert!((320..=640).contains(&good), "{good}");
+        assert!(known(&cache, "g9999", now), "the newest stays");
+    }
+
+    #[test]
+    fn what_may_become_right_is_not_remembered() {
+        let now = Now::look();
+        let cache = TokenCache::new(&plan(100, None));
+        put(&cache, "a", now, &Err(TokenError::NotYet));
+        put(&cache, "b", now, &Err(TokenError::UnknownKey));
+        put(&cache, "c", now, &Err(TokenError::Audience));
+        assert!(!known(&cache, "a", now) && !known(&cache, "b", now));
+        assert!(known(&cache, "c", later(now, 9)) && !known(&cache, "c", later(now, 10)));
+        // Of other keys, it is judged anew.
+        assert!(cache.get(&digest_of("c"), 1, now).is_none());
+    }
+
+    #[test]
+    fn the_same_token_is_judged_once() {
+        let cache = TokenCache::new(&plan(100, None));
+        let (judged, now) = (AtomicU64::new(0), Now::look());
+        let ask = || {
+            let outcome = cache.get_or_judge(&digest_of("a"), 0, now, || {
+                judged.fetch_add(1, Ordering::SeqCst);
+                // The others have every chance to come meanwhile.
+                (0..100).for_each(|_| thread::yield_now());
+                until(None)
+            });
+            assert!(outcome.is_ok());
+        };
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(ask);
+            }
+        });
+        assert_eq!(judged.load(Ordering::SeqCst), 1);
+    }
+}

@@ -10,6 +10,8 @@ mod claims;
 mod endpoint;
 mod error;
 mod expression;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod jwks;
 pub mod keys;
 pub mod mint;
@@ -102,8 +104,8 @@ pub(crate) struct AuthCounts {
     pub(crate) refusals: Vec<(&'static str, u64)>,
     /// How often a token was known, and how often it was not.
     pub(crate) cache: [u64; 2],
-    /// How many fetches of keys failed, and how many did not; `None` where nothing is fetched.
-    pub(crate) fetches: Option<[u64; 2]>,
+    /// How many fetches of keys failed, and how many did not.
+    pub(crate) fetches: [u64; 2],
 }
 
 /// What verifies tokens.
@@ -415,7 +417,10 @@ impl Authenticator {
         AuthCounts {
             refusals: CODES.into_iter().zip(refusals).collect(),
             cache: cache.unwrap_or_default(),
-            fetches: self.keys().and_then(|keys| keys.fetches()),
+            fetches: self
+                .keys()
+                .and_then(|keys| keys.fetches())
+                .unwrap_or_default(),
         }
     }
 
