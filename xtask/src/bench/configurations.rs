@@ -40,10 +40,11 @@ impl Wanted<'_> {
         } else {
             ("http", String::new())
         };
-        let (auth, bridges) = if matches!(legs, Legs::Bridge) {
-            (AUTH, BRIDGES)
+        // Each call under way has a connection of its own.
+        let (auth, bridges, max_idle) = if matches!(legs, Legs::Bridge) {
+            (AUTH, BRIDGES, 2048)
         } else {
-            ("", "")
+            ("", "", 128)
         };
         format!(
             "version: 1\n\
@@ -52,7 +53,7 @@ impl Wanted<'_> {
              listeners: [{{ name: public, bind: \"{address}\"{listener} }}]\n\
              admin: {{ bind: \"{admin}\" }}\n\
              services:\n  \
-               upstream: {{ endpoints: \"{scheme}://{upstream}\", pool: {{ max_idle: 128 }}{service} }}\n\
+               upstream: {{ endpoints: \"{scheme}://{upstream}\", pool: {{ max_idle: {max_idle} }}{service} }}\n\
              routes:\n  \
                {bridges}\
                - name: all\n    \
