@@ -51,7 +51,7 @@ fn faults(history: &[Event], reached: &HashSet<String>) -> Vec<String> {
             Event::Chunk { id, key, n } => match open.get_mut(id) {
                 None => faults.push(format!("a chunk for {id}, which is not open")),
                 Some((_, false, _)) => {
-                    faults.push(format!("a chunk for {id}, which streams nothing"))
+                    faults.push(format!("a chunk for {id}, which streams nothing"));
                 }
                 Some((own, true, next)) => {
                     if key != own {
@@ -207,7 +207,7 @@ async fn each_call_has_one_end_and_none_has_anothers() {
         let lived = tokio::time::timeout(Duration::from_secs(120), client).await;
         histories.push(lived.expect("a call without an end").unwrap());
     }
-    let reached = reached.lock().unwrap();
+    let reached = reached.lock().unwrap().clone();
     for history in &histories {
         assert_eq!(faults(history, &reached), Vec::<String>::new());
     }

@@ -217,7 +217,10 @@ fn parse_method(name: &str) -> Result<Method, Problem> {
     })
 }
 
-fn headers<'a>(members: &Members<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Problem> {
+/// Name and value of a header field, as they were written.
+type Said<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+fn headers<'a>(members: &Members<'a>) -> Result<Vec<Said<'a>>, Problem> {
     let wrong = || Problem::malformed("headers is an object of strings or lists of strings");
     let Some(value) = members.value("headers") else {
         return Ok(Vec::new());
