@@ -51,7 +51,8 @@ pub(super) fn handshake(host: SocketAddr, user: Option<usize>) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
-         Sec-WebSocket-Protocol: tidegate.v1.json\r\n{token}\r\n"
+         Sec-WebSocket-Protocol: tidegate.v1.json\r\n\
+         Accept-Language: de-DE,de;q=0.9,en;q=0.8\r\n{token}\r\n"
     )
     .into_bytes()
 }

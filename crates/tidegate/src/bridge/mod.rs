@@ -132,9 +132,15 @@ impl Caller {
     /// Whose calls these are, as its handshake said.
     pub(crate) fn new(bridge: Arc<Bridge>, worker: Arc<Worker>, exchange: &Exchange) -> Self {
         let mut headers = Headers::new();
+        // Copied, because a piece of the request's head would keep all of it for as long as the session.
         let mut copy = |name: &str| {
             for field in exchange.headers.iter().filter(|field| field.name.is(name)) {
-                headers.append(field.name.clone(), field.value.clone());
+                let name = FieldName::parse(field.name.as_str().to_owned());
+                let value = HeaderValue::from_bytes(field.value.as_bytes());
+                if let (Ok(name), Ok(mut value)) = (name, value) {
+                    value.set_sensitive(field.value.is_sensitive());
+                    headers.append(name, value);
+                }
             }
         };
         for name in &bridge.plan.headers.from_handshake {

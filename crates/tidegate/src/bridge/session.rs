@@ -108,7 +108,9 @@ pub(super) async fn serve(
             }
             received = receiver.receive(), if rest.is_none() => {
                 let Some(received) = received else { break };
-                if session.received(&received?).await.is_err() {
+                let received = received?;
+                // Boxed, so that a session that waits does not hold the room.
+                if Box::pin(session.received(&received)).await.is_err() {
                     break;
                 }
             }
