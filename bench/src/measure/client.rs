@@ -1,13 +1,16 @@
 //! The clients: what each of them waits for, and what all of them count.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use memchr::memmem;
 use tidegate_tests::accept_for;
-use tidegate_tests::frame::{BINARY, CLOSE, Frame, PING, PONG};
+use tidegate_tests::frame::{BINARY, CLOSE, Frame, PING, PONG, TEXT};
 use tidegate_tests::request::KEY;
 
+use super::bridge;
 use super::connection::Next;
 use super::frames;
 use super::histogram::Histogram;
@@ -15,12 +18,13 @@ use super::now;
 use super::order::{Kind, Order};
 
 /// Whatever key: nobody unmasks the messages.
-const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
+pub(super) const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
 
 /// What all clients share.
 #[derive(Debug)]
 pub(super) struct Load {
     kind: Kind,
+    gateway: SocketAddr,
     pipeline: usize,
     request: Vec<u8>,
     /// The messages of one write; a request, where requests are sent.
@@ -47,7 +51,13 @@ impl Load {
     pub(super) fn new(order: &Order) -> Self {
         let payload: Vec<u8> = (0..order.size).map(|at| (at * 131 + 7) as u8).collect();
         let frame = Frame::new(BINARY, &payload).masked(MASK).bytes();
-        let on_the_wire = frame[frame.len() - payload.len()..].to_vec();
+        let is_bridge = order.kind == Kind::Bridge;
+        let on_the_wire = if is_bridge {
+            bridge::body(order.size)
+        } else {
+            frame[frame.len() - payload.len()..].to_vec()
+        };
+        let media_type = if is_bridge { "json" } else { "octet-stream" };
         let host = order.gateway;
         let get = format!("GET /get HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
         let upgrade = format!(
@@ -55,24 +65,25 @@ impl Load {
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
         );
         let mut answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
+            "HTTP/1.1 200 OK\r\nContent-Type: application/{media_type}\r\n\
              Content-Length: {}\r\n\r\n",
             order.size
         )
         .into_bytes();
         answer.extend_from_slice(&on_the_wire);
-        let is_get = order.kind == Kind::Get;
         Self {
             kind: order.kind,
+            gateway: host,
             pipeline: order.pipeline,
             request: match order.kind {
                 Kind::Get | Kind::Shake => Vec::new(),
+                Kind::Bridge => bridge::handshake(host, None),
                 _ => upgrade.into(),
             },
-            message: if is_get {
-                get
-            } else {
-                frame.repeat(order.pipeline)
+            message: match order.kind {
+                Kind::Get => get,
+                Kind::Bridge => (1..=order.pipeline).flat_map(bridge::call).collect(),
+                _ => frame.repeat(order.pipeline),
             },
             payload: on_the_wire,
             close: Frame::close(1000, "").masked(MASK).bytes(),
@@ -88,17 +99,22 @@ impl Load {
         }
     }
 
-    pub(super) fn request(&self) -> &[u8] {
-        if self.kind == Kind::Get {
-            &self.message
-        } else {
-            &self.request
+    /// What the client of that number asks first.
+    pub(super) fn request(&self, client: usize) -> Cow<'_, [u8]> {
+        match self.kind {
+            Kind::Get => (&self.message[..]).into(),
+            Kind::BridgeIdle => bridge::handshake(self.gateway, Some(client)).into(),
+            _ => (&self.request[..]).into(),
         }
     }
 
     /// Whether clients come for a handshake of TLS alone.
     pub(super) const fn is_of_handshakes(&self) -> bool {
         matches!(self.kind, Kind::Shake)
+    }
+
+    const fn is_of_bridges(&self) -> bool {
+        matches!(self.kind, Kind::Bridge | Kind::BridgeIdle)
     }
 
     pub(super) fn message(&self) -> &[u8] {
@@ -135,6 +151,8 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Client {
     stage: Stage,
+    /// Whether a bridge has welcomed it.
+    is_welcome: bool,
     /// Messages of the last write that came back.
     back: usize,
     /// When each message that is on its way should have gone.
@@ -185,6 +203,7 @@ impl Client {
             let payload = &bytes[taken..][found.payload.clone()];
             match found.opcode {
                 BINARY if payload == load.payload => self.message_is_back(reply, load)?,
+                TEXT if load.is_of_bridges() => self.told(payload, reply, load)?,
                 PING => {
                     reply.extend(Frame::new(PONG, payload).masked(MASK).bytes());
                 }
@@ -219,6 +238,8 @@ impl Client {
         self.stage = Stage::Open;
         match load.kind {
             Kind::Handshake => reply.extend_from_slice(&load.close),
+            // Ready is who has its welcome.
+            Kind::Bridge | Kind::BridgeIdle => return Ok(()),
             // Ready is, who has its message back.
             Kind::Used => {
                 reply.extend_from_slice(&load.message);
@@ -248,11 +269,41 @@ impl Client {
                 load.count_latency(intended.ok_or("a message that nobody sent")?);
             }
             Kind::Used => load.ready += 1,
-            Kind::Get | Kind::Handshake | Kind::Shake | Kind::Idle => {
+            Kind::Bridge
+            | Kind::BridgeIdle
+            | Kind::Get
+            | Kind::Handshake
+            | Kind::Shake
+            | Kind::Idle => {
                 return Err("a message that nobody sent".to_owned());
             }
         }
         Ok(())
+    }
+
+    /// A frame of a bridge: the first is its welcome, and each answer is followed by the same call.
+    fn told(&mut self, text: &[u8], reply: &mut Vec<u8>, load: &mut Load) -> Result<(), String> {
+        if !self.is_welcome {
+            if memmem::find(text, b"\"op\":\"welcome\"").is_none() {
+                return Err(format!("no welcome: {}", String::from_utf8_lossy(text)));
+            }
+            self.is_welcome = true;
+            load.ready += 1;
+            return Ok(());
+        }
+        if memmem::find(text, b"\"op\":\"ping\"").is_some() {
+            return Ok(());
+        }
+        match bridge::answered(text) {
+            Some((id, body)) if body == load.payload => {
+                load.operations += 1;
+                if load.is_running {
+                    reply.extend(bridge::call(id));
+                }
+                Ok(())
+            }
+            _ => Err(format!("a wrong answer: {}", String::from_utf8_lossy(text))),
+        }
     }
 
     /// An answer with the body that is due; the first makes the client ready.

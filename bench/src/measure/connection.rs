@@ -68,7 +68,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn writable(&mut self, load: &Load, buffers: &mut Buffers) -> Result<(), String> {
+    pub(super) fn writable(
+        &mut self,
+        number: usize,
+        load: &Load,
+        buffers: &mut Buffers,
+    ) -> Result<(), String> {
         if let Side::Client(client) = &mut self.side
             && client.is_new()
         {
@@ -76,7 +81,7 @@ impl Connection {
                 return Err(format!("not connected: {error}"));
             }
             client.has_asked();
-            return self.write(load.request(), buffers);
+            return self.write(&load.request(number), buffers);
         }
         let output = std::mem::take(&mut self.output);
         if output.is_empty() {

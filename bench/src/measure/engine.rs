@@ -164,7 +164,7 @@ impl Engine {
         };
         let mut next = Next::Wait;
         if event.is_writable() {
-            connection.writable(&self.load, &mut self.buffers)?;
+            connection.writable(id, &self.load, &mut self.buffers)?;
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             let buffers = &mut self.buffers;

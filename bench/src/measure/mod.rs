@@ -5,6 +5,7 @@
 //! line of JSON. Whatever comes otherwise than it should breaks the measurement off.
 
 mod accounts;
+mod bridge;
 mod client;
 mod connection;
 mod engine;
@@ -27,10 +28,10 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let order = Order::parse(words)?;
     let mut engine = Engine::new(&order)?;
     let outcome = match order.kind {
-        Kind::Echo | Kind::Get => windows::closed_loop(&mut engine, &order),
+        Kind::Echo | Kind::Get | Kind::Bridge => windows::closed_loop(&mut engine, &order),
         Kind::Handshake | Kind::Shake => windows::handshakes(&mut engine, &order),
         Kind::Paced => windows::paced(&mut engine, &order),
-        Kind::Idle | Kind::Used => idle::run(&mut engine, &order),
+        Kind::Idle | Kind::Used | Kind::BridgeIdle => idle::run(&mut engine, &order),
     }?;
     println!("{outcome}");
     Ok(())

@@ -17,6 +17,11 @@ pub(super) enum Kind {
     Shake,
     /// Requests on connections that are kept.
     Get,
+    /// Calls in envelopes, each of which is followed by the next once it is answered; `pipeline` of them
+    /// are under way in each session.
+    Bridge,
+    /// Sessions with a bridge that do nothing, of a user each; memory is read.
+    BridgeIdle,
     /// Sessions that do nothing; memory is read.
     Idle,
     /// Likewise, after one message went through each of them.
@@ -155,6 +160,8 @@ fn kind(word: &str) -> Result<Kind, String> {
         "handshake" => Kind::Handshake,
         "shake" => Kind::Shake,
         "get" => Kind::Get,
+        "bridge" => Kind::Bridge,
+        "bridge-idle" => Kind::BridgeIdle,
         "idle" => Kind::Idle,
         "used" => Kind::Used,
         _ => return Err(format!("no such kind: {word}")),

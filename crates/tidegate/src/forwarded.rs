@@ -53,6 +53,9 @@ pub(crate) fn client_address(
 pub(crate) fn distrust(headers: &mut Headers, believed: Option<ForwardedHeader>) {
     headers.retain(|field| {
         let name = field.name.as_str();
+        if tells_of_user(name) {
+            return believed.is_some() && !name.contains('_');
+        }
         let is_believed = || match believed {
             None => false,
             Some(ForwardedHeader::Forwarded) => field.name.is("forwarded"),
@@ -250,6 +253,13 @@ pub(crate) fn tells_of_client(name: &str) -> bool {
 /// The same for those by which it tells of the client's certificate.
 fn tells_of_certificate(name: &str) -> bool {
     begins(name, "client-cert") || begins(name, "x-client-cert-")
+}
+
+/// The same for those by which a bridge tells who calls.
+pub(crate) fn tells_of_user(name: &str) -> bool {
+    const PREFIX: &str = "x-tidegate-";
+    const RESTS: [&str; 5] = ["user", "roles", "session", "time", "signature"];
+    begins(name, PREFIX) && RESTS.iter().any(|rest| is(&name[PREFIX.len()..], rest))
 }
 
 fn is(name: &str, known: &str) -> bool {

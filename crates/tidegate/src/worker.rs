@@ -17,7 +17,7 @@ use crate::access_log::AccessLog;
 use crate::auth::Authenticator;
 use crate::bridge::Bridge;
 use crate::config::ConfigErrors;
-use crate::config::plan::{Bind, Plan, ProxyPlan, ServicePlan, TargetPlan};
+use crate::config::plan::{Bind, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan};
 use crate::connection;
 use crate::drain::{self, Drain};
 use crate::exchange::Downstream;
@@ -147,16 +147,11 @@ impl Core {
                 TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
             };
             matchers.push(route.matcher.clone());
-            let setting = Setting {
-                authenticator: Arc::clone(&authenticator),
-                cors: route.cors.clone(),
-            };
-            let pipeline = Pipeline::build(&route.filters, &setting);
             routes.push(Arc::new(Route {
                 name: Arc::clone(&route.name),
                 caps: RouteCaps::new(&route.limits),
                 cors: route.cors.clone(),
-                pipeline,
+                pipeline: pipeline(route, &authenticator),
                 target,
             }));
         }
@@ -176,6 +171,14 @@ impl Core {
             pools: Mutex::default(),
         })
     }
+}
+
+fn pipeline(route: &RoutePlan, authenticator: &Arc<Authenticator>) -> Pipeline {
+    let setting = Setting {
+        authenticator: Arc::clone(authenticator),
+        cors: route.cors.clone(),
+    };
+    Pipeline::build(&route.filters, &setting)
 }
 
 /// One thread of the data plane, as those who run on it know it.

@@ -1,10 +1,13 @@
 //! Each call leaves a line in the access log and counts once, whoever answered it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_tests::LogFile;
+use tidegate_tests::admin::Metrics;
 use tidegate_tests::{ScriptedUpstream, TestGateway};
 
 use super::{Client, asked};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test]
 async fn whoever_answered() {
@@ -19,8 +22,7 @@ async fn whoever_answered() {
     let gateway = TestGateway::start(&upstream, &yaml);
     let admin = gateway.admin();
     let mut client = Client::new(&gateway).await;
-    let trace = "0af7651916cd43dd8448eb211c80319c";
-    let headers = json!({"traceparent": format!("00-{trace}-b7ad6b7169203331-01")});
+    let headers = json!({"traceparent": format!("00-{TRACE}-b7ad6b7169203331-01")});
     client
         .send(
             &json!({"id": "a", "type": "POST", "baseUrl": "accounts", "uri": "/x?token=secret",
@@ -29,7 +31,7 @@ async fn whoever_answered() {
         .await;
     let mut wire = upstream.accept().await;
     let (head, _) = asked(&mut wire).await;
-    assert!(head.field("traceparent").unwrap().contains(trace));
+    assert!(head.field("traceparent").unwrap().contains(TRACE));
     admin
         .counts("tidegate_bridge_in_flight{service=\"accounts\"}", 1.0)
         .await;
@@ -47,8 +49,46 @@ async fn whoever_answered() {
     client.send(&json!({"op": "cancel", "id": 4})).await;
     assert_eq!(client.receive().await["op"], "end");
 
-    is_logged(&log, trace).await;
-    let page = admin.metrics().await;
+    logged(&log.events("bridge.request", 3).await);
+    counted(&admin.metrics().await);
+}
+
+fn logged(lines: &[Value]) {
+    let line = &lines[0];
+    assert_eq!(
+        (
+            &line["id"],
+            &line["service"],
+            &line["method"],
+            &line["path"]
+        ),
+        (
+            &json!("a"),
+            &json!("accounts"),
+            &json!("POST"),
+            &json!("/x?token=***")
+        )
+    );
+    assert_eq!(
+        (
+            &line["status"],
+            &line["source"],
+            &line["bytes_in"],
+            &line["trace_id"]
+        ),
+        (&json!(201), &json!("upstream"), &json!(7), &json!(TRACE))
+    );
+    assert_eq!(
+        (&lines[1]["id"], &lines[1]["service"], &lines[1]["code"]),
+        (&json!("3"), &json!("-"), &json!("route_not_found"))
+    );
+    assert_eq!(
+        (&lines[2]["status"], &lines[2]["code"], &lines[2]["source"]),
+        (&json!(499), &json!("cancelled"), &json!("gateway"))
+    );
+}
+
+fn counted(page: &Metrics) {
     for (series, count) in [
         (
             "tidegate_bridge_requests_total{service=\"accounts\",method=\"POST\",code=\"201\",source=\"upstream\"}",
@@ -75,40 +115,4 @@ async fn whoever_answered() {
     ] {
         assert_eq!(page.get(series), Some(count), "{series}");
     }
-}
-
-async fn is_logged(log: &LogFile, trace: &str) {
-    let lines = log.events("bridge.request", 3).await;
-    let line = &lines[0];
-    assert_eq!(
-        (
-            &line["id"],
-            &line["service"],
-            &line["method"],
-            &line["path"]
-        ),
-        (
-            &json!("a"),
-            &json!("accounts"),
-            &json!("POST"),
-            &json!("/x?token=***")
-        )
-    );
-    assert_eq!(
-        (
-            &line["status"],
-            &line["source"],
-            &line["bytes_in"],
-            &line["trace_id"]
-        ),
-        (&json!(201), &json!("upstream"), &json!(7), &json!(trace))
-    );
-    assert_eq!(
-        (&lines[1]["id"], &lines[1]["service"], &lines[1]["code"]),
-        (&json!("3"), &json!("-"), &json!("route_not_found"))
-    );
-    assert_eq!(
-        (&lines[2]["status"], &lines[2]["code"], &lines[2]["source"]),
-        (&json!(499), &json!("cancelled"), &json!("gateway"))
-    );
 }

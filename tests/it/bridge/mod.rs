@@ -3,10 +3,13 @@
 mod addresses_are_not_chosen;
 mod answers_are_one_each;
 mod calls_are_counted_and_logged;
+mod demo_shows_it;
 mod foreign_clients;
 mod history;
 mod old_clients_need_no_change;
+mod services_know_who_calls;
 mod streams_go_as_far_as_granted;
+mod users_have_their_share;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

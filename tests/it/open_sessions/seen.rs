@@ -66,9 +66,8 @@ async fn a_session_is_told_as_it_is() {
         session,
         json!({
             "id": id, "route": "chat", "kind": "proxy", "service": "talk",
-            "endpoint": upstream.address().to_string(), "handler": null,
+            "endpoint": upstream.address().to_string(), "handler": null, "user": null,
             "client": "127.0.0.1", "peer": local, "listener": "public", "client_certificate": null,
-            "user": null,
             "host": "a.example.com:8080", "path": "/chat/room/7", "subprotocol": "v12.stomp",
             "opened": null, "age_seconds": null, "idle_seconds": null,
             "msgs_in": 3, "msgs_out": 1, "bytes_in": 15, "bytes_out": 4, "closing": false,

@@ -1,12 +1,11 @@
 //! A browser: headless Chromium loads a page by https, which opens WebSockets by wss, with a client's
 //! certificate too.
 
-use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rcgen::DnType;
-use tidegate_tests::child::{Process, Scratch};
+use tidegate_tests::browser::{Browser, PATIENCE};
+use tidegate_tests::child::Scratch;
 use tidegate_tests::frame::Frame;
 use tidegate_tests::upstream::echo;
 use tidegate_tests::wire::switching;
@@ -16,8 +15,6 @@ use tokio::sync::mpsc;
 use super::Kit;
 
 const PAGE: &str = include_str!("../../tools/browser-page.html");
-/// A browser has much to do before its first request, and on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the page told, and for whom the gateway took the browser.
 type Told = (String, Option<String>);
@@ -133,58 +130,13 @@ impl<'a> Home<'a> {
     }
 
     fn browse(&self, url: &str) -> Browser {
-        let mut command = Command::new("chromium");
-        command.env("HOME", self.folder.path());
-        for name in [
-            "XDG_DATA_HOME",
-            "XDG_CONFIG_HOME",
-            "XDG_CACHE_HOME",
-            "DISPLAY",
-        ] {
-            command.env_remove(name);
-        }
-        // Its own sandbox takes rights that a container need not give.
-        command.args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-        ]);
-        command.args([
-            "--no-first-run",
-            "--disable-background-networking",
-            "--no-proxy-server",
-        ]);
-        let profile = self.folder.path().join("profile");
-        command.arg(format!("--user-data-dir={}", profile.display()));
-        Browser::start(command.arg(url))
+        Browser::open(self.folder.path(), url)
     }
 }
 
 fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
-}
-
-/// A browser is many processes; all of them go with it.
-struct Browser(Process, u32);
-
-impl Browser {
-    fn start(command: &mut Command) -> Self {
-        let process = Process::start(command.process_group(0));
-        let group = process.id();
-        Self(process, group)
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let group = format!("-{}", self.1);
-        Command::new("kill")
-            .args(["-s", "KILL", "--", &group])
-            .status()
-            .ok();
-    }
 }
 
 async fn gateway(kit: &Kit, upstream: &ScriptedUpstream, tls: &str) -> (TestGateway, String) {
@@ -198,7 +150,7 @@ async fn gateway(kit: &Kit, upstream: &ScriptedUpstream, tls: &str) -> (TestGate
 async fn hear(browser: &Browser, told: &mut mpsc::UnboundedReceiver<Told>) -> Told {
     match tokio::time::timeout(PATIENCE, told.recv()).await {
         Ok(told) => told.unwrap(),
-        Err(_elapsed) => panic!("the page told nothing; the browser: {}", browser.0.output()),
+        Err(_elapsed) => panic!("the page told nothing; the browser: {}", browser.output()),
     }
 }
 

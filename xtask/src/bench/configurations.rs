@@ -40,14 +40,22 @@ impl Wanted<'_> {
         } else {
             ("http", String::new())
         };
+        // Each call under way has a connection of its own.
+        let (auth, bridges, max_idle) = if matches!(legs, Legs::Bridge) {
+            (AUTH, BRIDGES, 2048)
+        } else {
+            ("", "", 128)
+        };
         format!(
             "version: 1\n\
              workers: {workers}\n\
+             {auth}\
              listeners: [{{ name: public, bind: \"{address}\"{listener} }}]\n\
              admin: {{ bind: \"{admin}\" }}\n\
              services:\n  \
-               upstream: {{ endpoints: \"{scheme}://{upstream}\", pool: {{ max_idle: 128 }}{service} }}\n\
+               upstream: {{ endpoints: \"{scheme}://{upstream}\", pool: {{ max_idle: {max_idle} }}{service} }}\n\
              routes:\n  \
+               {bridges}\
                - name: all\n    \
                  match: {{ path: \"/**\" }}\n    \
                  proxy:\n      \
@@ -167,6 +175,12 @@ impl Wanted<'_> {
         )
     }
 }
+
+/// The secret is the load's, too.
+const AUTH: &str = "auth: { jwt: { secret: a secret that is for nothing but the bench } }\n";
+/// One that anybody may use, and one whose users are known.
+const BRIDGES: &str = "- { name: bridge, match: { path: /bridge }, bridge: { services: upstream } }\n  \
+    - { name: known, match: { path: /known }, filters: require, bridge: { services: upstream } }\n  ";
 
 /// Of TLS 1.3, given away with each handshake: what rustls and HAProxy give.
 const TICKETS: u32 = 2;

@@ -142,6 +142,7 @@ impl Figures {
         let ours = self.median(place(Peer::Tidegate))?;
         Some(match mark.of {
             Of::Figure => ours,
+            Of::Scenario(name) => ours / self.median((placement, name, Peer::Tidegate))?,
             Of::Peer(peer) => ours / self.median(place(peer))?,
             Of::Latency(peer) => {
                 self.latency(place(Peer::Tidegate), 1)? / self.latency(place(peer), 1)?

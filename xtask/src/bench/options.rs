@@ -19,7 +19,7 @@ Options of the bench:
   --rounds N          rounds, of which the median counts (default 7; of memory 3 at most)
   --seconds S         of each measurement (default 2)
   --only NAME,NAME    these scenarios: echo-64, echo-64x16, echo-1k, echo-64k, paced, handshake,
-                      get, idle, used; tls-echo-64, tls-echo-64x16, tls-echo-1k, tls-echo-64k,
+                      get, get-1k, bridge, bridge-idle, idle, used; tls-echo-64, tls-echo-64x16, tls-echo-1k, tls-echo-64k,
                       tls-handshake, tls-handshake-pq, tls-session, tls-idle, tls-idle-upstream,
                       tls-idle-both; or ws: the library beside others
   --peers NAME,NAME   these gateways: tidegate, nginx, haproxy, raw

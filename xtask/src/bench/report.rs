@@ -184,7 +184,7 @@ impl Report {
                 let verdict = self.figures.verdict(Placement::Fixed, scenario, *mark);
                 let number = |number| match mark.of {
                     Of::Figure => shown(number, Unit::Memory),
-                    Of::Peer(_) | Of::Latency(_) => two(number),
+                    Of::Peer(_) | Of::Latency(_) | Of::Scenario(_) => two(number),
                 };
                 table.add(vec![
                     scenario.name.to_owned(),
@@ -245,6 +245,7 @@ fn meaning(mark: Mark) -> String {
         Of::Peer(peer) => format!("times {}", peer.name()),
         Of::Latency(peer) => format!("times {}'s p99", peer.name()),
         Of::Figure => "bytes a session".to_owned(),
+        Of::Scenario(name) => format!("times {name}"),
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) enum Legs {
     /// Gateway and upstream.
     Upstream,
     Both,
+    /// No TLS, and calls of the gateway's bridge.
+    Bridge,
     /// As `Client`, with a key exchange that nginx and HAProxy do not have.
     ClientHybrid,
 }
@@ -44,7 +46,7 @@ impl Legs {
     /// How the load is told.
     pub(super) const fn order(self) -> &'static [&'static str] {
         match self {
-            Self::Plain => &[],
+            Self::Plain | Self::Bridge => &[],
             Self::Client => &["tls=client"],
             Self::Upstream => &["tls=upstream"],
             Self::Both => &["tls=both"],
@@ -59,7 +61,7 @@ impl Scenario {
         match self.legs {
             Legs::Plain => true,
             Legs::Client | Legs::Upstream | Legs::Both => !matches!(peer, Peer::Raw),
-            Legs::ClientHybrid => matches!(peer, Peer::Tidegate),
+            Legs::Bridge | Legs::ClientHybrid => matches!(peer, Peer::Tidegate),
         }
     }
 }
@@ -88,6 +90,8 @@ pub(super) enum Of {
     Latency(Peer),
     /// Itself.
     Figure,
+    /// Times its own figure in that scenario.
+    Scenario(&'static str),
 }
 
 const fn of_nginx(reach: f64, goal: f64) -> Mark {
@@ -176,6 +180,38 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         legs: Legs::Plain,
         order: &["kind=get", "connections=64", "size=128"],
         marks: &[of_nginx(1.5, 0.9)],
+    },
+    Scenario {
+        name: "get-1k",
+        what: "GET of 1 KiB on 64 kept connections",
+        unit: Unit::Cpu,
+        legs: Legs::Plain,
+        order: &["kind=get", "connections=64", "size=1024"],
+        marks: &[],
+    },
+    Scenario {
+        name: "bridge",
+        what: "bridged GET of 1 KiB, 64 sessions with 16 calls each under way",
+        unit: Unit::Cpu,
+        legs: Legs::Bridge,
+        order: &["kind=bridge", "connections=64", "size=1024", "pipeline=16"],
+        marks: &[Mark {
+            of: Of::Scenario("get-1k"),
+            reach: 1.3,
+            goal: 1.0,
+        }],
+    },
+    Scenario {
+        name: "bridge-idle",
+        what: "memory of a bridge session of a user with a token of 700 bytes",
+        unit: Unit::Memory,
+        legs: Legs::Bridge,
+        order: &["kind=bridge-idle", "rate=500"],
+        marks: &[Mark {
+            of: Of::Figure,
+            reach: 4_096.0,
+            goal: 3_000.0,
+        }],
     },
     Scenario {
         name: "idle",

@@ -1,6 +1,7 @@
 //! `tidegate dev`: the gateway with built-in upstreams, all on loopback, to try and to show it.
 
 mod certificate;
+mod page;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,6 +14,7 @@ use tidegate::config::{Config, ConfigErrors, Environment, Plan, defaults};
 use tidegate::{Gateway, StartError};
 
 use self::certificate::Development;
+use self::page::Visitor;
 use crate::cli::DevArgs;
 use crate::reachable::reachable;
 use crate::run::{raise_descriptors, serve};
@@ -33,7 +35,8 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
     upstream.set_nonblocking(true)?;
     let upstream_address = upstream.local_addr()?;
     let admin = args.admin.unwrap_or_else(|| free_admin_address(args.bind));
-    let mut plan = plan(args.bind, admin, upstream_address).map_err(of_options)?;
+    let visitor = Visitor::make()?;
+    let mut plan = plan(args.bind, admin, upstream_address, &visitor.key).map_err(of_options)?;
     let development = args.tls.then(|| Development::make(args.bind.ip()));
     let development = development.transpose()?;
     for listener in &mut plan.listeners {
@@ -46,11 +49,12 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
         let (bound, admin) = (bound.zip(gateway.admin_address())).unwrap_or((args.bind, admin));
         let text = match &authority {
             Some(authority) => introduction_to_tls(bound, admin, authority),
-            None => introduction(bound, admin, upstream_address),
+            None => introduction(bound, admin, upstream_address, &visitor.token),
         };
         out::line(text);
     };
-    serve(plan, started, upstream::serve(upstream)).map_err(named)
+    let page = visitor.page();
+    serve(plan, started, upstream::serve(upstream, page)).map_err(named)
 }
 
 /// The error with the option that helps.
@@ -88,17 +92,28 @@ fn free_admin_address(bind: SocketAddr) -> SocketAddr {
     }
 }
 
-fn plan(bind: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> Result<Plan, ConfigErrors> {
+fn plan(
+    bind: SocketAddr,
+    admin: SocketAddr,
+    upstream: SocketAddr,
+    key: &str,
+) -> Result<Plan, ConfigErrors> {
     let environment = Environment::from_iter([
         ("BIND", bind.to_string()),
         ("ADMIN", admin.to_string()),
         ("UPSTREAM", format!("http://{upstream}")),
+        ("KEY", key.to_owned()),
     ]);
     Config::from_yaml_with("demo.yaml", CONFIG, &environment)?.resolve()
 }
 
 /// What was started, and commands to paste.
-fn introduction(gateway: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> String {
+fn introduction(
+    gateway: SocketAddr,
+    admin: SocketAddr,
+    upstream: SocketAddr,
+    token: &str,
+) -> String {
     let (gateway, admin) = (reachable(gateway), reachable(admin));
     format!(
         "
@@ -115,6 +130,10 @@ A WebSocket that the upstream refuses: its 401 comes through, headers and all
     -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' http://{gateway}/refuse
 An event each second:
   curl -N http://{gateway}/sse
+Many calls over one WebSocket, in a browser, with a token that is there already:
+  http://{gateway}/_tidegate/demo
+The same by hand; then type {{\"id\":1,\"uri\":\"/customers\"}}
+  npx wscat -c ws://{gateway}/ws -s tidegate.v1.json -s tidegate.bearer.{token}
 How the gateway is, and what it has counted:
   curl http://{admin}/v1/info
   curl http://{admin}/metrics
@@ -147,6 +166,8 @@ An HTTP request:
   curl --cacert {ca} -i https://{host}:{port}/customers
 A WebSocket that echoes what you type:
   NODE_EXTRA_CA_CERTS={ca} npx wscat -c wss://{host}:{port}/hello
+Many calls over one WebSocket, in a browser, with a token that is there already:
+  https://{host}:{port}/_tidegate/demo
 What was agreed upon:
   openssl s_client -brief -CAfile {ca} -connect {host}:{port} </dev/null
 How the gateway is, and what it has counted:
@@ -165,12 +186,16 @@ mod tests {
     #[test]
     fn the_demos_configuration_is_valid_with_its_variables_and_without() {
         let bind: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let plan = plan(bind, bind, "127.0.0.1:9".parse().unwrap()).unwrap();
+        let key = Visitor::make().unwrap().key;
+        let upstream = "127.0.0.1:9".parse().unwrap();
+        let plan = plan(bind, bind, upstream, &key).unwrap();
         assert_eq!(plan.admin.unwrap().bind(), bind);
         assert_eq!(plan.listeners[0].bind, bind.into());
         let endpoint = &plan.services[0].endpoints[0];
         assert_eq!(endpoint.authority.to_string(), "127.0.0.1:9");
-        let config = Config::from_yaml("demo.yaml", CONFIG).unwrap();
+        // Whoever copies it brings a key: one for everybody would be nobody's.
+        let environment = Environment::from_iter([("KEY", key)]);
+        let config = Config::from_yaml_with("demo.yaml", CONFIG, &environment).unwrap();
         config.resolve().unwrap();
         assert_eq!(config.warnings(), []);
     }
@@ -178,8 +203,10 @@ mod tests {
     #[test]
     fn the_commands_name_an_address_that_can_be_reached() {
         let any = |port| SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
-        let text = introduction(any(81), any(82), any(9));
+        let text = introduction(any(81), any(82), any(9), "x.y.z");
         assert!(text.contains("curl -i http://[::1]:81/customers"));
         assert!(text.contains("curl http://[::1]:82/metrics"));
+        assert!(text.contains(" http://[::1]:81/_tidegate/demo"));
+        assert!(text.contains("ws://[::1]:81/ws -s tidegate.v1.json -s tidegate.bearer.x.y.z"));
     }
 }

@@ -1,4 +1,4 @@
-//! The demo's upstream: an application of four small parts.
+//! The demo's upstream: an application of a few small parts.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,28 +7,29 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::stream::{self, Stream};
-use http::StatusCode;
-use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
+use tidegate::auth;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// Serves the application on `listener`, without end, from a thread of its own. Dropped, it ends
+/// Serves the application, with `page` for browsers, on `listener`, without end, from a thread of its own. Dropped, it ends
 /// with every connection: a stop that waited for the events would wait in vain.
-pub(super) async fn serve(listener: std::net::TcpListener) -> io::Result<Infallible> {
+pub(super) async fn serve(listener: std::net::TcpListener, page: String) -> io::Result<Infallible> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (mut watch, ended) = oneshot::channel();
     let run = move || {
         let served = runtime.block_on(async {
             let listener = TcpListener::from_std(listener)?;
             tokio::select! {
-                served = axum::serve(listener, application()) => served,
+                served = axum::serve(listener, application(page)) => served,
                 () = watch.closed() => Ok(()),
             }
         });
@@ -44,8 +45,10 @@ pub(super) async fn serve(listener: std::net::TcpListener) -> io::Result<Infalli
     }
 }
 
-fn application() -> Router {
+fn application(page: String) -> Router {
     Router::new()
+        .route("/_tidegate/demo", get(async move || Html(page)))
+        .route("/me", get(me))
         .route("/customers", get(customers))
         .route("/hello", get(hello))
         .route("/refuse", get(refuse))
@@ -54,6 +57,15 @@ fn application() -> Router {
 
 async fn customers() -> Response {
     Json(json!({ "customers": [] })).into_response()
+}
+
+/// Who calls, by the token that the gateway has verified.
+async fn me(headers: HeaderMap) -> Response {
+    let token = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let claims = token.and_then(|token| auth::inspect(token.strip_prefix("Bearer ")?));
+    Json(json!({ "claims": claims.map(|(_, claims)| claims) })).into_response()
 }
 
 async fn hello(upgrade: WebSocketUpgrade) -> Response {

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method};
 
 use super::AccessLog;
 use super::exchange::trace_id;
+use crate::auth::Principal;
 use crate::config::plan::AccessLogFormat;
 use crate::router::Path;
 use crate::session::id::ConnectionId;
@@ -20,6 +21,8 @@ pub(crate) struct Bridged {
     pub(crate) id: Option<Box<str>>,
     /// `None`: the routes are asked.
     pub(crate) service: Option<Arc<str>>,
+    /// Who opened its session.
+    pub(crate) user: Option<Arc<Principal>>,
     pub(crate) method: Method,
     pub(crate) path: Path,
     pub(crate) query: Option<Bytes>,
@@ -43,8 +46,11 @@ impl AccessLog {
             if let Some(id) = &call.id {
                 line.text("id", id.as_bytes());
             }
-            line.label("service", call.service.as_deref().unwrap_or("-"))
-                .label("method", call.method.as_str())
+            line.label("service", call.service.as_deref().unwrap_or("-"));
+            if let Some(user) = &call.user {
+                line.text("user", user.user().as_bytes());
+            }
+            line.label("method", call.method.as_str())
                 .path("path", call.path.as_str().as_bytes(), call.query.as_deref())
                 .number("status", status.into())
                 .label("source", if is_of_gateway { "gateway" } else { "upstream" });

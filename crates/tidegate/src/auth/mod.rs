@@ -173,6 +173,14 @@ impl Authenticator {
             return Verdict::Known(Ok(Arc::clone(principal)));
         }
         let shown = sources::take(exchange, self.sources());
+        // A call of a bridge brings who opened the session.
+        if let (Ok(shown), Some(principal)) = (&shown, &exchange.principal)
+            && shown.credential.is_none()
+        {
+            let is_over = principal.is_over(SystemTime::now());
+            let known = (!is_over).then(|| Arc::clone(principal));
+            return Verdict::Known(known.ok_or_else(|| TokenError::Expired.into()));
+        }
         let judged = match &shown {
             Ok(shown) => self.judge(exchange, shown, cors).transpose(),
             Err(error) => Some(Err(error.clone())),

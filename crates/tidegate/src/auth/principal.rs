@@ -39,6 +39,11 @@ impl Principal {
         self.expires
     }
 
+    /// Whether the token has ended by then.
+    pub(crate) fn is_over(&self, now: SystemTime) -> bool {
+        super::claims::is_over(self.expires, now)
+    }
+
     /// The token's own name (`jti`), by which it can be revoked, where it has one.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,12 +17,13 @@ use super::envelope::{Credit, Encoding, Request};
 use super::members::text;
 use super::problem::Problem;
 use super::{Bridge, headers};
+use crate::auth::Principal;
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
 use crate::dispatch;
 use crate::exchange::{Answer, Downstream, Exchange};
 use crate::headers::{FieldName, Headers};
-use crate::limits::Permits;
+use crate::limits::{Gauge, Permits};
 use crate::metrics::ExchangeMeter;
 use crate::proxy::Proxy;
 use crate::upstream::Service;
@@ -35,6 +36,10 @@ pub(super) struct Caller {
     pub(super) downstream: Arc<Downstream>,
     pub(super) client: IpAddr,
     pub(super) authority: Option<Authority>,
+    /// Who opened the session, where its route asked.
+    pub(super) principal: Option<Arc<Principal>>,
+    /// The user's calls, where they have a bound.
+    pub(super) calls: Option<Arc<Gauge>>,
     /// What each call says of the session: fields of its handshake, and who calls.
     pub(super) headers: Headers,
 }
@@ -51,8 +56,9 @@ pub(super) struct Call {
 }
 
 impl Caller {
-    /// Makes a call of a request, whoever is meant by it.
-    pub(super) fn prepare(&self, request: &Request<'_>) -> Result<Call, Problem> {
+    /// Makes a call of a request, whoever is meant by it, in the session of that id.
+    pub(super) fn prepare(&self, request: &Request<'_>, session: &str) -> Result<Call, Problem> {
+        self.check_token()?;
         let (service, target) = match &request.base_url {
             Some(base) => {
                 let base = Base::parse(base)?;
@@ -76,6 +82,7 @@ impl Caller {
         if body.is_empty() {
             headers.remove("content-type");
         }
+        self.tell_user(&mut headers, session);
         let most = self.bridge.plan.timeout;
         let patience = request.timeout.map_or(most, |asked| asked.min(most));
         headers.append(
@@ -92,9 +99,26 @@ impl Caller {
         })
     }
 
+    /// A session may outlive its token, but nobody is called in the name of who had it.
+    fn check_token(&self) -> Result<(), Problem> {
+        match &self.principal {
+            Some(principal) if principal.is_over(SystemTime::now()) => Err(Problem::token_expired(
+                "the token that this session was opened with has expired",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn tell_user(&self, headers: &mut Headers, session: &str) {
+        if let (Some(signer), Some(principal)) = (&self.bridge.signer, &self.principal) {
+            let time = crate::time::unix_milliseconds() / 1000;
+            let time = u64::try_from(time).unwrap_or(u64::MAX);
+            signer.tell(headers, principal, session, time);
+        }
+    }
+
     fn exchange(&self, method: Method, target: Target, headers: Headers, body: Bytes) -> Exchange {
         Exchange {
-            principal: None,
             method,
             path: target.path,
             query: target.query,
@@ -105,6 +129,8 @@ impl Caller {
             downstream: Arc::clone(&self.downstream),
             client: self.client,
             captures: crate::router::Captures::default(),
+            // What a route requires, it requires of whoever opened the session.
+            principal: self.principal.clone(),
             extensions: http::Extensions::new(),
         }
     }

@@ -13,11 +13,13 @@ mod events;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod headers;
+mod identity;
 mod members;
 mod pace;
 mod problem;
 mod session;
 mod stream;
+mod users;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +29,9 @@ use serde_json::json;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 
 use self::call::Caller;
+use self::identity::Signer;
 use self::problem::Problem;
+use self::users::Users;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
@@ -55,6 +59,9 @@ pub(crate) struct Bridge {
     place: usize,
     /// What `baseUrl` may name.
     services: HashMap<Arc<str>, Arc<Proxy>>,
+    /// Tells services who calls, where the plan says so.
+    signer: Option<Signer>,
+    users: Users,
 }
 
 impl Bridge {
@@ -62,6 +69,11 @@ impl Bridge {
         let named = |proxy: Proxy| (Arc::clone(&proxy.service.plan.name), Arc::new(proxy));
         Self {
             config: Arc::new(handler::config(&plan.websocket)),
+            signer: match &plan.forward_auth {
+                ForwardAuth::SignedHeaders(secret) => Some(Signer::new(secret)),
+                ForwardAuth::Bearer | ForwardAuth::None => None,
+            },
+            users: Users::new(plan.max_in_flight_per_user),
             plan,
             place,
             services: services.into_iter().map(named).collect(),
@@ -118,21 +130,31 @@ impl Caller {
     /// Whose calls these are, as its handshake said.
     pub(crate) fn new(bridge: Arc<Bridge>, worker: Arc<Worker>, exchange: &Exchange) -> Self {
         let mut headers = Headers::new();
+        // Copied, because a piece of the request's head would keep all of it for as long as the session.
         let mut copy = |name: &str| {
             for field in exchange.headers.iter().filter(|field| field.name.is(name)) {
-                headers.append(field.name.clone(), field.value.clone());
+                let name = FieldName::parse(field.name.as_str().to_owned());
+                let value = HeaderValue::from_bytes(field.value.as_bytes());
+                if let (Ok(name), Ok(mut value)) = (name, value) {
+                    value.set_sensitive(field.value.is_sensitive());
+                    headers.append(name, value);
+                }
             }
         };
         for name in &bridge.plan.headers.from_handshake {
             copy(name);
         }
-        if bridge.plan.forward_auth == ForwardAuth::Bearer {
+        if matches!(bridge.plan.forward_auth, ForwardAuth::Bearer) {
             copy("authorization");
         }
         if let Ok(connection) = HeaderValue::from_str(&exchange.downstream.connection.to_string()) {
             headers.append(FieldName::from_static("X-Tidegate-Conn"), connection);
         }
+        let principal = exchange.principal.clone();
+        let user = principal.as_ref().map(|principal| principal.user());
         Self {
+            calls: user.and_then(|user| bridge.users.gauge(user)),
+            principal,
             bridge,
             worker,
             downstream: Arc::clone(&exchange.downstream),
@@ -157,6 +179,12 @@ impl Caller {
         if let Some(interval) = plan.ping_interval {
             let interval = interval.as_millis() as u64;
             welcome["ping"] = json!({ "interval": interval, "timeout": 10_000 });
+        }
+        if let Some(principal) = &self.principal {
+            welcome["user"] = principal.user().into();
+            if let Some(end) = principal.claims().get("exp") {
+                welcome["exp"] = end.clone();
+            }
         }
         welcome.to_string()
     }

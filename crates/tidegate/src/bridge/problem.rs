@@ -38,6 +38,8 @@ problems! {
     service_not_allowed = "service_not_allowed", FORBIDDEN;
     /// A method that the bridge does not send.
     method_not_allowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// A token that is no longer good.
+    token_expired = "token_expired", UNAUTHORIZED;
     /// An id that is in use.
     duplicate_id = "duplicate_id", CONFLICT;
     /// A body that cannot be sent in the encoding that was named.
@@ -70,6 +72,14 @@ impl Problem {
             status: StatusCode::from_u16(CANCELLED).unwrap_or(StatusCode::BAD_REQUEST),
             detail: "the client took the request back".into(),
             retry_after: None,
+        }
+    }
+
+    /// The same, to be tried again in a second.
+    pub(super) fn retry(self) -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..self
         }
     }
 

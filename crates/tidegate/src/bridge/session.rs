@@ -25,6 +25,7 @@ use super::pace::Pace;
 use super::problem::Problem;
 use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
+use crate::limits::Taken;
 
 /// So many of the largest answers one session may have gathered and not taken.
 const ROOM: u64 = 4;
@@ -41,6 +42,8 @@ type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 /// A session while it is open.
 pub(super) struct Session<'a> {
     caller: &'a Caller,
+    /// What it is called.
+    id: Box<str>,
     version_1: bool,
     sender: SendHalf,
     running: FuturesUnordered<Running<'a>>,
@@ -74,10 +77,12 @@ pub(super) async fn serve(
     version_1: bool,
 ) -> Result<(), BoxError> {
     let welcome = version_1.then(|| caller.welcome(session.id()));
+    let id = session.id().into();
     let (mut receiver, sender) = session.split();
     let now = Instant::now();
     let mut session = Session {
         caller,
+        id,
         version_1,
         sender,
         running: FuturesUnordered::new(),
@@ -109,7 +114,9 @@ pub(super) async fn serve(
             }
             received = receiver.receive(), if rest.is_none() => {
                 let Some(received) = received else { break };
-                if session.received(&received?).await.is_err() {
+                let received = received?;
+                // Boxed, so that a session that waits does not hold the room.
+                if Box::pin(session.received(&received)).await.is_err() {
                     break;
                 }
             }
@@ -241,12 +248,13 @@ impl<'a> Session<'a> {
             }
         };
         let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
-        let admitted = self
-            .admit(&request)
-            .and_then(|()| self.caller.prepare(&request));
+        let admitted = self.admit(&request).and_then(|taken| {
+            let call = self.caller.prepare(&request, &self.id)?;
+            Ok((call, taken))
+        });
         match admitted {
-            Ok(call) => {
-                self.begin(call, to);
+            Ok((call, taken)) => {
+                self.begin(call, to, taken);
                 Ok(())
             }
             Err(problem) => {
@@ -256,8 +264,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether one more call may begin.
-    fn admit(&self, request: &Request<'_>) -> Result<(), Problem> {
+    /// Whether one more call may begin, and what it takes of its user's share.
+    fn admit(&self, request: &Request<'_>) -> Result<Option<Taken>, Problem> {
         if request
             .id
             .as_ref()
@@ -267,16 +275,23 @@ impl<'a> Session<'a> {
         }
         let most = self.caller.bridge.plan.max_in_flight;
         if self.running.len() >= most {
-            let detail = format!("{most} requests of this session are under way");
-            return Err(Problem {
-                retry_after: Some(Duration::from_secs(1)),
-                ..Problem::too_many_in_flight(detail)
-            });
+            return Err(Problem::too_many_in_flight(format!(
+                "{most} requests of this session are under way"
+            ))
+            .retry());
         }
-        Ok(())
+        let Some(calls) = &self.caller.calls else {
+            return Ok(None);
+        };
+        let taken = calls.take().ok_or_else(|| {
+            let most = calls.most();
+            let detail = format!("{most} requests of this user are under way");
+            Problem::too_many_in_flight(detail).retry()
+        })?;
+        Ok(Some(taken))
     }
 
-    fn begin(&mut self, call: Call, to: Correlation) {
+    fn begin(&mut self, call: Call, to: Correlation, taken: Option<Taken>) {
         let (cancel, cancelled) = oneshot::channel();
         let window = Window::new(call.credit);
         let id = to.id.clone();
@@ -304,7 +319,9 @@ impl<'a> Session<'a> {
                     None => std::future::pending().await,
                 }
             };
-            running.hold(call, meter, cancelled).await
+            let id = running.hold(call, meter, cancelled).await;
+            drop(taken);
+            id
         }));
     }
 

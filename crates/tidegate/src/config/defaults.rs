@@ -85,6 +85,8 @@ pub const UNIX_MODE: u32 = 0o660;
 pub const HTTPS_PORT: u16 = 443;
 /// Calls of one bridge session that may be under way.
 pub const BRIDGE_MAX_IN_FLIGHT: usize = 64;
+/// Calls that may be under way in all bridge sessions of one user.
+pub const BRIDGE_MAX_IN_FLIGHT_PER_USER: usize = 256;
 /// How long a bridged call waits for the first byte of its answer, and for each part of it.
 pub const BRIDGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer that a bridge puts into one frame.

@@ -160,4 +160,5 @@ fn is_forbidden_trailer(name: &str) -> bool {
             .get(..PREFIX.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
         || forwarded::tells_of_client(name)
+        || forwarded::tells_of_user(name)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_ws::deflate;
 
 use super::super::defaults;
+use super::super::secret::Secret;
 use super::{HandlerLimits, ProxyPlan, Rate};
 
 /// How a route ends at a bridge.
@@ -15,6 +16,8 @@ pub struct BridgePlan {
     pub services: Vec<ProxyPlan>,
     /// Calls of one session that may be under way; 64.
     pub max_in_flight: usize,
+    /// Calls of all sessions of one user on this node that may be under way; 256. `None`: any number.
+    pub max_in_flight_per_user: Option<usize>,
     /// How long the first byte of an answer may take, and each further part of it; 10 s.
     pub timeout: Duration,
     /// The largest answer in bytes that goes into one frame; 10 MiB.
@@ -60,13 +63,15 @@ pub enum OverRate {
 }
 
 /// Who a service is told that calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum ForwardAuth {
-    /// `Authorization` as the handshake had it.
+    /// Whoever has the token of the handshake, in `Authorization`.
     #[default]
     Bearer,
     /// Nobody.
     None,
+    /// The session's user, in header fields that are signed with this secret.
+    SignedHeaders(Secret),
 }
 
 /// What old clients are told where a call fails.
@@ -108,6 +113,7 @@ impl Default for BridgePlan {
         Self {
             services: Vec::new(),
             max_in_flight: defaults::BRIDGE_MAX_IN_FLIGHT,
+            max_in_flight_per_user: Some(defaults::BRIDGE_MAX_IN_FLIGHT_PER_USER),
             timeout: defaults::BRIDGE_TIMEOUT,
             max_response: defaults::BRIDGE_MAX_RESPONSE,
             stream_above: defaults::BRIDGE_STREAM_ABOVE,

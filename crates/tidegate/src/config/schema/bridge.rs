@@ -6,9 +6,10 @@ use super::super::error::{Fault, Problems};
 use super::super::plan::{
     BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
 };
+use super::super::secret::Secret;
 use super::super::value;
-use super::super::yaml::{Located, Spot};
-use super::{handler, limits, located};
+use super::super::yaml::{Fields, Located, Spot};
+use super::{auth, handler, limits, located};
 
 /// The value of `bridge`.
 #[derive(Debug, Clone)]
@@ -19,8 +20,21 @@ pub(in crate::config) struct Bridge {
     pub(in crate::config) plan: BridgePlan,
 }
 
-const IDENTITIES: [(&str, ForwardAuth); 2] =
-    [("bearer", ForwardAuth::Bearer), ("none", ForwardAuth::None)];
+/// What `forward_auth` may say.
+#[derive(Clone, Copy)]
+enum Identity {
+    Bearer,
+    None,
+    SignedHeaders,
+}
+
+const IDENTITIES: [(&str, Identity); 3] = [
+    ("bearer", Identity::Bearer),
+    ("signed_headers", Identity::SignedHeaders),
+    ("none", Identity::None),
+];
+/// As many bytes as the hash that the secret is for.
+const SHORTEST_SECRET: usize = 32;
 const ERRORS: [(&str, LegacyErrors); 2] = [
     ("answer", LegacyErrors::Answer),
     ("silent", LegacyErrors::Silent),
@@ -46,6 +60,9 @@ impl Bridge {
             let most = spot.whole(problems, 1..=MOST_IN_FLIGHT);
             plan.max_in_flight = most.map_or(plan.max_in_flight, |most| most as usize);
         }
+        if let Some(spot) = fields.take("max_in_flight_per_user") {
+            plan.max_in_flight_per_user = spot.value(problems, value::count).flatten();
+        }
         if let Some(spot) = fields.take("timeout") {
             let timeout = spot.value(problems, value::duration);
             plan.timeout = timeout.unwrap_or(plan.timeout);
@@ -58,10 +75,7 @@ impl Bridge {
             let written = written.and_then(|spot| spot.value(problems, value::bounded_size));
             *size = written.unwrap_or(*size);
         }
-        if let Some(spot) = fields.take("forward_auth") {
-            let identity = spot.name_of(problems, "identity", &IDENTITIES);
-            plan.forward_auth = identity.unwrap_or(plan.forward_auth);
-        }
+        plan.forward_auth = read_identity(&mut fields, problems);
         if let Some(spot) = fields.take("legacy_errors") {
             let errors = spot.name_of(problems, "way to tell of errors", &ERRORS);
             plan.legacy_errors = errors.unwrap_or(plan.legacy_errors);
@@ -87,6 +101,43 @@ impl Bridge {
 
 /// Each call under way holds an answer in memory.
 const MOST_IN_FLIGHT: u32 = 10_000;
+
+fn read_identity(fields: &mut Fields<'_>, problems: &mut Problems) -> ForwardAuth {
+    let (spot, signing) = (fields.take("forward_auth"), fields.take("signing_secret"));
+    let identity = spot
+        .as_ref()
+        .and_then(|spot| spot.name_of(problems, "identity", &IDENTITIES));
+    let signing = signing.map(|spot| (spot.place(), spot.value(problems, secret)));
+    match (identity, signing) {
+        (Some(Identity::SignedHeaders), Some((_, Some(secret)))) => {
+            return ForwardAuth::SignedHeaders(secret);
+        }
+        (Some(Identity::SignedHeaders), None) => {
+            if let Some(spot) = &spot {
+                let message = "there is no secret to sign with";
+                let remedy = "write `signing_secret: file:/run/secrets/bridge`";
+                problems.suggest(&spot.place(), message, remedy);
+            }
+        }
+        (Some(Identity::Bearer | Identity::None) | None, Some((place, _))) => {
+            let message = "nothing is signed with it";
+            problems.suggest(&place, message, "write `forward_auth: signed_headers`");
+        }
+        (Some(Identity::None), None) => return ForwardAuth::None,
+        _ => {}
+    }
+    ForwardAuth::Bearer
+}
+
+/// No fault repeats it.
+fn secret(text: &str) -> Result<Secret, Fault> {
+    let secret = auth::secret(text, "secret")?;
+    if secret.len() < SHORTEST_SECRET {
+        let message = format!("a secret to sign with has at least {SHORTEST_SECRET} bytes");
+        return Err(Fault::new(message).suggest("make one with `openssl rand -hex 32`"));
+    }
+    Ok(Secret::new(&secret))
+}
 
 fn read_rates(spot: &Spot<'_>, problems: &mut Problems) -> BridgeRates {
     let mut rates = BridgeRates::default();
@@ -149,7 +200,10 @@ fn field(text: &str) -> Result<Box<str>, Fault> {
         "host",
         "upgrade",
     ];
-    if own.contains(&&*name) || name.starts_with("sec-websocket-") {
+    if own.contains(&&*name)
+        || name.starts_with("sec-websocket-")
+        || name.starts_with("x-tidegate-")
+    {
         let message = format!("`{name}` is not copied from a handshake");
         return Err(
             Fault::new(message).suggest("`forward_auth` says whether `Authorization` goes on")
