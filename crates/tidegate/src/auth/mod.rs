@@ -168,19 +168,12 @@ impl Authenticator {
     /// Takes what a request has to show, and says what can be said of it at once. `cors` is what holds
     /// for browsers on its route.
     pub(crate) fn look(&self, exchange: &mut Exchange, cors: Option<&CorsPlan>) -> Verdict {
-        // A filter before this one has asked, and what it saw may be gone.
+        // A filter before this one has asked, and what it saw may be gone; or a call of a bridge brings who
+        // opened the session, whose time the bridge judges.
         if let Some(principal) = &exchange.principal {
             return Verdict::Known(Ok(Arc::clone(principal)));
         }
         let shown = sources::take(exchange, self.sources());
-        // A call of a bridge brings who opened the session.
-        if let (Ok(shown), Some(principal)) = (&shown, &exchange.principal)
-            && shown.credential.is_none()
-        {
-            let is_over = principal.is_over(SystemTime::now());
-            let known = (!is_over).then(|| Arc::clone(principal));
-            return Verdict::Known(known.ok_or_else(|| TokenError::Expired.into()));
-        }
         let judged = match &shown {
             Ok(shown) => self.judge(exchange, shown, cors).transpose(),
             Err(error) => Some(Err(error.clone())),
