@@ -182,6 +182,12 @@ pub fn passable(sent: &[u8], from_client: bool, deflate: bool) -> Option<usize> 
 }
 
 impl Direction<'_> {
+    /// How many bytes may go on of what was sent.
+    #[must_use]
+    pub fn passable(&self) -> usize {
+        walk(self.sent, self.from_client, self.deflate).pass
+    }
+
     /// What was got is a beginning of what may go on, cut between two frames if it was ended there,
     /// and one close frame of the gateway's may stand behind it.
     pub fn judge(&self) {
