@@ -25,6 +25,10 @@ pub enum SessionError {
     /// The connection ended without a close frame.
     #[error("the connection ended without a close frame")]
     Lost,
+    /// A [`Sink`](futures_sink::Sink) was given a message without having been ready; it was not sent,
+    /// and the session goes on.
+    #[error("the sink was not ready")]
+    NotReady,
     /// The peer broke a rule or a limit; it was told with the violation's close code.
     #[error("the peer broke the protocol: {0}")]
     Violation(#[from] Violation),

@@ -10,8 +10,9 @@ use super::config::{Observer, Opening, SessionConfig};
 use super::ending::{Cause, Ending, Initiator};
 use super::outbox::Outbox;
 use super::reading::Unread;
-use super::shared::{Io, Waiting};
+use super::shared::Io;
 use super::timers::{Due, State, Timers};
+use super::waiting::{Calls, Spent, Waiting};
 use crate::codec::{Decoder, Encoder, Event, Randomness, Role};
 use crate::error::SessionError;
 use crate::frame::{OpCode, Violation};
@@ -46,8 +47,12 @@ pub(super) struct Inner {
     pub(super) shut: bool,
     pub(super) ending: Option<Box<Ending>>,
     pub(super) waiting: Waiting,
-    /// Senders that wait for room.
-    pub(super) room: Box<[Waker]>,
+    /// Who is to be woken behind the lock.
+    pub(super) calls: Calls,
+    /// Somebody waits for room.
+    pub(super) wants_room: bool,
+    /// So many sinks were told that there is room, and have not used it.
+    pub(super) turns: u8,
     pub(super) driver: Option<Waker>,
     /// There is a driver, which looks after what is left undone.
     pub(super) is_driven: bool,
@@ -85,7 +90,9 @@ impl Inner {
             shut: false,
             ending: None,
             waiting: Waiting::default(),
-            room: Box::default(),
+            calls: Calls::default(),
+            wants_room: false,
+            turns: 0,
             driver: None,
             is_driven: false,
             received: false,
@@ -220,7 +227,7 @@ impl Inner {
         self.pong = None;
         self.timers.write_done();
         self.timers.stale();
-        self.wake_all();
+        self.calls.all();
     }
 
     /// The connection is gone.
@@ -242,7 +249,7 @@ impl Inner {
         self.unread.clear();
         self.pong = None;
         self.timers.stale();
-        self.wake_all();
+        self.calls.all();
     }
 
     /// Closes from our side, behind what waits to be written.
@@ -257,7 +264,7 @@ impl Inner {
             self.end_as(|| Ending::new(code, close.reason.clone(), initiator, cause));
         }
         self.say_close(&close);
-        self.wake_all();
+        self.calls.all();
     }
 
     fn say_close(&mut self, close: &Close) {
@@ -274,7 +281,7 @@ impl Inner {
                 observer.sent(OpCode::Close, length);
             }
         }
-        self.wake_room();
+        self.call_for_room();
     }
 
     /// Puts the answer to the latest ping behind what waits.
@@ -343,18 +350,17 @@ impl Inner {
         self.close(Close::new(code, reason), Initiator::Session, cause);
     }
 
-    pub(super) fn wake_all(&mut self) {
-        self.waiting.wake();
-        self.wake_room();
-        if let Some(driver) = &self.driver {
-            driver.wake_by_ref();
+    /// Those who wait for room are to look again.
+    pub(super) const fn call_for_room(&mut self) {
+        if self.wants_room {
+            self.wants_room = false;
+            self.calls.all();
         }
     }
 
-    pub(super) fn wake_room(&mut self) {
-        for waker in std::mem::take(&mut self.room) {
-            waker.wake();
-        }
+    /// The wakers of those who are to be woken.
+    pub(super) fn called(&mut self) -> [Spent; 2] {
+        self.calls.take(&self.waiting, self.driver.as_ref())
     }
 }
 

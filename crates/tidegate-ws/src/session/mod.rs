@@ -55,12 +55,12 @@ mod polls;
 mod reading;
 mod shared;
 mod timers;
+mod waiting;
 mod writing;
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -84,7 +84,7 @@ use crate::message::Message;
 /// is served while one of its futures is polled, and keeps no times but that of [`close`](Self::close).
 #[derive(Debug)]
 pub struct WebSocketSession {
-    pub(self) receiver: ReceiveHalf,
+    receiver: ReceiveHalf,
 }
 
 impl WebSocketSession {
@@ -96,10 +96,10 @@ impl WebSocketSession {
     {
         let mut opening = opening.into();
         let inner = Inner::new(Box::new(io), &opening, config);
-        let id = opening.id.take();
+        let shared = Arc::new(Shared::new(inner, opening.id.take()));
         Self {
             receiver: ReceiveHalf {
-                shared: Arc::new(Shared::new(inner, id)),
+                shared,
                 info: opening.info,
             },
         }
@@ -158,7 +158,7 @@ impl WebSocketSession {
     /// # Errors
     /// [`SessionError::Closed`] once the session is over, or nothing can be written any more.
     pub async fn flush(&mut self) -> Result<(), SessionError> {
-        poll_fn(|cx| self.receiver.shared.poll_flush(cx)).await
+        self.receiver.shared.flush().await
     }
 
     /// Closes with `code` and `reason` (cut to 123 bytes) behind what was sent, and waits for the
@@ -175,7 +175,7 @@ impl WebSocketSession {
     /// # Panics
     /// Where nobody drives the session, outside a tokio runtime with timers.
     pub async fn close(&mut self, code: u16, reason: &str) -> Ending {
-        self.sender().close(code, reason).await
+        self.receiver.shared.close(code, reason).await
     }
 
     /// How the session ended, once it has, or once its end has begun.
@@ -187,14 +187,13 @@ impl WebSocketSession {
     /// A half that sends, beside the session itself.
     #[must_use]
     pub fn sender(&self) -> SendHalf {
-        SendHalf {
-            shared: Arc::clone(&self.receiver.shared),
-        }
+        SendHalf::new(Arc::clone(&self.receiver.shared))
     }
 
     /// The session in two parts, for two tasks.
     #[must_use]
     pub fn split(self) -> (ReceiveHalf, SendHalf) {
+        self.receiver.shared.leave_sink();
         let sender = self.sender();
         (self.receiver, sender)
     }
@@ -203,8 +202,8 @@ impl WebSocketSession {
 impl Stream for WebSocketSession {
     type Item = Result<Message, SessionError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.shared.poll_receive(cx)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.receiver).poll_next(cx)
     }
 }
 
@@ -212,19 +211,26 @@ impl Sink<Message> for WebSocketSession {
     type Error = SessionError;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        self.receiver.shared.poll_room(cx)
+        let shared = &*self.receiver.shared;
+        if !shared.sink_has_turn() {
+            ready!(shared.sink(|wait| wait.poll_turn(cx)))?;
+            shared.sink_takes_turn(true);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SessionError> {
-        self.receiver.shared.feed(message)
+        let shared = &*self.receiver.shared;
+        shared.feed(message, shared.sink_takes_turn(false))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        self.receiver.shared.poll_flush(cx)
+        self.receiver.shared.sink(|wait| wait.poll_flush(cx))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        self.receiver.shared.begin_close(1000, "");
-        self.receiver.shared.poll_end(cx).map(|_ending| Ok(()))
+        let shared = &*self.receiver.shared;
+        shared.begin_close(1000, "");
+        shared.sink(|wait| wait.poll_end(cx)).map(|_ending| Ok(()))
     }
 }

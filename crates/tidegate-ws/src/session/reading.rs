@@ -170,7 +170,7 @@ impl Inner {
         }
         if self.peer_done || self.ready.is_some() && !before {
             // It may have been waiting, though it was not polled in this turn.
-            self.waiting.wake();
+            self.calls.all();
         }
     }
 

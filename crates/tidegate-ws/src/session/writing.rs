@@ -1,6 +1,6 @@
 //! From senders to the connection.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::inner::{Inner, opcode_of};
 use crate::error::SessionError;
@@ -8,6 +8,9 @@ use crate::message::Message;
 
 /// So many bytes are written at once, rather than when the turn is over.
 const BATCH: usize = 16 << 10;
+
+/// So many sinks may have been told that there is room, at once.
+const TURNS: u8 = 16;
 
 impl Inner {
     /// Whether a message would be taken now.
@@ -32,13 +35,27 @@ impl Inner {
         if self.has_room()? {
             return Poll::Ready(Ok(()));
         }
-        // Who waits for room is told when there is some, by whoever makes it.
-        if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
-            let mut room = std::mem::take(&mut self.room).into_vec();
-            room.push(cx.waker().clone());
-            self.room = room.into();
-        }
+        // Whoever makes room tells those who wait for it.
+        self.wants_room = true;
         Poll::Pending
+    }
+
+    /// Waits for room and for one of a few turns: who has one may send later, whoever has sent in
+    /// between, so that there must not be any number of them.
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        ready!(self.poll_room(cx))?;
+        if self.turns == TURNS {
+            self.wants_room = true;
+            return Poll::Pending;
+        }
+        self.turns += 1;
+        Poll::Ready(Ok(()))
+    }
+
+    /// A turn was used, or will not be.
+    pub(super) const fn give_turn_back(&mut self) {
+        self.turns = self.turns.saturating_sub(1);
+        self.call_for_room();
     }
 
     /// Takes a message as a whole, and writes what is much.
@@ -105,7 +122,7 @@ impl Inner {
             if progress {
                 self.timers.wrote();
                 if self.outbox.len() < self.config.outbox {
-                    self.wake_room();
+                    self.call_for_room();
                 }
             }
             match polled {
@@ -116,12 +133,6 @@ impl Inner {
                     return Poll::Pending;
                 }
             }
-        }
-    }
-
-    pub(super) fn wake_driver(&self) {
-        if let Some(driver) = &self.driver {
-            driver.wake_by_ref();
         }
     }
 }

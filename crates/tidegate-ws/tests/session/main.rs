@@ -11,3 +11,4 @@ mod halves;
 mod kit;
 mod pings;
 mod times;
+mod wakers;
