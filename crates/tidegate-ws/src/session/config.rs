@@ -35,7 +35,8 @@ pub struct SessionConfig {
     /// then ends with 1013.
     pub write_timeout: Duration,
     /// How long a handler may run on once its session is over; 30 s unless set. It is dropped then.
-    /// As long at most it may receive what the peer has said, once nothing can be written any more.
+    /// As long at most it may receive what the peer has said, once nothing can be written any more,
+    /// or send to a peer that has ended its stream without a close frame.
     pub handler_grace: Duration,
     /// Whether pings and pongs are received like messages; `false` unless set. Pings are answered
     /// either way.

@@ -41,6 +41,8 @@ pub(super) struct Inner {
     pub(super) close_sent: bool,
     /// The peer will say nothing more that counts: it closed, it is gone, or it broke a rule.
     pub(super) peer_done: bool,
+    /// The peer ended its stream without a close frame; it may still read.
+    pub(super) half_closed: bool,
     /// Nothing can be written any more, and why; the peer is still heard.
     pub(super) broken: Option<Box<std::io::Error>>,
     /// We have told the connection that we write nothing more.
@@ -86,6 +88,7 @@ impl Inner {
             pong: None,
             close_sent: false,
             peer_done: false,
+            half_closed: false,
             broken: None,
             shut: false,
             ending: None,
@@ -230,6 +233,22 @@ impl Inner {
         self.calls.all();
     }
 
+    /// The peer says nothing more, and has not closed. What is sent to it is still written: it may
+    /// have asked before, and read on (a TCP connection that is closed by half). No close frame is,
+    /// as there is no closing handshake to be done (RFC 6455 section 7.1.7).
+    pub(super) fn left(&mut self) {
+        if self.broken.is_some() || self.close_sent {
+            return self.lost(None);
+        }
+        self.half_closed = true;
+        self.peer_done = true;
+        self.failure = Some(Box::new(SessionError::Lost));
+        self.pong = None;
+        self.end_as(Ending::lost);
+        self.timers.stale();
+        self.calls.all();
+    }
+
     /// The connection is gone.
     pub(super) fn lost(&mut self, error: Option<std::io::Error>) {
         let error = self.broken.take().map(|error| *error).or(error);
@@ -274,7 +293,7 @@ impl Inner {
         self.stage_pong();
         self.close_sent = true;
         self.timers.stale();
-        if self.broken.is_none() {
+        if self.broken.is_none() && !self.half_closed {
             self.encoder.close(close, self.outbox.tail());
             if let Some(observer) = &self.observer {
                 let length = close.code.map_or(0, |_| 2 + close.reason.len());
@@ -315,7 +334,7 @@ impl Inner {
             is_paused: self.ready.is_some(),
             has_queue: !self.outbox.is_empty(),
             is_closing: self.close_sent,
-            is_broken: self.broken.is_some(),
+            is_broken: self.broken.is_some() || self.half_closed,
             is_over: self.is_over(),
         }
     }

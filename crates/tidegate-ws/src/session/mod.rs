@@ -25,12 +25,16 @@
 //! | the handler returns | 1000 |
 //! | it returns an error, or panics: that ends no other session | 1011 |
 //! | the peer closes | the peer's own |
+//! | the peer's stream ends without a close frame | 1006, and none is sent |
 //! | the peer breaks a rule | 1002 |
 //! | text that is not UTF-8, data that cannot be inflated | 1007 |
 //! | too many control frames | 1008 |
 //! | a frame or message that is too big, or has too many parts | 1009 |
 //! | idle for too long, no sign of life | 1001 |
 //! | the peer takes nothing of what waits for it | 1013, which it is not told |
+//!
+//! A peer whose stream ended may still read: a handler is given what it said, and may answer for as
+//! long as it would be let run on.
 //!
 //! What came first counts, and is told by [`Ending`]. Times are kept by one timer of tokio's, made
 //! when it is first needed, or by an embedder ([`Observer::keeps_time`]).

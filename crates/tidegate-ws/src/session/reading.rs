@@ -162,13 +162,13 @@ impl Inner {
 
     /// Reads while nobody receives: up to one message, and the control frames behind it.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
-        let before = self.ready.is_some();
+        let before = self.ready.is_some() || self.peer_done;
         while !self.peer_done && (self.ready.is_none() || self.is_control_next()) {
             if !self.decode() && self.poll_read(cx).is_pending() {
                 break;
             }
         }
-        if self.peer_done || self.ready.is_some() && !before {
+        if !before && (self.peer_done || self.ready.is_some()) {
             // It may have been waiting, though it was not polled in this turn.
             self.calls.all();
         }
@@ -216,7 +216,8 @@ impl Inner {
         };
         match ready!(polled) {
             Ok(count) if count > 0 => self.timers.heard(),
-            result => self.lost(result.err()),
+            Ok(_) => self.left(),
+            Err(error) => self.lost(Some(error)),
         }
         Poll::Ready(())
     }

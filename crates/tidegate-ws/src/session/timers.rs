@@ -56,7 +56,8 @@ pub(super) enum Due {
     /// The handler outlived its session.
     Grace,
     Idle,
-    /// What a peer said to which nothing can be written was not received in time.
+    /// What a peer said to which nothing can be written was not received in time, or one that says
+    /// nothing more was not answered.
     Lost,
     /// A ping is to be sent.
     Ping,
@@ -74,7 +75,7 @@ pub(super) struct State<'a> {
     /// Something waits to be written.
     pub(super) has_queue: bool,
     pub(super) is_closing: bool,
-    /// Nothing can be written any more.
+    /// One direction is closed: nothing can be written any more, or nothing more will be heard.
     pub(super) is_broken: bool,
     pub(super) is_over: bool,
 }

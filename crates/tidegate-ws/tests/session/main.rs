@@ -7,6 +7,7 @@ mod broken;
 mod cancel;
 mod closing;
 mod exchange;
+mod half_closed;
 mod halves;
 mod kit;
 mod pings;

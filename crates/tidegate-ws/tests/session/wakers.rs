@@ -125,7 +125,7 @@ struct Nosy {
 impl Wake for Nosy {
     fn wake(self: Arc<Self>) {
         if let Some((control, sender)) = self.session.get() {
-            control.ending();
+            let _ = control.ending();
             drop(sender.try_send(vec![0; OUTBOX * 10]));
             self.looks.fetch_add(1, Ordering::Relaxed);
         }
