@@ -82,9 +82,11 @@ async fn the_last_words_are_echoed_when_the_end_is_there_already() {
     for (length, count) in [(200, 1), (1000, 10), (30_000, 3)] {
         let (mut near, far) = duplex(100_000);
         let frames = frame(OpCode::Binary, &vec![b'x'; usize::from(length)]).repeat(count);
+        let server = spawn(run(far, HandshakeInfo::default(), config(), echo));
+        // It waits; what comes next comes at once.
+        tokio::task::yield_now().await;
         near.write_all(&frames).await.unwrap();
         near.shutdown().await.unwrap();
-        let server = spawn(run(far, HandshakeInfo::default(), config(), echo));
         assert!(heard(near).await == echoed(length, count), "{length}");
         is_lost(&server.await.unwrap());
     }
