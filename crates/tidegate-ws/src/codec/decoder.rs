@@ -226,6 +226,7 @@ impl Decoder {
         Ok(())
     }
 
+    #[inline(always)]
     fn header(&self, wire: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
         let Some((header, size)) = FrameHeader::parse(wire)? else {
             return Ok(None);

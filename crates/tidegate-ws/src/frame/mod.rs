@@ -89,6 +89,7 @@ impl FrameHeader {
     /// # Errors
     /// Whatever can be told from one header: reserved opcode, bad control frame, bad length. A
     /// violation is told as soon as the bytes that show it are there.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(None);

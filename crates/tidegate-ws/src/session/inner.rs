@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 
@@ -375,6 +375,14 @@ impl Inner {
             self.wants_room = false;
             self.calls.all();
         }
+    }
+
+    /// Whether it is the driver's task that polls.
+    #[inline]
+    pub(super) fn is_driver(&self, cx: &Context<'_>) -> bool {
+        self.driver
+            .as_ref()
+            .is_some_and(|driver| driver.will_wake(cx.waker()))
     }
 
     /// The wakers of those who are to be woken.

@@ -39,6 +39,7 @@ impl<S: Deref<Target = Shared>> Wait<S> {
         polled
     }
 
+    #[inline]
     pub(super) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
@@ -60,6 +61,7 @@ impl<S: Deref<Target = Shared>> Wait<S> {
     }
 
     /// Waits for room, and takes the message.
+    #[inline]
     fn poll_send(
         &mut self,
         message: &mut Option<Message>,
@@ -68,10 +70,7 @@ impl<S: Deref<Target = Shared>> Wait<S> {
         self.poll(cx, |shared, inner, in_turn, cx| {
             ready!(inner.poll_room(cx))?;
             shared.tidy(false);
-            let taken = message
-                .take()
-                .map(|message| inner.push(message, in_turn, cx));
-            Poll::Ready(taken.unwrap_or(Ok(())))
+            Poll::Ready(inner.push(message, in_turn, cx))
         })
     }
 
@@ -97,6 +96,7 @@ impl<S: Deref<Target = Shared>> Wait<S> {
         })
     }
 
+    #[inline(always)]
     fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -105,23 +105,18 @@ impl<S: Deref<Target = Shared>> Wait<S> {
         let Self { shared, ticket } = self;
         let mut spent = None;
         shared.locked(|inner| {
-            let in_turn = shared.is_in_turn()
-                && inner
-                    .driver
-                    .as_ref()
-                    .is_some_and(|driver| driver.will_wake(cx.waker()));
-            let driver = inner.driver.as_ref();
-            let polled = match inner.waiting.enter(ticket, driver, cx, &mut spent) {
-                None => poll(shared, inner, in_turn, cx),
-                Some(waker) => {
-                    let cx = &mut Context::from_waker(&waker);
-                    let polled = poll(shared, inner, in_turn, cx);
-                    if polled.is_ready() {
-                        spent = inner.waiting.leave(ticket).or(spent.take());
-                    }
-                    polled
-                }
+            let foreign = if inner.waiting.is_for(cx) {
+                None
+            } else {
+                let driver = inner.driver.as_ref();
+                inner.waiting.enter(ticket, driver, cx, &mut spent)
             };
+            let in_turn = shared.is_in_turn() && inner.is_driver(cx);
+            let waker = foreign.as_ref().unwrap_or(cx.waker());
+            let polled = poll(shared, inner, in_turn, &mut Context::from_waker(waker));
+            if foreign.is_some() && polled.is_ready() {
+                spent = inner.waiting.leave(ticket).or(spent.take());
+            }
             if !in_turn && inner.timers.is_stale() {
                 // A time of it has moved.
                 inner.calls.driver();
@@ -191,7 +186,7 @@ impl Shared {
             }
             // Who writes is the driver, or whoever polls next.
             self.tidy(false);
-            inner.take(message)?;
+            inner.take(&mut Some(message))?;
             inner.calls.all();
             Ok(None)
         })
@@ -209,7 +204,7 @@ impl Shared {
                 return Err(SessionError::NotReady);
             }
             self.tidy(false);
-            inner.take(message)
+            inner.take(&mut Some(message))
         })
     }
 

@@ -45,7 +45,7 @@ impl Shared {
     }
 
     /// Does something with the state; who is to be woken for it is woken behind the lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn locked<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let value = act(&mut inner);
@@ -55,6 +55,7 @@ impl Shared {
         value
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

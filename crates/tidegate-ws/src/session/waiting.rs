@@ -126,6 +126,12 @@ pub(super) enum Waiting {
 pub(super) type Spent = Option<Waker>;
 
 impl Waiting {
+    /// Whether the one task there is polls.
+    #[inline]
+    pub(super) fn is_for(&self, cx: &Context<'_>) -> bool {
+        matches!(self, Self::One(waker) if waker.will_wake(cx.waker()))
+    }
+
     /// Who has this ticket is about to poll the connection; the waker to do it with, if it is not
     /// its own. `driver`: who is woken whatever happens.
     pub(super) fn enter(
@@ -158,7 +164,6 @@ impl Waiting {
     }
 
     /// Whether there are several tasks, this one among them.
-    #[inline]
     fn is_many(&mut self, driver: Option<&Waker>, cx: &Context<'_>) -> bool {
         match self {
             Self::One(waker) if waker.will_wake(cx.waker()) => false,

@@ -62,7 +62,7 @@ impl Inner {
     #[inline]
     pub(super) fn push(
         &mut self,
-        message: Message,
+        message: &mut Option<Message>,
         in_turn: bool,
         cx: &mut Context<'_>,
     ) -> Result<(), SessionError> {
@@ -74,15 +74,23 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes a message as a whole, and leaves it to others to write it.
+    /// Takes a message as a whole from where it is, and leaves it to others to write it.
     #[inline]
-    pub(super) fn take(&mut self, message: Message) -> Result<(), SessionError> {
+    pub(super) fn take(&mut self, place: &mut Option<Message>) -> Result<(), SessionError> {
+        let Some(message) = place else { return Ok(()) };
         let is_control = message.is_control();
         let told = self
             .observer
             .is_some()
-            .then(|| (opcode_of(&message), message.payload().len()));
-        self.put(message)?;
+            .then(|| (opcode_of(message), message.payload().len()));
+        if self.takes_payload(message) {
+            if let Some(message) = place.take() {
+                self.outbox.set_body(message.into_payload());
+            }
+        } else {
+            self.encoder.encode(message, self.outbox.tail())?;
+            *place = None;
+        }
         if !is_control {
             self.timers.moved();
         }
@@ -92,17 +100,12 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether the payload of `message` may wait where it is; its header is written, if so.
     #[inline]
-    fn put(&mut self, message: Message) -> Result<(), SessionError> {
-        let vectored = self.io.as_ref().is_some_and(|io| io.is_write_vectored());
-        if vectored
-            && self.outbox.takes_body(message.payload())
-            && self.encoder.header_of(&message, self.outbox.tail())
-        {
-            self.outbox.set_body(message.into_payload());
-            return Ok(());
-        }
-        self.encoder.encode(&message, self.outbox.tail())
+    fn takes_payload(&mut self, message: &Message) -> bool {
+        self.outbox.takes_body(message.payload())
+            && self.io.as_ref().is_some_and(|io| io.is_write_vectored())
+            && self.encoder.header_of(message, self.outbox.tail())
     }
 
     /// Writes what waits, and the answer to a ping behind it.
