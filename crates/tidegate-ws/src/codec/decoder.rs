@@ -27,7 +27,7 @@ pub struct Decoded {
     pub event: Option<Event>,
 }
 
-/// Where the peer's direction stands between two reads.
+/// Where the peer's direction stands between two reads (RFC 6455 sections 5 and 6.2).
 ///
 /// Payloads of messages are copied out of what was read, so that a message that is kept pins nothing
 /// else; one that comes in several pieces grows with what came, never by its declared length.

@@ -14,7 +14,7 @@ use crate::message::{Close, Message};
 /// What stands on the first frame of a compressed message.
 const RSV1: u8 = 0b100;
 
-/// Where our direction stands. One message is one frame.
+/// Where our direction stands (RFC 6455 sections 5 and 6.1). One message is one frame.
 #[derive(Debug)]
 pub struct Encoder {
     role: Role,

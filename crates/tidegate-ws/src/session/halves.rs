@@ -24,7 +24,7 @@ pub struct ReceiveHalf {
 }
 
 impl ReceiveHalf {
-    /// As [`WebSocketSession::receive`].
+    /// As [`WebSocketSession::receive`]. Cancel-safe.
     pub fn receive(
         &mut self,
     ) -> impl Future<Output = Option<Result<Message, SessionError>>> + Send {
@@ -74,7 +74,7 @@ impl SendHalf {
         self.wait.shared()
     }
 
-    /// As [`WebSocketSession::send`].
+    /// As [`WebSocketSession::send`]. Cancel-safe.
     ///
     /// # Errors
     /// As there.
@@ -93,7 +93,7 @@ impl SendHalf {
         self.shared().try_send(message.into())
     }
 
-    /// As [`WebSocketSession::flush`].
+    /// As [`WebSocketSession::flush`]. Cancel-safe.
     ///
     /// # Errors
     /// As there.
@@ -101,7 +101,7 @@ impl SendHalf {
         self.shared().flush().await
     }
 
-    /// As [`WebSocketSession::close`].
+    /// As [`WebSocketSession::close`]. Cancel-safe.
     pub async fn close(&self, code: u16, reason: &str) -> Ending {
         self.shared().close(code, reason).await
     }

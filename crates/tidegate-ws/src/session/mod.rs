@@ -135,7 +135,8 @@ impl WebSocketSession {
     ///
     /// # Errors
     /// Once, before `None`: [`SessionError::Violation`] when the peer broke a rule,
-    /// [`SessionError::Lost`] or [`SessionError::Io`] when the connection ended without a close.
+    /// [`SessionError::Lost`] or [`SessionError::Io`] when the connection ended without a close (RFC 6455
+    /// section 7.1.7). After `Lost` the peer may still be sent to.
     pub fn receive(
         &mut self,
     ) -> impl Future<Output = Option<Result<Message, SessionError>>> + Send {
@@ -149,7 +150,8 @@ impl WebSocketSession {
     /// Cancel-safe: the message is taken as a whole or not at all.
     ///
     /// # Errors
-    /// [`SessionError::Closed`] once the session is closing; [`SessionError::ControlTooLong`].
+    /// [`SessionError::Closed`] once the session is closing or nothing can be written any more;
+    /// [`SessionError::ControlTooLong`] for a ping or pong of more than 125 bytes.
     pub fn send(
         &mut self,
         message: impl Into<Message>,
@@ -166,7 +168,7 @@ impl WebSocketSession {
     }
 
     /// Closes with `code` and `reason` (cut to 123 bytes) behind what was sent, and waits for the
-    /// closing handshake. What the peer still sends is thrown away.
+    /// closing handshake (RFC 6455 section 7.1.2). What the peer still sends is thrown away.
     ///
     /// With 1005 the close frame is empty; any other code that must not stand on the wire
     /// ([`is_legal_on_wire`](crate::close::is_legal_on_wire)) is sent as 1011.
