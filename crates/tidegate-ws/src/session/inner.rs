@@ -335,6 +335,7 @@ impl Inner {
             has_queue: !self.outbox.is_empty(),
             is_closing: self.close_sent,
             is_broken: self.broken.is_some() || self.half_closed,
+            is_half_closed: self.half_closed,
             is_over: self.is_over(),
         }
     }

@@ -99,7 +99,7 @@ impl<S: Deref<Target = Shared>> Wait<S> {
     #[inline(always)]
     fn poll<T>(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         poll: impl FnOnce(&Shared, &mut Inner, bool, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let Self { shared, ticket } = self;

@@ -77,6 +77,8 @@ pub(super) struct State<'a> {
     pub(super) is_closing: bool,
     /// One direction is closed: nothing can be written any more, or nothing more will be heard.
     pub(super) is_broken: bool,
+    /// It is that nothing more will be heard.
+    pub(super) is_half_closed: bool,
     pub(super) is_over: bool,
 }
 
@@ -151,7 +153,10 @@ impl Timers {
     /// What is due now, one thing at a time.
     pub(super) fn review(&mut self, now: Instant, state: State<'_>) -> Option<Due> {
         if state.is_over {
-            self.enter(Phase::Over);
+            // A handler that was told of the end of the peer's stream has had its time since.
+            if !state.is_half_closed || self.phase != Phase::Broken {
+                self.enter(Phase::Over);
+            }
             let by = *self
                 .end_by
                 .get_or_insert_with(|| after(now, state.config.handler_grace));

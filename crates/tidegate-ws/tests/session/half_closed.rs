@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::kit::{echo, frame, part};
 
@@ -168,8 +168,7 @@ async fn a_peer_that_is_gone_is_given_up_in_time() {
     drop(near);
     is_lost(&server.await.unwrap());
     let took = begin.elapsed();
-    // The time to answer in, and the handler's grace.
-    assert!((60..64).contains(&took.as_secs()), "{took:?}");
-    assert!(took < Duration::from_secs(64));
+    // The handler's grace, once.
+    assert!((30..32).contains(&took.as_secs()), "{took:?}");
     assert!(control.ending().is_none());
 }
