@@ -42,7 +42,7 @@ impl<S: Deref<Target = Shared>> Wait<S> {
     #[inline]
     pub(super) fn poll_receive(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
     ) -> Poll<Option<Result<Message, SessionError>>> {
         self.poll(cx, |shared, inner, in_turn, cx| {
             let polled = inner.poll_receive(cx);
@@ -65,7 +65,7 @@ impl<S: Deref<Target = Shared>> Wait<S> {
     fn poll_send(
         &mut self,
         message: &mut Option<Message>,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
     ) -> Poll<Result<(), SessionError>> {
         self.poll(cx, |shared, inner, in_turn, cx| {
             ready!(inner.poll_room(cx))?;
@@ -75,11 +75,11 @@ impl<S: Deref<Target = Shared>> Wait<S> {
     }
 
     /// Waits for room, and for a turn to use it.
-    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+    pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<Result<(), SessionError>> {
         self.poll(cx, |_, inner, _, cx| inner.poll_turn(cx))
     }
 
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+    pub(super) fn poll_flush(&mut self, cx: &Context<'_>) -> Poll<Result<(), SessionError>> {
         self.poll(cx, |_, inner, _, cx| {
             ready!(inner.poll_flush(cx));
             if inner.is_over() || inner.broken.is_some() {
@@ -89,7 +89,7 @@ impl<S: Deref<Target = Shared>> Wait<S> {
         })
     }
 
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+    pub(super) fn poll_end(&mut self, cx: &Context<'_>) -> Poll<Ending> {
         self.poll(cx, |_, inner, _, cx| {
             ready!(inner.poll_end(cx));
             Poll::Ready(inner.final_ending())
@@ -146,7 +146,7 @@ impl Shared {
     /// What a stream does, which is no future of its own.
     pub(super) fn poll_next(
         &self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
     ) -> Poll<Option<Result<Message, SessionError>>> {
         Wait::the(Ticket::RECEIVER, self, |wait| wait.poll_receive(cx))
     }
