@@ -23,6 +23,7 @@ pub use self::builder::GatewayBuilder;
 use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
 use crate::auth::Refresher;
+use crate::bus::{EventBus, Topics};
 use crate::census::Census;
 use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ServicePlan};
@@ -49,6 +50,8 @@ const STOP: Duration = Duration::from_secs(10);
 /// hurry, with [`Gateway::stop`]; or dropped, which cuts whatever is under way.
 #[derive(Debug)]
 pub struct Gateway {
+    bus: Arc<dyn EventBus>,
+    topics: Topics,
     addresses: Vec<(Arc<str>, Bind)>,
     core: Option<Arc<Core>>,
     workers: Vec<(Arc<Worker>, Handle)>,
@@ -122,7 +125,11 @@ impl Gateway {
         Self::builder(plan).start()
     }
 
-    fn start_with(plan: &Plan, handlers: &Handlers) -> Result<Self, StartError> {
+    fn start_with(
+        plan: &Plan,
+        handlers: &Handlers,
+        bus: Arc<dyn EventBus>,
+    ) -> Result<Self, StartError> {
         let tls = Loaded::load(plan).map_err(StartError::Tls)?;
         let core = Core::build(plan, &tls, handlers).map_err(StartError::Handlers)?;
         warn_of_insecure(plan);
@@ -140,6 +147,8 @@ impl Gateway {
         let logs = access.chain(plan.other_logs.iter().cloned()).collect();
         let commit = plan.commit.clone();
         let mut gateway = Self {
+            bus,
+            topics: plan.bus.topics.clone(),
             addresses: listeners
                 .iter()
                 .map(|one| (Arc::clone(&one.plan.name), one.bound.clone()))
@@ -245,6 +254,29 @@ impl Gateway {
     #[must_use]
     pub fn access_log(&self) -> Option<logs::Control> {
         self.access_log.as_ref().map(Sink::control)
+    }
+
+    /// What carries events; subscribe here to see them.
+    ///
+    /// ```
+    /// # use tidegate::Gateway;
+    /// # use tidegate::bus::Received;
+    /// # async fn look_on(gateway: &Gateway) {
+    /// let mut sessions = gateway.bus().subscribe(&gateway.topics().sessions);
+    /// while let Some(Received::Event(event)) = sessions.receive().await {
+    ///     println!("{:?}", event.payload);
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn bus(&self) -> &Arc<dyn EventBus> {
+        &self.bus
+    }
+
+    /// The names of its topics.
+    #[must_use]
+    pub const fn topics(&self) -> &Topics {
+        &self.topics
     }
 
     /// The most connections of clients that it accepts.

@@ -34,6 +34,7 @@ pub mod auth;
 pub mod authority;
 pub mod body;
 mod bridge;
+pub mod bus;
 mod census;
 pub mod config;
 mod connection;

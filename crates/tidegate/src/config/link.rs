@@ -51,6 +51,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         forwarded_header: root.forwarded_header,
         cors: link_cors(None, root.cors.as_ref(), problems),
         auth: root.auth.clone().unwrap_or_default(),
+        bus: root.bus.clone(),
         services,
         routes: routes.into_iter().collect::<Option<_>>()?,
     })

@@ -3,6 +3,7 @@
 
 mod auth;
 mod bridge;
+mod bus;
 mod handler;
 mod limits;
 mod listener;
@@ -18,6 +19,7 @@ pub use self::auth::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
 pub use self::bridge::{
     BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
 };
+pub use self::bus::BusPlan;
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
@@ -57,6 +59,8 @@ pub struct Plan {
     pub auth: AuthPlan,
     /// What holds for browsers where no route does; `None` (the default): whatever upstreams say.
     pub cors: Option<CorsPlan>,
+    /// What events are called on the bus.
+    pub bus: BusPlan,
     /// The services that routes name.
     pub services: Vec<Arc<ServicePlan>>,
     /// The routes, in the order in which they are tried.
