@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::principal::Principal;
+use super::principal::{Identity, Principal};
 use crate::config::Secret;
 
 /// Hashes that are computed at a time; each takes the memory that it says.
@@ -145,11 +145,9 @@ impl Users {
     pub(super) fn new(users: &[BasicUser]) -> Self {
         let user = |user: &BasicUser| {
             let principal = Principal {
-                user: user.name.clone(),
+                identity: Arc::new(Identity::without_token(&user.name)),
                 roles: user.roles.clone().into(),
                 scopes: Box::default(),
-                expires: None,
-                id: None,
                 claims: serde_json::Map::new(),
             };
             (

@@ -244,6 +244,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use crate::auth::Identity;
     use std::thread;
 
     use super::*;
@@ -258,11 +259,12 @@ mod tests {
 
     fn until(expires: Option<SystemTime>) -> Outcome {
         Ok(Arc::new(Principal {
-            user: "u".into(),
+            identity: Arc::new(Identity {
+                expires,
+                ..Identity::without_token("u")
+            }),
             roles: Box::default(),
             scopes: Box::default(),
-            expires,
-            id: None,
             claims: serde_json::Map::new(),
         }))
     }

@@ -1,11 +1,12 @@
 //! What the claims of a token must be, and where in them its bearer stands (RFC 7519 section 4.1).
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
 use super::keys::Algorithm;
-use super::principal::Principal;
+use super::principal::{Identity, Principal};
 use super::token::TokenError;
 
 /// The most roles, or scopes, of one user that count.
@@ -91,12 +92,20 @@ impl Rules {
         let user = self.user_of(&claims).ok_or(TokenError::NoUser)?;
         let roles = self.roles.find(&claims);
         let scopes = self.scopes.find(&claims);
-        Ok(Principal {
+        let identity = Identity {
             user: user.into(),
+            token: None,
+            id: claims.get("jti").and_then(Value::as_str).map(Into::into),
+            expires: Some(UNIX_EPOCH + Duration::from_secs(expires.saturating_add(leeway))),
+            issued: claims
+                .get("iat")
+                .and_then(time)
+                .map(|time| UNIX_EPOCH + Duration::from_secs(time)),
+        };
+        Ok(Principal {
+            identity: Arc::new(identity),
             roles: roles.map_or_else(Box::default, |roles| names(roles, false)),
             scopes: scopes.map_or_else(Box::default, |scopes| names(scopes, true)),
-            expires: Some(UNIX_EPOCH + Duration::from_secs(expires.saturating_add(leeway))),
-            id: claims.get("jti").and_then(Value::as_str).map(Into::into),
             claims,
         })
     }

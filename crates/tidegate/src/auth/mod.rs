@@ -38,7 +38,7 @@ pub use self::jwks::JwksPlan;
 pub(crate) use self::jwks::Keys;
 pub use self::keys::{Algorithm, Key, KeyError};
 use self::passwords::Passwords;
-pub use self::principal::Principal;
+pub use self::principal::{Identity, Principal};
 pub(crate) use self::refresh::Refresher;
 use self::sources::Credential;
 pub(crate) use self::sources::Shown;
@@ -98,7 +98,8 @@ pub fn inspect(token: &str) -> Option<(Value, Value)> {
 /// With why nobody does.
 pub fn verify(plan: &JwtPlan, token: &str) -> Result<Principal, TokenError> {
     let keys = keys::KeySet::new(plan.keys.clone());
-    Parts::of(token)?.verify(&keys, &plan.rules, SystemTime::now())
+    let principal = Parts::of(token)?.verify(&keys, &plan.rules, SystemTime::now())?;
+    Ok(principal.by_token(digest_of(token)))
 }
 
 /// What is counted of who comes.
@@ -303,7 +304,7 @@ impl Authenticator {
         }
         let judge = || {
             let principal = Parts::of(token)?.verify(&keys.set, &tokens.rules, now.wall)?;
-            Ok(Arc::new(principal))
+            Ok(Arc::new(principal.by_token(digest)))
         };
         match tokens
             .cache

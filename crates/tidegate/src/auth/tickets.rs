@@ -119,14 +119,13 @@ impl std::fmt::Debug for Tickets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Identity;
 
     fn of(user: &str) -> Redeemed {
         let principal = Principal {
-            user: user.into(),
+            identity: Arc::new(Identity::without_token(user)),
             roles: Box::default(),
             scopes: Box::default(),
-            expires: None,
-            id: None,
             claims: serde_json::Map::new(),
         };
         Redeemed {

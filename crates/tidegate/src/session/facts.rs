@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::auth::Identity;
 use crate::exchange::Exchange;
 use crate::mask;
 use crate::route::{Route, Target};
@@ -28,10 +29,12 @@ pub(crate) struct Facts {
     pub(crate) peer: SocketAddr,
     /// What few of them have.
     rare: Option<Box<Rare>>,
-    /// Host, path, query, path at the upstream, user and subprotocol, one behind the other.
+    /// Who opened it, where that is known.
+    identity: Option<Arc<Identity>>,
+    /// Host, path, query, path at the upstream and subprotocol, one behind the other.
     texts: Box<str>,
-    /// Where the first five of them end.
-    ends: [u16; 5],
+    /// Where the first four of them end.
+    ends: [u16; 4],
 }
 
 /// What there is besides of a client that is not merely its peer.
@@ -69,7 +72,6 @@ impl Facts {
             query.as_deref().unwrap_or_default(),
             // Every path has a slash, so nothing means the same one.
             if sent == asked { "" } else { sent },
-            exchange.principal.as_ref().map_or("", |one| one.user()),
             subprotocol.as_deref().unwrap_or_default(),
         ]);
         let mut peer = downstream.peer;
@@ -89,6 +91,10 @@ impl Facts {
                     certificate,
                 })
             }),
+            identity: exchange
+                .principal
+                .as_ref()
+                .map(|one| Arc::clone(one.identity())),
             texts,
             ends,
         }
@@ -149,14 +155,14 @@ impl Facts {
         }
     }
 
-    /// Who opened it, where that is known.
+    /// The user who opened it, where that is known.
     pub(crate) fn user(&self) -> Option<&str> {
-        Some(self.text(self.ends[3], self.ends[4])).filter(|user| !user.is_empty())
+        self.identity.as_ref().map(|identity| identity.user())
     }
 
     /// The subprotocol that was agreed upon, a credential in it masked.
     pub(crate) fn subprotocol(&self) -> Option<&str> {
-        let chosen = self.texts.get(usize::from(self.ends[4])..);
+        let chosen = self.texts.get(usize::from(self.ends[3])..);
         chosen.filter(|text| !text.is_empty())
     }
 
@@ -168,9 +174,9 @@ impl Facts {
 }
 
 /// Texts one behind the other, each cut to what is kept, and where all but the last end.
-fn joined(texts: [&str; 6]) -> (Box<str>, [u16; 5]) {
+fn joined(texts: [&str; 5]) -> (Box<str>, [u16; 4]) {
     let texts = texts.map(cut);
-    let mut ends = [0; 5];
+    let mut ends = [0; 4];
     let mut end = 0;
     for (place, text) in ends.iter_mut().zip(texts) {
         end += text.len();
@@ -195,9 +201,9 @@ mod tests {
     #[test]
     fn texts_are_cut_between_two_characters() {
         let long = "é".repeat(200);
-        let (texts, ends) = joined(["host", &format!("/{long}"), "", "", "u42", "chat"]);
-        assert_eq!(ends, [4, 4 + 255, 4 + 255, 4 + 255, 4 + 255 + 3]);
-        assert_eq!(texts.len(), 4 + 255 + 3 + 4);
-        assert_eq!(&texts[262..], "chat");
+        let (texts, ends) = joined(["host", &format!("/{long}"), "", "", "chat"]);
+        assert_eq!(ends, [4, 4 + 255, 4 + 255, 4 + 255]);
+        assert_eq!(texts.len(), 4 + 255 + 4);
+        assert_eq!(&texts[259..], "chat");
     }
 }

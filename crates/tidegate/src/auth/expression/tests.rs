@@ -1,8 +1,10 @@
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 
 use super::*;
+use crate::auth::Identity;
 use crate::headers::Headers;
 use crate::pipeline::testing::exchange;
 
@@ -11,11 +13,9 @@ fn principal(claims: Json) -> Principal {
         panic!("claims are an object");
     };
     Principal {
-        user: "u42".into(),
+        identity: Arc::new(Identity::without_token("u42")),
         roles: ["user".into(), "editor".into()].into(),
         scopes: ["read".into()].into(),
-        expires: None,
-        id: None,
         claims,
     }
 }
