@@ -52,6 +52,7 @@ mod path_decides_the_route;
 mod peers_of_sessions_are_measured;
 mod pings_are_forwarded_or_answered;
 mod process_starts_and_ends;
+mod push;
 mod redirects_lead_to_https;
 mod relayed_bytes_are_those_sent;
 mod request_decides_the_route;

@@ -33,6 +33,7 @@ use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
 use crate::logs::{self, Sink};
+use crate::push::Router;
 use crate::task::Panics;
 use crate::threads::Threads;
 use crate::tls::watch::{Watch, Watched};
@@ -65,6 +66,8 @@ pub struct Gateway {
     /// The logs whose lines are counted.
     logs: Vec<logs::Control>,
     /// Runs until the data plane has ended.
+    router: Option<Router>,
+    /// The same.
     admin: Option<admin::Running>,
     /// Reads the files of TLS again when they change.
     watch: Option<Watch>,
@@ -159,6 +162,7 @@ impl Gateway {
             drain: Arc::new(Drain::new(plan.drain)),
             state: Arc::default(),
             admin_address: admin.as_ref().map(admin::Bound::address),
+            router: None,
             admin: None,
             watch: None,
             refresher: None,
@@ -170,6 +174,7 @@ impl Gateway {
         gateway
             .spawn(plan, listeners, Arc::new(core))
             .map_err(StartError::Worker)?;
+        gateway.route_pushes().map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
         gateway.refresh(&tls).map_err(StartError::Worker)?;
         if let Some(admin) = admin {
@@ -215,6 +220,17 @@ impl Gateway {
         acceptor.access_log = access_logs.next().flatten();
         let accept = move || acceptor.run();
         self.threads.spawn("tidegate-accept".into(), accept)
+    }
+
+    fn route_pushes(&mut self) -> io::Result<()> {
+        let Some(core) = &self.core else {
+            return Ok(());
+        };
+        // Whoever publishes is told where there is no room, rather than that a push is lost.
+        let pushes = self.bus.subscribe(&self.topics.push).holding_back();
+        let (push, panics) = (Arc::clone(core.push()), self.panics());
+        self.router = Some(Router::start(push, pushes, panics)?);
+        Ok(())
     }
 
     fn watch(&mut self, watched: Vec<Watched>) -> io::Result<()> {
@@ -300,6 +316,9 @@ impl Gateway {
             state: Arc::clone(&self.state),
             panics: self.panics(),
             drain: Arc::clone(&self.drain),
+            push: self.core.as_ref().map_or_else(Arc::default, |core| Arc::clone(core.push())),
+            bus: Arc::clone(&self.bus),
+            topics: self.topics.clone(),
             logs: self.logs.clone(),
             commit,
             started: SystemTime::now(),
@@ -362,6 +381,7 @@ impl Gateway {
         // Nobody leaves a line there any more.
         self.access_log = None;
         self.admin = None;
+        self.router = None;
         self.watch = None;
         self.refresher = None;
     }

@@ -58,6 +58,7 @@ mod metrics;
 pub mod pipeline;
 mod proxy;
 mod proxy_protocol;
+mod push;
 mod redirect;
 mod route;
 pub mod router;

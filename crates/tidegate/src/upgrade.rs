@@ -164,6 +164,11 @@ pub(crate) async fn settle(
     let registered = worker
         .sessions
         .register(connection, acceptance.facts, &worker.clock);
+    if let Partner::Handler(agreed) = &acceptance.partner
+        && let Some(mailbox) = &agreed.mailbox
+    {
+        worker.push().directory.enter(mailbox, registered.handle());
+    }
     if io
         .write(head, Framing::Length(0), Body::empty())
         .await

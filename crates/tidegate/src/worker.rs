@@ -27,6 +27,7 @@ use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
 use crate::pipeline::{CorsPlan, Pipeline, Setting};
 use crate::proxy::Proxy;
+use crate::push::Push;
 use crate::route::{Route, Target};
 use crate::router::Router;
 use crate::session::Cause;
@@ -51,6 +52,7 @@ pub(crate) struct Core {
     /// What holds for browsers where no route does.
     cors: Option<CorsPlan>,
     panics: Arc<Panics>,
+    push: Arc<Push>,
     /// In the order of their meters.
     services: Vec<Arc<Service>>,
     /// Endpoints of all services.
@@ -72,6 +74,11 @@ impl Core {
     /// Who knows how clients prove who they are.
     pub(crate) const fn authenticator(&self) -> &Arc<Authenticator> {
         &self.authenticator
+    }
+
+    /// Who can be pushed to.
+    pub(crate) const fn push(&self) -> &Arc<Push> {
+        &self.push
     }
 
     /// The files of TLS were read again because they had changed.
@@ -164,6 +171,7 @@ impl Core {
             authenticator,
             cors: plan.cors.clone(),
             panics,
+            push: Arc::default(),
             services: in_order,
             endpoints,
             listener_tls: tls.listeners.clone(),
@@ -257,6 +265,11 @@ impl Worker {
     /// What holds for browsers where no route does.
     pub(crate) fn cors(&self) -> Option<&CorsPlan> {
         self.core.cors.as_ref()
+    }
+
+    /// Who can be pushed to.
+    pub(crate) fn push(&self) -> &Arc<Push> {
+        &self.core.push
     }
 
     /// Where panics are counted.

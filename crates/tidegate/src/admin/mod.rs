@@ -12,6 +12,7 @@ mod api;
 mod crowd;
 mod listen;
 mod problem;
+mod push;
 mod query;
 mod routes;
 mod sessions;

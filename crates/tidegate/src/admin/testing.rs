@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::view::View;
+use crate::bus::{MemoryBus, Topics};
 use crate::drain::Drain;
 use crate::session::registry::Registered;
 use crate::session::testing::{built, facts_in, plan};
@@ -27,6 +28,9 @@ pub(super) fn view() -> (Arc<View>, Arc<Core>) {
         state: Arc::default(),
         panics: Arc::default(),
         drain: Arc::clone(&drain),
+        push: Arc::default(),
+        bus: Arc::<MemoryBus>::default(),
+        topics: Topics::default(),
         logs: Vec::new(),
         commit: None,
         started: SystemTime::now(),

@@ -7,11 +7,13 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::bus::{EventBus, Topics};
 use crate::census::Census;
 use crate::config::plan::Bind;
 use crate::drain::Drain;
 use crate::logs::Control;
 use crate::metrics::{self, Facts};
+use crate::push::Push;
 use crate::task::Panics;
 use crate::time;
 use crate::worker::Worker;
@@ -25,6 +27,9 @@ pub(crate) struct View {
     /// Where those of the admin listener are counted too.
     pub(crate) panics: Arc<Panics>,
     pub(crate) drain: Arc<Drain>,
+    pub(crate) push: Arc<Push>,
+    pub(crate) bus: Arc<dyn EventBus>,
+    pub(crate) topics: Topics,
     /// Whose lines are counted.
     pub(crate) logs: Vec<Control>,
     pub(crate) commit: Option<Arc<str>>,
@@ -143,6 +148,7 @@ impl View {
                 .workers
                 .first()
                 .map_or_else(Default::default, |(one, _)| one.authenticator().counts()),
+            pushes: &self.push.meters,
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 /// Something that those who are online are told.
 #[derive(Clone)]
 pub struct PushEvent {
-    /// Who is told.
-    pub target: PushTarget,
+    /// Who is told; a session that is meant twice is told twice.
+    pub targets: Box<[PushTarget]>,
     /// Its name.
     pub event: Box<str>,
-    /// Which service it is from.
+    /// Which service it is from; empty where that is not said.
     pub source: Box<str>,
     /// What is told, as it came.
     pub data: Box<RawValue>,
@@ -58,8 +58,16 @@ pub struct LegacyPush {
     pub base_url: Box<str>,
     /// Its `uri`.
     pub uri: Box<str>,
-    /// Its `username`.
-    pub username: Box<str>,
+}
+
+impl PushTarget {
+    fn size(&self) -> usize {
+        let name = match self {
+            Self::User(name) | Self::Session(name) | Self::Room(name) => name.len(),
+            Self::All => 0,
+        };
+        size_of::<Self>() + name
+    }
 }
 
 impl PushEvent {
@@ -67,17 +75,13 @@ impl PushEvent {
     #[must_use]
     pub fn size(&self) -> usize {
         let legacy = self.legacy.as_ref().map_or(0, |legacy| {
-            let texts = [
-                &legacy.kind,
-                &legacy.base_url,
-                &legacy.uri,
-                &legacy.username,
-            ];
+            let texts = [&legacy.kind, &legacy.base_url, &legacy.uri];
             size_of::<LegacyPush>() + texts.iter().map(|text| text.len()).sum::<usize>()
         });
         let key = self.key.as_ref().map_or(0, |key| key.len());
         let texts = self.event.len() + self.source.len() + key + self.data.get().len();
-        size_of::<Self>() + texts + legacy
+        let targets = self.targets.iter().map(PushTarget::size);
+        size_of::<Self>() + texts + legacy + targets.sum::<usize>()
     }
 }
 
@@ -85,7 +89,7 @@ impl PushEvent {
 impl fmt::Debug for PushEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PushEvent")
-            .field("target", &self.target)
+            .field("targets", &self.targets)
             .field("event", &self.event)
             .field("source", &self.source)
             .field("class", &self.class)

@@ -17,7 +17,8 @@ use ipnet::IpNet;
 
 pub use self::auth::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
 pub use self::bridge::{
-    BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
+    BridgeHeaders, BridgePlan, BridgePush, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
+    PushBuffer, SlowConsumer,
 };
 pub use self::bus::BusPlan;
 pub use self::handler::{HandlerLimits, HandlerPlan};

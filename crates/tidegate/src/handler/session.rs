@@ -42,6 +42,7 @@ impl Agreed {
             limits,
             info,
             deflate,
+            mailbox: _,
         } = *self;
         let (transport, early) = opening.downstream;
         transport.outlast(limits.write_timeout);

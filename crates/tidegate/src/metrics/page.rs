@@ -7,7 +7,7 @@ use super::cell::{Counter, Level, QUEUE_BOUNDS, REQUEST_BOUNDS, SESSION_BOUNDS, 
 use super::exchange::{of_request_key, status_label};
 use super::session::{is_of_slow_consumer, of_end_key};
 use super::text::{Page, Unit};
-use super::{BridgeMeters, METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
+use super::{BridgeMeters, METHODS, Meters, PushMeters, REASONS, RouteMeters, ServiceMeters};
 use crate::auth::AuthCounts;
 use crate::logs::Lines;
 use crate::tls::accept;
@@ -30,6 +30,7 @@ pub(crate) struct Facts<'a> {
     /// How often files of TLS were read again in vain, and how often not.
     pub(crate) tls_reloads: [u64; 2],
     pub(crate) auth: AuthCounts,
+    pub(crate) pushes: &'a PushMeters,
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -55,6 +56,8 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     requests(&mut page, &routes);
     upstream(&mut page, facts, meters);
     bridge(&mut page, facts, meters);
+    let push_times = meters.iter().map(|meters| &meters.push_time);
+    facts.pushes.write(&mut page, push_times);
     handshakes(&mut page, &routes);
     routes.pop(); // no session is without a route
     open_sessions(&mut page, facts, &routes);

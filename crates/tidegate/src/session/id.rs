@@ -13,7 +13,7 @@ const LETTERS: usize = 16;
 
 /// A session's id, the same in every answer as long as the session lives. Among its bytes is its
 /// place in the registry, so that it is found without a search.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId {
     secret: [u8; 8],
     slot: [u8; 4],

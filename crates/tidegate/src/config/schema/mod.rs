@@ -17,6 +17,7 @@ mod limits;
 mod matcher;
 mod proxy;
 mod proxy_protocol;
+mod push;
 mod redirect;
 mod require;
 mod route;

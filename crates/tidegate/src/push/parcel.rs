@@ -1,0 +1,140 @@
+//! An event on its way into mailboxes: encoded once for each of the two shapes, whoever gets it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::UNIX_EPOCH;
+
+use tidegate_ws::Message;
+use tokio::time::Instant;
+
+use super::outcome::Acks;
+use crate::bus::{Event, PushClass, PushEvent, PushTarget};
+
+/// What a mailbox is charged for beside the texts of an event.
+const OVERHEAD: usize = 128;
+
+/// An event, once it is known whom it is for.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    push: PushEvent,
+    /// When its event happened, in milliseconds since 1970.
+    time: u128,
+    /// The same by the clock that is never set.
+    pub(super) begun: Instant,
+    /// What stands behind `seq`.
+    version_1: OnceLock<Box<[u8]>>,
+    /// What stands behind `username`.
+    legacy: OnceLock<Box<[u8]>>,
+    /// Who counts the clients that have it.
+    pub(super) acks: Option<Arc<Acks>>,
+}
+
+impl Parcel {
+    /// What `push` is, of the event `event`.
+    pub(super) fn new(event: &Event, push: &PushEvent, acks: Option<Arc<Acks>>) -> Self {
+        let since = event.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = event.time.elapsed().unwrap_or_default();
+        let now = Instant::now();
+        Self {
+            push: push.clone(),
+            time: since.as_millis(),
+            begun: now.checked_sub(age).unwrap_or(now),
+            version_1: OnceLock::new(),
+            legacy: OnceLock::new(),
+            acks,
+        }
+    }
+
+    /// What it is charged for, whichever shape it takes.
+    pub(super) fn size(&self) -> usize {
+        let push = &self.push;
+        push.data.get().len() + push.event.len() + push.source.len() + OVERHEAD
+    }
+
+    /// What it replaces, and is replaced by.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.push.key.as_deref()
+    }
+
+    /// Whether it is kept until its client has it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.push.class == PushClass::Resumable || self.acks.is_some()
+    }
+
+    /// As version 1 has it (`docs/bridge.md`).
+    pub(super) fn version_1(&self, seq: u64) -> Message {
+        let tail = self.version_1.get_or_init(|| self.version_1_tail());
+        joined(format!("{{\"op\":\"push\",\"seq\":{seq},").as_bytes(), tail)
+    }
+
+    /// As the old protocol has it, for `user`: rows B-030 and B-036.
+    pub(super) fn legacy(&self, user: Option<&str>) -> Message {
+        let tail = self.legacy.get_or_init(|| self.legacy_tail());
+        let mut head = b"{".to_vec();
+        if let Some(user) = user {
+            member("username", user, &mut head);
+        }
+        joined(&head, tail)
+    }
+
+    fn version_1_tail(&self) -> Box<[u8]> {
+        let push = &self.push;
+        let mut tail = Vec::with_capacity(self.size());
+        if let [PushTarget::Room(room)] = &*push.targets {
+            member("room", room, &mut tail);
+        }
+        member("event", &push.event, &mut tail);
+        if !push.source.is_empty() {
+            member("source", &push.source, &mut tail);
+        }
+        tail.extend_from_slice(b"\"ts\":");
+        tail.extend_from_slice(self.time.to_string().as_bytes());
+        tail.extend_from_slice(b",\"data\":");
+        tail.extend_from_slice(push.data.get().as_bytes());
+        let wants_ack = push.ack || self.acks.is_some();
+        tail.extend_from_slice(if wants_ack { b",\"ack\":true}" } else { b"}" });
+        tail.into()
+    }
+
+    fn legacy_tail(&self) -> Box<[u8]> {
+        let push = &self.push;
+        let mut tail = Vec::with_capacity(self.size());
+        match &push.legacy {
+            Some(legacy) => {
+                member("type", &legacy.kind, &mut tail);
+                member("baseUrl", &legacy.base_url, &mut tail);
+                member("uri", &legacy.uri, &mut tail);
+            }
+            None => {
+                member("type", "GET", &mut tail);
+                match &*push.source {
+                    "" => member("baseUrl", "", &mut tail),
+                    source => member("baseUrl", &format!("http://{source}"), &mut tail),
+                }
+                member("uri", &push.event, &mut tail);
+            }
+        }
+        tail.extend_from_slice(b"\"body\":");
+        tail.extend_from_slice(push.data.get().as_bytes());
+        tail.push(b'}');
+        tail.into()
+    }
+}
+
+/// A text member, with a comma behind it: another follows.
+fn member(name: &str, value: &str, into: &mut Vec<u8>) {
+    into.push(b'"');
+    into.extend_from_slice(name.as_bytes());
+    into.extend_from_slice(b"\":");
+    // Nothing that is written to memory fails.
+    let _ = serde_json::to_writer(&mut *into, value);
+    into.push(b',');
+}
+
+/// One text of two pieces, in a buffer that is not a byte too large: it would be copied again.
+fn joined(head: &[u8], tail: &[u8]) -> Message {
+    let mut text = Vec::with_capacity(head.len() + tail.len());
+    text.extend_from_slice(head);
+    text.extend_from_slice(tail);
+    // All of it came from strings.
+    Message::text(String::from_utf8(text).unwrap_or_default())
+}
