@@ -6,15 +6,16 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
 use super::access::{self, Access};
+use super::events::Streams;
 use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
-use super::{aliases, routes, sessions};
+use super::{aliases, routes, sessions, users};
 use crate::config::plan::AdminAlias;
 use crate::time;
 
@@ -28,6 +29,7 @@ pub(super) type Place = (&'static str, MethodRouter<Arc<View>>);
 
 /// Everything that is there but the aliases, as `openapi.json` tells it.
 fn places() -> Vec<Place> {
+    let streams = Streams::default();
     vec![
         ("/livez", get(livez)),
         ("/readyz", get(readyz)),
@@ -42,6 +44,13 @@ fn places() -> Vec<Place> {
         (
             "/v1/sessions/{id}",
             get(sessions::one).delete(sessions::end),
+        ),
+        ("/v1/users", get(users::list)),
+        ("/v1/users/{user}", get(users::one)),
+        ("/v1/users/{user}/sessions", delete(users::end)),
+        (
+            "/v1/events",
+            get(move |state, query| streams.follow(state, query)),
         ),
         ("/v1/routes", get(routes::routes)),
         ("/v1/services", get(routes::services)),
@@ -199,6 +208,7 @@ async fn info(State(view): State<Arc<View>>) -> Response {
         "census": {
             "connections": census.connections,
             "sessions": census.sessions,
+            "users": census.users,
             "upstream_idle": census.upstream_idle,
             "tasks": census.tasks,
             "panics": census.panics,

@@ -5,12 +5,14 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -48,6 +50,10 @@ const BACKLOG: i32 = 128;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long answers under way have when the gateway has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Stands in the extensions of an answer that goes on for as long as its caller likes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lasting;
 
 /// Binds the listener.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -269,9 +275,17 @@ async fn answer(_refill: Refill, stream: TcpStream, callers: Callers, heard: Arc
         }
     }
     let service = TowerToHyperService::new(callers.router);
+    let lasts = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&lasts);
     let service = service_fn(move |request| {
         heard.store(true, Ordering::Relaxed);
-        service.call(request)
+        let (called, noted) = (service.call(request), Arc::clone(&noted));
+        async move {
+            let answer = called.await;
+            let is_lasting = |answer: &Response| answer.extensions().get::<Lasting>().is_some();
+            noted.store(answer.as_ref().is_ok_and(is_lasting), Ordering::Relaxed);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -280,7 +294,12 @@ async fn answer(_refill: Refill, stream: TcpStream, callers: Callers, heard: Arc
         .max_headers(MAX_FIELDS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(LIFETIME, connection).await {
+    let mut connection = pin!(connection);
+    let mut ended = timeout(LIFETIME, &mut connection).await;
+    if ended.is_err() && lasts.load(Ordering::Relaxed) {
+        ended = Ok(connection.await);
+    }
+    match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
         Err(_elapsed) => tracing::debug!("admin connection took too long"),

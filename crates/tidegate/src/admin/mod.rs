@@ -10,6 +10,7 @@ mod aliases;
 mod api;
 #[cfg(test)]
 mod crowd;
+mod events;
 mod listen;
 mod problem;
 mod query;
@@ -17,6 +18,7 @@ mod routes;
 mod sessions;
 #[cfg(test)]
 mod testing;
+mod users;
 mod view;
 
 use std::net::{SocketAddr, TcpListener};

@@ -12,6 +12,7 @@ use crate::config::plan::Bind;
 use crate::drain::Drain;
 use crate::logs::Control;
 use crate::metrics::{self, Facts};
+use crate::presence::Directory;
 use crate::task::Panics;
 use crate::time;
 use crate::worker::Worker;
@@ -19,6 +20,7 @@ use crate::worker::Worker;
 /// What there is to see.
 #[derive(Debug)]
 pub(crate) struct View {
+    pub(crate) directory: Arc<Directory>,
     pub(crate) workers: Vec<(Arc<Worker>, Handle)>,
     pub(crate) addresses: Vec<(Arc<str>, Bind)>,
     pub(crate) state: Arc<State>,
@@ -76,6 +78,11 @@ impl View {
             .sum()
     }
 
+    /// Who is online. Workers have one directory together.
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     /// Whether the listener of that name speaks TLS.
     pub(super) fn has_tls(&self, listener: &str) -> bool {
         let mut workers = self.workers.iter();
@@ -124,6 +131,8 @@ impl View {
             routes,
             services,
             connections: census.connections,
+            users: census.users,
+            untold: self.directory.teller().untold(),
             panics: census.panics,
             // All workers have the same caps too.
             refusals: self

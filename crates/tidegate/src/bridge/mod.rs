@@ -19,7 +19,6 @@ mod pace;
 mod problem;
 mod session;
 mod stream;
-mod users;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,11 +30,11 @@ use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 use self::call::Caller;
 use self::identity::Signer;
 use self::problem::Problem;
-use self::users::Users;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers};
+use crate::limits::Users;
 use crate::pipeline::FrameFilters;
 use crate::proxy::Proxy;
 use crate::session::facts::Facts;
@@ -114,6 +113,7 @@ impl Bridge {
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
             facts,
+            principal: exchange.principal.clone(),
         }))
     }
 

@@ -21,7 +21,9 @@ pub use self::bridge::{
 };
 pub use self::bus::BusPlan;
 pub use self::handler::{HandlerLimits, HandlerPlan};
-pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
+pub use self::limits::{
+    GatewayLimits, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
+};
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
 pub use self::tls::{CertificateFiles, ClientCertificates, ListenerTls, ServiceTls, TlsVersion};
 use super::defaults;
