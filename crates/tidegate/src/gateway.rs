@@ -33,6 +33,7 @@ use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
 use crate::logs::{self, Sink};
+use crate::presence::{Teller, Telling};
 use crate::push::Router;
 use crate::task::Panics;
 use crate::threads::Threads;
@@ -51,8 +52,7 @@ const STOP: Duration = Duration::from_secs(10);
 /// hurry, with [`Gateway::stop`]; or dropped, which cuts whatever is under way.
 #[derive(Debug)]
 pub struct Gateway {
-    bus: Arc<dyn EventBus>,
-    topics: Topics,
+    teller: Arc<Teller>,
     addresses: Vec<(Arc<str>, Bind)>,
     core: Option<Arc<Core>>,
     workers: Vec<(Arc<Worker>, Handle)>,
@@ -73,6 +73,8 @@ pub struct Gateway {
     watch: Option<Watch>,
     /// Fetches the keys of tokens.
     refresher: Option<Refresher>,
+    /// Publishes what is told of sessions.
+    telling: Option<Telling>,
 }
 
 /// Why a gateway did not start. Nothing is left running or bound.
@@ -134,7 +136,9 @@ impl Gateway {
         bus: Arc<dyn EventBus>,
     ) -> Result<Self, StartError> {
         let tls = Loaded::load(plan).map_err(StartError::Tls)?;
-        let core = Core::build(plan, &tls, handlers).map_err(StartError::Handlers)?;
+        let teller = Arc::new(Teller::new(bus, &plan.bus));
+        let core =
+            Core::build(plan, &tls, handlers, Arc::clone(&teller)).map_err(StartError::Handlers)?;
         warn_of_insecure(plan);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for plan in &plan.listeners {
@@ -150,8 +154,7 @@ impl Gateway {
         let logs = access.chain(plan.other_logs.iter().cloned()).collect();
         let commit = plan.commit.clone();
         let mut gateway = Self {
-            bus,
-            topics: plan.bus.topics.clone(),
+            teller,
             addresses: listeners
                 .iter()
                 .map(|one| (Arc::clone(&one.plan.name), one.bound.clone()))
@@ -166,11 +169,14 @@ impl Gateway {
             admin: None,
             watch: None,
             refresher: None,
+            telling: None,
             access_log,
             logs,
         };
         let watched = tls.watched();
         // A failure half-way drops the gateway, which stops what has started.
+        let telling = gateway.teller.start().map_err(StartError::Worker)?;
+        gateway.telling = Some(telling);
         gateway
             .spawn(plan, listeners, Arc::new(core))
             .map_err(StartError::Worker)?;
@@ -227,7 +233,7 @@ impl Gateway {
             return Ok(());
         };
         // Whoever publishes is told where there is no room, rather than that a push is lost.
-        let pushes = self.bus.subscribe(&self.topics.push).holding_back();
+        let pushes = self.bus().subscribe(&self.topics().push).holding_back();
         let (push, panics) = (Arc::clone(core.push()), self.panics());
         self.router = Some(Router::start(push, pushes, panics)?);
         Ok(())
@@ -285,14 +291,14 @@ impl Gateway {
     /// # }
     /// ```
     #[must_use]
-    pub const fn bus(&self) -> &Arc<dyn EventBus> {
-        &self.bus
+    pub fn bus(&self) -> &Arc<dyn EventBus> {
+        self.teller.bus()
     }
 
     /// The names of its topics.
     #[must_use]
-    pub const fn topics(&self) -> &Topics {
-        &self.topics
+    pub fn topics(&self) -> &Topics {
+        self.teller.topics()
     }
 
     /// The most connections of clients that it accepts.
@@ -310,15 +316,17 @@ impl Gateway {
     }
 
     fn view(&self, commit: Option<Arc<str>>) -> View {
+        let first = self.workers.first();
         View {
+            directory: first.map_or_else(Arc::default, |(worker, _)| worker.shared_directory()),
             workers: self.workers.clone(),
             addresses: self.addresses.clone(),
             state: Arc::clone(&self.state),
             panics: self.panics(),
             drain: Arc::clone(&self.drain),
             push: self.core.as_ref().map_or_else(Arc::default, |core| Arc::clone(core.push())),
-            bus: Arc::clone(&self.bus),
-            topics: self.topics.clone(),
+            bus: Arc::clone(self.bus()),
+            topics: self.topics().clone(),
             logs: self.logs.clone(),
             commit,
             started: SystemTime::now(),
@@ -378,7 +386,8 @@ impl Gateway {
             self.state.cut.fetch_add(cut, Ordering::Relaxed);
             tracing::error!(thread = place, cut, "stuck: left behind");
         }
-        // Nobody leaves a line there any more.
+        // Nobody leaves an event or a line there any more.
+        self.telling = None;
         self.access_log = None;
         self.admin = None;
         self.router = None;

@@ -56,6 +56,7 @@ pub mod logs;
 mod mask;
 mod metrics;
 pub mod pipeline;
+mod presence;
 mod proxy;
 mod proxy_protocol;
 mod push;

@@ -26,6 +26,7 @@ use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
 use crate::pipeline::{CorsPlan, Pipeline, Setting};
+use crate::presence::{Directory, Eviction, Teller};
 use crate::proxy::Proxy;
 use crate::push::Push;
 use crate::route::{Route, Target};
@@ -61,6 +62,8 @@ pub(crate) struct Core {
     listener_tls: HashMap<Arc<str>, Arc<ServerTls>>,
     /// How often its files were read again, in vain and not.
     reloads: [AtomicU64; 2],
+    /// Who is online.
+    directory: Arc<Directory>,
     /// The idle upstream connections of all workers.
     pools: Mutex<Vec<Arc<Pool>>>,
 }
@@ -86,6 +89,11 @@ impl Core {
         self.reloads[usize::from(succeeded)].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Who is online.
+    pub(crate) const fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
     /// How often that failed, and how often it did not.
     pub(crate) fn reloads(&self) -> [u64; 2] {
         [0, 1].map(|place| self.reloads[place].load(Ordering::Relaxed))
@@ -108,6 +116,7 @@ impl Core {
         plan: &Plan,
         tls: &Loaded,
         handlers: &Handlers,
+        teller: Arc<Teller>,
     ) -> Result<Self, ConfigErrors> {
         let caps = Arc::new(Caps::new(plan));
         let panics = Arc::new(Panics::default());
@@ -176,6 +185,10 @@ impl Core {
             endpoints,
             listener_tls: tls.listeners.clone(),
             reloads: Default::default(),
+            directory: Arc::new(Directory::new(
+                teller,
+                Eviction::wanted(&plan.limits.sessions),
+            )),
             pools: Mutex::default(),
         })
     }
@@ -217,7 +230,7 @@ impl Worker {
         drop(pools);
         Self {
             pool,
-            sessions: Arc::new(Registry::default()),
+            sessions: Arc::new(Registry::new(Arc::clone(&core.directory))),
             clock: Clock::default(),
             meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
@@ -235,6 +248,16 @@ impl Worker {
     /// Whether the listener of that name speaks TLS.
     pub(crate) fn has_tls(&self, listener: &str) -> bool {
         self.core.listener_tls.contains_key(listener)
+    }
+
+    /// Who is online.
+    pub(crate) fn directory(&self) -> &Directory {
+        self.core.directory()
+    }
+
+    /// The same, to keep.
+    pub(crate) fn shared_directory(&self) -> Arc<Directory> {
+        Arc::clone(self.core.directory())
     }
 
     /// See [`Core::reloads`].

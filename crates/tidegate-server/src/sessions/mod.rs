@@ -1,6 +1,6 @@
 //! `tidegate sessions`: what WebSockets does a running gateway have, and an end to one of them.
 
-mod client;
+pub(crate) mod client;
 mod tls;
 
 use std::process::ExitCode;

@@ -23,6 +23,7 @@ pub(super) fn view() -> (Arc<View>, Arc<Core>) {
         (Arc::new(worker), Handle::current())
     };
     let view = View {
+        directory: Arc::clone(core.directory()),
         workers: vec![worker(), worker()],
         addresses: Vec::new(),
         state: Arc::default(),
@@ -43,5 +44,10 @@ pub(super) fn view() -> (Arc<View>, Arc<Core>) {
 pub(super) fn open(view: &View, core: &Core, place: usize) -> Registered {
     let (worker, _) = &view.workers[place];
     let sessions = &worker.sessions;
-    sessions.register(sessions.connection_id(), facts_in(core), &worker.clock)
+    sessions.register(
+        sessions.connection_id(),
+        facts_in(core),
+        None,
+        &worker.clock,
+    )
 }

@@ -20,7 +20,6 @@ mod problem;
 mod push;
 mod session;
 mod stream;
-mod users;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,11 +31,11 @@ use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 use self::call::Caller;
 use self::identity::Signer;
 use self::problem::Problem;
-use self::users::Users;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers};
+use crate::limits::Users;
 use crate::pipeline::FrameFilters;
 use crate::proxy::Proxy;
 use crate::push::directory::Recipient;
@@ -120,6 +119,7 @@ impl Bridge {
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
             facts,
+            principal: exchange.principal.clone(),
         }))
     }
 
@@ -163,10 +163,13 @@ impl Caller {
         }
         let principal = exchange.principal.clone();
         let user = principal.as_ref().map(|principal| principal.user());
-        let identity = principal.as_ref().map(|one| Arc::clone(one.identity()));
-        let mailbox = Mailbox::new(Arc::clone(&bridge.plan), identity, version_1);
+        let mailbox = Mailbox::new(Arc::clone(&bridge.plan), version_1);
+        let recipient = Recipient::new(worker.push(), mailbox);
+        if let Some(principal) = &principal {
+            recipient.identify(principal.identity());
+        }
         Self {
-            recipient: Recipient::new(worker.push(), mailbox),
+            recipient,
             calls: user.and_then(|user| bridge.users.gauge(user)),
             principal,
             bridge,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::ready;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -13,7 +14,9 @@ use super::{BusError, Event, EventBus, Subscriber, Subscription};
 #[derive(Debug, Default)]
 pub struct MemoryBus {
     /// By topic.
-    subscribers: Mutex<HashMap<Box<str>, Vec<Subscriber>>>,
+    subscribers: Mutex<HashMap<Box<str>, Vec<Arc<Subscriber>>>>,
+    /// How many topics anybody subscribes to.
+    watched: AtomicUsize,
 }
 
 impl MemoryBus {
@@ -38,6 +41,7 @@ impl MemoryBus {
         if these.is_empty() {
             subscribers.remove(&*event.topic);
         }
+        self.watched.store(subscribers.len(), Ordering::Release);
         Ok(())
     }
 }
@@ -47,17 +51,32 @@ impl EventBus for MemoryBus {
         Box::pin(ready(self.offer(event)))
     }
 
-    fn subscribe(&self, topic: &str) -> Subscription {
+    fn subscribe_to(&self, topics: &[&str]) -> Subscription {
         let (subscriber, subscription) = Subscription::channel();
         let mut subscribers = self
             .subscribers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let these = subscribers.entry(topic.into()).or_default();
-        these.retain(|one| !one.is_left());
-        these.push(subscriber);
+        let subscriber = Arc::new(subscriber);
+        for topic in topics {
+            let these = subscribers.entry((*topic).into()).or_default();
+            these.retain(|one| !one.is_left());
+            these.push(Arc::clone(&subscriber));
+        }
+        self.watched.store(subscribers.len(), Ordering::Release);
         drop(subscribers);
         subscription
+    }
+
+    fn is_watched(&self, topic: &str) -> bool {
+        // Where nobody subscribes to anything there is nothing to lock.
+        if self.watched.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let subscribers = self.subscribers.lock();
+        let subscribers = subscribers.unwrap_or_else(PoisonError::into_inner);
+        let these = subscribers.get(topic);
+        these.is_some_and(|these| these.iter().any(|one| !one.is_left()))
     }
 }
 

@@ -37,8 +37,19 @@ pub trait EventBus: Send + Sync + Debug + 'static {
     /// When it is not accepted; the same event may be published again.
     fn publish(&self, event: Event) -> BoxFuture<'_, Result<(), BusError>>;
 
+    /// The events of these topics from now on, in the order in which they were accepted.
+    fn subscribe_to(&self, topics: &[&str]) -> Subscription;
+
     /// The events of a topic from now on.
-    fn subscribe(&self, topic: &str) -> Subscription;
+    fn subscribe(&self, topic: &str) -> Subscription {
+        self.subscribe_to(&[topic])
+    }
+
+    /// Whether an event of this topic would be seen by anybody. What nobody would see is not even made.
+    fn is_watched(&self, topic: &str) -> bool {
+        let _ = topic;
+        true
+    }
 }
 
 /// Why an event was not accepted. For a caller over HTTP each is a 503 with `Retry-After`.

@@ -83,6 +83,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UNIX_MODE: u32 = 0o660;
 /// The port of https, which a URL need not name.
 pub const HTTPS_PORT: u16 = 443;
+/// WebSockets that a route which ends at a bridge may have open.
+pub const BRIDGE_MAX_SESSIONS: usize = 10_000;
 /// Calls of one bridge session that may be under way.
 pub const BRIDGE_MAX_IN_FLIGHT: usize = 64;
 /// Calls that may be under way in all bridge sessions of one user.

@@ -154,6 +154,7 @@ impl Handler {
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
             facts,
+            principal: exchange.principal.clone(),
         }))
     }
 }

@@ -1,10 +1,12 @@
 use super::*;
+use crate::config::plan::SessionLimits;
 
 fn caps(most: usize, trusted: &[&str]) -> Caps {
     Caps {
         connections: Arc::new(Gauge::new(most)),
         addresses: Arc::default(),
         per_address: None,
+        sessions: SessionCaps::new(&SessionLimits::default()),
         handshakes: None,
         tls_handshakes: None,
         trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),

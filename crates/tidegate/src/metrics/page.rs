@@ -23,6 +23,10 @@ pub(crate) struct Facts<'a> {
     /// Open connections that speak HTTP.
     pub(crate) connections: usize,
     pub(crate) panics: u64,
+    /// How many users have a WebSocket open.
+    pub(crate) users: usize,
+    /// Of how many sessions and users nothing was told on the bus.
+    pub(crate) untold: u64,
     /// How many were refused for a cap, by code.
     pub(crate) refusals: Vec<(&'static str, u64)>,
     /// How many lines each log has had.
@@ -98,6 +102,18 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
             "counter",
             "Panics in tasks of the process; each is a fault of ours.",
             facts.panics as f64,
+        ),
+        (
+            "tidegate_users_online",
+            "gauge",
+            "Users with at least one open WebSocket.",
+            facts.users as f64,
+        ),
+        (
+            "tidegate_events_untold_total",
+            "counter",
+            "Sessions and users of whose coming and going nothing was told, because the bus took no more.",
+            facts.untold as f64,
         ),
         (
             "process_start_time_seconds",
@@ -499,6 +515,8 @@ mod tests {
             services: vec![],
             connections: 0,
             panics: 0,
+            users: 7,
+            untold: 0,
             refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
             tls_reloads: [0; 2],
             logs: vec![(
@@ -518,6 +536,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\ntidegate_refused_total{code=\"route_full\"} 2\n"));
+        assert!(text.contains("\ntidegate_users_online 7\n"));
         assert!(text.contains("{log=\"access\",result=\"dropped\"} 1\n"));
         assert!(text.contains("{scope=\"address\",action=\"refuse\"} 3\n"));
         assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");

@@ -70,6 +70,13 @@ impl Recipient {
         }
     }
 
+    /// It is this user's. Said a second time, it changes nothing.
+    pub(crate) fn identify(&self, identity: &Arc<Identity>) {
+        if self.mailbox.identify(identity) {
+            self.push.directory.enter_user(identity, &self.mailbox);
+        }
+    }
+
     pub(crate) const fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }
@@ -88,9 +95,12 @@ impl Directory {
         let mut sessions = self.sessions.lock(&handle.id);
         sessions.insert(handle.id, Arc::clone(mailbox));
         drop(sessions);
-        let Some(identity) = mailbox.identity() else {
-            return;
-        };
+        if let Some(identity) = mailbox.identity() {
+            self.enter_user(identity, mailbox);
+        }
+    }
+
+    fn enter_user(&self, identity: &Arc<Identity>, mailbox: &Arc<Mailbox>) {
         let mut users = self.users.lock(identity.user());
         match users.get_mut(identity.user()) {
             Some(few) => few.add(mailbox),

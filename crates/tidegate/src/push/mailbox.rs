@@ -6,7 +6,7 @@
 //! bounds; up to which `seq` something was lost so is remembered.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tidegate_ws::Message;
@@ -22,7 +22,8 @@ use crate::session::id::SessionId;
 /// Where pushes for one session are left.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    identity: Option<Arc<Identity>>,
+    /// Whose it is, once that is known.
+    identity: OnceLock<Arc<Identity>>,
     plan: Arc<BridgePlan>,
     is_version_1: bool,
     inner: Mutex<Inner>,
@@ -99,13 +100,9 @@ pub(crate) struct Taken {
 
 impl Mailbox {
     /// An empty one, for a session that is not open yet.
-    pub(crate) fn new(
-        plan: Arc<BridgePlan>,
-        identity: Option<Arc<Identity>>,
-        is_version_1: bool,
-    ) -> Self {
+    pub(crate) fn new(plan: Arc<BridgePlan>, is_version_1: bool) -> Self {
         Self {
-            identity,
+            identity: OnceLock::new(),
             plan,
             is_version_1,
             inner: Mutex::default(),
@@ -117,8 +114,14 @@ impl Mailbox {
     }
 
     /// Whose it is, where that is known.
-    pub(super) const fn identity(&self) -> Option<&Arc<Identity>> {
-        self.identity.as_ref()
+    pub(super) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.get()
+    }
+
+    /// It is theirs from now on; whether it was nobody's, and belongs to a session.
+    pub(super) fn identify(&self, identity: &Arc<Identity>) -> bool {
+        let is_new = self.identity.set(Arc::clone(identity)).is_ok();
+        is_new && self.lock().seat.is_some()
     }
 
     /// It belongs to this session from now on.
@@ -215,7 +218,7 @@ impl Mailbox {
         drop(inner);
         let frame = match self.is_version_1 {
             true => parcel.version_1(seq),
-            false => parcel.legacy(self.identity.as_ref().map(|one| one.user())),
+            false => parcel.legacy(self.identity().map(|one| one.user())),
         };
         Some(Taken { frame, begun })
     }

@@ -7,6 +7,7 @@
 //! whoever waits for it by `outcome`.
 
 pub(crate) mod directory;
+pub(crate) mod keys;
 pub(crate) mod mailbox;
 pub(crate) mod outcome;
 mod parcel;
@@ -14,6 +15,7 @@ pub(crate) mod request;
 mod router;
 
 use self::directory::Directory;
+use self::keys::Keys;
 use self::outcome::Outcomes;
 pub(crate) use self::router::Router;
 use crate::metrics::PushMeters;
@@ -25,5 +27,7 @@ pub(crate) struct Push {
     pub(crate) directory: Directory,
     /// Who waits to hear what became of an event.
     pub(crate) outcomes: Outcomes,
+    /// What was asked for under a key.
+    pub(crate) keys: Keys,
     pub(crate) meters: PushMeters,
 }

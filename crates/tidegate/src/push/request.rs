@@ -35,7 +35,7 @@ pub(crate) enum Asked {
 }
 
 /// A push as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Written<'a> {
     user: Option<Names>,
@@ -106,6 +106,47 @@ pub(crate) fn parse_for(user: &str, body: &[u8]) -> Result<PushEvent, Wrong> {
     }
     let targets = names(Names::One(user.to_owned()), PushTarget::User)?;
     written.message(targets)
+}
+
+/// An event as the predecessor's publishers write it. Whatever else they say is passed over.
+#[derive(Deserialize)]
+struct KafkaEvent<'a> {
+    topic: String,
+    #[serde(borrow)]
+    body: KafkaBody<'a>,
+}
+
+#[derive(Deserialize)]
+struct KafkaBody<'a> {
+    #[serde(alias = "name")]
+    username: String,
+    #[serde(rename = "type")]
+    kind: Option<Box<str>>,
+    #[serde(rename = "baseUrl")]
+    base_url: Option<Box<str>>,
+    uri: Option<Box<str>>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+}
+
+/// Reads `{"topic": .., "body": {..}}` (row B-037): the topic, and the push. With `parse_strings` a body
+/// that is a text of JSON is what that says.
+pub(crate) fn parse_kafka(body: &[u8], parse_strings: bool) -> Result<(String, PushEvent), Wrong> {
+    let event: KafkaEvent<'_> = serde_json::from_slice(body).map_err(|error| no_json(&error))?;
+    let KafkaEvent { topic, body } = event;
+    let targets = names(Names::One(body.username), PushTarget::User)?;
+    let inner = body.body.filter(|_| parse_strings).and_then(|body| {
+        let text: String = serde_json::from_str(body.get()).ok()?;
+        serde_json::from_str::<Box<RawValue>>(&text).ok()
+    });
+    let written = Written {
+        kind: body.kind,
+        base_url: Some(body.base_url.unwrap_or_default()),
+        uri: Some(body.uri.unwrap_or_default()),
+        body: inner.as_deref().or(body.body),
+        ..Written::default()
+    };
+    Ok((topic, written.message(targets)?))
 }
 
 fn read(body: &[u8]) -> Result<Written<'_>, Wrong> {

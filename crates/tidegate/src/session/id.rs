@@ -21,7 +21,7 @@ pub(crate) struct SessionId {
 
 /// A connection's id. A session's begins with the bytes of its connection's, so that nothing more has
 /// to be kept for it; a connection becomes one session at most.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ConnectionId([u8; 8]);
 
 /// A text that is no session's id.

@@ -66,7 +66,7 @@ fn read_topics(spot: &Spot<'_>, plan: &mut BusPlan, problems: &mut Problems) {
     }
 }
 
-fn topic(text: &str) -> Result<Arc<str>, Fault> {
+pub(super) fn topic(text: &str) -> Result<Arc<str>, Fault> {
     let is_topic_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let is_topic = (1..=LONGEST_TOPIC).contains(&text.len())
