@@ -13,6 +13,8 @@ pub(crate) mod outcome;
 mod parcel;
 pub(crate) mod request;
 mod router;
+#[cfg(test)]
+mod tests;
 
 use self::directory::Directory;
 use self::keys::Keys;
