@@ -57,7 +57,11 @@ impl PushMeters {
         );
         for (source, counts) in SOURCES.into_iter().zip(&self.0) {
             for (result, count) in RESULTS.into_iter().zip(counts) {
-                page.sample(name, &[("source", source), ("result", result)], count.value());
+                page.sample(
+                    name,
+                    &[("source", source), ("result", result)],
+                    count.value(),
+                );
             }
         }
         let name = "tidegate_push_latency_seconds";

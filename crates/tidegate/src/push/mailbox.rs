@@ -350,7 +350,12 @@ impl Queue {
 
 impl Drop for Item {
     fn drop(&mut self) {
-        if let Some(acks) = self.parcel.acks.as_ref().filter(|_| self.ack != Ack::Untold) {
+        if let Some(acks) = self
+            .parcel
+            .acks
+            .as_ref()
+            .filter(|_| self.ack != Ack::Untold)
+        {
             acks.settle(self.ack == Ack::Acked);
         }
     }

@@ -65,7 +65,10 @@ async fn route_all(push: &Push, mut subscription: Subscription, panics: &Panics)
                 yield_now().await;
             }
             Received::Missed(count) => {
-                tracing::error!(count, "pushes came faster than they can be routed, and are lost");
+                tracing::error!(
+                    count,
+                    "pushes came faster than they can be routed, and are lost"
+                );
             }
         }
     }
