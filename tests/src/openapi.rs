@@ -99,9 +99,20 @@ fn path(target: &str) -> &str {
 fn place(path: &str) -> Option<&'static Map<String, Value>> {
     let paths = CLOSED["paths"].as_object().unwrap();
     let item = paths.get(path).or_else(|| {
-        let id = path.strip_prefix("/v1/sessions/")?;
-        let is_one = !id.is_empty() && !id.contains('/');
-        paths.get("/v1/sessions/{id}").filter(|_| is_one)
+        let one_of = |before: &str, behind: &str| {
+            let name = path.strip_prefix(before)?.strip_suffix(behind)?;
+            (!name.is_empty() && !name.contains('/')).then_some(())
+        };
+        let named = [
+            ("/v1/sessions/", "", "/v1/sessions/{id}"),
+            ("/v1/users/", "/sessions", "/v1/users/{user}/sessions"),
+            ("/v1/users/", "", "/v1/users/{user}"),
+        ];
+        let mut named = named.into_iter();
+        named.find_map(|(before, behind, item)| {
+            one_of(before, behind)?;
+            paths.get(item)
+        })
     });
     item.and_then(Value::as_object)
 }

@@ -211,7 +211,7 @@ async fn who_leaves_before_the_101_leaves_nobody_behind() {
         let mut peer = upstream.accept().await;
         let _head = peer.read_head().await;
         client.reset();
-        drop(peer);
+        peer.expect_end().await;
     }
     gateway.is_empty().await;
     assert_eq!(gateway.users(), 0);
