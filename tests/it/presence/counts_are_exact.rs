@@ -5,10 +5,12 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tidegate::bus::{Payload, Received, Subscription};
 use tidegate::handler::WebSocketSession;
 use tidegate_tests::Link;
+use tidegate_tests::frame::CLOSE;
 use tidegate_tests::mint::SECRET;
 use tidegate_tests::sockets::established_on;
 use tidegate_tests::time::{eventually, within};
@@ -17,7 +19,7 @@ use tidegate_tests::{Frame, ScriptedUpstream, TestGateway, Wire};
 use super::{Users, kick};
 
 const USERS: u8 = 30;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 6;
 const COMING: usize = 50;
 
 /// A client that is there.
@@ -48,6 +50,20 @@ const FATES: [Fate; 6] = [
     Fate::SendsGarbage,
 ];
 
+/// An upstream that says nothing but goodbye, however long its peers are silent.
+async fn patient(wire: Wire) {
+    let mut wire = wire.patient(Duration::from_secs(600));
+    wire.accept_handshake().await;
+    while let Ok(frame) = wire.read_frame_or_end().await {
+        if frame.opcode == CLOSE {
+            let _gone = wire
+                .try_send(Frame::new(CLOSE, frame.payload).bytes())
+                .await;
+            return;
+        }
+    }
+}
+
 async fn stumbles(mut session: WebSocketSession) -> Result<(), tidegate_ws::BoxError> {
     while let Some(message) = session.receive().await {
         if message?.as_text() == Some("stumble") {
@@ -64,10 +80,10 @@ fn start(upstream: &ScriptedUpstream) -> TestGateway {
          auth: {{ jwt: {{ secret: '{SECRET}', token_from: header }} }}\n\
          services: {{ up: {{ endpoints: [http://{}] }} }}\n\
          routes:\n\
-         - {{ name: bridge, match: {{ path: /ws }}, filters: require, bridge: {{ services: up }} }}\n\
-         - {{ name: brief, match: {{ path: /brief }}, filters: require, bridge: {{ services: up, websocket: {{ idle_timeout: 2s, close_timeout: 1s }} }} }}\n\
-         - {{ name: talk, match: {{ path: /talk }}, filters: require, proxy: {{ service: up, websocket: {{ close_timeout: 1s }} }} }}\n\
-         - {{ name: clumsy, match: {{ path: /clumsy }}, filters: require, handler: stumbles }}\n",
+         - {{ name: bridge, match: {{ path: /ws }}, filters: require, bridge: {{ services: up, websocket: {{ keep_alive: none }} }} }}\n\
+         - {{ name: brief, match: {{ path: /brief }}, filters: require, bridge: {{ services: up, websocket: {{ idle_timeout: 1s, close_timeout: 1s }} }} }}\n\
+         - {{ name: talk, match: {{ path: /talk }}, filters: require, proxy: {{ service: up, websocket: {{ close_timeout: 1s, keep_alive: none }} }} }}\n\
+         - {{ name: clumsy, match: {{ path: /clumsy }}, filters: require, handler: {{ name: stumbles, websocket: {{ keep_alive: none }} }} }}\n",
         upstream.address()
     );
     TestGateway::hosting(&yaml, |builder| builder.handler("stumbles", stumbles))
@@ -117,14 +133,14 @@ async fn agree(gateway: &TestGateway, here: &[Here], round: usize) {
         counted = Some((system, gateway));
         system == gateway && system.0 == ports.len() && !users.contains(&None)
     };
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while !is_agreed() {
         assert!(
             begun.elapsed() < tidegate_tests::DEADLINE,
             "round {round}, {} here: the system and the gateway count {counted:?}",
             here.len()
         );
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let online = format!("{}", gateway.users());
     let metrics = gateway.admin().metrics().await;
@@ -191,7 +207,7 @@ async fn under_churn() {
     let Some(mut users) = Users::open("counts_are_exact") else {
         return;
     };
-    let upstream = ScriptedUpstream::mirror().await;
+    let upstream = ScriptedUpstream::serve(patient).await;
     let gateway = start(&upstream);
     let mut events = gateway.events();
     let mut history = History::default();
