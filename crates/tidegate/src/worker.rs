@@ -163,13 +163,7 @@ impl Core {
                 TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
             };
             matchers.push(route.matcher.clone());
-            routes.push(Arc::new(Route {
-                name: Arc::clone(&route.name),
-                caps: RouteCaps::new(&route.limits),
-                cors: route.cors.clone(),
-                pipeline: pipeline(route, &authenticator),
-                target,
-            }));
+            routes.push(Arc::new(built(route, target, &authenticator)));
         }
         ConfigErrors::none_of(missing)?;
         let router = Router::new(matchers);
@@ -194,12 +188,19 @@ impl Core {
     }
 }
 
-fn pipeline(route: &RoutePlan, authenticator: &Arc<Authenticator>) -> Pipeline {
+/// The route that ends at `target`.
+fn built(route: &RoutePlan, target: Target, authenticator: &Arc<Authenticator>) -> Route {
     let setting = Setting {
         authenticator: Arc::clone(authenticator),
         cors: route.cors.clone(),
     };
-    Pipeline::build(&route.filters, &setting)
+    Route {
+        name: Arc::clone(&route.name),
+        caps: RouteCaps::new(&route.limits),
+        cors: route.cors.clone(),
+        pipeline: Pipeline::build(&route.filters, &setting),
+        target,
+    }
 }
 
 /// One thread of the data plane, as those who run on it know it.
