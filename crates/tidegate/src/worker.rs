@@ -26,7 +26,7 @@ use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
 use crate::pipeline::{CorsPlan, Pipeline, Setting};
-use crate::presence::{Directory, Eviction, Teller};
+use crate::presence::{Directory, Teller};
 use crate::proxy::Proxy;
 use crate::push::Push;
 use crate::route::{Route, Target};
@@ -179,10 +179,7 @@ impl Core {
             endpoints,
             listener_tls: tls.listeners.clone(),
             reloads: Default::default(),
-            directory: Arc::new(Directory::new(
-                teller,
-                Eviction::wanted(&plan.limits.sessions),
-            )),
+            directory: Arc::new(Directory::new(teller, &plan.limits.sessions)),
             pools: Mutex::default(),
         })
     }
