@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Start a demo: the gateway with built-in upstreams, all on loopback
     Dev(DevArgs),
+    /// Tell users something through their bridge sessions, by the admin listener of a running gateway
+    Push(PushArgs),
     /// Look at the routes of a configuration
     #[command(subcommand)]
     Routes(RoutesCommand),
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     /// Make a token to try a gateway with, and see what a token says
     #[command(subcommand)]
     Token(TokenCommand),
+    /// See who is online, and end the sessions of a user, by the admin listener
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Show the version
     Version,
 }
@@ -62,6 +67,14 @@ pub(crate) enum SessionsCommand {
     Ls(SessionsLsArgs),
     /// End a session, at the boundary between two frames
     Kill(SessionsKillArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// List the users who are online
+    Ls(UsersLsArgs),
+    /// End all sessions that a user has now
+    Kick(UsersKickArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,6 +126,46 @@ pub(crate) struct TokenMintArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("to").required(true)))]
+pub(crate) struct PushArgs {
+    /// All sessions of this user; may be repeated
+    #[arg(long, value_name = "NAME", group = "to")]
+    pub(crate) user: Vec<String>,
+    /// This session; may be repeated
+    #[arg(long, value_name = "ID", group = "to")]
+    pub(crate) session: Vec<String>,
+    /// All members of this room; may be repeated
+    #[arg(long, value_name = "NAME", group = "to")]
+    pub(crate) room: Vec<String>,
+    /// Every session
+    #[arg(long, group = "to")]
+    pub(crate) all: bool,
+    /// The name of what has happened
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) event: String,
+    /// What is told: JSON, or else a text; `-` reads it from standard input
+    #[arg(long, value_name = "JSON", default_value = "null")]
+    pub(crate) data: String,
+    /// The service that it is from
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Of two with one key a slow client may get the later one alone
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) conflate_key: Option<String>,
+    /// It is not sent again to a client that comes back without it
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Wait up to 5 s until the clients of version 1 have said that they have it
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Asked again with the same, nothing is pushed twice within 5 minutes
+    #[arg(long, value_name = "TEXT", value_parser = parse_key)]
+    pub(crate) idempotency_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SessionsLsArgs {
     /// Only those of this user
     #[arg(long, value_name = "NAME")]
@@ -142,6 +195,30 @@ pub(crate) struct SessionsKillArgs {
     #[arg(long, value_name = "CODE")]
     pub(crate) code: Option<u16>,
     /// The reason that the client gets, at most 123 bytes; `admin` unless it is given
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsersLsArgs {
+    /// Print a JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsersKickArgs {
+    /// The user's name
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) user: String,
+    /// The close code that the clients get; 1008 unless it is given, and 4440 of a handler or a bridge
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<u16>,
+    /// The reason that the clients get, at most 123 bytes; `admin` unless it is given
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     #[command(flatten)]
@@ -275,6 +352,13 @@ fn parse_claim(text: &str) -> Result<(String, serde_json::Value), String> {
     Ok((name.to_owned(), value))
 }
 
+fn parse_key(text: &str) -> Result<String, String> {
+    if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("a key has 1 to 255 visible ASCII characters".to_owned())
+}
+
 fn parse_place(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
     match port {
@@ -345,6 +429,9 @@ mod tests {
             &["tidegate", "sessions", "ls", "--admin", "a:99999"],
             &["tidegate", "sessions", "ls", "--cert", "a.pem"],
             &["tidegate", "sessions", "ls", "--key", "a.key"],
+            &["tidegate", "push", "--event", "a"],
+            &["tidegate", "push", "--all", "--user", "u", "--event", "a"],
+            &["tidegate", "push", "--all"],
         ] {
             assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2);
         }

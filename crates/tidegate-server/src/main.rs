@@ -7,6 +7,7 @@ mod config;
 mod dev;
 mod log;
 mod out;
+mod push;
 mod reachable;
 mod routes;
 mod run;
@@ -32,10 +33,12 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Dev(args) => dev::dev(&args),
+        Command::Push(args) => push::push(&args),
         Command::Routes(RoutesCommand::Test(args)) => routes::test(&args),
         Command::Run(args) => run::run(&args),
         Command::Sessions(command) => sessions::sessions(&command),
         Command::Token(command) => token::token(&command),
+        Command::Users(command) => sessions::users(&command),
         Command::Version => version::version(),
     };
     log::close();

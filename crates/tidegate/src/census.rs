@@ -14,6 +14,8 @@ pub struct Census {
     pub connections: usize,
     /// Open WebSockets.
     pub sessions: usize,
+    /// Users with at least one open WebSocket.
+    pub users: usize,
     /// Idle upstream connections.
     pub upstream_idle: usize,
     /// Tasks of the data plane.
@@ -34,6 +36,7 @@ impl Census {
             census.tasks += runtime.metrics().num_alive_tasks();
             // All of them count in one place.
             census.panics = worker.panics().count();
+            census.users = worker.directory().online();
         }
         census
     }

@@ -98,8 +98,11 @@ async fn walk<'w>(
     if let Step::Answer(answer) = route.pipeline.request(exchange).await? {
         return Ok(Outcome::Answer(answer));
     }
-    if let Some(wish) = wish.as_mut().filter(|_| exchange.principal.is_some()) {
+    if let Some((wish, principal)) = wish.as_mut().zip(exchange.principal.as_ref()) {
         wish.keep_offered(exchange);
+        worker
+            .caps()
+            .admit_user(&route.caps, principal.user(), permits)?;
     }
     match (&route.target, wish) {
         (target, Some(wish)) => {

@@ -23,6 +23,7 @@ pub use self::builder::GatewayBuilder;
 use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
 use crate::auth::Refresher;
+use crate::bus::{EventBus, Topics};
 use crate::census::Census;
 use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ServicePlan};
@@ -32,6 +33,8 @@ use crate::limits::Gauge;
 use crate::limits::descriptors::REFUSALS;
 use crate::listener::{self, Acceptor, Listener, Seat};
 use crate::logs::{self, Sink};
+use crate::presence::{Teller, Telling};
+use crate::push::Router;
 use crate::task::Panics;
 use crate::threads::Threads;
 use crate::tls::watch::{Watch, Watched};
@@ -49,6 +52,7 @@ const STOP: Duration = Duration::from_secs(10);
 /// hurry, with [`Gateway::stop`]; or dropped, which cuts whatever is under way.
 #[derive(Debug)]
 pub struct Gateway {
+    teller: Arc<Teller>,
     addresses: Vec<(Arc<str>, Bind)>,
     core: Option<Arc<Core>>,
     workers: Vec<(Arc<Worker>, Handle)>,
@@ -62,11 +66,15 @@ pub struct Gateway {
     /// The logs whose lines are counted.
     logs: Vec<logs::Control>,
     /// Runs until the data plane has ended.
+    router: Option<Router>,
+    /// The same.
     admin: Option<admin::Running>,
     /// Reads the files of TLS again when they change.
     watch: Option<Watch>,
     /// Fetches the keys of tokens.
     refresher: Option<Refresher>,
+    /// Publishes what is told of sessions.
+    telling: Option<Telling>,
 }
 
 /// Why a gateway did not start. Nothing is left running or bound.
@@ -125,9 +133,15 @@ impl Gateway {
         Self::builder(plan).start()
     }
 
-    fn start_with(plan: &Plan, handlers: &Handlers) -> Result<Self, StartError> {
+    fn start_with(
+        plan: &Plan,
+        handlers: &Handlers,
+        bus: Arc<dyn EventBus>,
+    ) -> Result<Self, StartError> {
         let tls = Loaded::load(plan).map_err(StartError::Tls)?;
-        let core = Core::build(plan, &tls, handlers).map_err(StartError::Handlers)?;
+        let teller = Arc::new(Teller::new(bus, &plan.bus));
+        let core =
+            Core::build(plan, &tls, handlers, Arc::clone(&teller)).map_err(StartError::Handlers)?;
         warn_of_insecure(plan);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for plan in &plan.listeners {
@@ -143,6 +157,7 @@ impl Gateway {
         let logs = access.chain(plan.other_logs.iter().cloned()).collect();
         let commit = plan.commit.clone();
         let mut gateway = Self {
+            teller,
             addresses: listeners
                 .iter()
                 .map(|one| (Arc::clone(&one.plan.name), one.bound.clone()))
@@ -153,17 +168,22 @@ impl Gateway {
             drain: Arc::new(Drain::new(plan.drain)),
             state: Arc::default(),
             admin_address: admin.as_ref().map(admin::Bound::address),
+            router: None,
             admin: None,
             watch: None,
             refresher: None,
+            telling: None,
             access_log,
             logs,
         };
         let watched = tls.watched();
         // A failure half-way drops the gateway, which stops what has started.
+        let telling = gateway.teller.start().map_err(StartError::Worker)?;
+        gateway.telling = Some(telling);
         gateway
             .spawn(plan, listeners, Arc::new(core))
             .map_err(StartError::Worker)?;
+        gateway.route_pushes().map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
         gateway.refresh(&tls).map_err(StartError::Worker)?;
         if let Some(admin) = admin {
@@ -211,6 +231,17 @@ impl Gateway {
         self.threads.spawn("tidegate-accept".into(), accept)
     }
 
+    fn route_pushes(&mut self) -> io::Result<()> {
+        let Some(core) = &self.core else {
+            return Ok(());
+        };
+        // Whoever publishes is told where there is no room, rather than that a push is lost.
+        let pushes = self.bus().subscribe(&self.topics().push).holding_back();
+        let (push, panics) = (Arc::clone(core.push()), self.panics());
+        self.router = Some(Router::start(push, pushes, panics)?);
+        Ok(())
+    }
+
     fn watch(&mut self, watched: Vec<Watched>) -> io::Result<()> {
         if let Some(core) = self.core.as_ref().filter(|_| !watched.is_empty()) {
             let core = Arc::clone(core);
@@ -250,6 +281,29 @@ impl Gateway {
         self.access_log.as_ref().map(Sink::control)
     }
 
+    /// What carries events; subscribe here to see them.
+    ///
+    /// ```
+    /// # use tidegate::Gateway;
+    /// # use tidegate::bus::Received;
+    /// # async fn look_on(gateway: &Gateway) {
+    /// let mut sessions = gateway.bus().subscribe(&gateway.topics().sessions);
+    /// while let Some(Received::Event(event)) = sessions.receive().await {
+    ///     println!("{:?}", event.payload);
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn bus(&self) -> &Arc<dyn EventBus> {
+        self.teller.bus()
+    }
+
+    /// The names of its topics.
+    #[must_use]
+    pub fn topics(&self) -> &Topics {
+        self.teller.topics()
+    }
+
     /// The most connections of clients that it accepts.
     #[must_use]
     pub fn max_connections(&self) -> usize {
@@ -265,12 +319,20 @@ impl Gateway {
     }
 
     fn view(&self, commit: Option<Arc<str>>) -> View {
+        let first = self.workers.first();
         View {
+            directory: first.map_or_else(Arc::default, |(worker, _)| worker.shared_directory()),
             workers: self.workers.clone(),
             addresses: self.addresses.clone(),
             state: Arc::clone(&self.state),
             panics: self.panics(),
             drain: Arc::clone(&self.drain),
+            push: self
+                .core
+                .as_ref()
+                .map_or_else(Arc::default, |core| Arc::clone(core.push())),
+            bus: Arc::clone(self.bus()),
+            topics: self.topics().clone(),
             logs: self.logs.clone(),
             commit,
             started: SystemTime::now(),
@@ -330,9 +392,11 @@ impl Gateway {
             self.state.cut.fetch_add(cut, Ordering::Relaxed);
             tracing::error!(thread = place, cut, "stuck: left behind");
         }
-        // Nobody leaves a line there any more.
+        // Nobody leaves an event or a line there any more.
+        self.telling = None;
         self.access_log = None;
         self.admin = None;
+        self.router = None;
         self.watch = None;
         self.refresher = None;
     }

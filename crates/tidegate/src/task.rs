@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Exchange,
     /// The look-up of a name.
     LookUp,
+    /// The way of a push to those whom it is for.
+    Push,
     /// An open WebSocket.
     Session,
 }
@@ -38,6 +40,7 @@ impl Kind {
             Self::Connection => "connection",
             Self::Exchange => "exchange",
             Self::LookUp => "look_up",
+            Self::Push => "push",
             Self::Session => "session",
         }
     }

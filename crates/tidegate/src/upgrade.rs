@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use http::HeaderValue;
 use tidegate_ws::handshake::{Key, server};
 
+use crate::auth::Principal;
 use crate::body::Body;
 use crate::error::GatewayError;
 use crate::exchange::{Answer, Exchange};
@@ -27,6 +28,7 @@ use crate::route::Target;
 use crate::session::facts::Facts;
 use crate::session::id::ConnectionId;
 use crate::session::registry::Registered;
+use crate::session::{Cause, Initiator};
 use crate::task::{self, Kind};
 use crate::transport::Transport;
 use crate::worker::{Present, Worker};
@@ -71,6 +73,8 @@ pub(crate) struct Acceptance {
     pub(crate) route: Arc<RouteMeters>,
     /// What those who operate the gateway are told of it.
     pub(crate) facts: Facts,
+    /// Who asks for it, where that is known.
+    pub(crate) principal: Option<Arc<Principal>>,
 }
 
 /// Who has agreed to a session, and will hold its other end.
@@ -161,15 +165,22 @@ pub(crate) async fn settle(
     let head = switching_head(&acceptance);
     // Before the 101, so that whoever has it finds the session.
     let present = Present::new(worker);
-    let registered = worker
-        .sessions
-        .register(connection, acceptance.facts, &worker.clock);
+    let roles = acceptance.principal.as_ref().map(|one| one.shared_roles());
+    let (sessions, clock) = (&worker.sessions, &worker.clock);
+    let registered = sessions.register(connection, acceptance.facts, roles, clock);
+    if let Partner::Handler(agreed) = &acceptance.partner
+        && let Some(mailbox) = &agreed.mailbox
+    {
+        worker.push().directory.enter(mailbox, registered.handle());
+    }
     if io
         .write(head, Framing::Length(0), Body::empty())
         .await
         .is_err()
     {
-        return; // the client is gone, and the upstream connection goes with this frame
+        // The client is gone, and the upstream connection goes with this frame.
+        let handle = registered.handle();
+        return handle.publish_closed((1006, Cause::ClientLost, Initiator::Client));
     }
     // An upgrade has no body, so nobody else holds the connection.
     let Some(downstream) = io.into_parts() else {

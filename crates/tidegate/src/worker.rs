@@ -26,7 +26,9 @@ use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
 use crate::pipeline::{CorsPlan, Pipeline, Setting};
+use crate::presence::{Directory, Teller};
 use crate::proxy::Proxy;
+use crate::push::Push;
 use crate::route::{Route, Target};
 use crate::router::Router;
 use crate::session::Cause;
@@ -51,6 +53,7 @@ pub(crate) struct Core {
     /// What holds for browsers where no route does.
     cors: Option<CorsPlan>,
     panics: Arc<Panics>,
+    push: Arc<Push>,
     /// In the order of their meters.
     services: Vec<Arc<Service>>,
     /// Endpoints of all services.
@@ -59,6 +62,8 @@ pub(crate) struct Core {
     listener_tls: HashMap<Arc<str>, Arc<ServerTls>>,
     /// How often its files were read again, in vain and not.
     reloads: [AtomicU64; 2],
+    /// Who is online.
+    directory: Arc<Directory>,
     /// The idle upstream connections of all workers.
     pools: Mutex<Vec<Arc<Pool>>>,
 }
@@ -74,9 +79,19 @@ impl Core {
         &self.authenticator
     }
 
+    /// Who can be pushed to.
+    pub(crate) const fn push(&self) -> &Arc<Push> {
+        &self.push
+    }
+
     /// The files of TLS were read again because they had changed.
     pub(crate) fn note_reload(&self, succeeded: bool) {
         self.reloads[usize::from(succeeded)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Who is online.
+    pub(crate) const fn directory(&self) -> &Arc<Directory> {
+        &self.directory
     }
 
     /// How often that failed, and how often it did not.
@@ -101,6 +116,7 @@ impl Core {
         plan: &Plan,
         tls: &Loaded,
         handlers: &Handlers,
+        teller: Arc<Teller>,
     ) -> Result<Self, ConfigErrors> {
         let caps = Arc::new(Caps::new(plan));
         let panics = Arc::new(Panics::default());
@@ -147,13 +163,7 @@ impl Core {
                 TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
             };
             matchers.push(route.matcher.clone());
-            routes.push(Arc::new(Route {
-                name: Arc::clone(&route.name),
-                caps: RouteCaps::new(&route.limits),
-                cors: route.cors.clone(),
-                pipeline: pipeline(route, &authenticator),
-                target,
-            }));
+            routes.push(Arc::new(built(route, target, &authenticator)));
         }
         ConfigErrors::none_of(missing)?;
         let router = Router::new(matchers);
@@ -164,21 +174,30 @@ impl Core {
             authenticator,
             cors: plan.cors.clone(),
             panics,
+            push: Arc::default(),
             services: in_order,
             endpoints,
             listener_tls: tls.listeners.clone(),
             reloads: Default::default(),
+            directory: Arc::new(Directory::new(teller, &plan.limits.sessions)),
             pools: Mutex::default(),
         })
     }
 }
 
-fn pipeline(route: &RoutePlan, authenticator: &Arc<Authenticator>) -> Pipeline {
+/// The route that ends at `target`.
+fn built(route: &RoutePlan, target: Target, authenticator: &Arc<Authenticator>) -> Route {
     let setting = Setting {
         authenticator: Arc::clone(authenticator),
         cors: route.cors.clone(),
     };
-    Pipeline::build(&route.filters, &setting)
+    Route {
+        name: Arc::clone(&route.name),
+        caps: RouteCaps::new(&route.limits),
+        cors: route.cors.clone(),
+        pipeline: Pipeline::build(&route.filters, &setting),
+        target,
+    }
 }
 
 /// One thread of the data plane, as those who run on it know it.
@@ -209,7 +228,7 @@ impl Worker {
         drop(pools);
         Self {
             pool,
-            sessions: Arc::new(Registry::default()),
+            sessions: Arc::new(Registry::new(Arc::clone(&core.directory))),
             clock: Clock::default(),
             meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
@@ -227,6 +246,16 @@ impl Worker {
     /// Whether the listener of that name speaks TLS.
     pub(crate) fn has_tls(&self, listener: &str) -> bool {
         self.core.listener_tls.contains_key(listener)
+    }
+
+    /// Who is online.
+    pub(crate) fn directory(&self) -> &Directory {
+        self.core.directory()
+    }
+
+    /// The same, to keep.
+    pub(crate) fn shared_directory(&self) -> Arc<Directory> {
+        Arc::clone(self.core.directory())
     }
 
     /// See [`Core::reloads`].
@@ -257,6 +286,11 @@ impl Worker {
     /// What holds for browsers where no route does.
     pub(crate) fn cors(&self) -> Option<&CorsPlan> {
         self.core.cors.as_ref()
+    }
+
+    /// Who can be pushed to.
+    pub(crate) fn push(&self) -> &Arc<Push> {
+        &self.core.push
     }
 
     /// Where panics are counted.

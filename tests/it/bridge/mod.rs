@@ -35,16 +35,16 @@ fn bridged(upstream: &ScriptedUpstream, options: &str) -> TestGateway {
 }
 
 /// A client of the bridge.
-struct Client(Wire);
+pub(super) struct Client(pub(super) Wire);
 
 impl Client {
     /// One without a subprotocol.
-    async fn old(gateway: &TestGateway) -> Self {
+    pub(super) async fn old(gateway: &TestGateway) -> Self {
         Self::open(gateway, &Request::handshake("/ws")).await
     }
 
     /// One of version 1, behind its welcome.
-    async fn new(gateway: &TestGateway) -> Self {
+    pub(super) async fn new(gateway: &TestGateway) -> Self {
         let handshake =
             Request::handshake("/ws").with("Sec-WebSocket-Protocol", "tidegate.v1.json");
         let mut client = Self::open(gateway, &handshake).await;
@@ -52,7 +52,7 @@ impl Client {
         client
     }
 
-    async fn open(gateway: &TestGateway, handshake: &Request) -> Self {
+    pub(super) async fn open(gateway: &TestGateway, handshake: &Request) -> Self {
         let mut wire = gateway.connect().await;
         wire.request(handshake).await;
         let head = wire.read_head().await;
@@ -60,15 +60,15 @@ impl Client {
         Self(wire)
     }
 
-    async fn send(&mut self, envelope: &Value) {
+    pub(super) async fn send(&mut self, envelope: &Value) {
         self.send_text(&envelope.to_string()).await;
     }
 
-    async fn send_text(&mut self, text: &str) {
+    pub(super) async fn send_text(&mut self, text: &str) {
         self.0.send_frame(&Frame::text(text).from_client()).await;
     }
 
-    async fn receive(&mut self) -> Value {
+    pub(super) async fn receive(&mut self) -> Value {
         let mut text = Vec::new();
         loop {
             let frame = self.0.read_frame().await;
@@ -81,7 +81,7 @@ impl Client {
         serde_json::from_slice(&text).unwrap()
     }
 
-    async fn ask(&mut self, envelope: &Value) -> Value {
+    pub(super) async fn ask(&mut self, envelope: &Value) -> Value {
         self.send(envelope).await;
         self.receive().await
     }

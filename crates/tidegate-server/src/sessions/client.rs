@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST: u64 = 64 << 20;
 
 /// The way to one admin listener.
-pub(super) struct Client {
+pub(crate) struct Client {
     host: String,
     token: Option<Secret>,
     tls: Option<Tls>,
@@ -30,15 +30,15 @@ pub(super) struct Client {
 
 /// What it said.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// JSON, or null.
-    pub(super) body: Value,
+    pub(crate) body: Value,
 }
 
 impl Client {
     /// The listener that `args` name, else that of the configuration.
-    pub(super) fn new(args: &AdminArgs) -> anyhow::Result<Self> {
+    pub(crate) fn new(args: &AdminArgs) -> anyhow::Result<Self> {
         let token = args.token_file.as_ref().map(|file| {
             let text = fs::read_to_string(file);
             let text = text.with_context(|| format!("cannot read {}", file.display()))?;
@@ -76,45 +76,60 @@ impl Client {
     }
 
     /// Where it is.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// Sends a request, and reads the answer to its end.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &self,
         method: &str,
         target: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Answer> {
+        self.ask_with(method, target, None, body)
+    }
+
+    /// The same, with one more field.
+    pub(crate) fn ask_with(
+        &self,
+        method: &str,
+        target: &str,
+        field: Option<(&str, &str)>,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
         let host = &self.host;
-        let answered = self.exchange(method, target, body);
+        let request = self.request(method, target, field, body)?;
+        let answered = self.exchange(&request);
         let answer =
             answered.with_context(|| format!("cannot ask the admin listener at {host}"))?;
         parse(&answer).with_context(|| format!("what answers at {host} is no admin listener"))
     }
 
-    fn exchange(
-        &self,
-        method: &str,
-        target: &str,
-        body: Option<&Value>,
-    ) -> anyhow::Result<Vec<u8>> {
+    fn exchange(&self, request: &str) -> anyhow::Result<Vec<u8>> {
         let stream = connect(&self.host)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        let request = self.request(method, target, body)?;
         match &self.tls {
-            Some(tls) => talk(tls.over(stream)?, &request),
-            None => talk(stream, &request),
+            Some(tls) => talk(tls.over(stream)?, request),
+            None => talk(stream, request),
         }
     }
 
-    fn request(&self, method: &str, target: &str, body: Option<&Value>) -> anyhow::Result<String> {
+    fn request(
+        &self,
+        method: &str,
+        target: &str,
+        field: Option<(&str, &str)>,
+        body: Option<&Value>,
+    ) -> anyhow::Result<String> {
         let mut request = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n", self.host);
         if let Some(token) = &self.token {
             let token = str::from_utf8(token.reveal())?;
             write!(request, "Authorization: Bearer {token}\r\n")?;
+        }
+        if let Some((name, value)) = field {
+            write!(request, "{name}: {value}\r\n")?;
         }
         let body = body.map(ToString::to_string).unwrap_or_default();
         if !body.is_empty() {
@@ -128,7 +143,7 @@ impl Client {
 
 impl Answer {
     /// Its body, where it has this status; else what it complains of.
-    pub(super) fn expect(self, status: u16) -> anyhow::Result<Value> {
+    pub(crate) fn expect(self, status: u16) -> anyhow::Result<Value> {
         if self.status == status {
             return Ok(self.body);
         }
@@ -209,7 +224,7 @@ fn parse(answer: &[u8]) -> anyhow::Result<Answer> {
 }
 
 /// A value for a path or a query.
-pub(super) fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {

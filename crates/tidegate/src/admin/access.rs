@@ -17,6 +17,8 @@ use crate::config::Secret;
 #[derive(Debug, Clone)]
 pub(super) struct Access {
     token: Option<Secret>,
+    /// Whether `/kafka` is there, which has a rule of its own besides.
+    kafka: bool,
     bound: SocketAddr,
 }
 
@@ -30,9 +32,16 @@ const OPEN: [&str; 6] = [
     "/actuator/health",
 ];
 
+/// The path of [`super::kafka`].
+pub(super) const KAFKA: &str = "/kafka";
+
 impl Access {
-    pub(super) const fn new(token: Option<Secret>, bound: SocketAddr) -> Self {
-        Self { token, bound }
+    pub(super) const fn new(token: Option<Secret>, kafka: bool, bound: SocketAddr) -> Self {
+        Self {
+            token,
+            kafka,
+            bound,
+        }
     }
 
     fn judge(&self, request: &Request) -> Result<(), Problem> {
@@ -40,7 +49,9 @@ impl Access {
         let Some(token) = &self.token else {
             return self.judge_local(host, request.headers());
         };
-        if OPEN.contains(&request.uri().path()) {
+        let path = request.uri().path();
+        // Those who publish there have tokens of their own.
+        if OPEN.contains(&path) || (self.kafka && path == KAFKA) {
             return Ok(());
         }
         judge_token(token, request.headers())

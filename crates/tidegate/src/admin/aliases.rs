@@ -11,14 +11,16 @@ use axum::routing::get;
 use futures_util::stream;
 use serde_json::{Value, json};
 
+use super::access::KAFKA;
 use super::api::Place;
+use super::kafka;
 use super::sessions::Cursor;
 use super::view::View;
-use crate::config::plan::AdminAlias;
+use crate::config::plan::{AdminAlias, KafkaPlan};
 use crate::session::handle::Handle;
 
 /// The paths of those that are switched on.
-pub(super) fn places(aliases: &[AdminAlias]) -> Vec<Place> {
+pub(super) fn places(aliases: &[AdminAlias], kafka: Option<&Arc<KafkaPlan>>) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     if aliases.contains(&AdminAlias::ActuatorWebsocket) {
         places.push(("/actuator/websocket", get(actuator)));
@@ -26,6 +28,9 @@ pub(super) fn places(aliases: &[AdminAlias]) -> Vec<Place> {
     }
     if aliases.contains(&AdminAlias::ApplicationWebsockets) {
         places.push(("/application/websockets", get(application)));
+    }
+    if let Some(plan) = kafka {
+        places.push((KAFKA, kafka::place(Arc::clone(plan))));
     }
     places
 }

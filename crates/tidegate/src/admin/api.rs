@@ -6,16 +6,16 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
 use super::access::{self, Access};
+use super::events::Streams;
 use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
-use super::{aliases, routes, sessions};
-use crate::config::plan::AdminAlias;
+use super::{push, routes, sessions, users};
 use crate::time;
 
 /// What is answered here, for machines.
@@ -28,6 +28,7 @@ pub(super) type Place = (&'static str, MethodRouter<Arc<View>>);
 
 /// Everything that is there but the aliases, as `openapi.json` tells it.
 fn places() -> Vec<Place> {
+    let streams = Streams::default();
     vec![
         ("/livez", get(livez)),
         ("/readyz", get(readyz)),
@@ -43,16 +44,25 @@ fn places() -> Vec<Place> {
             "/v1/sessions/{id}",
             get(sessions::one).delete(sessions::end),
         ),
+        ("/v1/users", get(users::list)),
+        ("/v1/users/{user}", get(users::one)),
+        ("/v1/users/{user}/sessions", delete(users::end)),
+        (
+            "/v1/events",
+            get(move |state, query| streams.follow(state, query)),
+        ),
         ("/v1/routes", get(routes::routes)),
         ("/v1/services", get(routes::services)),
+        ("/v1/users/{user}/push", post(push::to_user)),
+        ("/v1/push", post(push::to_any)),
         ("/v1/drain", post(drain)),
     ]
 }
 
 /// All of it, behind the rule of who may ask.
-pub(super) fn router(view: Arc<View>, access: Access, aliases: &[AdminAlias]) -> Router {
+pub(super) fn router(view: Arc<View>, access: Access, aliases: Vec<Place>) -> Router {
     let mut router = Router::new();
-    for (path, answer) in places().into_iter().chain(aliases::places(aliases)) {
+    for (path, answer) in places().into_iter().chain(aliases) {
         router = router.route(path, answer);
     }
     router
@@ -199,6 +209,7 @@ async fn info(State(view): State<Arc<View>>) -> Response {
         "census": {
             "connections": census.connections,
             "sessions": census.sessions,
+            "users": census.users,
             "upstream_idle": census.upstream_idle,
             "tasks": census.tasks,
             "panics": census.panics,
@@ -247,8 +258,10 @@ mod tests {
     use hyper_util::service::TowerToHyperService;
     use serde_json::Value;
 
+    use super::super::aliases;
     use super::super::testing::view;
     use super::*;
+    use crate::config::plan::{AdminAlias, KafkaPlan};
 
     /// The methods of each path, as the router takes them.
     async fn taken() -> BTreeMap<String, Vec<String>> {
@@ -257,7 +270,9 @@ mod tests {
             AdminAlias::ApplicationWebsockets,
         ];
         let mut taken = BTreeMap::new();
-        for (path, answer) in places().into_iter().chain(aliases::places(&aliases)) {
+        let kafka = Arc::new(KafkaPlan::new(vec!["r".into()]));
+        let aliases = aliases::places(&aliases, Some(&kafka));
+        for (path, answer) in places().into_iter().chain(aliases) {
             let router = Router::new().route(path, answer).with_state(view().0);
             let router = TowerToHyperService::new(router);
             let request = Request::builder().method("BREW").uri(path);

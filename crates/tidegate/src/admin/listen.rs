@@ -5,12 +5,16 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -48,6 +52,14 @@ const BACKLOG: i32 = 128;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long answers under way have when the gateway has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Stands in the extensions of an answer that goes on for as long as its caller likes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lasting;
+
+/// Whose connection a request came by; stands in its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// Binds the listener.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -172,7 +184,13 @@ pub(super) async fn serve(
         if let Some((stream, peer)) = accepted {
             let refill = Refill(reserve.clone());
             let heard = Arc::new(AtomicBool::new(false));
-            let answer = answer(refill, stream, callers.clone(), Arc::clone(&heard));
+            let peer_ip = Peer(peer.ip().to_canonical());
+            let answer = answer(
+                refill,
+                (stream, peer_ip),
+                callers.clone(),
+                Arc::clone(&heard),
+            );
             let panics = Arc::clone(&panics);
             let connection = async move {
                 // It ends with the panic, which is told there.
@@ -252,7 +270,12 @@ impl Open {
 
 /// One request, and its answer. The reserve is filled when the connection has been dropped, and so is
 /// the first of the arguments, which are dropped from the last to the first.
-async fn answer(_refill: Refill, stream: TcpStream, callers: Callers, heard: Arc<AtomicBool>) {
+async fn answer(
+    _refill: Refill,
+    (stream, peer): (TcpStream, Peer),
+    callers: Callers,
+    heard: Arc<AtomicBool>,
+) {
     let mut stream = Transport::accepted(stream);
     if let Some(tls) = &callers.tls {
         let held = timeout(tls.handshake_timeout(), stream.accept_tls(tls.config()));
@@ -269,9 +292,18 @@ async fn answer(_refill: Refill, stream: TcpStream, callers: Callers, heard: Arc
         }
     }
     let service = TowerToHyperService::new(callers.router);
-    let service = service_fn(move |request| {
+    let lasts = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&lasts);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         heard.store(true, Ordering::Relaxed);
-        service.call(request)
+        let (called, noted) = (service.call(request), Arc::clone(&noted));
+        async move {
+            let answer = called.await;
+            let is_lasting = |answer: &Response| answer.extensions().get::<Lasting>().is_some();
+            noted.store(answer.as_ref().is_ok_and(is_lasting), Ordering::Relaxed);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -280,7 +312,12 @@ async fn answer(_refill: Refill, stream: TcpStream, callers: Callers, heard: Arc
         .max_headers(MAX_FIELDS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(LIFETIME, connection).await {
+    let mut connection = pin!(connection);
+    let mut ended = timeout(LIFETIME, &mut connection).await;
+    if ended.is_err() && lasts.load(Ordering::Relaxed) {
+        ended = Ok(connection.await);
+    }
+    match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
         Err(_elapsed) => tracing::debug!("admin connection took too long"),

@@ -10,13 +10,17 @@ mod aliases;
 mod api;
 #[cfg(test)]
 mod crowd;
+mod events;
+mod kafka;
 mod listen;
 mod problem;
+mod push;
 mod query;
 mod routes;
 mod sessions;
 #[cfg(test)]
 mod testing;
+mod users;
 mod view;
 
 use std::net::{SocketAddr, TcpListener};
@@ -30,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::access::Access;
 use self::listen::{Callers, Reserve};
 pub(crate) use self::view::{Alive, State, View};
-use crate::config::plan::{AdminAlias, AdminPlan};
+use crate::config::plan::{AdminAlias, AdminPlan, KafkaPlan};
 use crate::tls::server::ServerTls;
 
 /// The admin listener, bound and not yet running.
@@ -39,6 +43,7 @@ pub(crate) struct Bound {
     reserve: Reserve,
     access: Access,
     aliases: Vec<AdminAlias>,
+    kafka: Option<Arc<KafkaPlan>>,
     tls: Option<Arc<ServerTls>>,
     address: SocketAddr,
 }
@@ -49,8 +54,9 @@ impl Bound {
         let listener = listen::bind(plan.bind())?;
         let address = listener.local_addr()?;
         Ok(Self {
-            access: Access::new(plan.token().cloned(), address),
+            access: Access::new(plan.token().cloned(), plan.kafka().is_some(), address),
             aliases: plan.aliases().to_vec(),
+            kafka: plan.kafka().cloned(),
             tls,
             reserve: Reserve::full()?,
             listener,
@@ -70,8 +76,9 @@ impl Bound {
         let end = ended.clone();
         let run = move || {
             let panics = Arc::clone(&view.panics);
+            let places = aliases::places(&self.aliases, self.kafka.as_ref());
             let callers = Callers {
-                router: api::router(view, self.access, &self.aliases),
+                router: api::router(view, self.access, places),
                 tls: self.tls,
             };
             runtime.block_on(async {

@@ -1,5 +1,7 @@
 //! Errors of the admin API: problem+json (RFC 9457), as on the data plane.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -10,16 +12,20 @@ use crate::error::is_retryable;
 pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
-    detail: &'static str,
+    detail: Cow<'static, str>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
-    pub(super) const fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             status,
             code,
-            detail,
+            detail: detail.into(),
             header: None,
         }
     }

@@ -1,5 +1,7 @@
 //! The query of a request: `name=value` pairs, each of a closed set, each once.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 
 use super::problem::Problem;
@@ -26,7 +28,7 @@ pub(super) fn parse<const N: usize>(
 }
 
 /// What is wrong with a request.
-pub(super) const fn bad(detail: &'static str) -> Problem {
+pub(super) fn bad(detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
 }
 

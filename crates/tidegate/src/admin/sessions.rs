@@ -28,7 +28,7 @@ use crate::time;
 const LIMIT: usize = 100;
 const MOST: usize = 1000;
 /// The most bytes of what is said about an end.
-const MOST_SAID: usize = 4096;
+pub(super) const MOST_SAID: usize = 4096;
 
 /// Where a walk through all sessions goes on: at a place of a worker's registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,16 +102,21 @@ pub(super) async fn list(
         service,
         address: address.as_deref().map(network).transpose()?,
     };
-    let limit = limit.as_deref().map_or(Ok(LIMIT), |text| {
-        let limit = number(text).filter(|limit| (1..=MOST).contains(limit));
-        limit.ok_or_else(|| bad("`limit` is a whole number from 1 to 1000"))
-    })?;
+    let limit = self::limit(limit.as_deref())?;
     let from = cursor.as_deref().map_or(Ok(Cursor::default()), |text| {
         Cursor::parse(text).ok_or_else(|| bad("`cursor` is none that was given out here"))
     })?;
     let (sessions, next) = page(&view, &filter, from, limit).await;
     let next = next.map(|Cursor { worker, place }| format!("{worker}-{place}"));
     Ok(Json(json!({ "sessions": sessions, "next_cursor": next })).into_response())
+}
+
+/// How many are wanted on a page.
+pub(super) fn limit(text: Option<&str>) -> Result<usize, Problem> {
+    text.map_or(Ok(LIMIT), |text| {
+        let limit = number(text).filter(|limit| (1..=MOST).contains(limit));
+        limit.ok_or_else(|| bad("`limit` is a whole number from 1 to 1000"))
+    })
 }
 
 async fn page(
@@ -149,7 +154,7 @@ fn network(text: &str) -> Result<IpNet, Problem> {
 }
 
 /// What a session is told to be.
-fn described(handle: &Handle, clock: &Clock) -> Value {
+pub(super) fn described(handle: &Handle, clock: &Clock) -> Value {
     let facts = &handle.facts;
     let [(msgs_in, bytes_in), (msgs_out, bytes_out)] = handle.counts();
     let (age, idle) = handle.ages(clock);
@@ -239,10 +244,10 @@ fn whole(value: &Value) -> Option<u64> {
 }
 
 /// What an admin wants a client to be told: a code and a reason.
-type Said = (Option<u16>, Option<Box<str>>);
+pub(super) type Said = (Option<u16>, Option<Box<str>>);
 
 /// What the client is to be told, of `{"code": 4000, "reason": "..."}`; both may be left out.
-fn farewell(body: &[u8]) -> Result<Said, Problem> {
+pub(super) fn farewell(body: &[u8]) -> Result<Said, Problem> {
     const SHAPE: &str = "the body is no JSON object of `code`, a number, and `reason`, a text";
     if body.trim_ascii().is_empty() {
         return Ok((None, None));

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::view::View;
+use crate::bus::{MemoryBus, Topics};
 use crate::drain::Drain;
 use crate::session::registry::Registered;
 use crate::session::testing::{built, facts_in, plan};
@@ -22,11 +23,15 @@ pub(super) fn view() -> (Arc<View>, Arc<Core>) {
         (Arc::new(worker), Handle::current())
     };
     let view = View {
+        directory: Arc::clone(core.directory()),
         workers: vec![worker(), worker()],
         addresses: Vec::new(),
         state: Arc::default(),
         panics: Arc::default(),
         drain: Arc::clone(&drain),
+        push: Arc::default(),
+        bus: Arc::<MemoryBus>::default(),
+        topics: Topics::default(),
         logs: Vec::new(),
         commit: None,
         started: SystemTime::now(),
@@ -39,5 +44,10 @@ pub(super) fn view() -> (Arc<View>, Arc<Core>) {
 pub(super) fn open(view: &View, core: &Core, place: usize) -> Registered {
     let (worker, _) = &view.workers[place];
     let sessions = &worker.sessions;
-    sessions.register(sessions.connection_id(), facts_in(core), &worker.clock)
+    sessions.register(
+        sessions.connection_id(),
+        facts_in(core),
+        None,
+        &worker.clock,
+    )
 }

@@ -7,11 +7,15 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::auth::Authenticator;
+use crate::bus::{EventBus, Topics};
 use crate::census::Census;
 use crate::config::plan::Bind;
 use crate::drain::Drain;
 use crate::logs::Control;
 use crate::metrics::{self, Facts};
+use crate::presence::Directory;
+use crate::push::Push;
 use crate::task::Panics;
 use crate::time;
 use crate::worker::Worker;
@@ -19,12 +23,16 @@ use crate::worker::Worker;
 /// What there is to see.
 #[derive(Debug)]
 pub(crate) struct View {
+    pub(crate) directory: Arc<Directory>,
     pub(crate) workers: Vec<(Arc<Worker>, Handle)>,
     pub(crate) addresses: Vec<(Arc<str>, Bind)>,
     pub(crate) state: Arc<State>,
     /// Where those of the admin listener are counted too.
     pub(crate) panics: Arc<Panics>,
     pub(crate) drain: Arc<Drain>,
+    pub(crate) push: Arc<Push>,
+    pub(crate) bus: Arc<dyn EventBus>,
+    pub(crate) topics: Topics,
     /// Whose lines are counted.
     pub(crate) logs: Vec<Control>,
     pub(crate) commit: Option<Arc<str>>,
@@ -76,6 +84,17 @@ impl View {
             .sum()
     }
 
+    /// Who is online. Workers have one directory together.
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Who knows how clients prove who they are.
+    pub(super) fn authenticator(&self) -> Option<&Arc<Authenticator>> {
+        let (worker, _) = self.workers.first()?;
+        Some(worker.authenticator())
+    }
+
     /// Whether the listener of that name speaks TLS.
     pub(super) fn has_tls(&self, listener: &str) -> bool {
         let mut workers = self.workers.iter();
@@ -124,6 +143,8 @@ impl View {
             routes,
             services,
             connections: census.connections,
+            users: census.users,
+            untold: self.directory.teller().untold(),
             panics: census.panics,
             // All workers have the same caps too.
             refusals: self
@@ -143,6 +164,7 @@ impl View {
                 .workers
                 .first()
                 .map_or_else(Default::default, |(one, _)| one.authenticator().counts()),
+            pushes: &self.push.meters,
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

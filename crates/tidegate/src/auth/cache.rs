@@ -263,7 +263,7 @@ mod tests {
                 expires,
                 ..Identity::without_token("u")
             }),
-            roles: Box::default(),
+            roles: Arc::default(),
             scopes: Box::default(),
             claims: serde_json::Map::new(),
         }))

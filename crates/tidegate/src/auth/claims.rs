@@ -104,7 +104,7 @@ impl Rules {
         };
         Ok(Principal {
             identity: Arc::new(identity),
-            roles: roles.map_or_else(Box::default, |roles| names(roles, false)),
+            roles: roles.map_or_else(Arc::default, |roles| names(roles, false).into()),
             scopes: scopes.map_or_else(Box::default, |scopes| names(scopes, true)),
             claims,
         })

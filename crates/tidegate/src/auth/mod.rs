@@ -22,6 +22,7 @@ mod sources;
 mod tickets;
 pub mod token;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -247,7 +248,7 @@ impl Authenticator {
         }
         let found = match (&shown.credential, &self.users) {
             (Some(Credential::Bearer(token)), _) if self.jwt.is_some() => {
-                let judged = self.judge_token(exchange, token)?;
+                let judged = self.judge_token(exchange.client, token)?;
                 judged.map(|principal| Found {
                     principal,
                     token: Some(token.clone()),
@@ -281,9 +282,30 @@ impl Authenticator {
         }
     }
 
+    /// Who bears a token that `client` shows otherwise than in a request. Dropped, it leaves nothing
+    /// behind.
+    pub(crate) async fn bearer(
+        &self,
+        client: IpAddr,
+        token: &str,
+    ) -> Result<Arc<Principal>, AuthError> {
+        let Some(tokens) = &self.jwt else {
+            return Err(AuthError::Missing {
+                schemes: self.schemes(),
+            });
+        };
+        let mut judged = self.judge_token(client, token);
+        if matches!(judged, Ok(None)) {
+            tokens.keys.renewed().await;
+            judged = self.judge_token(client, token);
+        }
+        let judged = judged.and_then(|judged| judged.ok_or_else(|| self.still_missing()));
+        judged.map_err(|error| self.blame(client, error))
+    }
+
     fn judge_token(
         &self,
-        exchange: &Exchange,
+        client: IpAddr,
         token: &str,
     ) -> Result<Option<Arc<Principal>>, AuthError> {
         let Some(tokens) = &self.jwt else {
@@ -298,7 +320,7 @@ impl Authenticator {
         }
         // Who has shown too many wrong ones is not even looked at.
         if let Some(failures) = &self.failures
-            && let Err(retry_after) = failures.look(exchange.client, now.steady)
+            && let Err(retry_after) = failures.look(client, now.steady)
         {
             return Err(AuthError::TooManyFailures { retry_after });
         }
@@ -348,20 +370,23 @@ impl Authenticator {
     ) -> Result<Arc<Principal>, AuthError> {
         let found = match judged {
             Ok(found) => found,
-            Err(error) => {
-                if error.is_failure()
-                    && let Some(failures) = &self.failures
-                    && let Err(full) = failures.take(exchange.client, Now::look().steady)
-                {
-                    let retry_after = full.retry_after();
-                    return Err(AuthError::TooManyFailures { retry_after });
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(self.blame(exchange.client, error)),
         };
         sources::normalise(exchange, self.sources(), found.token.as_deref());
         exchange.principal = Some(Arc::clone(&found.principal));
         Ok(found.principal)
+    }
+
+    /// Counts what is wrong; who was wrong too often is told that instead.
+    fn blame(&self, client: IpAddr, error: AuthError) -> AuthError {
+        if error.is_failure()
+            && let Some(failures) = &self.failures
+            && let Err(full) = failures.take(client, Now::look().steady)
+        {
+            let retry_after = full.retry_after();
+            return AuthError::TooManyFailures { retry_after };
+        }
+        error
     }
 
     /// What a log may hold of a URL's query: the values of parameters that are configured to be secrets

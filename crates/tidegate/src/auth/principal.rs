@@ -12,7 +12,7 @@ use super::cache::Digest;
 #[derive(Clone, PartialEq)]
 pub struct Principal {
     pub(super) identity: Arc<Identity>,
-    pub(super) roles: Box<[Box<str>]>,
+    pub(super) roles: Arc<[Box<str>]>,
     pub(super) scopes: Box<[Box<str>]>,
     pub(super) claims: Map<String, Value>,
 }
@@ -29,6 +29,17 @@ pub struct Identity {
 }
 
 impl Principal {
+    /// One for tests of other rooms.
+    #[cfg(test)]
+    pub(crate) fn sample(user: &str, roles: &[&str]) -> Self {
+        Self {
+            identity: Arc::new(Identity::without_token(user)),
+            roles: roles.iter().map(|role| Box::from(*role)).collect(),
+            scopes: Box::default(),
+            claims: Map::new(),
+        }
+    }
+
     /// The user's stable name: of 1 to 256 bytes, without control characters.
     #[must_use]
     pub fn user(&self) -> &str {
@@ -49,6 +60,11 @@ impl Principal {
     /// The user's roles.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         self.roles.iter().map(|role| &**role)
+    }
+
+    /// The same, to keep.
+    pub(crate) const fn shared_roles(&self) -> &Arc<[Box<str>]> {
+        &self.roles
     }
 
     /// What the token is good for.
@@ -82,7 +98,7 @@ impl Principal {
 
 impl Identity {
     /// Somebody who has shown no token.
-    pub(super) fn without_token(user: &str) -> Self {
+    pub(crate) fn without_token(user: &str) -> Self {
         Self {
             user: user.into(),
             token: None,

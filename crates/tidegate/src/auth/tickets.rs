@@ -124,7 +124,7 @@ mod tests {
     fn of(user: &str) -> Redeemed {
         let principal = Principal {
             identity: Arc::new(Identity::without_token(user)),
-            roles: Box::default(),
+            roles: Arc::default(),
             scopes: Box::default(),
             claims: serde_json::Map::new(),
         };

@@ -26,6 +26,7 @@ use crate::headers::{FieldName, Headers};
 use crate::limits::{Gauge, Permits};
 use crate::metrics::ExchangeMeter;
 use crate::proxy::Proxy;
+use crate::push::directory::Recipient;
 use crate::upstream::Service;
 use crate::worker::Worker;
 
@@ -42,6 +43,8 @@ pub(super) struct Caller {
     pub(super) calls: Option<Arc<Gauge>>,
     /// What each call says of the session: fields of its handshake, and who calls.
     pub(super) headers: Headers,
+    /// Where pushes for the session are left.
+    pub(super) recipient: Recipient,
 }
 
 /// A call that can be made.

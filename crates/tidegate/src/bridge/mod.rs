@@ -17,9 +17,9 @@ mod identity;
 mod members;
 mod pace;
 mod problem;
+mod push;
 mod session;
 mod stream;
-mod users;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,13 +31,15 @@ use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 use self::call::Caller;
 use self::identity::Signer;
 use self::problem::Problem;
-use self::users::Users;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers};
+use crate::limits::Users;
 use crate::pipeline::FrameFilters;
 use crate::proxy::Proxy;
+use crate::push::directory::Recipient;
+use crate::push::mailbox::Mailbox;
 use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Partner, Wish};
 use crate::worker::Worker;
@@ -47,7 +49,7 @@ const VERSION_1: &str = "tidegate.v1.json";
 /// The old protocol by name; it is also what a client without subprotocols speaks.
 const LEGACY: &str = "tidegate.legacy";
 /// What works, in the words of the protocol.
-const FEATURES: [&str; 4] = ["cancel", "stream", "credit", "batch"];
+const FEATURES: [&str; 5] = ["cancel", "stream", "credit", "batch", "push"];
 
 /// A route's bridge.
 #[derive(Debug)]
@@ -94,7 +96,9 @@ impl Bridge {
         let (deflate, answer) = handler::agree_to_deflate(&self.config, wish).unzip();
         let route = worker.route(self.place);
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
-        let caller = Arc::new(Caller::new(Arc::clone(self), Arc::clone(worker), exchange));
+        let caller = Caller::new(Arc::clone(self), Arc::clone(worker), exchange, version_1);
+        let caller = Arc::new(caller);
+        let mailbox = Some(Arc::clone(caller.recipient.mailbox()));
         let code = AnyHandler::new(move |session: WebSocketSession| {
             let caller = Arc::clone(&caller);
             async move { session::serve(&caller, session, version_1).await }
@@ -110,10 +114,12 @@ impl Bridge {
                 limits: Arc::clone(&self.plan.websocket),
                 info: HandshakeInfo::default(),
                 deflate,
+                mailbox,
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
             facts,
+            principal: exchange.principal.clone(),
         }))
     }
 
@@ -128,7 +134,12 @@ impl Bridge {
 
 impl Caller {
     /// Whose calls these are, as its handshake said.
-    pub(crate) fn new(bridge: Arc<Bridge>, worker: Arc<Worker>, exchange: &Exchange) -> Self {
+    pub(crate) fn new(
+        bridge: Arc<Bridge>,
+        worker: Arc<Worker>,
+        exchange: &Exchange,
+        version_1: bool,
+    ) -> Self {
         let mut headers = Headers::new();
         // Copied, because a piece of the request's head would keep all of it for as long as the session.
         let mut copy = |name: &str| {
@@ -152,7 +163,13 @@ impl Caller {
         }
         let principal = exchange.principal.clone();
         let user = principal.as_ref().map(|principal| principal.user());
+        let mailbox = Mailbox::new(Arc::clone(&bridge.plan), version_1);
+        let recipient = Recipient::new(worker.push(), mailbox);
+        if let Some(principal) = &principal {
+            recipient.identify(principal.identity());
+        }
         Self {
+            recipient,
             calls: user.and_then(|user| bridge.users.gauge(user)),
             principal,
             bridge,

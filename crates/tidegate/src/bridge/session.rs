@@ -4,7 +4,7 @@
 //! that leaves takes its calls with it.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -120,8 +120,15 @@ pub(super) async fn serve(
                     break;
                 }
             }
+            pushed = poll_fn(|cx| caller.poll_push(&mut session.sender, cx)) => {
+                if pushed.is_err() {
+                    break;
+                }
+                session.spoken = Instant::now();
+            }
             () = until(rest), if rest.is_some() => {}
             () = until(silent), if silent.is_some() => {
+                caller.recipient.mailbox().forget_old();
                 let time = crate::time::unix_milliseconds();
                 if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
                     ping = None;
@@ -359,8 +366,12 @@ impl<'a> Session<'a> {
                 pong.push(b'}');
                 self.send(String::from_utf8(pong).unwrap_or_default()).await
             }
+            "ack" => match self.caller.ack(members) {
+                Ok(()) => Ok(()),
+                Err(problem) => self.malformed(problem).await,
+            },
             // Nothing waits for these; they are told only so that nobody takes them for unknown.
-            "ack" | "hello" | "pong" => Ok(()),
+            "hello" | "pong" => Ok(()),
             _ => {
                 let mut detail = Vec::new();
                 string(&name.chars().take(32).collect::<String>(), &mut detail);

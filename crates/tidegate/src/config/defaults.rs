@@ -83,6 +83,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UNIX_MODE: u32 = 0o660;
 /// The port of https, which a URL need not name.
 pub const HTTPS_PORT: u16 = 443;
+/// WebSockets that a route which ends at a bridge may have open.
+pub const BRIDGE_MAX_SESSIONS: usize = 10_000;
 /// Calls of one bridge session that may be under way.
 pub const BRIDGE_MAX_IN_FLIGHT: usize = 64;
 /// Calls that may be under way in all bridge sessions of one user.
@@ -93,3 +95,11 @@ pub const BRIDGE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BRIDGE_MAX_RESPONSE: u64 = 10 * 1024 * 1024;
 /// Larger answers of a bridge are streamed to who asks for it.
 pub const BRIDGE_STREAM_ABOVE: u64 = 256 * 1024;
+/// Bytes of pushes that may wait for one session.
+pub const PUSH_OUTBOX: u64 = 256 * 1024;
+/// Pushes that are kept until their client has them, in number, in bytes, and for how long.
+pub const PUSH_BUFFER_MESSAGES: usize = 256;
+/// See [`PUSH_BUFFER_MESSAGES`].
+pub const PUSH_BUFFER_BYTES: u64 = 1024 * 1024;
+/// See [`PUSH_BUFFER_MESSAGES`].
+pub const PUSH_BUFFER_AGE: Duration = Duration::from_secs(120);

@@ -37,6 +37,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         .map(|route| link_route(route, root.cors.as_ref(), &by_name, problems))
         .collect();
     report_nobody(root, problems);
+    report_no_publisher(root, problems);
     let trusted = root.trusted_proxies.iter();
     Some(Plan {
         workers: root.workers.map_or_else(cores, |workers| workers as usize),
@@ -51,6 +52,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         forwarded_header: root.forwarded_header,
         cors: link_cors(None, root.cors.as_ref(), problems),
         auth: root.auth.clone().unwrap_or_default(),
+        bus: root.bus.clone(),
         services,
         routes: routes.into_iter().collect::<Option<_>>()?,
     })
@@ -166,6 +168,8 @@ fn link_admin(admin: &Admin) -> Option<AdminPlan> {
     let token = admin.token.as_ref().map(|token| token.value.clone());
     let plan = AdminPlan::new(admin.bind.value, token)?;
     let plan = plan.with_aliases(admin.aliases.clone());
+    let kafka = admin.kafka.as_ref().map(|kafka| kafka.value.clone());
+    let plan = plan.with_kafka(kafka);
     Some(plan.with_tls(admin.tls.clone()))
 }
 
@@ -329,6 +333,16 @@ fn report_nobody(root: &Root, problems: &mut Problems) {
             message,
             "write `auth: { jwt: { jwks: https://... } }`",
         );
+    }
+}
+
+fn report_no_publisher(root: &Root, problems: &mut Problems) {
+    let kafka = root.admin.as_ref().and_then(|admin| admin.kafka.as_ref());
+    let has_tokens = root.auth.as_ref().is_some_and(|auth| auth.jwt.is_some());
+    if let Some(kafka) = kafka.filter(|_| !has_tokens) {
+        let message = "nobody could publish: there is no `auth.jwt` to know callers by";
+        let remedy = "write `auth: { jwt: { jwks: https://... } }`";
+        problems.suggest(&kafka.place, message, remedy);
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod auth;
 mod bridge;
+mod bus;
 mod handler;
+mod kafka;
 mod limits;
 mod listener;
 mod tls;
@@ -16,10 +18,15 @@ use ipnet::IpNet;
 
 pub use self::auth::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
 pub use self::bridge::{
-    BridgeHeaders, BridgePlan, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
+    BridgeHeaders, BridgePlan, BridgePush, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
+    PushBuffer, SlowConsumer,
 };
+pub use self::bus::BusPlan;
 pub use self::handler::{HandlerLimits, HandlerPlan};
-pub use self::limits::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
+pub use self::kafka::KafkaPlan;
+pub use self::limits::{
+    GatewayLimits, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
+};
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
 pub use self::tls::{CertificateFiles, ClientCertificates, ListenerTls, ServiceTls, TlsVersion};
 use super::defaults;
@@ -57,6 +64,8 @@ pub struct Plan {
     pub auth: AuthPlan,
     /// What holds for browsers where no route does; `None` (the default): whatever upstreams say.
     pub cors: Option<CorsPlan>,
+    /// What events are called on the bus.
+    pub bus: BusPlan,
     /// The services that routes name.
     pub services: Vec<Arc<ServicePlan>>,
     /// The routes, in the order in which they are tried.
@@ -131,6 +140,7 @@ pub struct AdminPlan {
     bind: SocketAddr,
     token: Option<Secret>,
     aliases: Vec<AdminAlias>,
+    kafka: Option<Arc<KafkaPlan>>,
     tls: Option<Arc<ListenerTls>>,
 }
 
@@ -153,6 +163,7 @@ impl AdminPlan {
             bind,
             token,
             aliases: Vec::new(),
+            kafka: None,
             tls: None,
         };
         (plan.token.is_some() || Self::is_loopback(bind)).then_some(plan)
@@ -163,6 +174,19 @@ impl AdminPlan {
     pub fn with_aliases(mut self, aliases: Vec<AdminAlias>) -> Self {
         self.aliases = aliases;
         self
+    }
+
+    /// With `POST /kafka`; by default there is none.
+    #[must_use]
+    pub fn with_kafka(mut self, kafka: Option<KafkaPlan>) -> Self {
+        self.kafka = kafka.map(Arc::new);
+        self
+    }
+
+    /// `POST /kafka`, where it is switched on.
+    #[must_use]
+    pub const fn kafka(&self) -> Option<&Arc<KafkaPlan>> {
+        self.kafka.as_ref()
     }
 
     /// With TLS; by default there is none.

@@ -47,7 +47,12 @@ impl Inside {
     pub fn new(plan: &Plan) -> Self {
         let routes = plan.routes.len();
         let drain = Arc::new(Drain::new(plan.drain));
-        let built = Core::build(plan, &Loaded::default(), &Handlers::default());
+        let built = Core::build(
+            plan,
+            &Loaded::default(),
+            &Handlers::default(),
+            Arc::default(),
+        );
         let core = Arc::new(built.expect("no route ends at a handler"));
         Self {
             worker: Arc::new(Worker::new(core, drain)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidegate_ws::WebSocketHandler;
 
 use super::{Gateway, StartError};
+use crate::bus::{EventBus, MemoryBus};
 use crate::config::Plan;
 use crate::handler::Handlers;
 use crate::pipeline::{Filter, FilterPlan};
@@ -41,6 +42,7 @@ use crate::pipeline::{Filter, FilterPlan};
 pub struct GatewayBuilder {
     plan: Plan,
     handlers: Handlers,
+    bus: Arc<dyn EventBus>,
     /// The first thing that was wrong.
     failure: Option<StartError>,
 }
@@ -50,6 +52,7 @@ impl GatewayBuilder {
         Self {
             plan,
             handlers: Handlers::default(),
+            bus: Arc::new(MemoryBus::default()),
             failure: None,
         }
     }
@@ -92,6 +95,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Carries events by `bus`, in place of the one that serves this process alone.
+    pub fn bus(mut self, bus: Arc<dyn EventBus>) -> Self {
+        self.bus = bus;
+        self
+    }
+
     /// Whether all names find what they name, without starting anything.
     ///
     /// # Errors
@@ -115,10 +124,15 @@ impl GatewayBuilder {
     /// When [`check`](Self::check) fails, an address cannot be bound, the access log cannot be opened,
     /// a file of TLS does not serve or a thread cannot be made; then nothing runs.
     pub fn start(self) -> Result<Gateway, StartError> {
-        let Self { plan, handlers, .. } = self.check()?;
+        let Self {
+            plan,
+            handlers,
+            bus,
+            ..
+        } = self.check()?;
         for name in handlers.unused(&plan) {
             tracing::warn!(handler = name, "registered, but no route ends there");
         }
-        Gateway::start_with(&plan, &handlers)
+        Gateway::start_with(&plan, &handlers, bus)
     }
 }

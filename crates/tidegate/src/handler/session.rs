@@ -42,6 +42,7 @@ impl Agreed {
             limits,
             info,
             deflate,
+            mailbox: _,
         } = *self;
         let (transport, early) = opening.downstream;
         transport.outlast(limits.write_timeout);
@@ -257,8 +258,10 @@ impl Drop for Hosted {
         if let Some(ending) = self.ending {
             self.meter.ended(ending, [ending.to_client; 2]);
         }
+        let handle = self.registered.handle();
+        let (code, cause, initiator, _) = self.meter.end();
+        handle.publish_closed((code, cause, initiator));
         if let Some(log) = &self.worker.access_log {
-            let handle = self.registered.handle();
             log.closed(
                 handle,
                 &Ended::of(&self.meter, &self.reason, handle.counts()),

@@ -16,6 +16,7 @@ use crate::config::{ConfigError, ConfigErrors, did_you_mean};
 use crate::exchange::Exchange;
 use crate::headers::Headers;
 use crate::pipeline::FrameFilters;
+use crate::push::mailbox::Mailbox;
 use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Partner, Wish};
 use crate::worker::Worker;
@@ -131,6 +132,8 @@ pub(crate) struct Agreed {
     pub(crate) limits: Arc<HandlerLimits>,
     pub(crate) info: HandshakeInfo,
     pub(crate) deflate: Option<deflate::Agreed>,
+    /// Where pushes for the session are left, where it takes any.
+    pub(crate) mailbox: Option<Arc<Mailbox>>,
 }
 
 impl Handler {
@@ -162,10 +165,12 @@ impl Handler {
                 limits: Arc::clone(&self.plan.websocket),
                 info,
                 deflate,
+                mailbox: None,
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
             facts,
+            principal: exchange.principal.clone(),
         }))
     }
 }

@@ -25,12 +25,12 @@ pub(crate) struct Counted {
 /// What stands for a client: its IPv4 address, or the /64 of its IPv6 address, all of which one host
 /// may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(crate) enum Client {
     V4([u8; 4]),
     V6([u8; 8]),
 }
 
-pub(super) fn client_of(address: IpAddr) -> Client {
+pub(crate) fn client_of(address: IpAddr) -> Client {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, e, f, g, h, ..] = address.octets();

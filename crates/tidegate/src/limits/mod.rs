@@ -10,6 +10,8 @@ pub(crate) mod bucket;
 pub mod descriptors;
 mod gauge;
 mod rates;
+mod sessions;
+mod users;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,11 +23,15 @@ use tokio::time::Instant;
 
 pub(crate) use self::addresses::Addresses;
 use self::addresses::Counted;
+pub(crate) use self::addresses::{Client, client_of};
 pub(crate) use self::gauge::{Gauge, Taken};
 pub(crate) use self::rates::Rates;
+pub(crate) use self::sessions::SessionCaps;
+pub(crate) use self::users::Users;
 use crate::config::plan::{ForwardedHeader, Plan, RouteLimits};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;
+use crate::presence::Eviction;
 
 /// A client has many when it has more than one in so many of those in use.
 const MANY_SHARE: usize = 4;
@@ -46,9 +52,15 @@ pub enum Overload {
     /// The service has as many calls and sessions under way as it may.
     #[error("the service has as many connections as it may")]
     ServiceFull,
+    /// The gateway has as many sessions as it may.
+    #[error("the gateway has as many WebSockets open as it may")]
+    SessionsFull,
     /// The client has as many connections as it may.
     #[error("this client has as many connections as it may")]
     TooManyConnections,
+    /// The user, or the client, has as many sessions as it may.
+    #[error("this user or client has as many WebSockets open as it may")]
+    TooManySessions,
     /// The client shakes hands too often.
     #[error("this client asks for WebSockets too often")]
     TooManyHandshakes {
@@ -67,6 +79,8 @@ impl Overload {
             Self::ListenerFull => (FULL, "listener_full"),
             Self::RouteFull => (FULL, "route_full"),
             Self::ServiceFull => (FULL, "service_full"),
+            Self::SessionsFull => (FULL, "sessions_full"),
+            Self::TooManySessions => (TOO_MANY, "too_many_sessions"),
             Self::TooManyConnections => (TOO_MANY, "too_many_connections"),
             Self::TooManyHandshakes { .. } => (TOO_MANY, "too_many_handshakes"),
         }
@@ -133,6 +147,7 @@ pub(crate) struct Caps {
     connections: Arc<Gauge>,
     addresses: Arc<Addresses>,
     per_address: Option<usize>,
+    sessions: SessionCaps,
     handshakes: Option<Rates>,
     tls_handshakes: Option<Rates>,
     trusted_proxies: Arc<[IpNet]>,
@@ -149,21 +164,23 @@ pub(crate) struct Caps {
 const BAD_PROXY_HEADER: &str = "bad_proxy_header";
 
 /// What refusals are counted by.
-const CODES: [&str; 8] = [
+const CODES: [&str; 10] = [
     BAD_PROXY_HEADER,
     "descriptors_short",
     "gateway_full",
     "listener_full",
     "route_full",
     "service_full",
+    "sessions_full",
     "too_many_connections",
     "too_many_handshakes",
+    "too_many_sessions",
 ];
 
 /// The caps of one route.
 #[derive(Debug)]
 pub(crate) struct RouteCaps {
-    sessions: Option<Arc<Gauge>>,
+    sessions: SessionCaps,
     requests: Option<Arc<Gauge>>,
     max_body: Option<u64>,
 }
@@ -171,10 +188,15 @@ pub(crate) struct RouteCaps {
 impl RouteCaps {
     pub(crate) fn new(limits: &RouteLimits) -> Self {
         Self {
-            sessions: Gauge::up_to(limits.max_sessions),
+            sessions: SessionCaps::new(&limits.sessions),
             requests: Gauge::up_to(limits.max_requests),
             max_body: limits.max_body,
         }
+    }
+
+    /// Who goes where there is one session too many, where that is wanted.
+    pub(crate) const fn eviction(&self) -> Option<&Eviction> {
+        self.sessions.eviction()
     }
 }
 
@@ -188,6 +210,7 @@ impl Caps {
             connections: Arc::new(Gauge::new(most)),
             addresses: Arc::new(Addresses::default()),
             per_address: limits.max_connections_per_address,
+            sessions: SessionCaps::new(&limits.sessions),
             handshakes: limits.handshakes_per_address.map(Rates::new),
             tls_handshakes: limits.tls_handshakes_per_address.map(Rates::new),
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
@@ -282,11 +305,11 @@ impl Caps {
         // Joined at the end: whoever is refused holds nothing while it takes its answer.
         let mut held = Permits::default();
         let gauge = if exchange.upgrade {
-            &route.sessions
+            route.sessions.all()
         } else {
-            &route.requests
+            route.requests.as_ref()
         };
-        let sessions = gauge.as_ref().filter(|_| exchange.upgrade);
+        let sessions = gauge.filter(|_| exchange.upgrade);
         if exchange.downstream.trusted {
             // A proxy that names nobody is itself the client.
             if exchange.upgrade || self.per_address.is_some() {
@@ -302,6 +325,13 @@ impl Caps {
         if let Some(gauge) = gauge {
             held.take(gauge, Overload::RouteFull)?;
         }
+        if exchange.upgrade {
+            self.sessions.admit_client(client, &mut held)?;
+            route.sessions.admit_client(client, &mut held)?;
+            if let Some(gauge) = self.sessions.all() {
+                held.take(gauge, Overload::SessionsFull)?;
+            }
+        }
         // The last of all: what is refused otherwise costs no token.
         if exchange.upgrade
             && let Some(handshakes) = &self.handshakes
@@ -311,6 +341,20 @@ impl Caps {
         if let Some(limit) = route.max_body {
             body::bound(&mut exchange.body, limit)?;
         }
+        permits.join(held);
+        Ok(())
+    }
+
+    /// The permits of one more session of a user.
+    pub(crate) fn admit_user(
+        &self,
+        route: &RouteCaps,
+        user: &str,
+        permits: &mut Permits,
+    ) -> Result<(), Overload> {
+        let mut held = Permits::default();
+        self.sessions.admit_user(user, &mut held)?;
+        route.sessions.admit_user(user, &mut held)?;
         permits.join(held);
         Ok(())
     }

@@ -1,10 +1,12 @@
 use super::*;
+use crate::config::plan::SessionLimits;
 
 fn caps(most: usize, trusted: &[&str]) -> Caps {
     Caps {
         connections: Arc::new(Gauge::new(most)),
         addresses: Arc::default(),
         per_address: None,
+        sessions: SessionCaps::new(&SessionLimits::default()),
         handshakes: None,
         tls_handshakes: None,
         trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
@@ -52,7 +54,9 @@ fn every_refusal_has_its_count() {
         Overload::ListenerFull,
         Overload::RouteFull,
         Overload::ServiceFull,
+        Overload::SessionsFull,
         Overload::TooManyConnections,
+        Overload::TooManySessions,
         Overload::TooManyHandshakes { retry_after: 1 },
     ]
     .map(|overload| overload.status_and_label().1);

@@ -8,6 +8,7 @@ mod bridge;
 mod cell;
 mod exchange;
 mod page;
+mod push;
 mod session;
 mod text;
 
@@ -18,6 +19,7 @@ pub(crate) use self::bridge::{BridgeMeters, CallMeter};
 use self::cell::{Counter, Histogram, Level, Sparse};
 pub(crate) use self::exchange::ExchangeMeter;
 pub(crate) use self::page::{Facts, page};
+pub(crate) use self::push::{PushMeters, PushSource};
 pub(crate) use self::session::{SessionMeter, microseconds};
 use crate::error::UpstreamError;
 use crate::tls::accept;
@@ -33,6 +35,8 @@ pub(crate) struct Meters {
     bridged: Box<[Arc<BridgeMeters>]>,
     /// Accepted connections.
     pub(crate) accepted: Counter,
+    /// How long pushes took to a session's socket.
+    push_time: Histogram,
     /// Handshakes of TLS with clients, by result.
     pub(crate) tls: [Counter; accept::RESULTS.len()],
 }
@@ -106,6 +110,7 @@ impl Meters {
             services: (0..services).map(|_| ServiceMeters::default()).collect(),
             bridged: (0..=services).map(|_| Arc::default()).collect(),
             accepted: Counter::default(),
+            push_time: Histogram::default(),
             tls: Default::default(),
         }
     }
@@ -121,6 +126,11 @@ impl Meters {
         let none = self.bridged.len() - 1;
         let place = place.filter(|place| *place < none);
         &self.bridged[place.unwrap_or(none)]
+    }
+
+    /// A push was given to a session's socket so long after it was taken.
+    pub(crate) fn pushed(&self, took: Duration) {
+        self.push_time.observe(took, cell::REQUEST_BOUNDS);
     }
 
     fn no_route(&self) -> &Arc<RouteMeters> {

@@ -7,7 +7,7 @@ use super::cell::{Counter, Level, QUEUE_BOUNDS, REQUEST_BOUNDS, SESSION_BOUNDS, 
 use super::exchange::{of_request_key, status_label};
 use super::session::{is_of_slow_consumer, of_end_key};
 use super::text::{Page, Unit};
-use super::{BridgeMeters, METHODS, Meters, REASONS, RouteMeters, ServiceMeters};
+use super::{BridgeMeters, METHODS, Meters, PushMeters, REASONS, RouteMeters, ServiceMeters};
 use crate::auth::AuthCounts;
 use crate::logs::Lines;
 use crate::tls::accept;
@@ -23,6 +23,10 @@ pub(crate) struct Facts<'a> {
     /// Open connections that speak HTTP.
     pub(crate) connections: usize,
     pub(crate) panics: u64,
+    /// How many users have a WebSocket open.
+    pub(crate) users: usize,
+    /// Of how many sessions and users nothing was told on the bus.
+    pub(crate) untold: u64,
     /// How many were refused for a cap, by code.
     pub(crate) refusals: Vec<(&'static str, u64)>,
     /// How many lines each log has had.
@@ -30,6 +34,7 @@ pub(crate) struct Facts<'a> {
     /// How often files of TLS were read again in vain, and how often not.
     pub(crate) tls_reloads: [u64; 2],
     pub(crate) auth: AuthCounts,
+    pub(crate) pushes: &'a PushMeters,
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -55,6 +60,8 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     requests(&mut page, &routes);
     upstream(&mut page, facts, meters);
     bridge(&mut page, facts, meters);
+    let push_times = meters.iter().map(|meters| &meters.push_time);
+    facts.pushes.write(&mut page, push_times);
     handshakes(&mut page, &routes);
     routes.pop(); // no session is without a route
     open_sessions(&mut page, facts, &routes);
@@ -95,6 +102,18 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
             "counter",
             "Panics in tasks of the process; each is a fault of ours.",
             facts.panics as f64,
+        ),
+        (
+            "tidegate_users_online",
+            "gauge",
+            "Users with at least one open WebSocket.",
+            facts.users as f64,
+        ),
+        (
+            "tidegate_events_untold_total",
+            "counter",
+            "Sessions and users of whose coming and going nothing was told, because the bus took no more.",
+            facts.untold as f64,
         ),
         (
             "process_start_time_seconds",
@@ -489,6 +508,7 @@ mod tests {
         let (one, two) = (Meters::new(1, 0), Meters::new(1, 0));
         one.accepted.add(2);
         two.accepted.add(3);
+        let pushes = PushMeters::default();
         let facts = Facts {
             version: "1",
             commit: "c",
@@ -496,6 +516,8 @@ mod tests {
             services: vec![],
             connections: 0,
             panics: 0,
+            users: 7,
+            untold: 0,
             refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
             tls_reloads: [0; 2],
             logs: vec![(
@@ -506,6 +528,7 @@ mod tests {
                 },
             )],
             auth: AuthCounts::default(),
+            pushes: &pushes,
             draining: false,
             started: 0.5,
         };
@@ -515,6 +538,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\ntidegate_refused_total{code=\"route_full\"} 2\n"));
+        assert!(text.contains("\ntidegate_users_online 7\n"));
         assert!(text.contains("{log=\"access\",result=\"dropped\"} 1\n"));
         assert!(text.contains("{scope=\"address\",action=\"refuse\"} 3\n"));
         assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");

@@ -123,6 +123,7 @@ async fn ask(
         filters: FrameFilters::default(),
         route: Arc::clone(worker.meters.route(proxy.place)),
         facts,
+        principal: exchange.principal.clone(),
     })))
 }
 

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use crate::auth::Identity;
 use crate::exchange::Exchange;
 use crate::mask;
+use crate::presence::Eviction;
 use crate::route::{Route, Target};
 use crate::upstream::Endpoint;
 
@@ -105,6 +106,16 @@ impl Facts {
         &self.route.name
     }
 
+    /// The same, to keep.
+    pub(crate) fn route_name(&self) -> Arc<str> {
+        Arc::clone(&self.route.name)
+    }
+
+    /// Who goes where its route has one session too many, where that is wanted.
+    pub(crate) fn eviction(&self) -> Option<&Eviction> {
+        self.route.caps.eviction()
+    }
+
     /// Where it ends.
     pub(crate) fn target(&self) -> &Target {
         &self.route.target
@@ -158,6 +169,11 @@ impl Facts {
     /// The user who opened it, where that is known.
     pub(crate) fn user(&self) -> Option<&str> {
         self.identity.as_ref().map(|identity| identity.user())
+    }
+
+    /// Who opened it, and by what token, where that is known.
+    pub(crate) const fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
     }
 
     /// The subprotocol that was agreed upon, a credential in it masked.

@@ -1,7 +1,7 @@
 //! The cheap remote control to one session, and what others see of it.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,8 +9,9 @@ use atomic_waker::AtomicWaker;
 
 use super::clock::Clock;
 use super::facts::Facts;
-use super::id::SessionId;
+use super::id::{ConnectionId, SessionId};
 use super::{Cause, Ending, Initiator};
+use crate::metrics::microseconds;
 use crate::route::Target;
 
 /// A deadline that never comes.
@@ -23,13 +24,18 @@ pub(crate) struct Handle {
     deadline: AtomicU32,
     /// What the session is told: a `Cause` or nothing (0), and beside it `OVERDUE`.
     order: AtomicU8,
-    /// Why it has begun to end, a `Cause`, and whose doing that was, an `Initiator`; or nothing (0).
-    ended: AtomicU16,
+    /// Nobody was told that it opened, nor will be told that it closed.
+    is_untold: AtomicBool,
+    /// Why it has begun to end, a `Cause`, whose doing that was, an `Initiator`, and before them the
+    /// close code; or nothing (0).
+    ended: AtomicU32,
     waker: AtomicWaker,
     pub(crate) id: SessionId,
     pub(crate) facts: Facts,
     /// When it was opened, in milliseconds since 1970.
     opened: u64,
+    /// The same by the monotonic clock, in [`microseconds`].
+    stamp: u64,
     /// The same by its worker's clock.
     begun: u32,
     /// When something passed last, by the same clock.
@@ -59,6 +65,14 @@ pub(crate) struct Farewell {
     pub(crate) reason: Box<str>,
 }
 
+/// The order of sessions by their opening; the connection parts those of one microsecond.
+pub(crate) type Rank = (u64, ConnectionId);
+
+const fn packed(code: u16, cause: Cause, initiator: Initiator) -> u32 {
+    let [high, low] = code.to_be_bytes();
+    u32::from_be_bytes([high, low, cause as u8, initiator as u8])
+}
+
 const OVERDUE: u8 = 1 << 7;
 
 /// What a session is told from outside.
@@ -79,11 +93,13 @@ impl Handle {
         Self {
             deadline: AtomicU32::new(NEVER),
             order: AtomicU8::new(standing),
-            ended: AtomicU16::new(0),
+            is_untold: AtomicBool::new(false),
+            ended: AtomicU32::new(0),
             waker: AtomicWaker::new(),
             id,
             facts,
             opened: u64::try_from(opened).unwrap_or(u64::MAX),
+            stamp: microseconds(),
             begun: now,
             moved: AtomicU32::new(now),
             passed: [Passed::default(), Passed::default()],
@@ -152,9 +168,41 @@ impl Handle {
 
     /// Shows how it ends, once it does.
     pub(crate) fn publish_end(&self, ended: Option<Ending>) {
-        let bytes = |one: Ending| [one.cause as u8, one.initiator as u8];
-        let ended = ended.map_or(0, |one| u16::from_be_bytes(bytes(one)));
+        let ended = ended.map_or(0, |one| packed(one.to_client, one.cause, one.initiator));
         self.ended.store(ended, Ordering::Relaxed);
+    }
+
+    /// Shows how it has ended, in the words of the metrics.
+    pub(crate) fn publish_closed(&self, (code, cause, initiator): (u16, Cause, Initiator)) {
+        self.ended
+            .store(packed(code, cause, initiator), Ordering::Relaxed);
+    }
+
+    /// How it ends: with which code, why, and whose doing that was; `None`: it does not.
+    pub(crate) fn end(&self) -> Option<(u16, Cause, Initiator)> {
+        let [high, low, cause, initiator] = self.ended.load(Ordering::Relaxed).to_be_bytes();
+        let (cause, initiator) = Cause::from_byte(cause).zip(Initiator::from_byte(initiator))?;
+        Some((u16::from_be_bytes([high, low]), cause, initiator))
+    }
+
+    /// How long it has been open.
+    pub(crate) fn lasted(&self) -> Duration {
+        Duration::from_micros(microseconds().saturating_sub(self.stamp))
+    }
+
+    /// Where it stands among all sessions, those that opened before it first.
+    pub(crate) const fn rank(&self) -> Rank {
+        (self.stamp, self.id.connection())
+    }
+
+    /// Whether others are told of its opening and of its end.
+    pub(crate) fn set_told(&self, is_told: bool) {
+        self.is_untold.store(!is_told, Ordering::Relaxed);
+    }
+
+    /// The same.
+    pub(crate) fn is_told(&self) -> bool {
+        !self.is_untold.load(Ordering::Relaxed)
     }
 
     /// What the client and the upstream sent, as of a moment ago.
@@ -184,8 +232,7 @@ impl Handle {
 
     /// Why it has begun to end, and whose doing that was.
     pub(crate) fn ended(&self) -> Option<(Cause, Initiator)> {
-        let [cause, initiator] = self.ended.load(Ordering::Relaxed).to_be_bytes();
-        Cause::from_byte(cause).zip(Initiator::from_byte(initiator))
+        self.end().map(|(_, cause, initiator)| (cause, initiator))
     }
 
     /// How it ends for `cause`, where none of its peers is to blame.
@@ -241,6 +288,6 @@ mod tests {
     #[test]
     fn a_handle_is_small() {
         let size = size_of::<Handle>();
-        assert!(size <= 216, "{size} bytes");
+        assert!(size <= 224, "{size} bytes");
     }
 }

@@ -13,7 +13,7 @@ const LETTERS: usize = 16;
 
 /// A session's id, the same in every answer as long as the session lives. Among its bytes is its
 /// place in the registry, so that it is found without a search.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId {
     secret: [u8; 8],
     slot: [u8; 4],
@@ -21,7 +21,7 @@ pub(crate) struct SessionId {
 
 /// A connection's id. A session's begins with the bytes of its connection's, so that nothing more has
 /// to be kept for it; a connection becomes one session at most.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ConnectionId([u8; 8]);
 
 /// A text that is no session's id.

@@ -44,6 +44,8 @@ pub enum Cause {
     ProtocolError,
     /// A peer sent more in a second than it may.
     RateLimited,
+    /// A newer session has its place.
+    Replaced,
     /// A peer did not take what was sent to it.
     SlowConsumer,
     /// The upstream sent a close frame.
@@ -83,6 +85,7 @@ impl Cause {
             Self::Policy => "policy",
             Self::ProtocolError => "protocol_error",
             Self::RateLimited => "rate_limited",
+            Self::Replaced => "replaced",
             Self::SlowConsumer => "slow_consumer",
             Self::UpstreamClose => "upstream_close",
             Self::UpstreamLost => "upstream_lost",
@@ -97,7 +100,7 @@ impl Cause {
         }
     }
 
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Admin,
         Self::ClientClose,
         Self::ClientLost,
@@ -110,6 +113,7 @@ impl Cause {
         Self::Policy,
         Self::ProtocolError,
         Self::RateLimited,
+        Self::Replaced,
         Self::SlowConsumer,
         Self::UpstreamClose,
         Self::UpstreamLost,
@@ -139,7 +143,7 @@ impl Ending {
             Cause::ClientClose | Cause::ClientLost => (Initiator::Client, 1001, 1001),
             Cause::UpstreamClose | Cause::UpstreamLost => (Initiator::Upstream, 1011, 1001),
             Cause::SlowConsumer => (Initiator::Gateway, 1013, 1001),
-            Cause::Policy => (Initiator::Gateway, 1008, 1001),
+            Cause::Policy | Cause::Replaced => (Initiator::Gateway, 1008, 1001),
             Cause::Internal => (Initiator::Gateway, 1011, 1011),
             Cause::Drain
             | Cause::IdleTimeout
@@ -167,6 +171,7 @@ impl Ending {
             Cause::MessageTooBig => 1009,
             Cause::ProtocolError => 1002,
             Cause::RateLimited => 1008,
+            Cause::Replaced => 4409,
             _ => proxied.to_client,
         };
         Self {

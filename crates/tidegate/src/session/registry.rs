@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::facts::Facts;
 use super::handle::Handle;
 use super::id::{ConnectionId, SessionId};
+use crate::presence::{Directory, Roles};
 
 /// The live sessions of one worker.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub(crate) struct Registry {
     keys: RandomState,
     /// How many ids were made so far.
     count: AtomicU64,
+    /// Whose sessions these are, of all workers.
+    directory: Arc<Directory>,
 }
 
 /// A session's place in the registry.
@@ -39,6 +42,14 @@ pub(crate) struct Registered {
 const SLICE: usize = 256;
 
 impl Registry {
+    /// One whose sessions enter `directory`.
+    pub(crate) fn new(directory: Arc<Directory>) -> Self {
+        Self {
+            directory,
+            ..Self::default()
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slab<Arc<Handle>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -48,11 +59,13 @@ impl Registry {
         ConnectionId::new(&self.keys, self.count.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Adds a session that is opened now, without a deadline; `connection` has become it.
+    /// Adds a session that is opened now, without a deadline; `connection` has become it, and `roles`
+    /// are what its user is, where that is known.
     pub(crate) fn register(
         self: &Arc<Self>,
         connection: ConnectionId,
         facts: Facts,
+        roles: Option<&Roles>,
         clock: &Clock,
     ) -> Registered {
         let mut sessions = self.lock();
@@ -62,10 +75,12 @@ impl Registry {
         let handle = Arc::new(Handle::new(id, facts, clock.now(), standing));
         entry.insert(Arc::clone(&handle));
         drop(sessions);
-        Registered {
+        let registered = Registered {
             registry: Arc::clone(self),
             handle,
-        }
+        };
+        self.directory.enter(&registered.handle, roles);
+        registered
     }
 
     /// How many sessions are open.
@@ -145,6 +160,7 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.registry.lock().try_remove(self.handle.id.slot());
+        self.registry.directory.leave(&self.handle);
     }
 }
 
@@ -157,7 +173,7 @@ mod tests {
     use crate::session::testing::facts;
 
     fn registered(registry: &Arc<Registry>) -> Registered {
-        registry.register(registry.connection_id(), facts(), &Clock::default())
+        registry.register(registry.connection_id(), facts(), None, &Clock::default())
     }
 
     #[test]

@@ -6,6 +6,7 @@ use http::{Extensions, Method};
 
 use super::facts::Facts;
 use super::id::ConnectionId;
+use crate::auth::Principal;
 use crate::body::Body;
 use crate::config::{Config, Plan};
 use crate::exchange::{Downstream, Exchange};
@@ -22,13 +23,26 @@ const YAML: &str = "version: 1\nlisteners: [{ name: public, bind: 127.0.0.1:0 }]
 
 /// A plan with one route.
 pub(crate) fn plan() -> Plan {
-    let plan = Config::from_yaml("test.yaml", YAML).and_then(|config| config.resolve());
+    plan_with("", "")
+}
+
+/// The same, with more at its end and more of its route.
+pub(crate) fn plan_with(more: &str, of_route: &str) -> Plan {
+    let yaml = YAML.replace("{ name: all,", &format!("{{ name: all, {of_route}"));
+    let plan = Config::from_yaml("test.yaml", &format!("{yaml}{more}"))
+        .and_then(|config| config.resolve());
     plan.unwrap()
 }
 
 /// What a plan without handlers becomes.
 pub(crate) fn built(plan: &Plan) -> Core {
-    Core::build(plan, &Loaded::default(), &Handlers::default()).unwrap()
+    Core::build(
+        plan,
+        &Loaded::default(),
+        &Handlers::default(),
+        Arc::default(),
+    )
+    .unwrap()
 }
 
 /// The facts of a session at `/`.
@@ -38,10 +52,15 @@ pub(crate) fn facts() -> Facts {
 
 /// The same, of the only route of `core`.
 pub(crate) fn facts_in(core: &Core) -> Facts {
+    facts_of(core, None, [127, 0, 0, 1])
+}
+
+/// The same, of a user at an address.
+pub(crate) fn facts_of(core: &Core, user: Option<&str>, client: [u8; 4]) -> Facts {
     let route = core.route(0);
     let service = route.target.service().unwrap();
     let lease = service.lease(Purpose::Session, &mut Vec::new());
-    let peer = ([127, 0, 0, 1], 4000).into();
+    let peer = (client, 4000).into();
     let exchange = Exchange {
         method: Method::GET,
         path: Path::normalise(b"/").unwrap(),
@@ -62,7 +81,7 @@ pub(crate) fn facts_in(core: &Core) -> Facts {
             redirect: None,
         }),
         client: peer.ip(),
-        principal: None,
+        principal: user.map(|user| Arc::new(Principal::sample(user, &[]))),
         captures: Captures::default(),
         extensions: Extensions::new(),
     };

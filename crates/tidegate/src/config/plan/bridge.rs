@@ -35,8 +35,46 @@ pub struct BridgePlan {
     pub ping_interval: Option<Duration>,
     /// How fast a session may say something; as fast as it likes.
     pub rates: BridgeRates,
+    /// How pushes reach its sessions.
+    pub push: BridgePush,
     /// What holds for its WebSockets.
     pub websocket: Arc<HandlerLimits>,
+}
+
+/// How pushes reach a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BridgePush {
+    /// Bytes that may wait for a client that does not take them; 256 KiB. One push is taken whatever its
+    /// size, when nothing waits.
+    pub outbox: u64,
+    /// What happens when there are more; the session is closed.
+    pub slow_consumer: SlowConsumer,
+    /// What is kept of what was sent, until the client says that it has it.
+    pub buffer: PushBuffer,
+}
+
+/// What happens where pushes wait for a client that does not take them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowConsumer {
+    /// The session is closed with 1013.
+    #[default]
+    Close,
+    /// The oldest that wait are thrown away.
+    DropOldest,
+    /// Of those that wait with one key only the newest is kept; where that is not enough, the session is
+    /// closed.
+    Conflate,
+}
+
+/// How much is kept of what was sent; beyond it the oldest is thrown away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushBuffer {
+    /// Pushes; 256.
+    pub messages: usize,
+    /// Bytes; 1 MiB.
+    pub bytes: u64,
+    /// How long ago they were sent; 120 s.
+    pub age: Duration,
 }
 
 /// How fast a session may say something.
@@ -122,7 +160,28 @@ impl Default for BridgePlan {
             legacy_errors: LegacyErrors::default(),
             ping_interval: Some(defaults::WEBSOCKET_KEEP_ALIVE.0),
             rates: BridgeRates::default(),
+            push: BridgePush::default(),
             websocket: Arc::new(Self::websocket()),
+        }
+    }
+}
+
+impl Default for BridgePush {
+    fn default() -> Self {
+        Self {
+            outbox: defaults::PUSH_OUTBOX,
+            slow_consumer: SlowConsumer::default(),
+            buffer: PushBuffer::default(),
+        }
+    }
+}
+
+impl Default for PushBuffer {
+    fn default() -> Self {
+        Self {
+            messages: defaults::PUSH_BUFFER_MESSAGES,
+            bytes: defaults::PUSH_BUFFER_BYTES,
+            age: defaults::PUSH_BUFFER_AGE,
         }
     }
 }

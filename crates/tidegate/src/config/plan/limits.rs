@@ -10,12 +10,45 @@ pub struct GatewayLimits {
     /// Accepted connections of all listeners together; `None`: as many as the descriptors of the
     /// process allow for, two for each.
     pub max_connections: Option<usize>,
+    /// Sessions of all routes together; none by default.
+    pub sessions: SessionLimits,
     /// Connections and sessions of one client address; `None` (the default): no limit.
     pub max_connections_per_address: Option<usize>,
     /// WebSocket handshakes of one client address; `None` (the default): no limit.
     pub handshakes_per_address: Option<Rate>,
     /// Handshakes of TLS of one peer address; `None` (the default): no limit.
     pub tls_handshakes_per_address: Option<Rate>,
+}
+
+/// How many WebSockets may be open, handshakes under way counted where one too many is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionLimits {
+    /// All; `None` (the default): no limit.
+    pub most: Option<usize>,
+    /// Of one user, where that is known; `None` (the default): no limit.
+    pub per_user: Option<usize>,
+    /// Of one client address; `None` (the default): no limit.
+    pub per_address: Option<usize>,
+    /// What becomes of one too many; it is refused.
+    pub over: OverSessions,
+}
+
+impl SessionLimits {
+    /// Whether there is any limit among them.
+    #[must_use]
+    pub const fn are_any(&self) -> bool {
+        self.most.is_some() || self.per_user.is_some() || self.per_address.is_some()
+    }
+}
+
+/// What becomes of one session too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverSessions {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It is accepted, and the oldest of those that count with it is ended.
+    EvictOldest,
 }
 
 /// How often something may happen.
@@ -70,8 +103,8 @@ impl Default for ListenerLimits {
 /// What holds for one route.
 #[derive(Debug, Clone, Default)]
 pub struct RouteLimits {
-    /// Open WebSockets, and handshakes under way; `None` (the default): no limit.
-    pub max_sessions: Option<usize>,
+    /// Its sessions. A bridge has 10,000 by default, anything else any number.
+    pub sessions: SessionLimits,
     /// Plain requests under way, from their head to the last byte of their answer; `None` (the
     /// default): no limit.
     pub max_requests: Option<usize>,

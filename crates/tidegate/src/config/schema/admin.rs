@@ -6,11 +6,11 @@ use std::path::Path;
 use super::super::defaults;
 use super::super::error::{Fault, Problems};
 use super::super::load;
-use super::super::plan::{AdminAlias, AdminPlan, ListenerTls};
+use super::super::plan::{AdminAlias, AdminPlan, KafkaPlan, ListenerTls};
 use super::super::secret::Secret;
 use super::super::value;
 use super::super::yaml::{Located, Spot};
-use super::{located, tls};
+use super::{auth, bus, located, tls};
 
 /// The value of `admin`.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub(in crate::config) struct Admin {
     pub(in crate::config) bind: Located<SocketAddr>,
     pub(in crate::config) token: Option<Located<Secret>>,
     pub(in crate::config) aliases: Vec<AdminAlias>,
+    pub(in crate::config) kafka: Option<Located<KafkaPlan>>,
     pub(in crate::config) tls: Option<ListenerTls>,
 }
 
@@ -42,6 +43,8 @@ impl Admin {
         let aliases = aliases
             .filter_map(|spot| spot.name_of(problems, "alias", &ALIASES))
             .collect();
+        let kafka = fields.take("kafka");
+        let kafka = kafka.and_then(|spot| read_kafka(&spot, problems));
         let tls = fields.take("tls");
         let tls = tls.and_then(|spot| tls::listener(&spot, problems));
         fields.finish(problems);
@@ -72,9 +75,31 @@ impl Admin {
             bind,
             token,
             aliases,
+            kafka,
             tls,
         })
     }
+}
+
+fn read_kafka(spot: &Spot<'_>, problems: &mut Problems) -> Option<Located<KafkaPlan>> {
+    let mut fields = spot.fields(problems)?;
+    let roles = fields.need("roles", "roles: ROLE_ADMIN", problems);
+    let roles = roles.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
+    let roles = roles.iter();
+    let roles = roles.filter_map(|spot| spot.value(problems, auth::text));
+    let mut plan = KafkaPlan::new(roles.collect());
+    let topics = fields.take("topics");
+    let topics = topics.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
+    let topics = topics.iter();
+    let topics = topics.filter_map(|spot| spot.value(problems, bus::topic));
+    plan.topics = topics.map(|topic| (&*topic).into()).collect();
+    if let Some(spot) = fields.take("parse_string_body") {
+        let parses = spot.truth(problems);
+        plan.parse_string_body = parses.unwrap_or(plan.parse_string_body);
+    }
+    fields.finish(problems);
+    let place = spot.place();
+    Some(Located { value: plan, place })
 }
 
 /// A token as it is written, or the path of the file that holds it. No fault repeats it.

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::super::error::{Place, Problems};
-use super::super::plan::{GatewayLimits, ListenerLimits, Rate, RouteLimits};
+use super::super::plan::{
+    GatewayLimits, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
+};
 use super::super::value;
 use super::super::yaml::{Fields, Spot};
 
@@ -24,7 +26,9 @@ pub(super) fn gateway(
     let remedy = "leave it out: it then follows from the descriptors";
     let most = most.and_then(|spot| number(&spot, value::MOST, remedy, problems));
     let per_address = fields.take("max_connections_per_address");
+    let sessions = sessions(&mut fields, None, problems);
     let limits = GatewayLimits {
+        sessions,
         max_connections: most.map(|most| most as usize),
         max_connections_per_address: per_address
             .as_ref()
@@ -89,11 +93,15 @@ pub(super) fn listener(spot: &Spot<'_>, problems: &mut Problems) -> Option<Liste
     Some(limits)
 }
 
-/// Those of a route.
-pub(super) fn route(spot: &Spot<'_>, problems: &mut Problems) -> Option<RouteLimits> {
+/// Those of a route, which has so many sessions where nothing is said.
+pub(super) fn route(
+    spot: &Spot<'_>,
+    max_sessions: Option<usize>,
+    problems: &mut Problems,
+) -> Option<RouteLimits> {
     let mut fields = spot.fields(problems)?;
     let limits = RouteLimits {
-        max_sessions: count(&mut fields, "max_sessions", problems),
+        sessions: sessions(&mut fields, max_sessions, problems),
         max_requests: count(&mut fields, "max_requests", problems),
         max_body: fields
             .take("max_body")
@@ -112,6 +120,43 @@ pub(super) fn service(spot: &Spot<'_>, problems: &mut Problems) -> Option<usize>
     most
 }
 
+const OVER: [(&str, OverSessions); 2] = [
+    ("reject", OverSessions::Reject),
+    ("evict_oldest", OverSessions::EvictOldest),
+];
+
+/// Those of sessions, of the gateway or of a route.
+fn sessions(
+    fields: &mut Fields<'_>,
+    most: Option<usize>,
+    problems: &mut Problems,
+) -> SessionLimits {
+    let all = fields.take("max_sessions");
+    let all = all.map_or(most, |spot| {
+        spot.value(problems, value::count).unwrap_or(most)
+    });
+    let (user, address) = ("max_sessions_per_user", "max_sessions_per_address");
+    let limits = SessionLimits {
+        most: all,
+        per_user: count(fields, user, problems),
+        per_address: count(fields, address, problems),
+        over: OverSessions::default(),
+    };
+    let Some(spot) = fields.take("over") else {
+        return limits;
+    };
+    let over = spot.name_of(problems, "way with one session too many", &OVER);
+    let limits = SessionLimits {
+        over: over.unwrap_or_default(),
+        ..limits
+    };
+    if limits.over == OverSessions::EvictOldest && !limits.are_any() {
+        let message = "there is no limit on sessions here, so nobody is ever sent away";
+        problems.doubt(&spot.place(), message, "write `max_sessions_per_user: 5`");
+    }
+    limits
+}
+
 /// The keys of each level's `limits`, and of what is looked for among them.
 const LEVELS: [(&str, &[&str]); 5] = [
     (
@@ -119,6 +164,10 @@ const LEVELS: [(&str, &[&str]); 5] = [
         &[
             "max_connections",
             "max_connections_per_address",
+            "max_sessions",
+            "max_sessions_per_address",
+            "max_sessions_per_user",
+            "over",
             "handshakes_per_address",
             "tls_handshakes_per_address",
         ],
@@ -138,7 +187,14 @@ const LEVELS: [(&str, &[&str]); 5] = [
     ),
     (
         "a route's `limits`",
-        &["max_sessions", "max_requests", "max_body"],
+        &[
+            "max_sessions",
+            "max_sessions_per_address",
+            "max_sessions_per_user",
+            "over",
+            "max_requests",
+            "max_body",
+        ],
     ),
     ("a service's `limits`", &["max_connections"]),
     ("`proxy.websocket`", &["max_message", "max_frame"]),

@@ -7,6 +7,7 @@ mod admin;
 mod auth;
 mod bind;
 mod bridge;
+mod bus;
 mod cors;
 mod drain;
 mod filter;
@@ -16,6 +17,7 @@ mod limits;
 mod matcher;
 mod proxy;
 mod proxy_protocol;
+mod push;
 mod redirect;
 mod require;
 mod route;
@@ -27,8 +29,8 @@ use ipnet::IpNet;
 
 use super::error::{Place, Problems};
 use super::plan::{
-    AccessLogPlan, AuthPlan, Bind, DrainPlan, ForwardedHeader, GatewayLimits, ListenerLimits,
-    ListenerTls, ProxyProtocolPlan,
+    AccessLogPlan, AuthPlan, Bind, BusPlan, DrainPlan, ForwardedHeader, GatewayLimits,
+    ListenerLimits, ListenerTls, ProxyProtocolPlan,
 };
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
@@ -64,6 +66,7 @@ pub(super) struct Root {
     pub(super) forwarded_header: ForwardedHeader,
     pub(super) auth: Option<AuthPlan>,
     pub(super) cors: Option<Cors>,
+    pub(super) bus: BusPlan,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     /// Where the file begins, for what concerns all of it.
@@ -105,6 +108,7 @@ impl Root {
             forwarded_header.and_then(|spot| spot.name_of(problems, "header", &FORWARDED_HEADERS));
         let auth = fields.take("auth");
         let cors = fields.take("cors");
+        let bus = fields.take("bus");
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
@@ -131,6 +135,9 @@ impl Root {
                 .collect(),
             forwarded_header: forwarded_header.unwrap_or_default(),
             cors: cors.and_then(|spot| Cors::read(&spot, problems)),
+            bus: bus
+                .and_then(|spot| bus::read(&spot, problems))
+                .unwrap_or_default(),
             auth: auth.and_then(|spot| auth::read(&spot, problems)),
             services: services
                 .iter()

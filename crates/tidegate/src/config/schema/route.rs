@@ -1,5 +1,6 @@
 //! `routes`: which requests go through which filters to where.
 
+use super::super::defaults;
 use super::super::error::{Place, Problems};
 use super::super::plan::RouteLimits;
 use super::super::yaml::{Fields, Located, Spot};
@@ -43,8 +44,12 @@ impl Route {
         let cors = fields.take("cors");
         let cors = cors.and_then(|spot| Cors::read(&spot, problems));
         let limits = fields.take("limits");
-        let limits = limits.and_then(|spot| limits::route(&spot, problems));
         let target = Target::read(&mut fields, problems);
+        let is_bridge = matches!(target, Some(Target::Bridge(_)));
+        let max_sessions = is_bridge.then_some(defaults::BRIDGE_MAX_SESSIONS);
+        let limits = limits.and_then(|spot| limits::route(&spot, max_sessions, problems));
+        let mut unlimited = RouteLimits::default();
+        unlimited.sessions.most = max_sessions;
         let place = fields.place().clone();
         fields.finish(problems);
         Some(Self {
@@ -52,7 +57,7 @@ impl Route {
             matcher,
             filters,
             cors,
-            limits: limits.unwrap_or_default(),
+            limits: limits.unwrap_or(unlimited),
             target,
             place,
         })

@@ -104,13 +104,14 @@ impl Relay {
         })
     }
 
-    /// Tells the access log how the session ended; once, when it is dropped.
+    /// Tells how the session ended; once, when it is dropped.
     pub(super) fn report(&self) {
+        let (code, cause, initiator, _) = self.meter.end();
+        let handle = self.registered.handle();
+        handle.publish_closed((code, cause, initiator));
         let Some(log) = &self.worker.access_log else {
             return;
         };
-        let (_, cause, ..) = self.meter.end();
-        let handle = self.registered.handle();
         let reason = match cause {
             Cause::ClientClose | Cause::UpstreamClose => Cow::Borrowed(self.words.as_str()),
             // Nobody could be told.

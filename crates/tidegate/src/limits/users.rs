@@ -1,28 +1,28 @@
-//! How many calls of one user are under way, in all of its sessions together.
+//! How much of something each user has in use: calls, in all of its sessions together, or sessions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::limits::Gauge;
+use super::Gauge;
 
-/// Users who have sessions, and their calls.
+/// Users, and what each has in use.
 #[derive(Debug)]
-pub(super) struct Users {
-    /// Calls that one of them may have under way; `None`: any number.
+pub(crate) struct Users {
+    /// What one of them may have in use; `None`: any number.
     most: Option<usize>,
     gauges: Mutex<HashMap<Box<str>, Weak<Gauge>>>,
 }
 
 impl Users {
-    pub(super) fn new(most: Option<usize>) -> Self {
+    pub(crate) fn new(most: Option<usize>) -> Self {
         Self {
             most,
             gauges: Mutex::default(),
         }
     }
 
-    /// What counts the calls of `user`, the same for all of its sessions; `None` where there is no bound.
-    pub(super) fn gauge(&self, user: &str) -> Option<Arc<Gauge>> {
+    /// What counts for `user`, the same for all of its sessions; `None` where there is no bound.
+    pub(crate) fn gauge(&self, user: &str) -> Option<Arc<Gauge>> {
         let most = self.most?;
         let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gauge) = gauges.get(user).and_then(Weak::upgrade) {

@@ -1,0 +1,103 @@
+//! The bus: facts that one part of the gateway tells the others, and those who look on.
+//!
+//! [`EventBus`] is the seam. [`MemoryBus`] carries events within this process; another, a broker's
+//! perhaps, is given to the gateway with [`GatewayBuilder::bus`](crate::GatewayBuilder::bus). Whoever
+//! wants to see them subscribes at [`Gateway::bus`](crate::Gateway::bus).
+//!
+//! There are four topics, and each carries one kind of event ([`Topics`]): pushes; users who come
+//! online; users who go offline; sessions that open and close.
+
+mod event;
+mod memory;
+mod push;
+mod subscription;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+pub use self::event::{
+    Event, EventId, NotAnEventId, Payload, SessionClosed, SessionOpened, UserConnected,
+    UserDisconnected,
+};
+pub use self::memory::MemoryBus;
+pub use self::push::{LegacyPush, PushClass, PushEvent, PushTarget};
+pub use self::subscription::{Received, Subscriber, Subscription};
+
+/// What carries events, within a process or between processes.
+pub trait EventBus: Send + Sync + Debug + 'static {
+    /// Hands an event over. Accepted, it will be seen by every subscriber: by those of memory at once,
+    /// by a broker's once that has acknowledged it. Events of one key that are published one after the
+    /// other are seen in that order.
+    ///
+    /// Dropped before it is ready, the event may have been published or not.
+    ///
+    /// # Errors
+    /// When it is not accepted; the same event may be published again.
+    fn publish(&self, event: Event) -> BoxFuture<'_, Result<(), BusError>>;
+
+    /// The events of these topics from now on, in the order in which they were accepted.
+    fn subscribe_to(&self, topics: &[&str]) -> Subscription;
+
+    /// The events of a topic from now on.
+    fn subscribe(&self, topic: &str) -> Subscription {
+        self.subscribe_to(&[topic])
+    }
+
+    /// Whether an event of this topic would be seen by anybody. What nobody would see is not even made.
+    fn is_watched(&self, topic: &str) -> bool {
+        let _ = topic;
+        true
+    }
+}
+
+/// Why an event was not accepted. For a caller over HTTP each is a 503 with `Retry-After`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BusError {
+    /// A queue on its way has no room.
+    #[error("the bus has no room for more events")]
+    Full,
+    /// What carries events cannot be reached.
+    #[error("the bus cannot be reached")]
+    Unreachable,
+}
+
+/// The names of the topics. The first three are those of the predecessor (row B-033).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Topics {
+    /// [`Payload::Push`]; `websocket-transport`.
+    pub push: Arc<str>,
+    /// [`Payload::UserConnected`]; `user-connect-event`.
+    pub user_connect: Arc<str>,
+    /// [`Payload::UserDisconnected`]; `user-disconnect-event`.
+    pub user_disconnect: Arc<str>,
+    /// [`Payload::SessionOpened`] and [`Payload::SessionClosed`]; `session-events`.
+    pub sessions: Arc<str>,
+}
+
+impl Topics {
+    /// All of them, in the order of the fields.
+    #[must_use]
+    pub fn all(&self) -> [&Arc<str>; 4] {
+        [
+            &self.push,
+            &self.user_connect,
+            &self.user_disconnect,
+            &self.sessions,
+        ]
+    }
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self {
+            push: "websocket-transport".into(),
+            user_connect: "user-connect-event".into(),
+            user_disconnect: "user-disconnect-event".into(),
+            sessions: "session-events".into(),
+        }
+    }
+}

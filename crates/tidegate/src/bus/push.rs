@@ -1,0 +1,98 @@
+//! What is pushed to users.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+/// Something that those who are online are told.
+#[derive(Clone)]
+pub struct PushEvent {
+    /// Who is told; a session that is meant twice is told twice.
+    pub targets: Box<[PushTarget]>,
+    /// Its name.
+    pub event: Box<str>,
+    /// Which service it is from; empty where that is not said.
+    pub source: Box<str>,
+    /// What is told, as it came.
+    pub data: Box<RawValue>,
+    /// Of two with one key a slow client may get the later one alone.
+    pub key: Option<Box<str>>,
+    /// What is promised of it.
+    pub class: PushClass,
+    /// Whether its client says at once that it has it.
+    pub ack: bool,
+    /// What else it said where it came in the old shape.
+    pub legacy: Option<Box<LegacyPush>>,
+}
+
+/// Who is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushTarget {
+    /// All sessions of a user.
+    User(Box<str>),
+    /// One session.
+    Session(Box<str>),
+    /// All members of a room.
+    Room(Box<str>),
+    /// All sessions.
+    All,
+}
+
+/// What is promised of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PushClass {
+    /// Once at most.
+    Live,
+    /// Once at least, in order, while it is kept.
+    #[default]
+    Resumable,
+}
+
+/// What a push of the old shape says besides (row B-030).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyPush {
+    /// Its `type`, as an envelope's.
+    pub kind: Box<str>,
+    /// Its `baseUrl`.
+    pub base_url: Box<str>,
+    /// Its `uri`.
+    pub uri: Box<str>,
+}
+
+impl PushTarget {
+    fn size(&self) -> usize {
+        let name = match self {
+            Self::User(name) | Self::Session(name) | Self::Room(name) => name.len(),
+            Self::All => 0,
+        };
+        size_of::<Self>() + name
+    }
+}
+
+impl PushEvent {
+    /// About how many bytes it holds.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let legacy = self.legacy.as_ref().map_or(0, |legacy| {
+            let texts = [&legacy.kind, &legacy.base_url, &legacy.uri];
+            size_of::<LegacyPush>() + texts.iter().map(|text| text.len()).sum::<usize>()
+        });
+        let key = self.key.as_ref().map_or(0, |key| key.len());
+        let texts = self.event.len() + self.source.len() + key + self.data.get().len();
+        let targets = self.targets.iter().map(PushTarget::size);
+        size_of::<Self>() + texts + legacy + targets.sum::<usize>()
+    }
+}
+
+/// What is pushed is between a service and its users.
+impl fmt::Debug for PushEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushEvent")
+            .field("targets", &self.targets)
+            .field("event", &self.event)
+            .field("source", &self.source)
+            .field("class", &self.class)
+            .finish_non_exhaustive()
+    }
+}

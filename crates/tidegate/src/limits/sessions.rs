@@ -1,0 +1,62 @@
+//! How many sessions there may be, of all, of one client and of one user, where one too many is refused.
+//! Where it sends the oldest away instead, `presence` looks after it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Addresses, Gauge, Overload, Permits, Users};
+use crate::config::plan::{OverSessions, SessionLimits};
+use crate::presence::Eviction;
+
+/// The caps on sessions of the gateway, or of a route.
+#[derive(Debug)]
+pub(crate) struct SessionCaps {
+    all: Option<Arc<Gauge>>,
+    clients: Option<(Arc<Addresses>, usize)>,
+    users: Option<Users>,
+    eviction: Option<Eviction>,
+}
+
+impl SessionCaps {
+    pub(crate) fn new(limits: &SessionLimits) -> Self {
+        // What may send others away is itself never refused.
+        let refused = |most: Option<usize>| most.filter(|_| limits.over == OverSessions::Reject);
+        Self {
+            all: Gauge::up_to(refused(limits.most)),
+            clients: refused(limits.per_address).map(|most| (Arc::default(), most)),
+            users: refused(limits.per_user).map(|most| Users::new(Some(most))),
+            eviction: Eviction::wanted(limits),
+        }
+    }
+
+    /// Counts all of them.
+    pub(super) const fn all(&self) -> Option<&Arc<Gauge>> {
+        self.all.as_ref()
+    }
+
+    /// Who goes for one too many.
+    pub(crate) const fn eviction(&self) -> Option<&Eviction> {
+        self.eviction.as_ref()
+    }
+
+    /// The permit of one more session of a client.
+    pub(super) fn admit_client(
+        &self,
+        client: IpAddr,
+        permits: &mut Permits,
+    ) -> Result<(), Overload> {
+        if let Some((clients, most)) = &self.clients {
+            let counted = clients.count(client, |has| has < *most);
+            permits.count(counted.ok_or(Overload::TooManySessions)?);
+        }
+        Ok(())
+    }
+
+    /// The permit of one more session of a user.
+    pub(super) fn admit_user(&self, user: &str, permits: &mut Permits) -> Result<(), Overload> {
+        let gauge = self.users.as_ref().and_then(|users| users.gauge(user));
+        gauge.map_or(Ok(()), |gauge| {
+            permits.take(&gauge, Overload::TooManySessions)
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! The mailboxes of all open sessions, by session and by user. It is cut into pieces, and none is locked
+//! for longer than a look-up or a copy takes.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Push;
+use super::mailbox::Mailbox;
+use crate::auth::Identity;
+use crate::session::handle::Handle;
+use crate::session::id::SessionId;
+
+/// Pieces, so that sessions that open at once rarely wait for each other.
+const SHARDS: usize = 64;
+
+/// Who can be reached.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    sessions: Sharded<SessionId, Arc<Mailbox>>,
+    users: Sharded<Named, Few>,
+}
+
+/// A user by name, in what its session keeps anyway.
+#[derive(Debug)]
+struct Named(Arc<Identity>);
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        self.0.user()
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.user().hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.user() == other.0.user()
+    }
+}
+
+impl Eq for Named {}
+
+/// The mailboxes of one user, most of whom have one.
+#[derive(Debug)]
+enum Few {
+    One(Arc<Mailbox>),
+    Many(Vec<Arc<Mailbox>>),
+}
+
+/// A session's mailbox. Dropped, nothing more can be left in it.
+#[derive(Debug)]
+pub(crate) struct Recipient {
+    push: Arc<Push>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Recipient {
+    /// Whoever will have `mailbox`, once its session is entered.
+    pub(crate) fn new(push: &Arc<Push>, mailbox: Mailbox) -> Self {
+        Self {
+            push: Arc::clone(push),
+            mailbox: Arc::new(mailbox),
+        }
+    }
+
+    /// It is this user's. Said a second time, it changes nothing.
+    pub(crate) fn identify(&self, identity: &Arc<Identity>) {
+        if self.mailbox.identify(identity) {
+            self.push.directory.enter_user(identity, &self.mailbox);
+        }
+    }
+
+    pub(crate) const fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+}
+
+impl Drop for Recipient {
+    fn drop(&mut self) {
+        self.push.directory.leave(&self.mailbox);
+    }
+}
+
+impl Directory {
+    /// From now on the session of `handle` gets what is left in `mailbox`.
+    pub(crate) fn enter(&self, mailbox: &Arc<Mailbox>, handle: &Arc<Handle>) {
+        mailbox.attach(handle);
+        let mut sessions = self.sessions.lock(&handle.id);
+        sessions.insert(handle.id, Arc::clone(mailbox));
+        drop(sessions);
+        if let Some(identity) = mailbox.identity() {
+            self.enter_user(identity, mailbox);
+        }
+    }
+
+    fn enter_user(&self, identity: &Arc<Identity>, mailbox: &Arc<Mailbox>) {
+        let mut users = self.users.lock(identity.user());
+        match users.get_mut(identity.user()) {
+            Some(few) => few.add(mailbox),
+            None => {
+                let named = Named(Arc::clone(identity));
+                users.insert(named, Few::One(Arc::clone(mailbox)));
+            }
+        }
+    }
+
+    /// It does not any more.
+    fn leave(&self, mailbox: &Arc<Mailbox>) {
+        let Some(id) = mailbox.detach() else { return };
+        self.sessions.lock(&id).remove(&id);
+        let Some(user) = mailbox.identity().map(|one| one.user()) else {
+            return;
+        };
+        let mut users = self.users.lock(user);
+        let is_last = users.get_mut(user).is_some_and(|few| few.remove(mailbox));
+        if is_last {
+            users.remove(user);
+        }
+    }
+
+    /// Calls `each` with the mailbox of a session.
+    pub(super) fn session(&self, id: &str, each: &mut dyn FnMut(&Arc<Mailbox>)) {
+        let Ok(id) = id.parse::<SessionId>() else {
+            return;
+        };
+        let found = self.sessions.lock(&id).get(&id).map(Arc::clone);
+        if let Some(mailbox) = found {
+            each(&mailbox);
+        }
+    }
+
+    /// The same with each of a user.
+    pub(super) fn user(&self, user: &str, each: &mut dyn FnMut(&Arc<Mailbox>)) {
+        let users = self.users.lock(user);
+        // Copied, so that nobody who opens a session waits for what is done with them.
+        let found = match users.get(user) {
+            None => return,
+            Some(Few::One(mailbox)) => {
+                let mailbox = Arc::clone(mailbox);
+                drop(users);
+                return each(&mailbox);
+            }
+            Some(Few::Many(mailboxes)) => mailboxes.clone(),
+        };
+        drop(users);
+        found.iter().for_each(each);
+    }
+
+    /// The same with every one that there is.
+    pub(super) fn all(&self, each: &mut dyn FnMut(&Arc<Mailbox>)) {
+        for shard in 0..SHARDS {
+            let sessions = self.sessions.lock_at(shard);
+            let found: Vec<_> = sessions.values().map(Arc::clone).collect();
+            drop(sessions);
+            found.iter().for_each(&mut *each);
+        }
+    }
+}
+
+impl Few {
+    fn add(&mut self, mailbox: &Arc<Mailbox>) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![Arc::clone(first), Arc::clone(mailbox)]),
+            Self::Many(mailboxes) => mailboxes.push(Arc::clone(mailbox)),
+        }
+    }
+
+    /// Whether none is left.
+    fn remove(&mut self, mailbox: &Arc<Mailbox>) -> bool {
+        match self {
+            Self::One(only) => Arc::ptr_eq(only, mailbox),
+            Self::Many(mailboxes) => {
+                let place = mailboxes.iter().position(|one| Arc::ptr_eq(one, mailbox));
+                if let Some(place) = place {
+                    mailboxes.swap_remove(place);
+                }
+                if mailboxes.len() == 1
+                    && let Some(last) = mailboxes.pop()
+                {
+                    *self = Self::One(last);
+                    return false;
+                }
+                mailboxes.is_empty()
+            }
+        }
+    }
+}
+
+/// A map in pieces.
+#[derive(Debug)]
+struct Sharded<K, V> {
+    shards: Box<[Mutex<HashMap<K, V>>]>,
+    hasher: RandomState,
+}
+
+impl<K, V> Default for Sharded<K, V> {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl<K, V> Sharded<K, V> {
+    fn lock<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, HashMap<K, V>> {
+        #[expect(clippy::cast_possible_truncation, reason = "a hash is cut anyway")]
+        self.lock_at(self.hasher.hash_one(key) as usize)
+    }
+
+    fn lock_at(&self, shard: usize) -> MutexGuard<'_, HashMap<K, V>> {
+        self.shards[shard % self.shards.len()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

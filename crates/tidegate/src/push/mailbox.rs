@@ -1,0 +1,362 @@
+//! One session's mailbox: what waits to be sent to its client, and what was sent and may have to be sent
+//! again. Whoever leaves something never waits, and what it holds is bounded by bytes.
+//!
+//! Each push has the session's next number, `seq`, when it is left here, so that a client sees a hole
+//! where something was thrown away. What was sent is kept until the client says that it has it, within
+//! bounds; up to which `seq` something was lost so is remembered.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tidegate_ws::Message;
+use tokio::time::Instant;
+
+use super::parcel::Parcel;
+use crate::auth::Identity;
+use crate::config::plan::{BridgePlan, SlowConsumer};
+use crate::session::Cause;
+use crate::session::handle::Handle;
+use crate::session::id::SessionId;
+
+/// Where pushes for one session are left.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    /// Whose it is, once that is known.
+    identity: OnceLock<Arc<Identity>>,
+    plan: Arc<BridgePlan>,
+    is_version_1: bool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The session that it belongs to now.
+    seat: Option<Arc<Handle>>,
+    /// Who sends what waits, where it has found nothing.
+    waker: Option<Waker>,
+    /// The number that was given last.
+    seq: u64,
+    /// Up to here its client has all that was not lost.
+    acked: u64,
+    /// Up to here something was thrown away that its client may not have.
+    lost: u64,
+    waiting: Queue,
+    /// Sent; it comes before what waits.
+    unacked: Queue,
+    /// Nothing more is sent: its client was too slow, or the session is over.
+    is_over: bool,
+}
+
+/// Items in the order of their numbers. Without any it holds nothing.
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Item {
+    seq: u64,
+    parcel: Arc<Parcel>,
+    /// When it was left, or sent.
+    since: Instant,
+    ack: Ack,
+}
+
+/// What its client has said.
+#[derive(Debug, PartialEq, Eq)]
+enum Ack {
+    /// Nobody waits for that.
+    Untold,
+    /// Nothing yet.
+    Open,
+    /// It has it.
+    Acked,
+}
+
+/// What became of a push that was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It will be sent.
+    Queued,
+    /// The same, in place of one with the same key.
+    Replaced,
+    /// The same, and older ones are thrown away for it.
+    DroppedOldest,
+    /// There is no room: the session is ended for it.
+    Overflowed,
+    /// The session ends.
+    Closing,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) frame: Message,
+    /// When its event happened.
+    pub(crate) begun: Instant,
+}
+
+impl Mailbox {
+    /// An empty one, for a session that is not open yet.
+    pub(crate) fn new(plan: Arc<BridgePlan>, is_version_1: bool) -> Self {
+        Self {
+            identity: OnceLock::new(),
+            plan,
+            is_version_1,
+            inner: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose it is, where that is known.
+    pub(super) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.get()
+    }
+
+    /// It is theirs from now on; whether it was nobody's, and belongs to a session.
+    pub(super) fn identify(&self, identity: &Arc<Identity>) -> bool {
+        let is_new = self.identity.set(Arc::clone(identity)).is_ok();
+        is_new && self.lock().seat.is_some()
+    }
+
+    /// It belongs to this session from now on.
+    pub(super) fn attach(&self, handle: &Arc<Handle>) {
+        self.lock().seat = Some(Arc::clone(handle));
+    }
+
+    /// It belongs to no session any more; to which it did.
+    pub(super) fn detach(&self) -> Option<SessionId> {
+        let mut inner = self.lock();
+        inner.is_over = true;
+        inner.waker = None;
+        let seat = inner.seat.take();
+        drop(inner);
+        seat.map(|handle| handle.id)
+    }
+
+    /// Leaves `parcel`.
+    pub(super) fn offer(&self, parcel: &Arc<Parcel>) -> Offered {
+        let mut inner = self.lock();
+        if inner.is_over {
+            self.keep(&mut inner, parcel);
+            return Offered::Closing;
+        }
+        let mut offered = Offered::Queued;
+        if self.plan.push.slow_consumer == SlowConsumer::Conflate
+            && let Some(key) = parcel.key()
+            && inner.waiting.forget_key(key)
+        {
+            offered = Offered::Replaced;
+        }
+        while inner.waiting.is_full_for(parcel, self.plan.push.outbox) {
+            if self.plan.push.slow_consumer != SlowConsumer::DropOldest {
+                inner.is_over = true;
+                self.keep(&mut inner, parcel);
+                if let Some(handle) = &inner.seat {
+                    handle.order(Cause::SlowConsumer);
+                }
+                return Offered::Overflowed;
+            }
+            inner.drop_waiting();
+            offered = Offered::DroppedOldest;
+        }
+        inner.add(parcel, self.is_version_1);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        offered
+    }
+
+    /// Nothing is sent any more. What its client could be sent again is kept, within bounds.
+    fn keep(&self, inner: &mut Inner, parcel: &Arc<Parcel>) {
+        if !self.is_version_1 {
+            inner.waiting = Queue::default();
+            return;
+        }
+        inner.add(parcel, true);
+        let buffer = &self.plan.push.buffer;
+        while inner.unacked.len() + inner.waiting.len() > buffer.messages
+            || (inner.unacked.bytes + inner.waiting.bytes) as u64 > buffer.bytes
+        {
+            inner.drop_oldest();
+        }
+    }
+
+    /// Ready when something waits; else who polls is woken once something does.
+    pub(crate) fn poll_waiting(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if !inner.is_over && !inner.waiting.items.is_empty() {
+            return Poll::Ready(());
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// The next that waits, which is taken to be sent now.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        let mut inner = self.lock();
+        if inner.is_over {
+            return None;
+        }
+        let mut item = inner.waiting.pop()?;
+        let (seq, parcel, begun) = (item.seq, Arc::clone(&item.parcel), item.parcel.begun);
+        if self.is_version_1 && parcel.is_kept() {
+            item.since = Instant::now();
+            inner.unacked.push(item);
+            self.bound(&mut inner);
+        }
+        drop(inner);
+        let frame = match self.is_version_1 {
+            true => parcel.version_1(seq),
+            false => parcel.legacy(self.identity().map(|one| one.user())),
+        };
+        Some(Taken { frame, begun })
+    }
+
+    /// Its client has everything up to `seq`.
+    pub(crate) fn ack(&self, seq: u64) {
+        let mut inner = self.lock();
+        inner.acked = inner.acked.max(seq.min(inner.seq));
+        while let Some(mut item) = inner.unacked.pop_up_to(seq) {
+            if item.ack == Ack::Open {
+                item.ack = Ack::Acked;
+            }
+        }
+    }
+
+    /// Lets go of what was sent so long ago that nobody will ask for it.
+    pub(crate) fn forget_old(&self) {
+        self.bound(&mut self.lock());
+    }
+
+    fn bound(&self, inner: &mut Inner) {
+        let buffer = &self.plan.push.buffer;
+        while let Some(oldest) = inner.unacked.items.front() {
+            let is_within = inner.unacked.len() <= buffer.messages
+                && inner.unacked.bytes as u64 <= buffer.bytes
+                && oldest.since.elapsed() <= buffer.age;
+            if is_within {
+                break;
+            }
+            inner.drop_oldest();
+        }
+    }
+}
+
+#[cfg(test)]
+impl Mailbox {
+    /// How many it holds; where there are none, it has no memory for any.
+    pub(super) fn held(&self) -> usize {
+        let inner = self.lock();
+        let held = inner.waiting.len() + inner.unacked.len();
+        let room = inner.waiting.items.capacity() + inner.unacked.items.capacity();
+        assert!(held > 0 || room == 0, "room for {room}");
+        held
+    }
+}
+
+impl Inner {
+    fn add(&mut self, parcel: &Arc<Parcel>, is_version_1: bool) {
+        let tracked = parcel.acks.as_ref().filter(|_| is_version_1);
+        if let Some(acks) = tracked {
+            acks.expect();
+        }
+        self.seq += 1;
+        let item = Item {
+            seq: self.seq,
+            parcel: Arc::clone(parcel),
+            since: parcel.begun,
+            ack: match tracked {
+                Some(_) => Ack::Open,
+                None => Ack::Untold,
+            },
+        };
+        self.waiting.push(item);
+    }
+
+    /// Throws the oldest away, sent or not.
+    fn drop_oldest(&mut self) {
+        match self.unacked.pop() {
+            Some(item) => self.lost = self.lost.max(item.seq),
+            None => self.drop_waiting(),
+        }
+    }
+
+    /// Throws the oldest away that waits.
+    fn drop_waiting(&mut self) {
+        if let Some(item) = self.waiting.pop() {
+            self.lost = self.lost.max(item.seq);
+        }
+    }
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// One is taken whatever its size, when nothing waits.
+    fn is_full_for(&self, parcel: &Parcel, most: u64) -> bool {
+        self.bytes > 0 && (self.bytes + parcel.size()) as u64 > most
+    }
+
+    fn push(&mut self, item: Item) {
+        self.bytes += item.parcel.size();
+        self.items.push_back(item);
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.took(&item);
+        Some(item)
+    }
+
+    fn pop_up_to(&mut self, seq: u64) -> Option<Item> {
+        self.items.front().filter(|item| item.seq <= seq)?;
+        self.pop()
+    }
+
+    /// Throws away the one with this key; whether there was one.
+    fn forget_key(&mut self, key: &str) -> bool {
+        let place = self
+            .items
+            .iter()
+            .position(|item| item.parcel.key() == Some(key));
+        let Some(item) = place.and_then(|place| self.items.remove(place)) else {
+            return false;
+        };
+        self.took(&item);
+        true
+    }
+
+    fn took(&mut self, item: &Item) {
+        self.bytes = self.bytes.saturating_sub(item.parcel.size());
+        if self.items.is_empty() {
+            // An idle session keeps nothing.
+            self.items = VecDeque::new();
+        }
+    }
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        if let Some(acks) = self
+            .parcel
+            .acks
+            .as_ref()
+            .filter(|_| self.ack != Ack::Untold)
+        {
+            acks.settle(self.ack == Ack::Acked);
+        }
+    }
+}

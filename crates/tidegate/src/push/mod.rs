@@ -1,0 +1,35 @@
+//! Pushes: what services tell users through their bridge sessions.
+//!
+//! `request` reads what a publisher writes, and the bus carries it as an event. `router` sees each event
+//! once, makes a `parcel` of it, which is encoded once, and leaves that in the `mailbox` of each session
+//! that is meant; the `directory` knows them. The session's own task takes it from there
+//! (`bridge/push.rs`), so that nobody here ever waits for a client. What became of an event is told to
+//! whoever waits for it by `outcome`.
+
+pub(crate) mod directory;
+pub(crate) mod keys;
+pub(crate) mod mailbox;
+pub(crate) mod outcome;
+mod parcel;
+pub(crate) mod request;
+mod router;
+#[cfg(test)]
+mod tests;
+
+use self::directory::Directory;
+use self::keys::Keys;
+use self::outcome::Outcomes;
+pub(crate) use self::router::Router;
+use crate::metrics::PushMeters;
+
+/// What all of the gateway shares of it.
+#[derive(Debug, Default)]
+pub(crate) struct Push {
+    /// Who can be reached.
+    pub(crate) directory: Directory,
+    /// Who waits to hear what became of an event.
+    pub(crate) outcomes: Outcomes,
+    /// What was asked for under a key.
+    pub(crate) keys: Keys,
+    pub(crate) meters: PushMeters,
+}

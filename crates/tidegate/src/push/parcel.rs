@@ -1,0 +1,220 @@
+//! An event on its way into mailboxes: encoded once for each of the two shapes, whoever gets it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::UNIX_EPOCH;
+
+use tidegate_ws::Message;
+use tokio::time::Instant;
+
+use super::outcome::Acks;
+use crate::bus::{Event, PushClass, PushEvent, PushTarget};
+
+/// What a mailbox is charged for beside the texts of an event.
+const OVERHEAD: usize = 128;
+
+/// An event, once it is known whom it is for.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    push: PushEvent,
+    /// When its event happened, in milliseconds since 1970.
+    time: u128,
+    /// The same by the clock that is never set.
+    pub(super) begun: Instant,
+    /// What stands behind `seq`.
+    version_1: OnceLock<Box<[u8]>>,
+    /// What stands behind `username`.
+    legacy: OnceLock<Box<[u8]>>,
+    /// Who counts the clients that have it.
+    pub(super) acks: Option<Arc<Acks>>,
+}
+
+impl Parcel {
+    /// What `push` is, of the event `event`.
+    pub(super) fn new(event: &Event, push: &PushEvent, acks: Option<Arc<Acks>>) -> Self {
+        let since = event.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = event.time.elapsed().unwrap_or_default();
+        let now = Instant::now();
+        Self {
+            push: push.clone(),
+            time: since.as_millis(),
+            begun: now.checked_sub(age).unwrap_or(now),
+            version_1: OnceLock::new(),
+            legacy: OnceLock::new(),
+            acks,
+        }
+    }
+
+    /// What it is charged for, whichever shape it takes.
+    pub(super) fn size(&self) -> usize {
+        let push = &self.push;
+        push.data.get().len() + push.event.len() + push.source.len() + OVERHEAD
+    }
+
+    /// What it replaces, and is replaced by.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.push.key.as_deref()
+    }
+
+    /// Whether it is kept until its client has it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.push.class == PushClass::Resumable || self.acks.is_some()
+    }
+
+    /// As version 1 has it (`docs/bridge.md`).
+    pub(super) fn version_1(&self, seq: u64) -> Message {
+        let tail = self.version_1.get_or_init(|| self.version_1_tail());
+        joined(format!("{{\"op\":\"push\",\"seq\":{seq},").as_bytes(), tail)
+    }
+
+    /// As the old protocol has it, for `user`: rows B-030 and B-036.
+    pub(super) fn legacy(&self, user: Option<&str>) -> Message {
+        let tail = self.legacy.get_or_init(|| self.legacy_tail());
+        let mut head = b"{".to_vec();
+        if let Some(user) = user {
+            member("username", user, &mut head);
+        }
+        joined(&head, tail)
+    }
+
+    fn version_1_tail(&self) -> Box<[u8]> {
+        let push = &self.push;
+        let mut tail = Vec::with_capacity(self.size());
+        if let [PushTarget::Room(room)] = &*push.targets {
+            member("room", room, &mut tail);
+        }
+        member("event", &push.event, &mut tail);
+        if !push.source.is_empty() {
+            member("source", &push.source, &mut tail);
+        }
+        tail.extend_from_slice(b"\"ts\":");
+        tail.extend_from_slice(self.time.to_string().as_bytes());
+        tail.extend_from_slice(b",\"data\":");
+        tail.extend_from_slice(push.data.get().as_bytes());
+        let wants_ack = push.ack || self.acks.is_some();
+        tail.extend_from_slice(if wants_ack { b",\"ack\":true}" } else { b"}" });
+        tail.into()
+    }
+
+    fn legacy_tail(&self) -> Box<[u8]> {
+        let push = &self.push;
+        let mut tail = Vec::with_capacity(self.size());
+        match &push.legacy {
+            Some(legacy) => {
+                member("type", &legacy.kind, &mut tail);
+                member("baseUrl", &legacy.base_url, &mut tail);
+                member("uri", &legacy.uri, &mut tail);
+            }
+            None => {
+                member("type", "GET", &mut tail);
+                match &*push.source {
+                    "" => member("baseUrl", "", &mut tail),
+                    source => member("baseUrl", &format!("http://{source}"), &mut tail),
+                }
+                member("uri", &push.event, &mut tail);
+            }
+        }
+        tail.extend_from_slice(b"\"body\":");
+        tail.extend_from_slice(push.data.get().as_bytes());
+        tail.push(b'}');
+        tail.into()
+    }
+}
+
+/// A text member, with a comma behind it: another follows.
+fn member(name: &str, value: &str, into: &mut Vec<u8>) {
+    into.push(b'"');
+    into.extend_from_slice(name.as_bytes());
+    into.extend_from_slice(b"\":");
+    // Nothing that is written to memory fails.
+    let _ = serde_json::to_writer(&mut *into, value);
+    into.push(b',');
+}
+
+/// One text of two pieces, in a buffer that is not a byte too large: it would be copied again.
+fn joined(head: &[u8], tail: &[u8]) -> Message {
+    let mut text = Vec::with_capacity(head.len() + tail.len());
+    text.extend_from_slice(head);
+    text.extend_from_slice(tail);
+    // All of it came from strings.
+    Message::text(String::from_utf8(text).unwrap_or_default())
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::bus::{LegacyPush, Payload, PushClass};
+
+    /// A push of so many bytes of data.
+    pub(in super::super) fn push(event: &str, data: &str) -> PushEvent {
+        PushEvent {
+            targets: [PushTarget::All].into(),
+            event: event.into(),
+            source: "".into(),
+            data: RawValue::from_string(data.to_owned()).unwrap(),
+            key: None,
+            class: PushClass::Resumable,
+            ack: false,
+            legacy: None::<Box<LegacyPush>>,
+        }
+    }
+
+    pub(in super::super) fn parcel(push: &PushEvent, acks: Option<Arc<Acks>>) -> Arc<Parcel> {
+        let event = Event::now("t".into(), None, Payload::Push(Box::new(push.clone())));
+        Arc::new(Parcel::new(&event, push, acks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{parcel, push};
+    use super::*;
+    use crate::bus::LegacyPush;
+
+    fn text(message: &Message) -> &str {
+        message.as_text().unwrap()
+    }
+
+    #[test]
+    fn what_is_told_is_told_as_it_came_in_either_shape() {
+        let mut one = push("a\"b", "{\"n\": 1.50,\"s\":\"\\u0041\"}");
+        one.source = "src".into();
+        one.ack = true;
+        let parcel = parcel(&one, None);
+        let time = parcel.time;
+        let expected = format!(
+            "{{\"op\":\"push\",\"seq\":7,\"event\":\"a\\\"b\",\"source\":\"src\",\"ts\":{time},\
+             \"data\":{{\"n\": 1.50,\"s\":\"\\u0041\"}},\"ack\":true}}"
+        );
+        assert_eq!(text(&parcel.version_1(7)), expected);
+        assert_eq!(
+            text(&parcel.legacy(Some("u\"4"))),
+            "{\"username\":\"u\\\"4\",\"type\":\"GET\",\"baseUrl\":\"http://src\",\
+             \"uri\":\"a\\\"b\",\"body\":{\"n\": 1.50,\"s\":\"\\u0041\"}}"
+        );
+    }
+
+    #[test]
+    fn what_came_in_the_old_shape_keeps_it() {
+        let mut one = push("x?y", "null");
+        one.targets = [PushTarget::Room("r".into())].into();
+        one.legacy = Some(Box::new(LegacyPush {
+            kind: "PUT".into(),
+            base_url: "lb://s/b".into(),
+            uri: "x?y".into(),
+        }));
+        let parcel = parcel(&one, None);
+        assert_eq!(
+            text(&parcel.legacy(None)),
+            "{\"type\":\"PUT\",\"baseUrl\":\"lb://s/b\",\"uri\":\"x?y\",\"body\":null}"
+        );
+        let version_1 = parcel.version_1(u64::MAX);
+        let said: serde_json::Value = serde_json::from_str(text(&version_1)).unwrap();
+        assert_eq!(
+            (&said["room"], &said["event"]),
+            (&"r".into(), &"x?y".into())
+        );
+        assert_eq!(said["seq"], u64::MAX);
+    }
+}

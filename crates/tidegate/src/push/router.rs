@@ -1,0 +1,105 @@
+//! Events on their way from the bus to mailboxes. All of it is one task on a thread of its own: it
+//! waits for no client, and no worker waits for it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::Builder;
+use tokio::task::yield_now;
+use tokio_util::sync::CancellationToken;
+
+use super::Push;
+use super::mailbox::Mailbox;
+use super::parcel::Parcel;
+use crate::bus::{Event, Payload, PushTarget, Received, Subscription};
+use crate::metrics::PushSource;
+use crate::task::{self, Kind, Panics};
+
+/// The running router; dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Router {
+    thread: Option<JoinHandle<()>>,
+    ended: CancellationToken,
+}
+
+impl Router {
+    /// Routes what `subscription` receives.
+    pub(crate) fn start(
+        push: Arc<Push>,
+        subscription: Subscription,
+        panics: Arc<Panics>,
+    ) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().build()?;
+        let ended = CancellationToken::new();
+        let end = ended.clone();
+        let run = move || {
+            let routing = route_all(&push, subscription, &panics);
+            runtime.block_on(end.run_until_cancelled_owned(routing));
+        };
+        let thread = thread::Builder::new().name("tidegate-push".into());
+        Ok(Self {
+            thread: Some(thread.spawn(run)?),
+            ended,
+        })
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.ended.cancel();
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn route_all(push: &Push, mut subscription: Subscription, panics: &Panics) {
+    while let Some(received) = subscription.receive().await {
+        match received {
+            Received::Event(event) => {
+                let routing = async { push.route(&event) };
+                let _survived = task::survive(Kind::Push, panics, routing).await;
+                // An end is looked for between two.
+                yield_now().await;
+            }
+            Received::Missed(count) => {
+                tracing::error!(
+                    count,
+                    "pushes came faster than they can be routed, and are lost"
+                );
+            }
+        }
+    }
+}
+
+impl Push {
+    /// Leaves a push for whom it is for, and tells who waits what became of it.
+    fn route(&self, event: &Event) {
+        let Payload::Push(push) = &event.payload else {
+            return;
+        };
+        let expectation = self.outcomes.of(event.id);
+        let (source, acks) = expectation.unwrap_or((PushSource::Bus, None));
+        let parcel = Arc::new(Parcel::new(event, push, acks));
+        let mut matched = 0;
+        let mut leave = |mailbox: &Arc<Mailbox>| {
+            matched += 1;
+            self.meters.offered(source, mailbox.offer(&parcel));
+        };
+        for target in &push.targets {
+            match target {
+                PushTarget::User(user) => self.directory.user(user, &mut leave),
+                PushTarget::Session(id) => self.directory.session(id, &mut leave),
+                PushTarget::All => self.directory.all(&mut leave),
+                // There are no rooms yet, so nobody is in one.
+                PushTarget::Room(_) => {}
+            }
+        }
+        if matched == 0 {
+            self.meters.unmatched(source);
+        }
+        self.outcomes.tell(event.id, matched);
+    }
+}

@@ -1,0 +1,93 @@
+//! Services tell users something through their bridge sessions.
+
+mod by_the_command;
+mod clients_say_that_they_have_it;
+mod every_session_of_a_user_is_told;
+mod nothing_is_pushed_twice;
+mod old_publishers_need_no_change;
+mod pushes_are_addressed;
+mod slow_readers_hold_up_nobody;
+
+use serde_json::Value;
+use tidegate_tests::mint::SECRET;
+use tidegate_tests::wire::Answer;
+use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
+
+use super::bridge::Client;
+
+/// A gateway with a bridge at `/ws` for users, and one at `/open` for anybody; and who signs tokens.
+struct Setting {
+    gateway: TestGateway,
+    mint: Mint,
+    _upstream: ScriptedUpstream,
+}
+
+impl Setting {
+    /// With these keys of `bridge.push`. `None`: nobody can sign here.
+    async fn new(test: &str, push: &str) -> Option<Self> {
+        Self::with(test, push, "").await
+    }
+
+    /// The same, with this beside.
+    async fn with(test: &str, push: &str, beside: &str) -> Option<Self> {
+        let mint = Mint::open(test)?;
+        let upstream = ScriptedUpstream::bind().await;
+        let yaml = format!(
+            "{beside}\n\
+             admin: {{ bind: 127.0.0.1:0 }}\n\
+             auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
+             services: {{ up: {{ endpoints: [http://UP] }} }}\n\
+             routes:\n\
+             - {{ name: users, match: {{ path: /ws }}, filters: require, \
+                 bridge: {{ services: up, push: {{ {push} }} }} }}\n\
+             - {{ name: anybody, match: {{ path: /open }}, \
+                 bridge: {{ services: up, push: {{ {push} }} }} }}\n"
+        );
+        Some(Self {
+            gateway: TestGateway::start(&upstream, &yaml),
+            mint,
+            _upstream: upstream,
+        })
+    }
+
+    fn token(&self, user: &str) -> String {
+        self.mint.sign(&Token::secret().claim("sub", user))
+    }
+
+    fn handshake(&self, user: &str) -> Request {
+        let bearer = format!("Bearer {}", self.token(user));
+        Request::handshake("/ws").with("Authorization", &bearer)
+    }
+
+    /// A session of the old protocol.
+    async fn old(&self, user: &str) -> Client {
+        Client::open(&self.gateway, &self.handshake(user)).await
+    }
+
+    /// One of version 1, and what it is called.
+    async fn new_session(&self, user: &str) -> (Client, String) {
+        let handshake = self.handshake(user);
+        let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
+        let mut client = Client::open(&self.gateway, &handshake).await;
+        let welcome = client.receive().await;
+        assert_eq!(welcome["user"], user, "{welcome}");
+        let features = welcome["features"].as_array().unwrap();
+        assert!(features.contains(&"push".into()), "{welcome}");
+        (client, welcome["session"].as_str().unwrap().to_owned())
+    }
+
+    /// What is answered to a push.
+    async fn post(&self, target: &str, body: &Value) -> Answer {
+        let admin = self.gateway.admin();
+        let host = admin.0.to_string();
+        let request = Request::new("POST", target).set("Host", &host);
+        admin.ask(&request.body(body.to_string())).await
+    }
+
+    /// What became of a push.
+    async fn push(&self, target: &str, body: &Value) -> Value {
+        let answer = self.post(target, body).await;
+        assert_eq!(answer.status(), 202, "{}", answer.text());
+        serde_json::from_str(&answer.text()).unwrap()
+    }
+}
