@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
-use crate::auth::Authenticator;
-use crate::bridge::Bridge;
+use crate::auth::{Authenticator, Revoked};
+use crate::bridge::{self, Bridge};
 use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan};
 use crate::connection;
@@ -27,10 +27,12 @@ use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
 use crate::pipeline::{CorsPlan, Pipeline, Setting};
 use crate::proxy::Proxy;
-use crate::route::{Route, Target};
+use crate::route::{Route, Target, TokenRules};
 use crate::router::Router;
 use crate::session::Cause;
 use crate::session::clock::Clock;
+use crate::session::handle::Handle;
+use crate::session::id::SessionId;
 use crate::session::registry::Registry;
 use crate::task::{self, Kind, Panics};
 use crate::tls::Loaded;
@@ -61,6 +63,8 @@ pub(crate) struct Core {
     reloads: [AtomicU64; 2],
     /// The idle upstream connections of all workers.
     pools: Mutex<Vec<Arc<Pool>>>,
+    /// The open WebSockets of all workers, each with its worker's clock.
+    registries: Mutex<Vec<(Arc<Registry>, Arc<Clock>)>>,
 }
 
 impl Core {
@@ -94,6 +98,26 @@ impl Core {
     pub(crate) fn make_room(&self) -> bool {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.iter().filter(|pool| pool.make_room()).count() > 0
+    }
+
+    fn registries(&self) -> Vec<(Arc<Registry>, Arc<Clock>)> {
+        let registries = self.registries.lock();
+        registries.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The open session of that id, whichever worker has it, and the clock of that one.
+    pub(crate) fn find_session(&self, id: SessionId) -> Option<(Arc<Handle>, Arc<Clock>)> {
+        let mut registries = self.registries().into_iter();
+        registries.find_map(|(registry, clock)| Some((registry.find(id)?, clock)))
+    }
+
+    /// Ends the sessions that go on by what is revoked, whichever worker has them; how many there were.
+    pub(crate) async fn end_revoked(&self, what: &Revoked) -> usize {
+        let mut ended = 0;
+        for (registry, _) in self.registries() {
+            ended += registry.end_revoked(|one| what.takes(one)).await;
+        }
+        ended
     }
 
     /// Builds the plan. Errors with each route whose handler is none of `handlers`.
@@ -152,6 +176,7 @@ impl Core {
                 caps: RouteCaps::new(&route.limits),
                 cors: route.cors.clone(),
                 pipeline: pipeline(route, &authenticator),
+                tokens: TokenRules::new(route, authenticator.revocations()),
                 target,
             }));
         }
@@ -169,14 +194,18 @@ impl Core {
             listener_tls: tls.listeners.clone(),
             reloads: Default::default(),
             pools: Mutex::default(),
+            registries: Mutex::default(),
         })
     }
 }
 
 fn pipeline(route: &RoutePlan, authenticator: &Arc<Authenticator>) -> Pipeline {
+    let is_bridge = matches!(route.target, TargetPlan::Bridge(_));
+    let defers = is_bridge && authenticator.waits_for_first_message();
     let setting = Setting {
         authenticator: Arc::clone(authenticator),
         cors: route.cors.clone(),
+        defers: defers.then_some(bridge::may_say_hello),
     };
     Pipeline::build(&route.filters, &setting)
 }
@@ -190,7 +219,9 @@ pub(crate) struct Worker {
     /// Open WebSockets.
     pub(crate) sessions: Arc<Registry>,
     /// Coarse time.
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<Clock>,
+    /// How many revocations its sessions were last judged by.
+    revoked: AtomicU64,
     /// Where it is written what comes in.
     pub(crate) access_log: Option<AccessLog>,
     /// What is counted here.
@@ -207,10 +238,17 @@ impl Worker {
         let mut pools = core.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.push(Arc::clone(&pool));
         drop(pools);
+        let (sessions, clock) = (Arc::<Registry>::default(), Arc::<Clock>::default());
+        let mut registries = core.registries.lock();
+        let all = registries.as_mut().map_err(|poisoned| poisoned.get_mut());
+        all.unwrap_or_else(|all| all)
+            .push((Arc::clone(&sessions), Arc::clone(&clock)));
+        drop(registries);
         Self {
             pool,
-            sessions: Arc::new(Registry::default()),
-            clock: Clock::default(),
+            sessions,
+            clock,
+            revoked: AtomicU64::new(0),
             meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
             drain,
@@ -242,6 +280,16 @@ impl Worker {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.core.caps
+    }
+
+    /// See [`Core::find_session`].
+    pub(crate) fn find_session(&self, id: SessionId) -> Option<(Arc<Handle>, Arc<Clock>)> {
+        self.core.find_session(id)
+    }
+
+    /// See [`Core::end_revoked`].
+    pub(crate) async fn end_revoked(&self, what: &Revoked) -> usize {
+        self.core.end_revoked(what).await
     }
 
     /// Descriptors are short: see [`Core::make_room`].
@@ -345,6 +393,11 @@ impl Worker {
         }
         self.core.caps.tick();
         self.core.authenticator.tick();
+        let revocations = self.core.authenticator.revocations();
+        let revoked = revocations.added();
+        if self.revoked.swap(revoked, Ordering::Relaxed) != revoked {
+            self.sessions.end_revoked(|one| revocations.hold(one)).await;
+        }
         self.pool.sweep().await;
     }
 

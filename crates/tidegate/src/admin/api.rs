@@ -14,7 +14,7 @@ use super::access::{self, Access};
 use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
-use super::{aliases, routes, sessions};
+use super::{aliases, routes, sessions, tokens};
 use crate::config::plan::AdminAlias;
 use crate::time;
 
@@ -45,6 +45,7 @@ fn places() -> Vec<Place> {
         ),
         ("/v1/routes", get(routes::routes)),
         ("/v1/services", get(routes::services)),
+        ("/v1/tokens/revoke", post(tokens::revoke)),
         ("/v1/drain", post(drain)),
     ]
 }

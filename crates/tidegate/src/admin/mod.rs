@@ -17,6 +17,7 @@ mod routes;
 mod sessions;
 #[cfg(test)]
 mod testing;
+mod tokens;
 mod view;
 
 use std::net::{SocketAddr, TcpListener};

@@ -18,13 +18,15 @@ pub mod mint;
 mod passwords;
 mod principal;
 mod refresh;
+mod revocation;
 mod sources;
 mod tickets;
 pub mod token;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -40,6 +42,8 @@ pub use self::keys::{Algorithm, Key, KeyError};
 use self::passwords::Passwords;
 pub use self::principal::{Identity, Principal};
 pub(crate) use self::refresh::Refresher;
+pub use self::revocation::RevocationPlan;
+pub(crate) use self::revocation::{Full, Revocations, Revoked};
 use self::sources::Credential;
 pub(crate) use self::sources::Shown;
 pub use self::sources::TokenSource;
@@ -61,12 +65,16 @@ pub struct Authenticator {
     /// `None`: there are none.
     users: Option<Passwords>,
     failures: Option<Rates>,
+    /// What was taken back of tokens.
+    revocations: Arc<Revocations>,
+    /// How many newer tokens for sessions were refused, and how many were not.
+    renewals: [AtomicU64; 2],
     /// How often each of `CODES` was the answer.
     refusals: [AtomicU64; CODES.len()],
 }
 
 /// The codes of refusals that are counted.
-const CODES: [&str; 14] = [
+const CODES: [&str; 16] = [
     "conflicting_tokens",
     "cors_not_allowed",
     "forbidden",
@@ -75,7 +83,9 @@ const CODES: [&str; 14] = [
     "keys_unavailable",
     "origin_not_allowed",
     "passwords_busy",
+    "subject_mismatch",
     "token_expired",
+    "token_revoked",
     "too_many_failures",
     "too_many_passwords",
     "too_many_tickets",
@@ -109,6 +119,10 @@ pub(crate) struct AuthCounts {
     pub(crate) refusals: Vec<(&'static str, u64)>,
     /// How often a token was known, and how often it was not.
     pub(crate) cache: [u64; 2],
+    /// How many newer tokens for sessions were refused, and how many were not.
+    pub(crate) renewals: [u64; 2],
+    /// How many revocations there are.
+    pub(crate) revocations: usize,
     /// How many fetches of keys failed, and how many did not.
     pub(crate) fetches: [u64; 2],
 }
@@ -149,8 +163,33 @@ impl Authenticator {
             users: (!plan.users.is_empty())
                 .then(|| Passwords::new(&plan.users, plan.failures_per_address)),
             failures: plan.failures_per_address.map(Rates::new),
+            revocations: Arc::new(Revocations::new(
+                jwt.map(|jwt| jwt.revocations).unwrap_or_default(),
+            )),
+            renewals: Default::default(),
             refusals: Default::default(),
         }
+    }
+
+    /// What was taken back of tokens.
+    pub(crate) const fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    /// How far clocks may differ.
+    pub(crate) fn leeway(&self) -> Duration {
+        let jwt = self.jwt.as_ref();
+        jwt.map_or(Duration::ZERO, |tokens| tokens.rules.leeway)
+    }
+
+    /// Whether any token is good for anything.
+    pub(crate) const fn knows_tokens(&self) -> bool {
+        self.jwt.is_some()
+    }
+
+    /// Whether a bridge waits for a token in its first message.
+    pub(crate) fn waits_for_first_message(&self) -> bool {
+        self.sources().contains(&TokenSource::FirstMessage)
     }
 
     /// The keys of tokens, where there are tokens.
@@ -212,14 +251,36 @@ impl Authenticator {
 
     /// Both of these, of the token in `Authorization` alone.
     async fn by_header(&self, exchange: &mut Exchange) -> Result<Arc<Principal>, AuthError> {
-        let shown = sources::take(exchange, &[TokenSource::Header])?;
+        self.by(exchange, &[TokenSource::Header], None).await
+    }
+
+    /// The same of a newer token for a session: in `Authorization`, or in a cookie where tokens may stand
+    /// in that.
+    pub(crate) async fn shown_anew(
+        &self,
+        exchange: &mut Exchange,
+        cors: Option<&CorsPlan>,
+    ) -> Result<Arc<Principal>, AuthError> {
+        let mut sources = vec![TokenSource::Header];
+        let of_cookie = |source: &&TokenSource| matches!(source, TokenSource::Cookie(_));
+        sources.extend(self.sources().iter().filter(of_cookie).cloned());
+        self.by(exchange, &sources, cors).await
+    }
+
+    async fn by(
+        &self,
+        exchange: &mut Exchange,
+        sources: &[TokenSource],
+        cors: Option<&CorsPlan>,
+    ) -> Result<Arc<Principal>, AuthError> {
+        let shown = sources::take(exchange, sources)?;
         if !matches!(shown.credential, Some(Credential::Bearer(_))) {
             let (bearer, basic) = (self.jwt.is_some(), false);
             let schemes = Schemes { bearer, basic };
             return Err(AuthError::Missing { schemes });
         }
-        match self.judge(exchange, &shown, None) {
-            Ok(None) => self.wait(exchange, shown, None).await,
+        match self.judge(exchange, &shown, cors) {
+            Ok(None) => self.wait(exchange, shown, cors).await,
             Ok(Some(judged)) => self.settle(exchange, Ok(judged)),
             Err(error) => self.settle(exchange, Err(error)),
         }
@@ -247,7 +308,7 @@ impl Authenticator {
         }
         let found = match (&shown.credential, &self.users) {
             (Some(Credential::Bearer(token)), _) if self.jwt.is_some() => {
-                let judged = self.judge_token(exchange, token)?;
+                let judged = self.judge_token(exchange.client, token)?;
                 judged.map(|principal| Found {
                     principal,
                     token: Some(token.clone()),
@@ -281,9 +342,48 @@ impl Authenticator {
         }
     }
 
+    /// Who bears a token that `client` shows otherwise than in a request. Dropped, it leaves nothing
+    /// behind.
+    pub(crate) async fn bearer(
+        &self,
+        client: IpAddr,
+        token: &str,
+    ) -> Result<Arc<Principal>, AuthError> {
+        let Some(tokens) = &self.jwt else {
+            return Err(AuthError::Missing {
+                schemes: self.schemes(),
+            });
+        };
+        let mut judged = self.judge_token(client, token);
+        if matches!(judged, Ok(None)) {
+            tokens.keys.renewed().await;
+            judged = self.judge_token(client, token);
+        }
+        let judged = judged.and_then(|judged| judged.ok_or_else(|| self.still_missing()));
+        judged.map_err(|error| self.blame(client, error))
+    }
+
+    /// A session was shown a newer token.
+    pub(crate) fn note_renewal(&self, is_good: bool) {
+        self.renewals[usize::from(is_good)].fetch_add(1, Ordering::Relaxed);
+    }
+
     fn judge_token(
         &self,
-        exchange: &Exchange,
+        client: IpAddr,
+        token: &str,
+    ) -> Result<Option<Arc<Principal>>, AuthError> {
+        let judged = self.judge_unrevoked(client, token)?;
+        match &judged {
+            Some(one) if self.revocations.hold(one.identity()) => Err(TokenError::Revoked.into()),
+            _ => Ok(judged),
+        }
+    }
+
+    /// The same, but for what was taken back.
+    fn judge_unrevoked(
+        &self,
+        client: IpAddr,
         token: &str,
     ) -> Result<Option<Arc<Principal>>, AuthError> {
         let Some(tokens) = &self.jwt else {
@@ -298,7 +398,7 @@ impl Authenticator {
         }
         // Who has shown too many wrong ones is not even looked at.
         if let Some(failures) = &self.failures
-            && let Err(retry_after) = failures.look(exchange.client, now.steady)
+            && let Err(retry_after) = failures.look(client, now.steady)
         {
             return Err(AuthError::TooManyFailures { retry_after });
         }
@@ -317,7 +417,11 @@ impl Authenticator {
 
     fn redeem(&self, ticket: &str) -> Result<Redeemed, AuthError> {
         let tickets = self.tickets.as_ref().ok_or(AuthError::Ticket)?;
-        tickets.redeem(ticket, Now::look())
+        let redeemed = tickets.redeem(ticket, Now::look())?;
+        if self.revocations.hold(redeemed.principal.identity()) {
+            return Err(TokenError::Revoked.into());
+        }
+        Ok(redeemed)
     }
 
     /// Whether another credential of the same request is of the same user. It opens nothing, so it need
@@ -348,20 +452,23 @@ impl Authenticator {
     ) -> Result<Arc<Principal>, AuthError> {
         let found = match judged {
             Ok(found) => found,
-            Err(error) => {
-                if error.is_failure()
-                    && let Some(failures) = &self.failures
-                    && let Err(full) = failures.take(exchange.client, Now::look().steady)
-                {
-                    let retry_after = full.retry_after();
-                    return Err(AuthError::TooManyFailures { retry_after });
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(self.blame(exchange.client, error)),
         };
         sources::normalise(exchange, self.sources(), found.token.as_deref());
         exchange.principal = Some(Arc::clone(&found.principal));
         Ok(found.principal)
+    }
+
+    /// What a client is told that showed what is wrong, which is counted.
+    fn blame(&self, client: IpAddr, error: AuthError) -> AuthError {
+        if error.is_failure()
+            && let Some(failures) = &self.failures
+            && let Err(full) = failures.take(client, Now::look().steady)
+        {
+            let retry_after = full.retry_after();
+            return AuthError::TooManyFailures { retry_after };
+        }
+        error
     }
 
     /// What a log may hold of a URL's query: the values of parameters that are configured to be secrets
@@ -397,6 +504,8 @@ impl Authenticator {
         AuthCounts {
             refusals: CODES.into_iter().zip(refusals).collect(),
             cache: cache.unwrap_or_default(),
+            renewals: [0, 1].map(|place| self.renewals[place].load(Ordering::Relaxed)),
+            revocations: self.revocations.count(),
             fetches: self
                 .keys()
                 .and_then(|keys| keys.fetches())
@@ -416,6 +525,7 @@ impl Authenticator {
         if let Some(failures) = &self.failures {
             failures.forget_some(now.steady);
         }
+        self.revocations.tick(now);
     }
 }
 

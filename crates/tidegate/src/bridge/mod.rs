@@ -19,25 +19,29 @@ mod pace;
 mod problem;
 mod session;
 mod stream;
+mod token;
 mod users;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use http::HeaderValue;
+use http::{Extensions, HeaderValue};
 use serde_json::json;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 
 use self::call::Caller;
 use self::identity::Signer;
 use self::problem::Problem;
+use self::token::Who;
 use self::users::Users;
+use crate::body::Body;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers};
-use crate::pipeline::FrameFilters;
+use crate::pipeline::{FrameFilters, SaysLater};
 use crate::proxy::Proxy;
+use crate::router::Captures;
 use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Partner, Wish};
 use crate::worker::Worker;
@@ -47,7 +51,14 @@ const VERSION_1: &str = "tidegate.v1.json";
 /// The old protocol by name; it is also what a client without subprotocols speaks.
 const LEGACY: &str = "tidegate.legacy";
 /// What works, in the words of the protocol.
-const FEATURES: [&str; 4] = ["cancel", "stream", "credit", "batch"];
+const FEATURES: [&str; 5] = ["cancel", "stream", "credit", "batch", "auth"];
+
+/// Whether a handshake is of a client that can say who it is in its first message.
+pub(crate) fn may_say_hello(exchange: &Exchange) -> bool {
+    let mut offered = exchange.headers.list("sec-websocket-protocol");
+    let spoken = [VERSION_1.as_bytes(), LEGACY.as_bytes()];
+    exchange.upgrade && offered.find(|one| spoken.contains(one)) == Some(VERSION_1.as_bytes())
+}
 
 /// A route's bridge.
 #[derive(Debug)]
@@ -94,7 +105,8 @@ impl Bridge {
         let (deflate, answer) = handler::agree_to_deflate(&self.config, wish).unzip();
         let route = worker.route(self.place);
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
-        let caller = Arc::new(Caller::new(Arc::clone(self), Arc::clone(worker), exchange));
+        let caller = Caller::new(Arc::clone(self), Arc::clone(worker), exchange);
+        let caller = Arc::new(caller);
         let code = AnyHandler::new(move |session: WebSocketSession| {
             let caller = Arc::clone(&caller);
             async move { session::serve(&caller, session, version_1).await }
@@ -126,6 +138,24 @@ impl Bridge {
     }
 }
 
+/// A handshake, for who is asked about it later.
+fn request_of(exchange: &Exchange) -> Exchange {
+    Exchange {
+        method: exchange.method.clone(),
+        path: exchange.path.clone(),
+        query: exchange.query.clone(),
+        authority: exchange.authority.clone(),
+        headers: exchange.headers.clone_with_room(0),
+        body: Body::empty(),
+        upgrade: exchange.upgrade,
+        downstream: Arc::clone(&exchange.downstream),
+        client: exchange.client,
+        captures: Captures::default(),
+        principal: None,
+        extensions: Extensions::new(),
+    }
+}
+
 impl Caller {
     /// Whose calls these are, as its handshake said.
     pub(crate) fn new(bridge: Arc<Bridge>, worker: Arc<Worker>, exchange: &Exchange) -> Self {
@@ -144,17 +174,14 @@ impl Caller {
         for name in &bridge.plan.headers.from_handshake {
             copy(name);
         }
-        if matches!(bridge.plan.forward_auth, ForwardAuth::Bearer) {
-            copy("authorization");
-        }
         if let Ok(connection) = HeaderValue::from_str(&exchange.downstream.connection.to_string()) {
             headers.append(FieldName::from_static("X-Tidegate-Conn"), connection);
         }
-        let principal = exchange.principal.clone();
-        let user = principal.as_ref().map(|principal| principal.user());
+        let leeway = worker.authenticator().leeway();
+        let says_later = exchange.extensions.get::<SaysLater>().is_some();
         Self {
-            calls: user.and_then(|user| bridge.users.gauge(user)),
-            principal,
+            opened: Mutex::new(Some(Who::of_handshake(&bridge, leeway, exchange))),
+            opened_by: says_later.then(|| Box::new(request_of(exchange))),
             bridge,
             worker,
             downstream: Arc::clone(&exchange.downstream),
@@ -165,7 +192,7 @@ impl Caller {
     }
 
     /// The first frame of a connection of version 1.
-    fn welcome(&self, session: &str) -> String {
+    fn welcome(&self, session: &str, who: &Who) -> String {
         let plan = &self.bridge.plan;
         let mut welcome = json!({
             "op": "welcome",
@@ -180,7 +207,7 @@ impl Caller {
             let interval = interval.as_millis() as u64;
             welcome["ping"] = json!({ "interval": interval, "timeout": 10_000 });
         }
-        if let Some(principal) = &self.principal {
+        if let Some(principal) = &who.principal {
             welcome["user"] = principal.user().into();
             if let Some(end) = principal.claims().get("exp") {
                 welcome["exp"] = end.clone();

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -24,8 +25,10 @@ use super::members::{Few, Members, text};
 use super::pace::Pace;
 use super::problem::Problem;
 use super::stream::Window;
+use super::token::{self, Looking, Shown, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::limits::Taken;
+use crate::session::handle::Handle;
 
 /// So many of the largest answers one session may have gathered and not taken.
 const ROOM: u64 = 4;
@@ -37,18 +40,30 @@ const MAX_MALFORMED: u32 = 10;
 const MAX_TOO_FAST: u32 = 1000;
 
 /// Ends when the call is over, with its id.
-type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
+pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 
 /// A session while it is open.
 pub(super) struct Session<'a> {
-    caller: &'a Caller,
+    pub(super) caller: &'a Caller,
     /// What it is called.
-    id: Box<str>,
-    version_1: bool,
+    pub(super) id: Box<str>,
+    /// Its remote control.
+    pub(super) handle: Arc<Handle>,
+    pub(super) version_1: bool,
+    /// Who it speaks for.
+    pub(super) who: Who,
+    /// Until when its client may say who it is, where nothing is done before that.
+    pub(super) hello_by: Option<Instant>,
+    /// A newer token while it is looked at.
+    pub(super) looking: Option<Looking<'a>>,
+    /// Its token has ended.
+    pub(super) is_past: bool,
+    /// It has been ordered to end.
+    pub(super) is_leaving: bool,
     sender: SendHalf,
-    running: FuturesUnordered<Running<'a>>,
+    pub(super) running: FuturesUnordered<Running<'a>>,
     /// Calls with an id, while they are under way.
-    open: HashMap<Id, Open>,
+    pub(super) open: HashMap<Id, Open>,
     malformed: PerMinute,
     /// Refused for their rate.
     too_fast: PerMinute,
@@ -59,13 +74,13 @@ pub(super) struct Session<'a> {
 }
 
 /// What can be said to a call that is under way.
-struct Open {
+pub(super) struct Open {
     cancel: Option<oneshot::Sender<()>>,
     window: Window,
 }
 
 /// The session is over: nothing can be sent any more, or the client is sent away.
-struct Over;
+pub(super) struct Over;
 
 /// Serves a session to its end. Dropped, it cancels what is under way.
 ///
@@ -76,21 +91,35 @@ pub(super) async fn serve(
     session: WebSocketSession,
     version_1: bool,
 ) -> Result<(), BoxError> {
-    let welcome = version_1.then(|| caller.welcome(session.id()));
+    let Some(handle) = caller.find(session.id()) else {
+        return Err("the session is not among those of its worker".into());
+    };
+    let plan = &caller.bridge.plan;
+    let opened = caller.opened.lock();
+    let who = opened.unwrap_or_else(PoisonError::into_inner).take();
+    let who = who.unwrap_or_default();
+    let waits = caller.opened_by.is_some();
+    let welcome = (version_1 && !waits).then(|| caller.welcome(session.id(), &who));
     let id = session.id().into();
     let (mut receiver, sender) = session.split();
     let now = Instant::now();
     let mut session = Session {
         caller,
         id,
+        handle,
         version_1,
+        who,
+        hello_by: waits.then(|| now + plan.hello_timeout),
+        looking: None,
+        is_past: false,
+        is_leaving: false,
         sender,
         running: FuturesUnordered::new(),
         open: HashMap::new(),
         malformed: PerMinute::new(now),
         too_fast: PerMinute::new(now),
-        pace: Pace::new(&caller.bridge.plan.rates),
-        room: Room::new(caller.bridge.plan.max_response.saturating_mul(ROOM)),
+        pace: Pace::new(&plan.rates),
+        room: Room::new(plan.max_response.saturating_mul(ROOM)),
         spoken: now,
     };
     if let Some(welcome) = welcome
@@ -98,12 +127,12 @@ pub(super) async fn serve(
     {
         return Ok(());
     }
-    let mut ping = version_1
-        .then_some(caller.bridge.plan.ping_interval)
-        .flatten();
+    let mut ping = plan.ping_interval.filter(|_| version_1);
     loop {
-        let rest = session.rest();
-        let silent = ping.map(|interval| session.spoken + interval);
+        let rest = session.rest().filter(|_| !session.is_leaving);
+        let silent = ping.filter(|_| !session.is_leaving && session.hello_by.is_none());
+        let silent = silent.map(|interval| session.spoken + interval);
+        let due = session.token_due().filter(|_| !session.is_leaving);
         tokio::select! {
             biased;
             Some(ended) = session.running.next(), if !session.running.is_empty() => {
@@ -112,15 +141,29 @@ pub(super) async fn serve(
                     session.open.remove(&id);
                 }
             }
+            shown = looked(&mut session.looking), if session.looking.is_some() => {
+                session.looking = None;
+                if session.shown(shown).await.is_err() {
+                    break;
+                }
+            }
             received = receiver.receive(), if rest.is_none() => {
                 let Some(received) = received else { break };
                 let received = received?;
+                if session.is_leaving {
+                    continue;
+                }
                 // Boxed, so that a session that waits does not hold the room.
                 if Box::pin(session.received(&received)).await.is_err() {
                     break;
                 }
             }
             () = until(rest), if rest.is_some() => {}
+            () = until(due), if due.is_some() => {
+                if session.token_overdue().await.is_err() {
+                    break;
+                }
+            }
             () = until(silent), if silent.is_some() => {
                 let time = crate::time::unix_milliseconds();
                 if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
@@ -138,8 +181,15 @@ async fn until(time: Option<Instant>) {
     }
 }
 
+async fn looked(looking: &mut Option<Looking<'_>>) -> Shown {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
+    }
+}
+
 impl<'a> Session<'a> {
-    async fn send(&mut self, frame: String) -> Result<(), Over> {
+    pub(super) async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
         self.sender
             .send(Message::text(frame))
@@ -187,6 +237,10 @@ impl<'a> Session<'a> {
     }
 
     async fn frame(&mut self, text: &str) -> Result<(), Over> {
+        // What stands in a batch behind the one for which it ends.
+        if self.is_leaving {
+            return Ok(());
+        }
         let due = self.pace.due();
         let over = self.caller.bridge.plan.rates.over;
         let is_late = !due.is_zero() && over != OverRate::Delay;
@@ -248,8 +302,9 @@ impl<'a> Session<'a> {
             }
         };
         let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
-        let admitted = self.admit(&request).and_then(|taken| {
-            let call = self.caller.prepare(&request, &self.id)?;
+        let admitted = self.who.check().and_then(|()| self.admit(&request));
+        let admitted = admitted.and_then(|taken| {
+            let call = self.caller.prepare(&request, &self.who, &self.id)?;
             Ok((call, taken))
         });
         match admitted {
@@ -266,6 +321,9 @@ impl<'a> Session<'a> {
 
     /// Whether one more call may begin, and what it takes of its user's share.
     fn admit(&self, request: &Request<'_>) -> Result<Option<Taken>, Problem> {
+        if self.hello_by.is_some() {
+            return Err(token::unauthenticated());
+        }
         if request
             .id
             .as_ref()
@@ -280,7 +338,7 @@ impl<'a> Session<'a> {
             ))
             .retry());
         }
-        let Some(calls) = &self.caller.calls else {
+        let Some(calls) = &self.who.calls else {
             return Ok(None);
         };
         let taken = calls.take().ok_or_else(|| {
@@ -328,6 +386,9 @@ impl<'a> Session<'a> {
     async fn op(&mut self, op: &RawValue, members: &Members<'_>) -> Result<(), Over> {
         let name = text(op).unwrap_or_default();
         match &*name {
+            "hello" => self.hello(members).await,
+            "auth" => self.auth(members).await,
+            _ if self.hello_by.is_some() => self.tell(&token::unauthenticated()).await,
             "cancel" => {
                 if let Some(open) = self.addressed(members)
                     && let Some(cancel) = open.cancel.take()
@@ -360,7 +421,7 @@ impl<'a> Session<'a> {
                 self.send(String::from_utf8(pong).unwrap_or_default()).await
             }
             // Nothing waits for these; they are told only so that nobody takes them for unknown.
-            "ack" | "hello" | "pong" => Ok(()),
+            "ack" | "pong" => Ok(()),
             _ => {
                 let mut detail = Vec::new();
                 string(&name.chars().take(32).collect::<String>(), &mut detail);
@@ -394,7 +455,7 @@ impl<'a> Session<'a> {
         self.send(to.refusal(problem, None)).await
     }
 
-    async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
+    pub(super) async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
         if self.version_1 {
             self.tell(&problem).await?;
         } else {
@@ -444,6 +505,11 @@ impl PerMinute {
 }
 
 impl Caller {
+    /// The remote control of the session with that id, which runs on this worker.
+    fn find(&self, id: &str) -> Option<Arc<Handle>> {
+        self.worker.sessions.find(id.parse().ok()?)
+    }
+
     fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
         let meters = self.worker.meters.bridged(None);
         meters.refused(method, problem.status.as_u16());
