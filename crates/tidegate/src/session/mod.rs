@@ -1,6 +1,7 @@
 //! Open WebSockets: why they end, and the cheap remote control to each of them.
 
 pub(crate) mod clock;
+pub(crate) mod everywhere;
 pub(crate) mod facts;
 pub(crate) mod handle;
 pub(crate) mod id;

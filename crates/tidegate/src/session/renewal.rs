@@ -42,7 +42,7 @@ pub(crate) async fn answer(
     let shown = authenticator.shown_anew(exchange, worker.cors()).await;
     let renewed = shown.map_err(auth).and_then(|principal| {
         let id = named(exchange.path.as_str()).and_then(|id| id.parse().ok());
-        let found = id.and_then(|id| worker.find_session(id));
+        let found = id.and_then(|id| worker.all_sessions().find(id));
         let (handle, clock) = found.ok_or(GatewayError::NoSession)?;
         if matches!(handle.facts.target(), Target::Bridge(_)) {
             return Err(GatewayError::RenewedInBand);
