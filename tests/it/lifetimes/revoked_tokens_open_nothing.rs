@@ -189,8 +189,8 @@ async fn what_is_asked_for_wrongly_is_told() {
 }
 
 /// Opens a session, ends it as a client does, and tries its token again.
-async fn after_a_close(gateway: &TestGateway, token: &str) -> (u16, String) {
-    let mut session = Client::open(gateway, &bearing("/handled", token)).await;
+async fn after_a_close(gateway: &TestGateway, path: &str, token: &str) -> (u16, String) {
+    let mut session = Client::open(gateway, &bearing(path, token)).await;
     session.echoes().await;
     let close = Frame::close(1000, "").from_client();
     session.wire.send_frame(&close).await;
@@ -214,8 +214,11 @@ async fn a_disconnect_revokes_where_the_route_says_so() {
         ),
     ] {
         let gateway = gateway(&upstream, "", revokes, "");
-        let token = mint.sign(&Token::secret());
-        assert_eq!(after_a_close(&gateway, &token).await, expected, "{revokes}");
+        for path in ["/handled", "/proxied"] {
+            let token = mint.sign(&Token::secret().claim("for", path));
+            let became = after_a_close(&gateway, path, &token).await;
+            assert_eq!(became, expected, "{revokes} {path}");
+        }
         gateway.stop().await;
     }
 }

@@ -25,7 +25,7 @@ use super::members::{Few, Members, text};
 use super::pace::{Pace, PerMinute};
 use super::problem::Problem;
 use super::stream::Window;
-use super::token::{self, Looking, Shown, Who};
+use super::token::{self, Looking, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::limits::Taken;
 use crate::session::handle::Handle;
@@ -89,42 +89,16 @@ pub(super) async fn serve(
     session: WebSocketSession,
     version_1: bool,
 ) -> Result<(), BoxError> {
-    let Some(handle) = caller.find(session.id()) else {
-        return Err("the session is not among those of its worker".into());
-    };
-    let plan = &caller.bridge.plan;
-    let opened = caller.opened.lock();
-    let who = opened.unwrap_or_else(PoisonError::into_inner).take();
-    let who = who.unwrap_or_default();
-    let waits = caller.opened_by.is_some();
-    let welcome = (version_1 && !waits).then(|| caller.welcome(session.id(), &who));
     let id = session.id().into();
     let (mut receiver, sender) = session.split();
-    let now = Instant::now();
-    let mut session = Session {
-        caller,
-        id,
-        handle,
-        version_1,
-        who,
-        hello_by: waits.then(|| now + plan.hello_timeout),
-        looking: None,
-        is_past: false,
-        is_leaving: false,
-        sender,
-        running: FuturesUnordered::new(),
-        open: HashMap::new(),
-        malformed: PerMinute::new(now),
-        too_fast: PerMinute::new(now),
-        pace: Pace::new(&plan.rates),
-        room: Room::new(plan.max_response.saturating_mul(ROOM)),
-        spoken: now,
-    };
-    if let Some(welcome) = welcome
-        && session.send(welcome).await.is_err()
-    {
-        return Ok(());
+    let mut session = Session::new(caller, id, sender, version_1)?;
+    if version_1 && session.hello_by.is_none() {
+        let welcome = caller.welcome(&session.id, &session.who);
+        if session.send(welcome).await.is_err() {
+            return Ok(());
+        }
     }
+    let plan = &caller.bridge.plan;
     let mut ping = plan.ping_interval.filter(|_| version_1);
     loop {
         let rest = session.rest().filter(|_| !session.is_leaving);
@@ -139,9 +113,9 @@ pub(super) async fn serve(
                     session.open.remove(&id);
                 }
             }
-            shown = looked(&mut session.looking), if session.looking.is_some() => {
+            shown = token::looked(&mut session.looking), if session.looking.is_some() => {
                 session.looking = None;
-                if session.shown(shown).await.is_err() {
+                if Box::pin(session.shown(shown)).await.is_err() {
                     break;
                 }
             }
@@ -158,7 +132,7 @@ pub(super) async fn serve(
             }
             () = until(rest), if rest.is_some() => {}
             () = until(due), if due.is_some() => {
-                if session.token_overdue().await.is_err() {
+                if Box::pin(session.token_overdue()).await.is_err() {
                     break;
                 }
             }
@@ -179,14 +153,44 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-async fn looked(looking: &mut Option<Looking<'_>>) -> Shown {
-    match looking {
-        Some(looking) => looking.await,
-        None => std::future::pending().await,
-    }
-}
-
 impl<'a> Session<'a> {
+    /// One that begins now.
+    ///
+    /// # Errors
+    /// When it is not among those of its worker.
+    fn new(
+        caller: &'a Caller,
+        id: Box<str>,
+        sender: SendHalf,
+        version_1: bool,
+    ) -> Result<Self, BoxError> {
+        let handle = caller.find(&id);
+        let handle = handle.ok_or("the session is not among those of its worker")?;
+        let opened = caller.opened.lock();
+        let who = opened.unwrap_or_else(PoisonError::into_inner).take();
+        let (plan, now) = (&caller.bridge.plan, Instant::now());
+        let waits = caller.opened_by.is_some();
+        Ok(Self {
+            caller,
+            id,
+            handle,
+            version_1,
+            who: who.unwrap_or_default(),
+            hello_by: waits.then(|| now + plan.hello_timeout),
+            looking: None,
+            is_past: false,
+            is_leaving: false,
+            sender,
+            running: FuturesUnordered::new(),
+            open: HashMap::new(),
+            malformed: PerMinute::new(now),
+            too_fast: PerMinute::new(now),
+            pace: Pace::new(&plan.rates),
+            room: Room::new(plan.max_response.saturating_mul(ROOM)),
+            spoken: now,
+        })
+    }
+
     pub(super) async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
         self.sender

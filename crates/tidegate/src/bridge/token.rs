@@ -61,6 +61,14 @@ pub(super) struct Shown {
 /// A newer token while it is looked at.
 pub(super) type Looking<'a> = Pin<Box<dyn Future<Output = Shown> + Send + 'a>>;
 
+/// What became of it.
+pub(super) async fn looked(looking: &mut Option<Looking<'_>>) -> Shown {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Who {
     /// Who opened a session, by its handshake.
     pub(super) fn of_handshake(bridge: &Bridge, leeway: Duration, exchange: &Exchange) -> Self {

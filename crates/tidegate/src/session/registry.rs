@@ -168,11 +168,12 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.lock().try_remove(self.handle.id.slot());
         let cause = self.handle.ended().map(|(cause, _)| cause);
         if let (Some(cause), Some(identity)) = (cause, self.handle.identity()) {
             self.handle.facts.tokens().disconnected(&identity, cause);
         }
+        // Last, so that whoever sees it gone sees what came of that.
+        self.registry.lock().try_remove(self.handle.id.slot());
     }
 }
 
