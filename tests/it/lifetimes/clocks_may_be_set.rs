@@ -9,9 +9,9 @@ use std::process::Command;
 use serde_json::json;
 use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::mint::{SECRET, from_now};
-use tidegate_tests::{Mint, ScriptedUpstream, Token, Wire, tools};
+use tidegate_tests::{Mint, Request, ScriptedUpstream, Token, Wire, tools};
 
-use super::{Client, bearing, ending, told, upstream, version_1};
+use super::{Client, bearing, ending, in_time, told, upstream, version_1};
 
 const TEST: &str = "clocks_may_be_set";
 
@@ -77,13 +77,8 @@ impl Clocked {
         wire.read_head().await.status()
     }
 
-    async fn open(&self, handshake: &tidegate_tests::Request) -> Client {
-        let mut wire = Wire::connect(self.address).await;
-        wire.request(handshake).await;
-        let head = wire.read_head().await;
-        assert_eq!(head.status(), 101, "{head:?}");
-        let id = String::new();
-        Client { wire, id }
+    async fn open(&self, handshake: &Request) -> Option<Client> {
+        Client::open_at(Wire::connect(self.address).await, handshake).await
     }
 }
 
@@ -94,13 +89,16 @@ async fn an_hour_ahead_drops_nobody() {
     let Some(gateway) = Clocked::start(&upstream).await else {
         return;
     };
-    let end = from_now(3);
-    let short = mint.sign(&Token::secret().claim("exp", end));
     let live = mint.sign(&Token::secret());
-    let mut proxied = gateway.open(&bearing("/proxied", &live)).await;
-    let mut bridged = gateway.open(&version_1(&live)).await;
+    let mut proxied = gateway.open(&bearing("/proxied", &live)).await.unwrap();
+    let mut bridged = gateway.open(&version_1(&live)).await.unwrap();
     assert_eq!(bridged.receive().await["op"], "welcome");
-    let mut ends = gateway.open(&bearing("/proxied", &short)).await;
+    let (end, mut ends) = in_time(async |lifetime| {
+        let end = from_now(lifetime);
+        let short = mint.sign(&Token::secret().claim("exp", end));
+        Some((end, gateway.open(&bearing("/proxied", &short)).await?))
+    })
+    .await;
     gateway.set(3600, &live, 401).await;
     // It ends in its time, and not before.
     assert_eq!(ends.closed().await, told(1008, "token_expired"));
@@ -122,13 +120,26 @@ async fn an_hour_back_keeps_nobody_for_ever() {
     };
     let live = mint.sign(&Token::secret());
     let past = ending(&mint, -1800);
-    let mut lives = gateway.open(&bearing("/proxied", &live)).await;
-    let mut ends = gateway.open(&bearing("/proxied", &ending(&mint, 3))).await;
-    gateway.set(-3600, &past, 101).await;
-    // One that ends by the clock as it is.
-    let mut witness = gateway
-        .open(&bearing("/proxied", &ending(&mint, 4 - 3600)))
-        .await;
+    let mut lives = gateway.open(&bearing("/proxied", &live)).await.unwrap();
+    let (end, mut ends) = in_time(async |lifetime| {
+        let end = from_now(lifetime);
+        let short = mint.sign(&Token::secret().claim("exp", end));
+        let ends = gateway.open(&bearing("/proxied", &short)).await?;
+        gateway.set(-3600, &past, 101).await;
+        if from_now(0) < end {
+            return Some((end, ends));
+        }
+        gateway.set(0, &past, 401).await;
+        None
+    })
+    .await;
+    // One that ends later, by the clock as it is.
+    let mut witness = in_time(async |lifetime| {
+        let end = end.max(from_now(lifetime)) + 1;
+        let token = mint.sign(&Token::secret().claim("exp", end - 3600));
+        gateway.open(&bearing("/proxied", &token)).await
+    })
+    .await;
     assert_eq!(witness.closed().await, told(1008, "token_expired"));
     // By that clock there is more, and it is not ended meanwhile.
     ends.echoes().await;

@@ -63,17 +63,38 @@ struct Client {
     id: String,
 }
 
+/// Tries with tokens that live for more and more seconds, until one lives as long as this machine needs for
+/// what is tried with it.
+async fn in_time<T>(attempt: impl AsyncFn(i64) -> Option<T>) -> T {
+    let mut lifetime = 2;
+    loop {
+        if let Some(done) = attempt(lifetime).await {
+            return done;
+        }
+        lifetime *= 2;
+        assert!(lifetime < 100, "no token lives long enough");
+    }
+}
+
 impl Client {
     async fn open(gateway: &TestGateway, handshake: &Request) -> Self {
-        let mut wire = gateway.connect().await;
+        let opened = Self::open_at(gateway.connect().await, handshake).await;
+        opened.expect("the token is alive")
+    }
+
+    /// The same with a token that may have ended meanwhile; `None`: it has.
+    async fn open_at(mut wire: Wire, handshake: &Request) -> Option<Self> {
         wire.request(handshake).await;
         let head = wire.read_head().await;
+        if head.status() == 401 {
+            return None;
+        }
         assert_eq!(head.status(), 101, "{head:?}");
         let id = head.field("X-Tidegate-Session").unwrap_or_default();
-        Self {
+        Some(Self {
             id: id.to_owned(),
             wire,
-        }
+        })
     }
 
     async fn send(&mut self, envelope: &Value) {

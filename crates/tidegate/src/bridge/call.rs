@@ -16,7 +16,7 @@ use super::address::{Base, Target, target};
 use super::envelope::{Credit, Encoding, Request};
 use super::members::text;
 use super::problem::Problem;
-use super::token::Who;
+use super::token::{Opened, Who};
 use super::{Bridge, headers};
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
@@ -37,9 +37,7 @@ pub(super) struct Caller {
     pub(super) client: IpAddr,
     pub(super) authority: Option<Authority>,
     /// Who opened the session; nobody, once that one has begun.
-    pub(super) opened: Mutex<Option<Who>>,
-    /// By what request, where who did says later who that is.
-    pub(super) opened_by: Option<Box<Exchange>>,
+    pub(super) opened: Mutex<Option<Opened>>,
     /// What each call says of the session: fields of its handshake.
     pub(super) headers: Headers,
 }

@@ -32,7 +32,7 @@ use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 use self::call::Caller;
 use self::identity::Signer;
 use self::problem::Problem;
-use self::token::Who;
+use self::token::{Opened, Who};
 use self::users::Users;
 use crate::body::Body;
 use crate::config::plan::{BridgePlan, ForwardAuth};
@@ -180,8 +180,10 @@ impl Caller {
         let leeway = worker.authenticator().leeway();
         let says_later = exchange.extensions.get::<SaysLater>().is_some();
         Self {
-            opened: Mutex::new(Some(Who::of_handshake(&bridge, leeway, exchange))),
-            opened_by: says_later.then(|| Box::new(request_of(exchange))),
+            opened: Mutex::new(Some(Opened {
+                who: Who::of_handshake(&bridge, leeway, exchange),
+                handshake: says_later.then(|| Box::new(request_of(exchange))),
+            })),
             bridge,
             worker,
             downstream: Arc::clone(&exchange.downstream),

@@ -25,8 +25,9 @@ use super::members::{Few, Members, text};
 use super::pace::{Pace, PerMinute};
 use super::problem::Problem;
 use super::stream::Window;
-use super::token::{self, Looking, Who};
+use super::token::{self, Looking, Opened, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
+use crate::exchange::Exchange;
 use crate::limits::Taken;
 use crate::session::handle::Handle;
 
@@ -50,6 +51,8 @@ pub(super) struct Session<'a> {
     pub(super) version_1: bool,
     /// Who it speaks for.
     pub(super) who: Who,
+    /// How it was opened, where its client has not said who it is.
+    pub(super) handshake: Option<Box<Exchange>>,
     /// Until when its client may say who it is, where nothing is done before that.
     pub(super) hello_by: Option<Instant>,
     /// A newer token while it is looked at.
@@ -167,16 +170,17 @@ impl<'a> Session<'a> {
         let handle = caller.find(&id);
         let handle = handle.ok_or("the session is not among those of its worker")?;
         let opened = caller.opened.lock();
-        let who = opened.unwrap_or_else(PoisonError::into_inner).take();
+        let opened = opened.unwrap_or_else(PoisonError::into_inner).take();
+        let Opened { who, handshake } = opened.unwrap_or_default();
         let (plan, now) = (&caller.bridge.plan, Instant::now());
-        let waits = caller.opened_by.is_some();
         Ok(Self {
             caller,
             id,
             handle,
             version_1,
-            who: who.unwrap_or_default(),
-            hello_by: waits.then(|| now + plan.hello_timeout),
+            who,
+            hello_by: handshake.as_ref().map(|_| now + plan.hello_timeout),
+            handshake,
             looking: None,
             is_past: false,
             is_leaving: false,
@@ -483,11 +487,6 @@ async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Ove
 }
 
 impl Caller {
-    /// The remote control of the session with that id, which runs on this worker.
-    fn find(&self, id: &str) -> Option<Arc<Handle>> {
-        self.worker.sessions.find(id.parse().ok()?)
-    }
-
     fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
         let meters = self.worker.meters.bridged(None);
         meters.refused(method, problem.status.as_u16());

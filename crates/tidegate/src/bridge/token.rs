@@ -25,6 +25,7 @@ use crate::exchange::Exchange;
 use crate::headers::Headers;
 use crate::limits::Gauge;
 use crate::pipeline::FilterError;
+use crate::session::handle::Handle;
 use crate::session::lifetime::Lifetime;
 use crate::session::{Cause, renewal};
 
@@ -49,6 +50,14 @@ pub(super) struct Who {
     warn_at: Option<Instant>,
     /// What the client said for all of its calls.
     defaults: Headers,
+}
+
+/// What a session begins with.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub(super) who: Who,
+    /// Its handshake, where its client says later who it is; kept until then.
+    pub(super) handshake: Option<Box<Exchange>>,
 }
 
 /// What became of a newer token.
@@ -142,6 +151,11 @@ fn told(bridge: &Bridge, value: &[u8]) -> Option<HeaderValue> {
 }
 
 impl Caller {
+    /// The remote control of the session with that id, which runs on this worker.
+    pub(super) fn find(&self, id: &str) -> Option<Arc<Handle>> {
+        self.worker.sessions.find(id.parse().ok()?)
+    }
+
     fn leeway(&self) -> Duration {
         self.worker.authenticator().leeway()
     }
@@ -233,7 +247,7 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         let judged = looked.and_then(|principal| {
-            let exchange = caller.opened_by.as_ref();
+            let exchange = self.handshake.as_ref();
             let mut required = self.handle.facts.tokens().required.iter();
             required.try_for_each(|plan| match exchange {
                 Some(exchange) => plan.judge(&principal, exchange),
@@ -253,7 +267,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         };
-        self.hello_by = None;
+        (self.hello_by, self.handshake) = (None, None);
         self.who.defaults = defaults;
         tracing::debug!(
             user = principal.user(),
