@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -21,34 +22,51 @@ use super::call::{Call, Caller, Room};
 use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
 use super::members::{Few, Members, text};
-use super::pace::Pace;
+use super::pace::{Pace, PerMinute};
 use super::problem::Problem;
 use super::stream::Window;
+use super::token::{self, Looking, Opened, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
-use crate::limits::Taken;
+use crate::exchange::Exchange;
+use crate::limits::{Permits, Taken};
+use crate::session::handle::Handle;
 
 /// So many of the largest answers one session may have gathered and not taken.
 const ROOM: u64 = 4;
-/// What is counted as malformed begins anew after this.
-const MINUTE: Duration = Duration::from_secs(60);
 /// Malformed frames in a minute that are answered; the next ends the session.
 const MAX_MALFORMED: u32 = 10;
 /// Messages in a minute that are answered for having come too fast.
 const MAX_TOO_FAST: u32 = 1000;
 
 /// Ends when the call is over, with its id.
-type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
+pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 
 /// A session while it is open.
 pub(super) struct Session<'a> {
-    caller: &'a Caller,
+    pub(super) caller: &'a Caller,
     /// What it is called.
-    id: Box<str>,
-    version_1: bool,
+    pub(super) id: Box<str>,
+    /// Its remote control.
+    pub(super) handle: Arc<Handle>,
+    pub(super) version_1: bool,
+    /// Who it speaks for.
+    pub(super) who: Who,
+    /// How it was opened, where its client has not said who it is.
+    pub(super) handshake: Option<Box<Exchange>>,
+    /// Until when its client may say who it is, where nothing is done before that.
+    pub(super) hello_by: Option<Instant>,
+    /// What its user has a share of, where that was not known at first.
+    pub(super) permits: Option<Box<Permits>>,
+    /// A newer token while it is looked at.
+    pub(super) looking: Option<Looking<'a>>,
+    /// Its token has ended.
+    pub(super) is_past: bool,
+    /// It has been ordered to end.
+    pub(super) is_leaving: bool,
     sender: SendHalf,
-    running: FuturesUnordered<Running<'a>>,
+    pub(super) running: FuturesUnordered<Running<'a>>,
     /// Calls with an id, while they are under way.
-    open: HashMap<Id, Open>,
+    pub(super) open: HashMap<Id, Open>,
     malformed: PerMinute,
     /// Refused for their rate.
     too_fast: PerMinute,
@@ -59,13 +77,13 @@ pub(super) struct Session<'a> {
 }
 
 /// What can be said to a call that is under way.
-struct Open {
+pub(super) struct Open {
     cancel: Option<oneshot::Sender<()>>,
     window: Window,
 }
 
 /// The session is over: nothing can be sent any more, or the client is sent away.
-struct Over;
+pub(super) struct Over;
 
 /// Serves a session to its end. Dropped, it cancels what is under way.
 ///
@@ -76,34 +94,22 @@ pub(super) async fn serve(
     session: WebSocketSession,
     version_1: bool,
 ) -> Result<(), BoxError> {
-    let welcome = version_1.then(|| caller.welcome(session.id()));
     let id = session.id().into();
     let (mut receiver, sender) = session.split();
-    let now = Instant::now();
-    let mut session = Session {
-        caller,
-        id,
-        version_1,
-        sender,
-        running: FuturesUnordered::new(),
-        open: HashMap::new(),
-        malformed: PerMinute::new(now),
-        too_fast: PerMinute::new(now),
-        pace: Pace::new(&caller.bridge.plan.rates),
-        room: Room::new(caller.bridge.plan.max_response.saturating_mul(ROOM)),
-        spoken: now,
-    };
-    if let Some(welcome) = welcome
-        && session.send(welcome).await.is_err()
-    {
-        return Ok(());
+    let mut session = Session::new(caller, id, sender, version_1)?;
+    if version_1 && session.hello_by.is_none() {
+        let welcome = caller.welcome(&session.id, &session.who);
+        if session.send(welcome).await.is_err() {
+            return Ok(());
+        }
     }
-    let mut ping = version_1
-        .then_some(caller.bridge.plan.ping_interval)
-        .flatten();
+    let plan = &caller.bridge.plan;
+    let mut ping = plan.ping_interval.filter(|_| version_1);
     loop {
-        let rest = session.rest();
-        let silent = ping.map(|interval| session.spoken + interval);
+        let rest = session.rest().filter(|_| !session.is_leaving);
+        let silent = ping.filter(|_| !session.is_leaving && session.hello_by.is_none());
+        let silent = silent.map(|interval| session.spoken + interval);
+        let due = session.token_due().filter(|_| !session.is_leaving);
         tokio::select! {
             biased;
             Some(ended) = session.running.next(), if !session.running.is_empty() => {
@@ -112,9 +118,18 @@ pub(super) async fn serve(
                     session.open.remove(&id);
                 }
             }
+            shown = token::looked(&mut session.looking), if session.looking.is_some() => {
+                session.looking = None;
+                if Box::pin(session.shown(shown)).await.is_err() {
+                    break;
+                }
+            }
             received = receiver.receive(), if rest.is_none() => {
                 let Some(received) = received else { break };
                 let received = received?;
+                if session.is_leaving {
+                    continue;
+                }
                 // Boxed, so that a session that waits does not hold the room.
                 if Box::pin(session.received(&received)).await.is_err() {
                     break;
@@ -127,6 +142,11 @@ pub(super) async fn serve(
                 session.spoken = Instant::now();
             }
             () = until(rest), if rest.is_some() => {}
+            () = until(due), if due.is_some() => {
+                if Box::pin(session.token_overdue()).await.is_err() {
+                    break;
+                }
+            }
             () = until(silent), if silent.is_some() => {
                 caller.recipient.mailbox().forget_old();
                 let time = crate::time::unix_milliseconds();
@@ -146,7 +166,46 @@ async fn until(time: Option<Instant>) {
 }
 
 impl<'a> Session<'a> {
-    async fn send(&mut self, frame: String) -> Result<(), Over> {
+    /// One that begins now.
+    ///
+    /// # Errors
+    /// When it is not among those of its worker.
+    fn new(
+        caller: &'a Caller,
+        id: Box<str>,
+        sender: SendHalf,
+        version_1: bool,
+    ) -> Result<Self, BoxError> {
+        let handle = caller.find(&id);
+        let handle = handle.ok_or("the session is not among those of its worker")?;
+        let opened = caller.opened.lock();
+        let opened = opened.unwrap_or_else(PoisonError::into_inner).take();
+        let Opened { who, handshake } = opened.unwrap_or_default();
+        let (plan, now) = (&caller.bridge.plan, Instant::now());
+        Ok(Self {
+            caller,
+            id,
+            handle,
+            version_1,
+            who,
+            hello_by: handshake.as_ref().map(|_| now + plan.hello_timeout),
+            handshake,
+            permits: None,
+            looking: None,
+            is_past: false,
+            is_leaving: false,
+            sender,
+            running: FuturesUnordered::new(),
+            open: HashMap::new(),
+            malformed: PerMinute::new(now),
+            too_fast: PerMinute::new(now),
+            pace: Pace::new(&plan.rates),
+            room: Room::new(plan.max_response.saturating_mul(ROOM)),
+            spoken: now,
+        })
+    }
+
+    pub(super) async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
         self.sender
             .send(Message::text(frame))
@@ -194,6 +253,10 @@ impl<'a> Session<'a> {
     }
 
     async fn frame(&mut self, text: &str) -> Result<(), Over> {
+        // What stands in a batch behind the one for which it ends.
+        if self.is_leaving {
+            return Ok(());
+        }
         let due = self.pace.due();
         let over = self.caller.bridge.plan.rates.over;
         let is_late = !due.is_zero() && over != OverRate::Delay;
@@ -255,8 +318,9 @@ impl<'a> Session<'a> {
             }
         };
         let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
-        let admitted = self.admit(&request).and_then(|taken| {
-            let call = self.caller.prepare(&request, &self.id)?;
+        let admitted = self.who.check().and_then(|()| self.admit(&request));
+        let admitted = admitted.and_then(|taken| {
+            let call = self.caller.prepare(&request, &self.who, &self.id)?;
             Ok((call, taken))
         });
         match admitted {
@@ -273,6 +337,9 @@ impl<'a> Session<'a> {
 
     /// Whether one more call may begin, and what it takes of its user's share.
     fn admit(&self, request: &Request<'_>) -> Result<Option<Taken>, Problem> {
+        if self.hello_by.is_some() {
+            return Err(token::unauthenticated());
+        }
         if request
             .id
             .as_ref()
@@ -287,7 +354,7 @@ impl<'a> Session<'a> {
             ))
             .retry());
         }
-        let Some(calls) = &self.caller.calls else {
+        let Some(calls) = &self.who.calls else {
             return Ok(None);
         };
         let taken = calls.take().ok_or_else(|| {
@@ -335,6 +402,9 @@ impl<'a> Session<'a> {
     async fn op(&mut self, op: &RawValue, members: &Members<'_>) -> Result<(), Over> {
         let name = text(op).unwrap_or_default();
         match &*name {
+            "hello" => self.hello(members).await,
+            "auth" => self.auth(members).await,
+            _ if self.hello_by.is_some() => self.tell(&token::unauthenticated()).await,
             "cancel" => {
                 if let Some(open) = self.addressed(members)
                     && let Some(cancel) = open.cancel.take()
@@ -371,7 +441,7 @@ impl<'a> Session<'a> {
                 Err(problem) => self.malformed(problem).await,
             },
             // Nothing waits for these; they are told only so that nobody takes them for unknown.
-            "hello" | "pong" => Ok(()),
+            "pong" => Ok(()),
             _ => {
                 let mut detail = Vec::new();
                 string(&name.chars().take(32).collect::<String>(), &mut detail);
@@ -405,7 +475,7 @@ impl<'a> Session<'a> {
         self.send(to.refusal(problem, None)).await
     }
 
-    async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
+    pub(super) async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
         if self.version_1 {
             self.tell(&problem).await?;
         } else {
@@ -428,30 +498,6 @@ impl<'a> Session<'a> {
 async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
     sender.close(code, reason).await;
     Err(Over)
-}
-
-/// How often something happened in a minute.
-struct PerMinute {
-    count: u32,
-    since: Instant,
-}
-
-impl PerMinute {
-    const fn new(now: Instant) -> Self {
-        Self {
-            count: 0,
-            since: now,
-        }
-    }
-
-    /// Counts once more, and tells whether that is too often.
-    fn exceeds(&mut self, most: u32) -> bool {
-        if self.since.elapsed() > MINUTE {
-            *self = Self::new(Instant::now());
-        }
-        self.count += 1;
-        self.count > most
-    }
 }
 
 impl Caller {

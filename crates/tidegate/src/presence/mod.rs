@@ -104,13 +104,6 @@ impl Directory {
     }
 
     /// It is known only now whose session this is.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "nobody is known late before first messages hold tokens"
-        )
-    )]
     pub(crate) fn identify(&self, handle: &Arc<Handle>, roles: Option<&Roles>) {
         let Some(identity) = handle.facts.identity() else {
             return;
