@@ -106,7 +106,7 @@ impl Rules {
             identity: Arc::new(identity),
             roles: roles.map_or_else(Box::default, |roles| names(roles, false)),
             scopes: scopes.map_or_else(Box::default, |scopes| names(scopes, true)),
-            claims,
+            claims: claims.into(),
         })
     }
 

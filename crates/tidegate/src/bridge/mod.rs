@@ -22,11 +22,13 @@ mod stream;
 mod users;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use http::HeaderValue;
 use serde_json::json;
-use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
+use tidegate_ws::{AnyHandler, BoxError, SessionConfig, WebSocketHandler, WebSocketSession};
 
 use self::call::Caller;
 use self::identity::Signer;
@@ -35,7 +37,8 @@ use self::users::Users;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
-use crate::headers::{FieldName, Headers};
+use crate::headers::{FieldName, Headers, InvalidFieldName};
+use crate::limits::Gauge;
 use crate::pipeline::FrameFilters;
 use crate::proxy::Proxy;
 use crate::session::facts::Facts;
@@ -94,11 +97,8 @@ impl Bridge {
         let (deflate, answer) = handler::agree_to_deflate(&self.config, wish).unzip();
         let route = worker.route(self.place);
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
-        let caller = Arc::new(Caller::new(Arc::clone(self), Arc::clone(worker), exchange));
-        let code = AnyHandler::new(move |session: WebSocketSession| {
-            let caller = Arc::clone(&caller);
-            async move { session::serve(&caller, session, version_1).await }
-        });
+        let (bridge, worker_of) = (Arc::clone(self), Arc::clone(worker));
+        let code = AnyHandler::new(Caller::new(bridge, worker_of, exchange, version_1));
         Decision::Accept(Box::new(Acceptance {
             key: wish.key,
             headers: Headers::new(),
@@ -108,7 +108,7 @@ impl Bridge {
                 code,
                 config: Arc::clone(&self.config),
                 limits: Arc::clone(&self.plan.websocket),
-                info: HandshakeInfo::default(),
+                info: None,
                 deflate,
             })),
             filters: FrameFilters::default(),
@@ -128,13 +128,23 @@ impl Bridge {
 
 impl Caller {
     /// Whose calls these are, as its handshake said.
-    pub(crate) fn new(bridge: Arc<Bridge>, worker: Arc<Worker>, exchange: &Exchange) -> Self {
+    pub(crate) fn new(
+        bridge: Arc<Bridge>,
+        worker: Arc<Worker>,
+        exchange: &Exchange,
+        version_1: bool,
+    ) -> Self {
+        let principal = exchange.principal.clone();
+        let bearer = principal.as_ref().and_then(|principal| principal.bearer());
         let mut headers = Headers::new();
         // Copied, because a piece of the request's head would keep all of it for as long as the session.
         let mut copy = |name: &str| {
             for field in exchange.headers.iter().filter(|field| field.name.is(name)) {
-                let name = FieldName::parse(field.name.as_str().to_owned());
-                let value = HeaderValue::from_bytes(field.value.as_bytes());
+                let name = kept_name(&field.name);
+                // The token is there once, whoever else remembers it.
+                let shared = bearer.filter(|bearer| *bearer == field.value).cloned();
+                let value =
+                    shared.map_or_else(|| HeaderValue::from_bytes(field.value.as_bytes()), Ok);
                 if let (Ok(name), Ok(mut value)) = (name, value) {
                     value.set_sensitive(field.value.is_sensitive());
                     headers.append(name, value);
@@ -147,13 +157,10 @@ impl Caller {
         if matches!(bridge.plan.forward_auth, ForwardAuth::Bearer) {
             copy("authorization");
         }
-        if let Ok(connection) = HeaderValue::from_str(&exchange.downstream.connection.to_string()) {
-            headers.append(FieldName::from_static("X-Tidegate-Conn"), connection);
-        }
-        let principal = exchange.principal.clone();
-        let user = principal.as_ref().map(|principal| principal.user());
+        headers.shrink();
         Self {
-            calls: user.and_then(|user| bridge.users.gauge(user)),
+            version_1,
+            held: AtomicU64::new(0),
             principal,
             bridge,
             worker,
@@ -162,6 +169,12 @@ impl Caller {
             authority: exchange.authority.clone(),
             headers,
         }
+    }
+
+    /// What counts the calls of its user, where those have a bound.
+    fn calls(&self) -> Option<Arc<Gauge>> {
+        let user = self.principal.as_ref()?.user();
+        self.bridge.users.gauge(user)
     }
 
     /// The first frame of a connection of version 1.
@@ -182,10 +195,27 @@ impl Caller {
         }
         if let Some(principal) = &self.principal {
             welcome["user"] = principal.user().into();
-            if let Some(end) = principal.claims().get("exp") {
-                welcome["exp"] = end.clone();
+            if let Some(end) = principal.claim("exp") {
+                welcome["exp"] = end;
             }
         }
         welcome.to_string()
     }
+}
+
+impl WebSocketHandler for Caller {
+    fn handle(
+        &self,
+        session: WebSocketSession,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        session::serve(self, session)
+    }
+}
+
+/// A name as it was written, in bytes of its own; those of nearly every session are there once.
+fn kept_name(name: &FieldName) -> Result<FieldName, InvalidFieldName> {
+    let usual = ["Accept-Language", "Authorization"];
+    let usual = usual.into_iter().find(|usual| *usual == name.as_str());
+    let usual = usual.map(FieldName::from_static);
+    usual.map_or_else(|| FieldName::parse(name.as_str().to_owned()), Ok)
 }

@@ -4,20 +4,22 @@
 //! that leaves takes its calls with it.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::Method;
 use serde_json::value::RawValue;
-use tidegate_ws::{BoxError, Message, SendHalf, WebSocketSession};
+use tidegate_ws::{BoxError, Message, ReceiveHalf, SendHalf, SessionError, WebSocketSession};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::answer::{Correlation, string};
-use super::call::{Call, Caller, Room};
+use super::call::{Call, Caller};
 use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
 use super::members::{Few, Members, text};
@@ -25,10 +27,8 @@ use super::pace::Pace;
 use super::problem::Problem;
 use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
-use crate::limits::Taken;
+use crate::limits::{Gauge, Taken};
 
-/// So many of the largest answers one session may have gathered and not taken.
-const ROOM: u64 = 4;
 /// What is counted as malformed begins anew after this.
 const MINUTE: Duration = Duration::from_secs(60);
 /// Malformed frames in a minute that are answered; the next ends the session.
@@ -39,24 +39,40 @@ const MAX_TOO_FAST: u32 = 1000;
 /// Ends when the call is over, with its id.
 type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 
-/// A session while it is open.
+/// A session while it is open. What few sessions need, and none that is idle, is not in it itself.
 pub(super) struct Session<'a> {
     caller: &'a Caller,
-    /// What it is called.
-    id: Box<str>,
-    version_1: bool,
+    receiver: ReceiveHalf,
     sender: SendHalf,
+    /// `None` while no call is.
+    underway: Option<Box<Underway<'a>>>,
+    faults: Option<Box<Faults>>,
+    pace: Option<Box<Pace>>,
+    /// When something was last sent.
+    spoken: Instant,
+    alarm: Alarm,
+}
+
+/// The calls that are under way.
+struct Underway<'a> {
     running: FuturesUnordered<Running<'a>>,
-    /// Calls with an id, while they are under way.
+    /// Those with an id.
     open: HashMap<Id, Open>,
+    /// All those of its user, where they have a bound.
+    calls: Option<Arc<Gauge>>,
+}
+
+/// What its client did wrong.
+struct Faults {
     malformed: PerMinute,
     /// Refused for their rate.
     too_fast: PerMinute,
-    pace: Pace,
-    room: Room,
-    /// When something was last sent.
-    spoken: Instant,
 }
+
+/// The one timer of a session, made when it is first needed. It is set anew where it would ring too late;
+/// where it rings too early it goes on, so that nothing is done to it for each message.
+#[derive(Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
 
 /// What can be said to a call that is under way.
 struct Open {
@@ -71,74 +87,112 @@ struct Over;
 ///
 /// # Errors
 /// When the client breaks the protocol; what it was told is sent already.
-pub(super) async fn serve(
+pub(super) fn serve(
     caller: &Caller,
     session: WebSocketSession,
-    version_1: bool,
-) -> Result<(), BoxError> {
-    let welcome = version_1.then(|| caller.welcome(session.id()));
-    let id = session.id().into();
-    let (mut receiver, sender) = session.split();
-    let now = Instant::now();
+) -> impl Future<Output = Result<(), BoxError>> + Send {
+    let (receiver, sender) = session.split();
     let mut session = Session {
         caller,
-        id,
-        version_1,
+        receiver,
         sender,
-        running: FuturesUnordered::new(),
-        open: HashMap::new(),
-        malformed: PerMinute::new(now),
-        too_fast: PerMinute::new(now),
-        pace: Pace::new(&caller.bridge.plan.rates),
-        room: Room::new(caller.bridge.plan.max_response.saturating_mul(ROOM)),
-        spoken: now,
+        underway: None,
+        faults: None,
+        pace: Pace::new(&caller.bridge.plan.rates).map(Box::new),
+        spoken: Instant::now(),
+        alarm: Alarm::default(),
     };
-    if let Some(welcome) = welcome
-        && session.send(welcome).await.is_err()
-    {
-        return Ok(());
-    }
-    let mut ping = version_1
-        .then_some(caller.bridge.plan.ping_interval)
-        .flatten();
-    loop {
-        let rest = session.rest();
-        let silent = ping.map(|interval| session.spoken + interval);
-        tokio::select! {
-            biased;
-            Some(ended) = session.running.next(), if !session.running.is_empty() => {
-                session.spoken = Instant::now();
-                if let Some(id) = ended {
-                    session.open.remove(&id);
-                }
-            }
-            received = receiver.receive(), if rest.is_none() => {
-                let Some(received) = received else { break };
-                let received = received?;
-                // Boxed, so that a session that waits does not hold the room.
-                if Box::pin(session.received(&received)).await.is_err() {
-                    break;
-                }
-            }
-            () = until(rest), if rest.is_some() => {}
-            () = until(silent), if silent.is_some() => {
-                let time = crate::time::unix_milliseconds();
-                if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
-                    ping = None;
-                }
-            }
-        }
-    }
-    Ok(())
+    async move { session.run().await }
 }
 
-async fn until(time: Option<Instant>) {
-    if let Some(time) = time {
-        sleep_until(time).await;
-    }
+/// What a session waits for.
+enum Next {
+    /// A call is over, with its id.
+    Ended(Option<Id>),
+    /// Something was received; `None`: nothing will be any more.
+    Received(Option<Result<Message, SessionError>>),
+    /// A time has come.
+    Time,
 }
 
 impl<'a> Session<'a> {
+    async fn run(&mut self) -> Result<(), BoxError> {
+        // Boxed, here and below, so that a session that waits does not hold the room.
+        if self.caller.version_1 && Box::pin(self.welcome()).await.is_err() {
+            return Ok(());
+        }
+        loop {
+            let rest = self.rest();
+            let silent = self.silent_at();
+            let wait = |cx: &mut Context<'_>| self.poll_next(rest, silent, cx);
+            match poll_fn(wait).await {
+                Next::Ended(id) => {
+                    self.spoken = Instant::now();
+                    self.forget(id.as_ref());
+                }
+                Next::Received(None) => return Ok(()),
+                Next::Received(Some(received)) => {
+                    let received = received?;
+                    if Box::pin(self.received(&received)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Next::Time if silent.is_some_and(|at| at <= Instant::now()) => {
+                    // Where it fails, the session is over, and tells so next.
+                    let _ = Box::pin(self.ping()).await;
+                }
+                Next::Time => {}
+            }
+        }
+    }
+
+    /// What happens first; of what has happened already, the first of these. Nothing is received before
+    /// `rest`.
+    fn poll_next(
+        &mut self,
+        rest: Option<Instant>,
+        silent: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next> {
+        if let Some(underway) = &mut self.underway
+            && let Poll::Ready(Some(id)) = underway.running.poll_next_unpin(cx)
+        {
+            return Poll::Ready(Next::Ended(id));
+        }
+        if rest.is_none()
+            && let Poll::Ready(received) = self.receiver.poll_next_unpin(cx)
+        {
+            return Poll::Ready(Next::Received(received));
+        }
+        let times = [rest, silent].into_iter().flatten();
+        self.alarm.poll(times.min(), cx).map(|()| Next::Time)
+    }
+
+    async fn welcome(&mut self) -> Result<(), Over> {
+        let welcome = self.caller.welcome(self.sender.id());
+        self.send(welcome).await
+    }
+
+    /// When its client has been told nothing for so long that it is to be pinged.
+    fn silent_at(&self) -> Option<Instant> {
+        let interval = self.caller.bridge.plan.ping_interval?;
+        self.caller.version_1.then(|| self.spoken + interval)
+    }
+
+    async fn ping(&mut self) -> Result<(), Over> {
+        let time = crate::time::unix_milliseconds();
+        self.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await
+    }
+
+    /// A call is over; with the last one, all that calls need is given back.
+    fn forget(&mut self, id: Option<&Id>) {
+        if let (Some(underway), Some(id)) = (&mut self.underway, id) {
+            underway.open.remove(id);
+        }
+        self.underway
+            .take_if(|underway| underway.running.is_empty());
+    }
+
     async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
         self.sender
@@ -157,7 +211,7 @@ impl<'a> Session<'a> {
             },
             _ => return Ok(()),
         };
-        if self.version_1 && bytes.trim_start().starts_with('[') {
+        if self.caller.version_1 && bytes.trim_start().starts_with('[') {
             return self.batch(bytes).await;
         }
         self.frame(bytes).await
@@ -168,7 +222,7 @@ impl<'a> Session<'a> {
         if self.caller.bridge.plan.rates.over != OverRate::Delay {
             return None;
         }
-        let due = self.pace.due();
+        let due = self.pace.as_ref()?.due();
         (!due.is_zero()).then(|| Instant::now() + due)
     }
 
@@ -187,14 +241,14 @@ impl<'a> Session<'a> {
     }
 
     async fn frame(&mut self, text: &str) -> Result<(), Over> {
-        let due = self.pace.due();
+        let due = self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.due());
         let over = self.caller.bridge.plan.rates.over;
         let is_late = !due.is_zero() && over != OverRate::Delay;
         if is_late && over == OverRate::Close {
             return send_away(&self.sender, 4429, "rate_limited").await;
         }
-        if !is_late {
-            self.pace.charge(text.len());
+        if let Some(pace) = self.pace.as_mut().filter(|_| !is_late) {
+            pace.charge(text.len());
         }
         let members = match envelope::members(text) {
             Ok(members) => members,
@@ -203,7 +257,7 @@ impl<'a> Session<'a> {
         match members.value("op") {
             // On a connection of the old protocol it is a member like any other. None is refused for
             // the rate: what takes a call back must be heard.
-            Some(op) if self.version_1 => self.op(op, &members).await,
+            Some(op) if self.caller.version_1 => self.op(op, &members).await,
             _ if is_late => self.too_fast(members, due).await,
             _ => self.request(members).await,
         }
@@ -219,9 +273,9 @@ impl<'a> Session<'a> {
             Ok(request) => (request.members, request.id),
             Err(refused) => (refused.members, refused.id),
         };
-        let to = Correlation::new(&members, id, self.version_1);
+        let to = Correlation::new(&members, id, self.caller.version_1);
         self.refuse(&to, &problem).await?;
-        if self.too_fast.exceeds(MAX_TOO_FAST) {
+        if self.faults().too_fast.exceeds(MAX_TOO_FAST) {
             return send_away(&self.sender, 4429, "rate_limited").await;
         }
         Ok(())
@@ -238,7 +292,7 @@ impl<'a> Session<'a> {
                 } = *refused;
                 self.caller.count_refusal(None, &problem);
                 let is_malformed = problem.code == "malformed_frame";
-                let to = Correlation::new(&members, id, self.version_1);
+                let to = Correlation::new(&members, id, self.caller.version_1);
                 self.refuse(&to, &problem).await?;
                 return if is_malformed {
                     self.count_malformed().await
@@ -247,9 +301,9 @@ impl<'a> Session<'a> {
                 };
             }
         };
-        let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
+        let to = Correlation::new(&request.members, request.id.clone(), self.caller.version_1);
         let admitted = self.admit(&request).and_then(|taken| {
-            let call = self.caller.prepare(&request, &self.id)?;
+            let call = self.caller.prepare(&request, self.sender.id())?;
             Ok((call, taken))
         });
         match admitted {
@@ -266,21 +320,22 @@ impl<'a> Session<'a> {
 
     /// Whether one more call may begin, and what it takes of its user's share.
     fn admit(&self, request: &Request<'_>) -> Result<Option<Taken>, Problem> {
-        if request
-            .id
-            .as_ref()
-            .is_some_and(|id| self.open.contains_key(id))
+        let caller = self.caller;
+        if let (Some(underway), Some(id)) = (&self.underway, &request.id)
+            && underway.open.contains_key(id)
         {
             return Err(Problem::duplicate_id("a request with this id is under way"));
         }
-        let most = self.caller.bridge.plan.max_in_flight;
-        if self.running.len() >= most {
+        let most = caller.bridge.plan.max_in_flight;
+        let underway = self.underway.as_ref();
+        if underway.map_or(0, |underway| underway.running.len()) >= most {
             return Err(Problem::too_many_in_flight(format!(
                 "{most} requests of this session are under way"
             ))
             .retry());
         }
-        let Some(calls) = &self.caller.calls else {
+        let Some(calls) = underway.map_or_else(|| caller.calls(), |known| known.calls.clone())
+        else {
             return Ok(None);
         };
         let taken = calls.take().ok_or_else(|| {
@@ -292,6 +347,8 @@ impl<'a> Session<'a> {
     }
 
     fn begin(&mut self, call: Call, to: Correlation, taken: Option<Taken>) {
+        let caller = self.caller;
+        let underway = self.underway.get_or_insert_with(|| Underway::new(caller));
         let (cancel, cancelled) = oneshot::channel();
         let window = Window::new(call.credit);
         let id = to.id.clone();
@@ -300,18 +357,16 @@ impl<'a> Session<'a> {
                 cancel: Some(cancel),
                 window: window.clone(),
             };
-            self.open.insert(id.clone(), open);
+            underway.open.insert(id.clone(), open);
         }
         let meter = self.caller.meter(&call, id.as_ref());
         let running = Conversation {
             caller: self.caller,
             sender: self.sender.clone(),
-            version_1: self.version_1,
             to,
-            room: self.room.clone(),
             window,
         };
-        self.running.push(Box::pin(async move {
+        underway.running.push(Box::pin(async move {
             // Only a call with an id can be taken back.
             let cancelled = async move {
                 match id {
@@ -375,7 +430,7 @@ impl<'a> Session<'a> {
         let id = members
             .value("id")
             .and_then(|value| Id::parse(value).ok())?;
-        self.open.get_mut(&id)
+        self.underway.as_mut()?.open.get_mut(&id)
     }
 
     /// Tells of an error that belongs to no request.
@@ -395,7 +450,7 @@ impl<'a> Session<'a> {
     }
 
     async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
-        if self.version_1 {
+        if self.caller.version_1 {
             self.tell(&problem).await?;
         } else {
             self.send(Correlation::none().refusal(&problem, None))
@@ -404,12 +459,50 @@ impl<'a> Session<'a> {
         self.count_malformed().await
     }
 
+    fn faults(&mut self) -> &mut Faults {
+        self.faults.get_or_insert_with(|| {
+            let now = Instant::now();
+            Box::new(Faults {
+                malformed: PerMinute::new(now),
+                too_fast: PerMinute::new(now),
+            })
+        })
+    }
+
     async fn count_malformed(&mut self) -> Result<(), Over> {
-        if !self.malformed.exceeds(MAX_MALFORMED) {
+        if !self.faults().malformed.exceeds(MAX_MALFORMED) {
             return Ok(());
         }
-        let code = if self.version_1 { 4400 } else { 1007 };
+        let code = if self.caller.version_1 { 4400 } else { 1007 };
         send_away(&self.sender, code, "malformed_frames").await
+    }
+}
+
+impl Underway<'_> {
+    fn new(caller: &Caller) -> Box<Self> {
+        Box::new(Self {
+            running: FuturesUnordered::new(),
+            open: HashMap::new(),
+            calls: caller.calls(),
+        })
+    }
+}
+
+impl Alarm {
+    /// Ready once it is `time`; without one, never.
+    fn poll(&mut self, time: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(time) = time else {
+            return Poll::Pending;
+        };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(time)));
+        if sleep.deadline() > time {
+            sleep.as_mut().reset(time);
+        }
+        while sleep.deadline() < time {
+            ready!(sleep.as_mut().poll(cx));
+            sleep.as_mut().reset(time);
+        }
+        sleep.as_mut().poll(cx)
     }
 }
 

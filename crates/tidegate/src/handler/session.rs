@@ -58,7 +58,7 @@ impl Agreed {
             None => early.freeze(),
         };
         with.id = Some(opening.registered.handle().id.to_string().into());
-        with.info = Some(Box::new(info));
+        with.info = info;
         with.deflate = deflate;
         with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
         let leg = Leg::new(transport, filtered);
