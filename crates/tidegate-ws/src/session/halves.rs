@@ -55,12 +55,6 @@ pub struct SendHalf {
 }
 
 impl SendHalf {
-    /// As [`WebSocketSession::id`].
-    #[must_use]
-    pub fn id(&self) -> &str {
-        self.shared.id()
-    }
-
     /// As [`WebSocketSession::send`].
     ///
     /// # Errors

@@ -39,7 +39,9 @@ pub(super) struct Caller {
     pub(super) version_1: bool,
     /// Who opened the session, where its route asked.
     pub(super) principal: Option<Arc<Principal>>,
-    /// What each call says of the session: fields of its handshake, and who calls.
+    /// Whether each call has the token of that principal, which is not kept once more beside it.
+    pub(super) tells_bearer: bool,
+    /// What else each call says of the session: fields of its handshake.
     pub(super) headers: Headers,
     /// Bytes of answers that are gathered and not sent yet.
     pub(super) held: AtomicU64,
@@ -72,7 +74,7 @@ impl Caller {
             None => (None, target("", &request.uri)?),
         };
         let (body, media_type) = body(request)?;
-        let mut headers = self.headers.clone_with_room(request.headers.len() + 5);
+        let mut headers = self.headers.clone_with_room(request.headers.len() + 6);
         let of_handshake = &self.bridge.plan.headers.from_handshake;
         headers::add_from_client(&mut headers, of_handshake, &request.headers)?;
         if let Some(media_type) = media_type
@@ -85,6 +87,10 @@ impl Caller {
         }
         if body.is_empty() {
             headers.remove("content-type");
+        }
+        let principal = self.principal.as_ref().filter(|_| self.tells_bearer);
+        if let Some(bearer) = principal.and_then(|principal| principal.bearer()) {
+            headers.append(FieldName::from_static("Authorization"), bearer.clone());
         }
         let connection = self.downstream.connection.to_string();
         if let Ok(connection) = HeaderValue::from_str(&connection) {

@@ -134,17 +134,12 @@ impl Caller {
         exchange: &Exchange,
         version_1: bool,
     ) -> Self {
-        let principal = exchange.principal.clone();
-        let bearer = principal.as_ref().and_then(|principal| principal.bearer());
         let mut headers = Headers::new();
         // Copied, because a piece of the request's head would keep all of it for as long as the session.
         let mut copy = |name: &str| {
             for field in exchange.headers.iter().filter(|field| field.name.is(name)) {
                 let name = kept_name(&field.name);
-                // The token is there once, whoever else remembers it.
-                let shared = bearer.filter(|bearer| *bearer == field.value).cloned();
-                let value =
-                    shared.map_or_else(|| HeaderValue::from_bytes(field.value.as_bytes()), Ok);
+                let value = HeaderValue::from_bytes(field.value.as_bytes());
                 if let (Ok(name), Ok(mut value)) = (name, value) {
                     value.set_sensitive(field.value.is_sensitive());
                     headers.append(name, value);
@@ -154,12 +149,19 @@ impl Caller {
         for name in &bridge.plan.headers.from_handshake {
             copy(name);
         }
-        if matches!(bridge.plan.forward_auth, ForwardAuth::Bearer) {
+        let principal = exchange.principal.clone();
+        let bearer = principal.as_ref().and_then(|principal| principal.bearer());
+        let is_told = matches!(bridge.plan.forward_auth, ForwardAuth::Bearer);
+        // As filters leave it, which may be otherwise.
+        let said = exchange.headers.get("authorization");
+        let tells_bearer = is_told && bearer.is_some() && said == bearer;
+        if is_told && !tells_bearer {
             copy("authorization");
         }
         headers.shrink();
         Self {
             version_1,
+            tells_bearer,
             held: AtomicU64::new(0),
             principal,
             bridge,

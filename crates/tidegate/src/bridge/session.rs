@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::Method;
 use serde_json::value::RawValue;
-use tidegate_ws::{BoxError, Message, ReceiveHalf, SendHalf, SessionError, WebSocketSession};
+use tidegate_ws::{BoxError, Message, SessionError, WebSocketSession};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -42,8 +42,7 @@ type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 /// A session while it is open. What few sessions need, and none that is idle, is not in it itself.
 pub(super) struct Session<'a> {
     caller: &'a Caller,
-    receiver: ReceiveHalf,
-    sender: SendHalf,
+    socket: WebSocketSession,
     /// `None` while no call is.
     underway: Option<Box<Underway<'a>>>,
     faults: Option<Box<Faults>>,
@@ -89,13 +88,11 @@ struct Over;
 /// When the client breaks the protocol; what it was told is sent already.
 pub(super) fn serve(
     caller: &Caller,
-    session: WebSocketSession,
+    socket: WebSocketSession,
 ) -> impl Future<Output = Result<(), BoxError>> + Send {
-    let (receiver, sender) = session.split();
     let mut session = Session {
         caller,
-        receiver,
-        sender,
+        socket,
         underway: None,
         faults: None,
         pace: Pace::new(&caller.bridge.plan.rates).map(Box::new),
@@ -160,7 +157,7 @@ impl<'a> Session<'a> {
             return Poll::Ready(Next::Ended(id));
         }
         if rest.is_none()
-            && let Poll::Ready(received) = self.receiver.poll_next_unpin(cx)
+            && let Poll::Ready(received) = self.socket.poll_next_unpin(cx)
         {
             return Poll::Ready(Next::Received(received));
         }
@@ -169,7 +166,7 @@ impl<'a> Session<'a> {
     }
 
     async fn welcome(&mut self) -> Result<(), Over> {
-        let welcome = self.caller.welcome(self.sender.id());
+        let welcome = self.caller.welcome(self.socket.id());
         self.send(welcome).await
     }
 
@@ -195,7 +192,7 @@ impl<'a> Session<'a> {
 
     async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
-        self.sender
+        self.socket
             .send(Message::text(frame))
             .await
             .map_err(|_gone| Over)
@@ -245,7 +242,7 @@ impl<'a> Session<'a> {
         let over = self.caller.bridge.plan.rates.over;
         let is_late = !due.is_zero() && over != OverRate::Delay;
         if is_late && over == OverRate::Close {
-            return send_away(&self.sender, 4429, "rate_limited").await;
+            return send_away(&mut self.socket, 4429, "rate_limited").await;
         }
         if let Some(pace) = self.pace.as_mut().filter(|_| !is_late) {
             pace.charge(text.len());
@@ -276,7 +273,7 @@ impl<'a> Session<'a> {
         let to = Correlation::new(&members, id, self.caller.version_1);
         self.refuse(&to, &problem).await?;
         if self.faults().too_fast.exceeds(MAX_TOO_FAST) {
-            return send_away(&self.sender, 4429, "rate_limited").await;
+            return send_away(&mut self.socket, 4429, "rate_limited").await;
         }
         Ok(())
     }
@@ -303,7 +300,7 @@ impl<'a> Session<'a> {
         };
         let to = Correlation::new(&request.members, request.id.clone(), self.caller.version_1);
         let admitted = self.admit(&request).and_then(|taken| {
-            let call = self.caller.prepare(&request, self.sender.id())?;
+            let call = self.caller.prepare(&request, self.socket.id())?;
             Ok((call, taken))
         });
         match admitted {
@@ -362,7 +359,7 @@ impl<'a> Session<'a> {
         let meter = self.caller.meter(&call, id.as_ref());
         let running = Conversation {
             caller: self.caller,
-            sender: self.sender.clone(),
+            sender: self.socket.sender(),
             to,
             window,
         };
@@ -474,7 +471,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let code = if self.caller.version_1 { 4400 } else { 1007 };
-        send_away(&self.sender, code, "malformed_frames").await
+        send_away(&mut self.socket, code, "malformed_frames").await
     }
 }
 
@@ -507,8 +504,8 @@ impl Alarm {
 }
 
 /// Closes the session, for what its client did.
-async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
-    sender.close(code, reason).await;
+async fn send_away(socket: &mut WebSocketSession, code: u16, reason: &str) -> Result<(), Over> {
+    socket.close(code, reason).await;
     Err(Over)
 }
 

@@ -76,11 +76,15 @@ impl Agreed {
             meter: opening.meter,
             _permits: opening.permits,
         };
+        let call = Box::new(Call {
+            session,
+            control: driver.control(),
+            panics: Arc::clone(hosted.worker.panics()),
+        });
+        // In a box, because what is captured and moved on keeps its place.
+        let driver = Box::new(driver);
         async move {
-            let panics = Arc::clone(hosted.worker.panics());
-            let control = driver.control();
-            let handling = || handle(&code, session, control, panics);
-            let mut run = pin!(driver.run(handling));
+            let mut run = pin!(unboxed(driver).run(|| call.begin(&code)));
             let ended = poll_fn(|cx| {
                 hosted.registered.handle().register(cx.waker());
                 hosted.obey();
@@ -94,35 +98,51 @@ impl Agreed {
     }
 }
 
-/// Calls the handler. Its failure is told, unless that follows from the session's end; its panic is
-/// counted.
-fn handle(
-    code: &AnyHandler,
+/// What is in a box, without it: that of a place which is only moved out of stays as long as its scope.
+fn unboxed<T>(boxed: Box<T>) -> T {
+    *boxed
+}
+
+/// A handler that is about to be called.
+struct Call {
     session: WebSocketSession,
     control: Control,
     panics: Arc<Panics>,
-) -> impl Future<Output = Result<(), BoxError>> + Send + '_ {
-    let called = catch_unwind(AssertUnwindSafe(|| code.handle(session)));
-    let called = called.unwrap_or_else(|panic| {
-        panics.note(Kind::Session);
-        resume_unwind(panic)
-    });
-    // Combinators, because an async block would hold the future twice.
-    AssertUnwindSafe(called)
-        .catch_unwind()
-        .map(move |handled| match handled {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                if control.ending().is_none() {
-                    tracing::warn!(%error, "handler failed");
+}
+
+impl Call {
+    /// Calls it. Its failure is told, unless that follows from the session's end; its panic is counted.
+    fn begin(
+        self: Box<Self>,
+        code: &AnyHandler,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send + '_ {
+        let Self {
+            session,
+            control,
+            panics,
+        } = *self;
+        let called = catch_unwind(AssertUnwindSafe(|| code.handle(session)));
+        let called = called.unwrap_or_else(|panic| {
+            panics.note(Kind::Session);
+            resume_unwind(panic)
+        });
+        // Combinators, because an async block would hold the future twice.
+        AssertUnwindSafe(called)
+            .catch_unwind()
+            .map(move |handled| match handled {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => {
+                    if control.ending().is_none() {
+                        tracing::warn!(%error, "handler failed");
+                    }
+                    Err(error)
                 }
-                Err(error)
-            }
-            Err(panic) => {
-                panics.note(Kind::Session);
-                resume_unwind(panic)
-            }
-        })
+                Err(panic) => {
+                    panics.note(Kind::Session);
+                    resume_unwind(panic)
+                }
+            })
+    }
 }
 
 /// What the gateway knows of a session besides, and does to it.
@@ -280,6 +300,6 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         let size = size_of_what(Agreed::begin);
-        assert!(size <= 448, "{size} bytes");
+        assert!(size <= 384, "{size} bytes");
     }
 }
