@@ -199,3 +199,35 @@ impl fmt::Debug for Principal {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    #[test]
+    fn claims_are_read_when_they_are_asked_for() {
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(r#"{"sub":"u42","exp":7}"#);
+        let token = format!("e30.{claims}.c2ln");
+        let principal = Principal {
+            identity: Arc::new(Identity::without_token("u42")),
+            roles: Box::default(),
+            scopes: Box::default(),
+            claims: Claims::default(),
+        };
+        assert!(principal.claims().is_empty() && principal.bearer().is_none());
+        let principal = principal.by_token([7; 32], &token);
+        let bearer = principal.bearer().unwrap();
+        assert_eq!(bearer.as_bytes(), format!("Bearer {token}").as_bytes());
+        assert!(bearer.is_sensitive());
+        assert_eq!(principal.claim("exp"), Some(7.into()));
+        assert_eq!(principal.claim("none"), None);
+        assert!(principal.claims.read.get().is_none());
+        let again = principal.clone();
+        assert_eq!(principal.claims().len(), 2);
+        assert_eq!(principal.claim("sub"), Some("u42".into()));
+        assert!(principal == again);
+    }
+}

@@ -5,11 +5,13 @@
 //! `address` whom it means, `call` makes the call, and `answer` or `stream` tells what came of it.
 
 mod address;
+mod alarm;
 mod answer;
 mod call;
 mod conversation;
 mod envelope;
 mod events;
+mod faults;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod headers;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -16,12 +16,14 @@ use http::Method;
 use serde_json::value::RawValue;
 use tidegate_ws::{BoxError, Message, SessionError, WebSocketSession};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::answer::{Correlation, string};
 use super::call::{Call, Caller};
 use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
+use super::faults::Faults;
 use super::members::{Few, Members, text};
 use super::pace::Pace;
 use super::problem::Problem;
@@ -29,8 +31,6 @@ use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::limits::{Gauge, Taken};
 
-/// What is counted as malformed begins anew after this.
-const MINUTE: Duration = Duration::from_secs(60);
 /// Malformed frames in a minute that are answered; the next ends the session.
 const MAX_MALFORMED: u32 = 10;
 /// Messages in a minute that are answered for having come too fast.
@@ -60,18 +60,6 @@ struct Underway<'a> {
     /// All those of its user, where they have a bound.
     calls: Option<Arc<Gauge>>,
 }
-
-/// What its client did wrong.
-struct Faults {
-    malformed: PerMinute,
-    /// Refused for their rate.
-    too_fast: PerMinute,
-}
-
-/// The one timer of a session, made when it is first needed. It is set anew where it would ring too late;
-/// where it rings too early it goes on, so that nothing is done to it for each message.
-#[derive(Default)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
 
 /// What can be said to a call that is under way.
 struct Open {
@@ -457,13 +445,7 @@ impl<'a> Session<'a> {
     }
 
     fn faults(&mut self) -> &mut Faults {
-        self.faults.get_or_insert_with(|| {
-            let now = Instant::now();
-            Box::new(Faults {
-                malformed: PerMinute::new(now),
-                too_fast: PerMinute::new(now),
-            })
-        })
+        self.faults.get_or_insert_with(|| Box::new(Faults::new()))
     }
 
     async fn count_malformed(&mut self) -> Result<(), Over> {
@@ -485,52 +467,10 @@ impl Underway<'_> {
     }
 }
 
-impl Alarm {
-    /// Ready once it is `time`; without one, never.
-    fn poll(&mut self, time: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(time) = time else {
-            return Poll::Pending;
-        };
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(time)));
-        if sleep.deadline() > time {
-            sleep.as_mut().reset(time);
-        }
-        while sleep.deadline() < time {
-            ready!(sleep.as_mut().poll(cx));
-            sleep.as_mut().reset(time);
-        }
-        sleep.as_mut().poll(cx)
-    }
-}
-
 /// Closes the session, for what its client did.
 async fn send_away(socket: &mut WebSocketSession, code: u16, reason: &str) -> Result<(), Over> {
     socket.close(code, reason).await;
     Err(Over)
-}
-
-/// How often something happened in a minute.
-struct PerMinute {
-    count: u32,
-    since: Instant,
-}
-
-impl PerMinute {
-    const fn new(now: Instant) -> Self {
-        Self {
-            count: 0,
-            since: now,
-        }
-    }
-
-    /// Counts once more, and tells whether that is too often.
-    fn exceeds(&mut self, most: u32) -> bool {
-        if self.since.elapsed() > MINUTE {
-            *self = Self::new(Instant::now());
-        }
-        self.count += 1;
-        self.count > most
-    }
 }
 
 impl Caller {
