@@ -146,7 +146,7 @@ impl Client {
         let path = way.path(size, number);
         let body = match self {
             Self::Http(client) => client.call(&path).await?,
-            Self::Bridge(client) => client.call(number, &path).await?,
+            Self::Bridge(client) => client.call(number + 1, &path).await?,
         };
         if body != service::body(size, number).as_bytes() {
             let body = String::from_utf8_lossy(&body).into_owned();

@@ -8,7 +8,7 @@ use zlib_rs::{InflateConfig, decompress_slice};
 use super::socket::Counted;
 use super::words;
 
-/// What browsers say beside the path, the host and the token; some 600 bytes with those.
+/// What browsers say beside the path, the host and the token; some 700 bytes with those.
 const FIELDS: &str = "Connection: keep-alive\r\n\
     sec-ch-ua-platform: \"Linux\"\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n\

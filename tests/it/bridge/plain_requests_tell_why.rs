@@ -64,7 +64,7 @@ async fn a_full_route_is_told_until_there_is_room() {
 
 #[tokio::test]
 async fn a_client_that_asks_too_often_is_told_so() {
-    let rate = "limits: { handshakes_per_address: { rate: 1/h, burst: 1 } }";
+    let rate = "limits: { handshakes_per_address: { rate: 1/m, burst: 1 } }";
     let plain = Request::get("/ws");
     for (gateway, _upstream) in gateways(rate, "").await {
         told(&gateway, &plain, 426, "upgrade_required").await;
