@@ -35,14 +35,14 @@ impl Agreed {
     /// Lives through the session.
     ///
     /// What is made before the first poll is not held by the future a second time.
-    pub(crate) fn begin(self: Box<Self>, opening: Opening) -> impl Future<Output = ()> + Send {
+    pub(crate) fn begin(self, opening: Opening) -> impl Future<Output = ()> + Send {
         let Self {
             code,
             config,
             limits,
             info,
             deflate,
-        } = *self;
+        } = self;
         let (transport, early) = opening.downstream;
         transport.outlast(limits.write_timeout);
         let watch = Arc::new(Watch::new(
@@ -99,6 +99,7 @@ impl Agreed {
 }
 
 /// What is in a box, without it: that of a place which is only moved out of stays as long as its scope.
+#[expect(clippy::boxed_local, reason = "to take it out is the point")]
 fn unboxed<T>(boxed: Box<T>) -> T {
     *boxed
 }
@@ -112,6 +113,10 @@ struct Call {
 
 impl Call {
     /// Calls it. Its failure is told, unless that follows from the session's end; its panic is counted.
+    #[expect(
+        clippy::boxed_local,
+        reason = "captured in a box, it takes no room once it is called"
+    )]
     fn begin(
         self: Box<Self>,
         code: &AnyHandler,
@@ -291,7 +296,7 @@ impl Drop for Hosted {
 mod tests {
     use super::*;
 
-    fn size_of_what<F>(_begin: impl FnOnce(Box<Agreed>, Opening) -> F) -> usize {
+    fn size_of_what<F>(_begin: impl FnOnce(Agreed, Opening) -> F) -> usize {
         size_of::<F>()
     }
 
