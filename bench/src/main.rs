@@ -2,6 +2,7 @@
 //!
 //! - `tidegate-load soak upstream` and `tidegate-load soak client GATEWAY`, the two sides of a soak;
 //! - `tidegate-load measure ...`, both sides of one measurement of the bench, in one thread;
+//! - `tidegate-load traffic GATEWAY UPSTREAM PID CALLS`, what calls cost on the wire, over HTTP and the bridge;
 //! - `tidegate-load certificates FOLDER`, an authority and a certificate for what is measured over TLS;
 //! - `tidegate-load raw LISTEN UPSTREAM THREADS`, a relay that parses nothing, to compare with.
 #![expect(
@@ -11,6 +12,7 @@
 
 mod measure;
 mod soak;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -35,8 +37,15 @@ fn perform(words: &[String]) -> Result<(), String> {
         ["raw", listen, upstream, threads] => {
             measure::raw::run(parsed(listen)?, parsed(upstream)?, parsed(threads)?)
         }
+        ["traffic", gateway, upstream, pid, calls] => traffic::run(
+            parsed(gateway)?,
+            parsed(upstream)?,
+            parsed(pid)?,
+            parsed(calls)?,
+        ),
         _ => Err(
             "tidegate-load soak upstream | soak client ADDRESS | measure ORDER | \
+                  traffic ADDRESS UPSTREAM PID CALLS | \
                   certificates FOLDER | raw ADDRESS UPSTREAM THREADS"
                 .to_owned(),
         ),

@@ -13,14 +13,14 @@ const TICKS: f64 = 100.0;
 
 /// The processes of a gateway: the first one and its descendants.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     pids: Vec<i32>,
     clocks: Vec<ClockId>,
 }
 
 impl Tree {
     /// The tree as it is now.
-    pub(super) fn of(root: i32) -> Result<Self, String> {
+    pub(crate) fn of(root: i32) -> Result<Self, String> {
         let mut pids = vec![root];
         let parents = parents()?;
         let mut at = 0;
@@ -35,7 +35,7 @@ impl Tree {
     }
 
     /// User and system time of all its threads, ended ones included, to the nanosecond.
-    pub(super) fn cpu(&self) -> Result<Duration, String> {
+    pub(crate) fn cpu(&self) -> Result<Duration, String> {
         let mut sum = Duration::ZERO;
         for clock in &self.clocks {
             sum += Duration::from(clock_gettime(*clock).map_err(words)?);

@@ -29,7 +29,7 @@ pub(super) fn body(size: usize) -> Vec<u8> {
 }
 
 /// The id and the body of an answer, where it is one.
-pub(super) fn answered(payload: &[u8]) -> Option<(usize, &[u8])> {
+pub(crate) fn answered(payload: &[u8]) -> Option<(usize, &[u8])> {
     let text = payload.strip_prefix(b"{\"id\":")?;
     let end = text.iter().position(|byte| *byte == b',')?;
     let id = str::from_utf8(&text[..end]).ok()?.parse().ok()?;
@@ -58,12 +58,17 @@ pub(super) fn handshake(host: SocketAddr, user: Option<usize>) -> Vec<u8> {
 }
 
 fn token(user: usize) -> String {
+    signed(user, TOKEN)
+}
+
+/// A token of that user, of so many bytes.
+pub(crate) fn signed(user: usize, size: usize) -> String {
     let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
     let header = encode(b"{\"alg\":\"HS256\",\"typ\":\"JWT\"}");
     let signature = 43;
-    let payload = (TOKEN - header.len() - signature - 2) * 3 / 4;
+    let payload = (size - header.len() - signature - 2) * 3 / 4;
     let known = format!("{{\"sub\":\"user-{user}\",\"roles\":[\"user\"],\"exp\":{END},\"note\":\"");
-    let note = "n".repeat(payload - known.len() - 2);
+    let note = "n".repeat(payload.saturating_sub(known.len() + 2));
     let text = format!(
         "{header}.{}",
         encode(format!("{known}{note}\"}}").as_bytes())

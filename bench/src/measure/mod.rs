@@ -4,8 +4,8 @@
 //! Words like `kind=echo gateway=ADDRESS pid=NUMBER` say what is wanted ([`order`]); the outcome is a
 //! line of JSON. Whatever comes otherwise than it should breaks the measurement off.
 
-mod accounts;
-mod bridge;
+pub(crate) mod accounts;
+pub(crate) mod bridge;
 mod client;
 mod connection;
 mod engine;

@@ -96,6 +96,11 @@ async fn walk<'w>(
     worker
         .caps()
         .admit_request(&route.caps, exchange, permits)?;
+    let is_session_only = matches!(route.target, Target::Bridge(_) | Target::Handler(_));
+    // A browser hides why a handshake is refused, so a plain request to the same place tells.
+    if is_session_only && wish.is_none() {
+        worker.caps().would_admit(&route.caps, exchange)?;
+    }
     if let Step::Answer(answer) = route.pipeline.request(exchange).await? {
         return Ok(Outcome::Answer(answer));
     }
@@ -112,6 +117,9 @@ async fn walk<'w>(
                 Decision::Refuse(answer) => Outcome::Answer(answer),
                 Decision::Accept(acceptance) => Outcome::Switch(acceptance),
             })
+        }
+        (Target::Bridge(_) | Target::Handler(_), None) if worker.drain.has_closed() => {
+            Err(GatewayError::Draining)
         }
         (Target::Bridge(_) | Target::Handler(_), None) => Err(RouteError::UpgradeRequired.into()),
         (Target::Proxy(proxy), None) => proxy::http::call(proxy, worker, exchange, meter)

@@ -123,6 +123,11 @@ impl Headers {
         Self { fields }
     }
 
+    /// Gives back the room for more lines.
+    pub(crate) fn shrink(&mut self) {
+        self.fields.shrink_to_fit();
+    }
+
     /// These lines, for tests.
     #[cfg(test)]
     pub(crate) fn of(lines: &[(&'static str, &'static str)]) -> Self {

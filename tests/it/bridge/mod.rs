@@ -7,6 +7,7 @@ mod demo_shows_it;
 mod foreign_clients;
 mod history;
 mod old_clients_need_no_change;
+mod plain_requests_tell_why;
 mod services_know_who_calls;
 mod streams_go_as_far_as_granted;
 mod users_have_their_share;

@@ -178,9 +178,10 @@ impl Wanted<'_> {
 
 /// The secret is the load's, too.
 const AUTH: &str = "auth: { jwt: { secret: a secret that is for nothing but the bench } }\n";
-/// One that anybody may use, and one whose users are known.
+/// One that anybody may use, and one whose users are known; and what those call over HTTP.
 const BRIDGES: &str = "- { name: bridge, match: { path: /bridge }, bridge: { services: upstream } }\n  \
-    - { name: known, match: { path: /known }, filters: require, bridge: { services: upstream } }\n  ";
+    - { name: known, match: { path: /known }, filters: require, bridge: { services: upstream } }\n  \
+    - { name: calls, match: { path: [/plain/**, /gzip/**] }, filters: require, proxy: { service: upstream } }\n  ";
 
 /// Of TLS 1.3, given away with each handshake: what rustls and HAProxy give.
 const TICKETS: u32 = 2;

@@ -14,6 +14,7 @@ mod report;
 mod rounds;
 mod scenarios;
 mod table;
+mod traffic;
 
 use std::fs;
 use std::process::Command;
@@ -34,7 +35,7 @@ pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
     if options.library {
         library::measure(run, options)?;
     }
-    if options.scenarios.is_empty() {
+    if options.scenarios.is_empty() && !options.traffic {
         return Ok(true);
     }
     let cores = std::thread::available_parallelism()?.get();
@@ -61,13 +62,20 @@ pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
         "no certificates for what is measured over TLS"
     );
 
-    let mut report = Report::begin(run, options, &binaries);
     let fixed = Setting {
         options,
         binaries: &binaries,
         folder: &folder,
         placement: Placement::Fixed,
     };
+    let document = run.root.join("bench/BENCHMARKS.md");
+    if options.traffic {
+        traffic::measure(fixed, &document)?;
+    }
+    if options.scenarios.is_empty() {
+        return Ok(true);
+    }
+    let mut report = Report::begin(run, options, &binaries);
     rounds::measure(fixed, &mut report.figures)?;
     if options.free {
         let free = Setting {
@@ -81,7 +89,7 @@ pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
     }
     report.tell(&folder)?;
     if options.write {
-        report.write(&run.root.join("bench/BENCHMARKS.md"))?;
+        report.write(&document)?;
     }
     Ok(true)
 }

@@ -21,7 +21,8 @@ Options of the bench:
   --only NAME,NAME    these scenarios: echo-64, echo-64x16, echo-1k, echo-64k, paced, handshake,
                       get, get-1k, bridge, bridge-idle, idle, used; tls-echo-64, tls-echo-64x16, tls-echo-1k, tls-echo-64k,
                       tls-handshake, tls-handshake-pq, tls-session, tls-idle, tls-idle-upstream,
-                      tls-idle-both; or ws: the library beside others
+                      tls-idle-both; traffic: bytes and time of calls over HTTP and the bridge;
+                      or ws: the library beside others
   --peers NAME,NAME   these gateways: tidegate, nginx, haproxy, raw
   --gateway FILE      a tidegate that was built elsewhere
   --sessions N        idle sessions where memory is read last (default 9000)
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) scenarios: Vec<&'static Scenario>,
     /// Whether the library is measured, too.
     pub(crate) library: bool,
+    /// Whether it is measured what calls cost on the wire.
+    pub(crate) traffic: bool,
     pub(crate) peers: Vec<Peer>,
     pub(crate) gateway: Option<PathBuf>,
     /// Idle sessions, at most.
@@ -56,6 +59,7 @@ impl Default for Options {
             window: Duration::from_secs(2),
             scenarios: SCENARIOS.iter().collect(),
             library: true,
+            traffic: true,
             peers: Peer::ALL.to_vec(),
             gateway: None,
             sessions: 9_000,
@@ -102,26 +106,31 @@ impl Options {
 impl Options {
     /// Measures what is in `list` alone.
     fn only(&mut self, list: &str) -> anyhow::Result<()> {
-        let found = named(list, |name| match name {
-            LIBRARY => Some(None),
-            name => scenario(name).map(Some),
+        (self.library, self.traffic) = (false, false);
+        let found = named(list, |name| {
+            match name {
+                LIBRARY => self.library = true,
+                TRAFFIC => self.traffic = true,
+                name => return scenario(name).map(Some),
+            }
+            Some(None)
         })?;
-        self.library = found.iter().any(Option::is_none);
         self.scenarios = found.into_iter().flatten().collect();
         Ok(())
     }
 }
 
-/// The library's name among the scenarios.
+/// The library's name among the scenarios, and that of what goes over the wire.
 const LIBRARY: &str = "ws";
+const TRAFFIC: &str = "traffic";
 
 fn scenario(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
 }
 
-fn named<T>(list: &str, find: impl Fn(&str) -> Option<T>) -> anyhow::Result<Vec<T>> {
-    let find = |name: &str| find(name.trim()).with_context(|| format!("`{name}` is not known"));
-    list.split(',').map(find).collect()
+fn named<T>(list: &str, mut find: impl FnMut(&str) -> Option<T>) -> anyhow::Result<Vec<T>> {
+    let mut find = |name: &str| find(name.trim()).with_context(|| format!("`{name}` is not known"));
+    list.split(',').map(&mut find).collect()
 }
 
 fn number<T: FromStr>(word: &str) -> anyhow::Result<T> {
@@ -156,7 +165,9 @@ mod tests {
         assert_eq!(names, ["get", "idle"]);
         assert!(!options.library);
         let library = parse("--only ws").unwrap().unwrap();
-        assert!(library.library && library.scenarios.is_empty());
+        assert!(library.library && library.scenarios.is_empty() && !library.traffic);
+        let traffic = parse("--only get,traffic").unwrap().unwrap();
+        assert!(traffic.traffic && !traffic.library && traffic.scenarios.len() == 1);
         assert_eq!(options.peers, [Peer::Tidegate, Peer::Raw]);
         assert_eq!(options.window, Duration::from_millis(200));
         assert!(options.noisy && !options.free);

@@ -91,7 +91,7 @@ fn application_session(handle: &Handle, is_tls: bool) -> String {
     format!(
         "{{\"sessionId\":{},\"clientAddress\":{},\"gatewayPath\":{},\"serviceUrl\":{},\"serviceSessionId\":{}}}",
         Value::from(&*id),
-        Value::from(format!("/{}", facts.peer)),
+        Value::from(format!("/{}", facts.peer())),
         url(is_tls, facts.host(), "", facts.path()),
         service_url,
         if handle.is_closing() {

@@ -168,7 +168,7 @@ pub(super) fn described(handle: &Handle, clock: &Clock) -> Value {
         "handler": facts.target().handler(),
         "user": facts.user(),
         "client": facts.client().to_string(),
-        "peer": facts.peer.to_string(),
+        "peer": facts.peer().to_string(),
         "listener": &*facts.listener,
         "client_certificate": facts.certificate(),
         "host": facts.host(),

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::principal::{Identity, Principal};
+use super::principal::{Claims, Identity, Principal};
 use crate::config::Secret;
 
 /// Hashes that are computed at a time; each takes the memory that it says.
@@ -148,7 +148,7 @@ impl Users {
                 identity: Arc::new(Identity::without_token(&user.name)),
                 roles: user.roles.clone().into(),
                 scopes: Box::default(),
-                claims: serde_json::Map::new(),
+                claims: Claims::default(),
             };
             (
                 user.name.clone(),

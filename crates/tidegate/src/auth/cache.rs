@@ -244,10 +244,10 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::auth::Identity;
     use std::thread;
 
     use super::*;
+    use crate::auth::principal::{Claims, Identity};
 
     fn plan(most: usize, access: Option<u64>) -> CachePlan {
         CachePlan {
@@ -265,7 +265,7 @@ mod tests {
             }),
             roles: Arc::default(),
             scopes: Box::default(),
-            claims: serde_json::Map::new(),
+            claims: Claims::default(),
         }))
     }
 

@@ -111,7 +111,7 @@ impl Rules {
             identity: Arc::new(identity),
             roles: roles.map_or_else(Arc::default, |roles| names(roles, false).into()),
             scopes: scopes.map_or_else(Box::default, |scopes| names(scopes, true)),
-            claims,
+            claims: claims.into(),
         })
     }
 

@@ -110,7 +110,7 @@ pub fn inspect(token: &str) -> Option<(Value, Value)> {
 pub fn verify(plan: &JwtPlan, token: &str) -> Result<Principal, TokenError> {
     let keys = keys::KeySet::new(plan.keys.clone());
     let principal = Parts::of(token)?.verify(&keys, &plan.rules, SystemTime::now())?;
-    Ok(principal.by_token(digest_of(token)))
+    Ok(principal.by_token(digest_of(token), token))
 }
 
 /// What is counted of who comes.
@@ -342,7 +342,7 @@ impl Authenticator {
         }
         let judge = || {
             let principal = Parts::of(token)?.verify(&keys.set, &tokens.rules, now.wall)?;
-            Ok(Arc::new(principal.by_token(digest)))
+            Ok(Arc::new(principal.by_token(digest, token)))
         };
         match tokens
             .cache

@@ -1,20 +1,31 @@
 //! Who sent a request, once that is verified.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::cache::Digest;
+use super::token::unproven_claims;
 
 /// A user, verified, with what the token says of it.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Principal {
     pub(super) identity: Arc<Identity>,
     pub(super) roles: Arc<[Box<str>]>,
     pub(super) scopes: Box<[Box<str>]>,
-    pub(super) claims: Map<String, Value>,
+    pub(super) claims: Claims,
+}
+
+/// What a token says. It is read when somebody asks for it: taken apart it is several times as large as the
+/// token, and most users are known by their name.
+#[derive(Clone, Default)]
+pub(super) struct Claims {
+    /// `Bearer` and the token, verified.
+    bearer: Option<HeaderValue>,
+    read: OnceLock<Box<Map<String, Value>>>,
 }
 
 /// Who somebody is and by what token, without what else that says: what is kept for as long as a session
@@ -38,7 +49,7 @@ impl Principal {
             identity: Arc::new(Identity::without_token(user)),
             roles: roles.iter().map(|role| Box::from(*role)).collect(),
             scopes: Box::default(),
-            claims: Map::new(),
+            claims: Claims::default(),
         }
     }
 
@@ -53,10 +64,22 @@ impl Principal {
         &self.identity
     }
 
-    /// The same, by a token with this digest.
-    pub(super) fn by_token(mut self, digest: Digest) -> Self {
+    /// The same, by the token of that digest, which it was read from.
+    pub(super) fn by_token(mut self, digest: Digest, token: &str) -> Self {
         Arc::make_mut(&mut self.identity).token = Some(digest);
+        if let Ok(mut bearer) = HeaderValue::try_from(["Bearer ", token].concat()) {
+            bearer.set_sensitive(true);
+            self.claims = Claims {
+                bearer: Some(bearer),
+                read: OnceLock::new(),
+            };
+        }
         self
+    }
+
+    /// What `Authorization` says of it; `None` for users without a token.
+    pub(crate) const fn bearer(&self) -> Option<&HeaderValue> {
+        self.claims.bearer.as_ref()
     }
 
     /// The user's roles.
@@ -88,8 +111,44 @@ impl Principal {
 
     /// All claims of the token; none for users without one.
     #[must_use]
-    pub const fn claims(&self) -> &Map<String, Value> {
-        &self.claims
+    pub fn claims(&self) -> &Map<String, Value> {
+        self.claims.read.get_or_init(|| self.claims.parse())
+    }
+
+    /// One of them, without keeping the others.
+    pub(crate) fn claim(&self, name: &str) -> Option<Value> {
+        match self.claims.read.get() {
+            Some(claims) => claims.get(name).cloned(),
+            None => self.claims.parse().remove(name),
+        }
+    }
+}
+
+impl Claims {
+    fn parse(&self) -> Box<Map<String, Value>> {
+        let bearer = self.bearer.as_ref();
+        let bearer = bearer.and_then(|value| str::from_utf8(value.as_bytes()).ok());
+        let token = bearer.and_then(|text| text.strip_prefix("Bearer "));
+        // They were read once, when the token was verified.
+        Box::new(token.and_then(unproven_claims).unwrap_or_default())
+    }
+}
+
+impl From<Map<String, Value>> for Claims {
+    fn from(claims: Map<String, Value>) -> Self {
+        Self {
+            bearer: None,
+            read: OnceLock::from(Box::new(claims)),
+        }
+    }
+}
+
+impl PartialEq for Principal {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+            && self.roles == other.roles
+            && self.scopes == other.scopes
+            && self.claims() == other.claims()
     }
 }
 
@@ -158,5 +217,37 @@ impl fmt::Debug for Principal {
             .field("roles", &self.roles)
             .field("scopes", &self.scopes)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    #[test]
+    fn claims_are_read_when_they_are_asked_for() {
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(r#"{"sub":"u42","exp":7}"#);
+        let token = format!("e30.{claims}.c2ln");
+        let principal = Principal {
+            identity: Arc::new(Identity::without_token("u42")),
+            roles: Arc::default(),
+            scopes: Box::default(),
+            claims: Claims::default(),
+        };
+        assert!(principal.claims().is_empty() && principal.bearer().is_none());
+        let principal = principal.by_token([7; 32], &token);
+        let bearer = principal.bearer().unwrap();
+        assert_eq!(bearer.as_bytes(), format!("Bearer {token}").as_bytes());
+        assert!(bearer.is_sensitive());
+        assert_eq!(principal.claim("exp"), Some(7.into()));
+        assert_eq!(principal.claim("none"), None);
+        assert!(principal.claims.read.get().is_none());
+        let again = principal.clone();
+        assert_eq!(principal.claims().len(), 2);
+        assert_eq!(principal.claim("sub"), Some("u42".into()));
+        assert!(principal == again);
     }
 }

@@ -119,14 +119,14 @@ impl std::fmt::Debug for Tickets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Identity;
+    use crate::auth::principal::{Claims, Identity};
 
     fn of(user: &str) -> Redeemed {
         let principal = Principal {
             identity: Arc::new(Identity::without_token(user)),
             roles: Arc::default(),
             scopes: Box::default(),
-            claims: serde_json::Map::new(),
+            claims: Claims::default(),
         };
         Redeemed {
             principal: Arc::new(principal),

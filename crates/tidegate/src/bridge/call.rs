@@ -37,13 +37,19 @@ pub(super) struct Caller {
     pub(super) downstream: Arc<Downstream>,
     pub(super) client: IpAddr,
     pub(super) authority: Option<Authority>,
+    pub(super) version_1: bool,
     /// Who opened the session; nobody, once that one has begun.
     pub(super) opened: Mutex<Option<Opened>>,
     /// What each call says of the session: fields of its handshake.
     pub(super) headers: Headers,
     /// Where pushes for the session are left.
     pub(super) recipient: Recipient,
+    /// Bytes of answers that are gathered and not sent yet.
+    pub(super) held: AtomicU64,
 }
+
+/// So many of the largest answers one session may have gathered and not taken.
+const ROOM: u64 = 4;
 
 /// A call that can be made.
 pub(super) struct Call {
@@ -73,8 +79,8 @@ impl Caller {
             None => (None, target("", &request.uri)?),
         };
         let (body, media_type) = body(request)?;
-        let mut headers = self.headers.clone_with_room(request.headers.len() + 4);
-        who.tell(&mut headers);
+        let mut headers = self.headers.clone_with_room(request.headers.len() + 6);
+        who.tell_wishes(&mut headers);
         let of_handshake = &self.bridge.plan.headers.from_handshake;
         headers::add_from_client(&mut headers, of_handshake, &request.headers)?;
         if let Some(media_type) = media_type
@@ -87,6 +93,11 @@ impl Caller {
         }
         if body.is_empty() {
             headers.remove("content-type");
+        }
+        who.tell_bearer(&mut headers);
+        let connection = self.downstream.connection.to_string();
+        if let Ok(connection) = HeaderValue::from_str(&connection) {
+            headers.append(FieldName::from_static("X-Tidegate-Conn"), connection);
         }
         self.tell_user(&mut headers, who, session);
         let most = self.bridge.plan.timeout;
@@ -218,7 +229,7 @@ pub(super) async fn gather(
     body: &mut Body,
     limit: u64,
     patience: Duration,
-    held: &mut Held,
+    held: &mut Held<'_>,
 ) -> Result<Vec<u8>, Problem> {
     if body.length().is_some_and(|length| length > limit) {
         return Err(too_big(limit));
@@ -247,39 +258,23 @@ fn too_big(limit: u64) -> Problem {
     Problem::response_too_big(format!("the answer is over {limit} bytes"))
 }
 
-/// The answers that one session has gathered and not sent yet, in bytes, and how many there may be.
-#[derive(Debug, Clone)]
-pub(super) struct Room {
-    held: Arc<AtomicU64>,
-    most: u64,
-}
-
-impl Room {
-    pub(super) fn new(most: u64) -> Self {
-        Self {
-            held: Arc::default(),
-            most,
-        }
-    }
-}
-
-/// What one call has of it; dropped, it is given back.
-#[derive(Debug)]
-pub(super) struct Held {
-    room: Room,
+/// What one call has of the room that its session has for answers; dropped, it is given back.
+pub(super) struct Held<'a> {
+    caller: &'a Caller,
     bytes: u64,
 }
 
-impl Held {
-    pub(super) const fn nothing(room: Room) -> Self {
-        Self { room, bytes: 0 }
+impl<'a> Held<'a> {
+    pub(super) const fn nothing(caller: &'a Caller) -> Self {
+        Self { caller, bytes: 0 }
     }
 
     fn add(&mut self, bytes: usize) -> Result<(), Problem> {
         let bytes = bytes as u64;
         self.bytes += bytes;
-        let all = self.room.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if all <= self.room.most {
+        let all = self.caller.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let most = self.caller.bridge.plan.max_response.saturating_mul(ROOM);
+        if all <= most {
             return Ok(());
         }
         let detail = "answers of this session wait to be taken";
@@ -290,9 +285,9 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.room.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.caller.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

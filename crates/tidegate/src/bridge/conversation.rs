@@ -7,7 +7,7 @@ use http::Method;
 use tidegate_ws::{Message, SendHalf};
 
 use super::answer::{Answered, Correlation, MediaType};
-use super::call::{self, Call, Caller, Held, Room};
+use super::call::{self, Call, Caller, Held};
 use super::envelope::Id;
 use super::headers;
 use super::problem::Problem;
@@ -24,11 +24,8 @@ const SILENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(super) struct Conversation<'a> {
     pub(super) caller: &'a Caller,
     pub(super) sender: SendHalf,
-    pub(super) version_1: bool,
     /// Who is answered.
     pub(super) to: Correlation,
-    /// Where its answer is held until it is sent.
-    pub(super) room: Room,
     /// What its client grants, where the answer is streamed.
     pub(super) window: Window,
 }
@@ -49,7 +46,7 @@ impl Conversation<'_> {
         cancelled: impl Future<Output = ()>,
     ) -> Option<Id> {
         let mut chunks = None;
-        let mut held = Held::nothing(self.room.clone());
+        let mut held = Held::nothing(self.caller);
         let last = {
             let talk = self.talk(call, &mut meter, &mut held, &mut chunks);
             let talk = task::survive(Kind::Exchange, self.caller.worker.panics(), talk);
@@ -82,7 +79,7 @@ impl Conversation<'_> {
         &self,
         call: Call,
         meter: &mut CallMeter,
-        held: &mut Held,
+        held: &mut Held<'_>,
         streamed: &mut Option<Chunks>,
     ) -> Result<Last, Problem> {
         let plan = &self.caller.bridge.plan;
@@ -97,7 +94,7 @@ impl Conversation<'_> {
         let kind = MediaType::parse(media_type.as_deref().unwrap_or_default());
         headers::for_client(&mut answer.headers, &plan.headers);
         if wants_stream
-            && self.version_1
+            && self.caller.version_1
             && !is_head
             && self.is_long(&answer, &kind)
             && let Some(id) = &self.to.id

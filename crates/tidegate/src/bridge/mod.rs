@@ -5,11 +5,13 @@
 //! `address` whom it means, `call` makes the call, and `answer` or `stream` tells what came of it.
 
 mod address;
+mod alarm;
 mod answer;
 mod call;
 mod conversation;
 mod envelope;
 mod events;
+mod faults;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod headers;
@@ -23,11 +25,13 @@ mod stream;
 mod token;
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use http::{Extensions, HeaderValue};
 use serde_json::json;
-use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
+use tidegate_ws::{AnyHandler, BoxError, SessionConfig, WebSocketHandler, WebSocketSession};
 
 use self::call::Caller;
 use self::identity::Signer;
@@ -37,7 +41,7 @@ use crate::body::Body;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
-use crate::headers::{FieldName, Headers};
+use crate::headers::{FieldName, Headers, InvalidFieldName};
 use crate::limits::Users;
 use crate::pipeline::{FrameFilters, SaysLater};
 use crate::proxy::Proxy;
@@ -107,13 +111,10 @@ impl Bridge {
         let (deflate, answer) = handler::agree_to_deflate(&self.config, wish).unzip();
         let route = worker.route(self.place);
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
-        let caller = Caller::new(Arc::clone(self), Arc::clone(worker), exchange, version_1);
-        let caller = Arc::new(caller);
+        let (bridge, worker_of) = (Arc::clone(self), Arc::clone(worker));
+        let caller = Caller::new(bridge, worker_of, exchange, version_1);
         let mailbox = Some(Arc::clone(caller.recipient.mailbox()));
-        let code = AnyHandler::new(move |session: WebSocketSession| {
-            let caller = Arc::clone(&caller);
-            async move { session::serve(&caller, session, version_1).await }
-        });
+        let code = AnyHandler::new(caller);
         Decision::Accept(Box::new(Acceptance {
             key: wish.key,
             headers: Headers::new(),
@@ -123,7 +124,7 @@ impl Bridge {
                 code,
                 config: Arc::clone(&self.config),
                 limits: Arc::clone(&self.plan.websocket),
-                info: HandshakeInfo::default(),
+                info: None,
                 deflate,
                 mailbox,
             })),
@@ -173,7 +174,7 @@ impl Caller {
         // Copied, because a piece of the request's head would keep all of it for as long as the session.
         let mut copy = |name: &str| {
             for field in exchange.headers.iter().filter(|field| field.name.is(name)) {
-                let name = FieldName::parse(field.name.as_str().to_owned());
+                let name = kept_name(&field.name);
                 let value = HeaderValue::from_bytes(field.value.as_bytes());
                 if let (Ok(name), Ok(mut value)) = (name, value) {
                     value.set_sensitive(field.value.is_sensitive());
@@ -184,20 +185,24 @@ impl Caller {
         for name in &bridge.plan.headers.from_handshake {
             copy(name);
         }
-        if let Ok(connection) = HeaderValue::from_str(&exchange.downstream.connection.to_string()) {
-            headers.append(FieldName::from_static("X-Tidegate-Conn"), connection);
+        let leeway = worker.authenticator().leeway();
+        let who = Who::of_handshake(&bridge, leeway, exchange);
+        if token::is_told(&bridge) && !who.tells_bearer() {
+            copy("authorization");
         }
+        headers.shrink();
         let mailbox = Mailbox::new(Arc::clone(&bridge.plan), version_1);
         let recipient = Recipient::new(worker.push(), mailbox);
         if let Some(principal) = &exchange.principal {
             recipient.identify(principal.identity());
         }
-        let leeway = worker.authenticator().leeway();
         let says_later = exchange.extensions.get::<SaysLater>().is_some();
         Self {
+            version_1,
+            held: AtomicU64::new(0),
             recipient,
             opened: Mutex::new(Some(Opened {
-                who: Who::of_handshake(&bridge, leeway, exchange),
+                who,
                 handshake: says_later.then(|| Box::new(request_of(exchange))),
             })),
             bridge,
@@ -227,10 +232,27 @@ impl Caller {
         }
         if let Some(principal) = &who.principal {
             welcome["user"] = principal.user().into();
-            if let Some(end) = principal.claims().get("exp") {
-                welcome["exp"] = end.clone();
+            if let Some(end) = principal.claim("exp") {
+                welcome["exp"] = end;
             }
         }
         welcome.to_string()
     }
+}
+
+impl WebSocketHandler for Caller {
+    fn handle(
+        &self,
+        session: WebSocketSession,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        session::serve(self, session)
+    }
+}
+
+/// A name as it was written, in bytes of its own; those of nearly every session are there once.
+fn kept_name(name: &FieldName) -> Result<FieldName, InvalidFieldName> {
+    let usual = ["Accept-Language", "Authorization"];
+    let usual = usual.into_iter().find(|usual| *usual == name.as_str());
+    let usual = usual.map(FieldName::from_static);
+    usual.map_or_else(|| FieldName::parse(name.as_str().to_owned()), Ok)
 }

@@ -15,7 +15,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(rates: &BridgeRates) -> Self {
+    /// `None`: it may say anything.
+    pub(super) fn new(rates: &BridgeRates) -> Option<Self> {
+        if rates.messages.is_none() && rates.bytes.is_none() {
+            return None;
+        }
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let of_messages = |rate: Rate| Bucket {
             unit: nanos(rate.every) as f64,
@@ -27,11 +31,11 @@ impl Pace {
             room: 1_000_000_000,
             until: 0,
         };
-        Self {
+        Some(Self {
             start: Instant::now(),
             messages: rates.messages.map(of_messages),
             bytes: rates.bytes.map(of_bytes),
-        }
+        })
     }
 
     /// How long it is until one more message is within the rates; zero: it is now.
@@ -87,33 +91,6 @@ impl Bucket {
     }
 }
 
-/// What is counted begins anew after this.
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// How often something happened in a minute.
-pub(super) struct PerMinute {
-    count: u32,
-    since: Instant,
-}
-
-impl PerMinute {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self {
-            count: 0,
-            since: now,
-        }
-    }
-
-    /// Counts once more, and tells whether that is too often.
-    pub(super) fn exceeds(&mut self, most: u32) -> bool {
-        if self.since.elapsed() > MINUTE {
-            *self = Self::new(Instant::now());
-        }
-        self.count += 1;
-        self.count > most
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +106,8 @@ mod tests {
         let mut pace = Pace::new(&BridgeRates {
             messages: Some(rate),
             ..BridgeRates::default()
-        });
+        })
+        .unwrap();
         for now in [0, 100 * SECOND] {
             for _ in 0..5 {
                 assert_eq!(pace.due_at(now), Duration::ZERO);
@@ -145,7 +123,8 @@ mod tests {
         let mut pace = Pace::new(&BridgeRates {
             bytes: Some(1000),
             ..BridgeRates::default()
-        });
+        })
+        .unwrap();
         pace.charge_at(0, 5000);
         assert_eq!(pace.due_at(0), Duration::from_secs(4));
     }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Sink as _;
-use tidegate_ws::SendHalf;
+use tidegate_ws::WebSocketSession;
 
 use super::call::Caller;
 use super::members::Members;
@@ -20,19 +20,19 @@ impl Caller {
     /// Sends what waits in the mailbox, as far as the socket takes it. Ready once something was sent.
     pub(super) fn poll_push(
         &self,
-        sender: &mut SendHalf,
+        socket: &mut WebSocketSession,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Closed>> {
         let mailbox = self.recipient.mailbox();
         ready!(mailbox.poll_waiting(cx));
         for sent in 0..AT_ONCE {
-            match Pin::new(&mut *sender).poll_ready(cx) {
+            match Pin::new(&mut *socket).poll_ready(cx) {
                 Poll::Pending if sent == 0 => return Poll::Pending,
                 Poll::Pending => break,
                 Poll::Ready(room) => room.map_err(|_gone| Closed)?,
             }
             let Some(taken) = mailbox.take() else { break };
-            let given = Pin::new(&mut *sender).start_send(taken.frame);
+            let given = Pin::new(&mut *socket).start_send(taken.frame);
             given.map_err(|_gone| Closed)?;
             self.worker.meters.pushed(taken.begun.elapsed());
         }

@@ -7,48 +7,48 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::Method;
 use serde_json::value::RawValue;
-use tidegate_ws::{BoxError, Message, SendHalf, WebSocketSession};
+use tidegate_ws::{BoxError, Message, SessionError, WebSocketSession};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::answer::{Correlation, string};
-use super::call::{Call, Caller, Room};
+use super::call::{Call, Caller};
 use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
+use super::faults::Faults;
 use super::members::{Few, Members, text};
-use super::pace::{Pace, PerMinute};
+use super::pace::Pace;
 use super::problem::Problem;
+use super::push::Closed;
 use super::stream::Window;
-use super::token::{self, Looking, Opened, Who};
+use super::token::{self, Looking, Opened, Shown, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::exchange::Exchange;
-use crate::limits::{Permits, Taken};
+use crate::limits::{Gauge, Permits, Taken};
 use crate::session::handle::Handle;
 
-/// So many of the largest answers one session may have gathered and not taken.
-const ROOM: u64 = 4;
 /// Malformed frames in a minute that are answered; the next ends the session.
 const MAX_MALFORMED: u32 = 10;
 /// Messages in a minute that are answered for having come too fast.
 const MAX_TOO_FAST: u32 = 1000;
 
 /// Ends when the call is over, with its id.
-pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
+type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 
-/// A session while it is open.
+/// A session while it is open. What few sessions need, and none that is idle, is not in it itself.
 pub(super) struct Session<'a> {
     pub(super) caller: &'a Caller,
-    /// What it is called.
-    pub(super) id: Box<str>,
     /// Its remote control.
     pub(super) handle: Arc<Handle>,
-    pub(super) version_1: bool,
+    pub(super) socket: WebSocketSession,
     /// Who it speaks for.
     pub(super) who: Who,
     /// How it was opened, where its client has not said who it is.
@@ -63,17 +63,22 @@ pub(super) struct Session<'a> {
     pub(super) is_past: bool,
     /// It has been ordered to end.
     pub(super) is_leaving: bool,
-    sender: SendHalf,
-    pub(super) running: FuturesUnordered<Running<'a>>,
-    /// Calls with an id, while they are under way.
-    pub(super) open: HashMap<Id, Open>,
-    malformed: PerMinute,
-    /// Refused for their rate.
-    too_fast: PerMinute,
-    pace: Pace,
-    room: Room,
+    /// `None` while no call is.
+    pub(super) underway: Option<Box<Underway<'a>>>,
+    faults: Option<Box<Faults>>,
+    pace: Option<Box<Pace>>,
     /// When something was last sent.
     spoken: Instant,
+    alarm: Alarm,
+}
+
+/// The calls that are under way.
+pub(super) struct Underway<'a> {
+    running: FuturesUnordered<Running<'a>>,
+    /// Those with an id.
+    pub(super) open: HashMap<Id, Open>,
+    /// All those of its user, where they have a bound.
+    calls: Option<Arc<Gauge>>,
 }
 
 /// What can be said to a call that is under way.
@@ -89,104 +94,45 @@ pub(super) struct Over;
 ///
 /// # Errors
 /// When the client breaks the protocol; what it was told is sent already.
-pub(super) async fn serve(
+pub(super) fn serve(
     caller: &Caller,
-    session: WebSocketSession,
-    version_1: bool,
-) -> Result<(), BoxError> {
-    let id = session.id().into();
-    let (mut receiver, sender) = session.split();
-    let mut session = Session::new(caller, id, sender, version_1)?;
-    if version_1 && session.hello_by.is_none() {
-        let welcome = caller.welcome(&session.id, &session.who);
-        if session.send(welcome).await.is_err() {
-            return Ok(());
+    socket: WebSocketSession,
+) -> impl Future<Output = Result<(), BoxError>> + Send {
+    let mut session = Session::new(caller, socket);
+    async move {
+        match &mut session {
+            Some(session) => session.run().await,
+            None => Err("the session is not among those of its worker".into()),
         }
     }
-    let plan = &caller.bridge.plan;
-    let mut ping = plan.ping_interval.filter(|_| version_1);
-    loop {
-        let rest = session.rest().filter(|_| !session.is_leaving);
-        let silent = ping.filter(|_| !session.is_leaving && session.hello_by.is_none());
-        let silent = silent.map(|interval| session.spoken + interval);
-        let due = session.token_due().filter(|_| !session.is_leaving);
-        tokio::select! {
-            biased;
-            Some(ended) = session.running.next(), if !session.running.is_empty() => {
-                session.spoken = Instant::now();
-                if let Some(id) = ended {
-                    session.open.remove(&id);
-                }
-            }
-            shown = token::looked(&mut session.looking), if session.looking.is_some() => {
-                session.looking = None;
-                if Box::pin(session.shown(shown)).await.is_err() {
-                    break;
-                }
-            }
-            received = receiver.receive(), if rest.is_none() => {
-                let Some(received) = received else { break };
-                let received = received?;
-                if session.is_leaving {
-                    continue;
-                }
-                // Boxed, so that a session that waits does not hold the room.
-                if Box::pin(session.received(&received)).await.is_err() {
-                    break;
-                }
-            }
-            pushed = poll_fn(|cx| caller.poll_push(&mut session.sender, cx)) => {
-                if pushed.is_err() {
-                    break;
-                }
-                session.spoken = Instant::now();
-            }
-            () = until(rest), if rest.is_some() => {}
-            () = until(due), if due.is_some() => {
-                if Box::pin(session.token_overdue()).await.is_err() {
-                    break;
-                }
-            }
-            () = until(silent), if silent.is_some() => {
-                caller.recipient.mailbox().forget_old();
-                let time = crate::time::unix_milliseconds();
-                if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
-                    ping = None;
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
-async fn until(time: Option<Instant>) {
-    if let Some(time) = time {
-        sleep_until(time).await;
-    }
+/// What a session waits for.
+enum Next {
+    /// A call is over, with its id.
+    Ended(Option<Id>),
+    /// Something was received; `None`: nothing will be any more.
+    Received(Option<Result<Message, SessionError>>),
+    /// A newer token was looked at.
+    Shown(Shown),
+    /// Something was pushed, or nothing can be any more.
+    Pushed(Result<(), Closed>),
+    /// A time has come.
+    Time,
 }
 
 impl<'a> Session<'a> {
-    /// One that begins now.
-    ///
-    /// # Errors
-    /// When it is not among those of its worker.
-    fn new(
-        caller: &'a Caller,
-        id: Box<str>,
-        sender: SendHalf,
-        version_1: bool,
-    ) -> Result<Self, BoxError> {
-        let handle = caller.find(&id);
-        let handle = handle.ok_or("the session is not among those of its worker")?;
+    /// One that begins now; `None`: it is not among those of its worker.
+    fn new(caller: &'a Caller, socket: WebSocketSession) -> Option<Self> {
+        let handle = caller.find(socket.id())?;
         let opened = caller.opened.lock();
         let opened = opened.unwrap_or_else(PoisonError::into_inner).take();
         let Opened { who, handshake } = opened.unwrap_or_default();
         let (plan, now) = (&caller.bridge.plan, Instant::now());
-        Ok(Self {
+        Some(Self {
             caller,
-            id,
             handle,
-            version_1,
+            socket,
             who,
             hello_by: handshake.as_ref().map(|_| now + plan.hello_timeout),
             handshake,
@@ -194,20 +140,126 @@ impl<'a> Session<'a> {
             looking: None,
             is_past: false,
             is_leaving: false,
-            sender,
-            running: FuturesUnordered::new(),
-            open: HashMap::new(),
-            malformed: PerMinute::new(now),
-            too_fast: PerMinute::new(now),
-            pace: Pace::new(&plan.rates),
-            room: Room::new(plan.max_response.saturating_mul(ROOM)),
+            underway: None,
+            faults: None,
+            pace: Pace::new(&plan.rates).map(Box::new),
             spoken: now,
+            alarm: Alarm::default(),
         })
+    }
+
+    async fn run(&mut self) -> Result<(), BoxError> {
+        // Boxed, here and below, so that a session that waits does not hold the room.
+        let is_known = self.hello_by.is_none();
+        if self.caller.version_1 && is_known && Box::pin(self.welcome()).await.is_err() {
+            return Ok(());
+        }
+        loop {
+            let rest = self.rest();
+            match poll_fn(|cx| self.poll_next(rest, cx)).await {
+                Next::Ended(id) => {
+                    self.spoken = Instant::now();
+                    self.forget(id.as_ref());
+                }
+                Next::Shown(shown) => {
+                    self.looking = None;
+                    if Box::pin(self.shown(shown)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Next::Received(None) => return Ok(()),
+                Next::Received(Some(received)) => {
+                    let received = received?;
+                    if !self.is_leaving && Box::pin(self.received(&received)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Next::Pushed(Ok(())) => self.spoken = Instant::now(),
+                Next::Pushed(Err(Closed)) => return Ok(()),
+                Next::Time => {
+                    if Box::pin(self.due()).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// What happens first; of what has happened already, the first of these. Nothing is received before
+    /// `rest`.
+    fn poll_next(&mut self, rest: Option<Instant>, cx: &mut Context<'_>) -> Poll<Next> {
+        if let Some(underway) = &mut self.underway
+            && let Poll::Ready(Some(id)) = underway.running.poll_next_unpin(cx)
+        {
+            return Poll::Ready(Next::Ended(id));
+        }
+        if let Some(looking) = &mut self.looking
+            && let Poll::Ready(shown) = looking.as_mut().poll(cx)
+        {
+            return Poll::Ready(Next::Shown(shown));
+        }
+        if rest.is_none()
+            && let Poll::Ready(received) = self.socket.poll_next_unpin(cx)
+        {
+            return Poll::Ready(Next::Received(received));
+        }
+        if let Poll::Ready(pushed) = self.caller.poll_push(&mut self.socket, cx) {
+            return Poll::Ready(Next::Pushed(pushed));
+        }
+        let times = [rest, self.silent_at(), self.due_at()]
+            .into_iter()
+            .flatten();
+        self.alarm.poll(times.min(), cx).map(|()| Next::Time)
+    }
+
+    /// When something is due of what has to do with its token.
+    fn due_at(&self) -> Option<Instant> {
+        self.token_due().filter(|_| !self.is_leaving)
+    }
+
+    /// Does what a time has come for.
+    async fn due(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        if self.due_at().is_some_and(|at| at <= now) {
+            self.token_overdue().await?;
+        }
+        if self.silent_at().is_some_and(|at| at <= now) {
+            self.caller.recipient.mailbox().forget_old();
+            // Where it fails, the session is over, and tells so next.
+            let _ = self.ping().await;
+        }
+        Ok(())
+    }
+
+    async fn welcome(&mut self) -> Result<(), Over> {
+        let welcome = self.caller.welcome(self.socket.id(), &self.who);
+        self.send(welcome).await
+    }
+
+    /// When its client has been told nothing for so long that it is to be pinged.
+    fn silent_at(&self) -> Option<Instant> {
+        let interval = self.caller.bridge.plan.ping_interval?;
+        let is_told = self.caller.version_1 && !self.is_leaving && self.hello_by.is_none();
+        is_told.then(|| self.spoken + interval)
+    }
+
+    async fn ping(&mut self) -> Result<(), Over> {
+        let time = crate::time::unix_milliseconds();
+        self.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await
+    }
+
+    /// A call is over; with the last one, all that calls need is given back.
+    fn forget(&mut self, id: Option<&Id>) {
+        if let (Some(underway), Some(id)) = (&mut self.underway, id) {
+            underway.open.remove(id);
+        }
+        self.underway
+            .take_if(|underway| underway.running.is_empty());
     }
 
     pub(super) async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
-        self.sender
+        self.socket
             .send(Message::text(frame))
             .await
             .map_err(|_gone| Over)
@@ -223,7 +275,7 @@ impl<'a> Session<'a> {
             },
             _ => return Ok(()),
         };
-        if self.version_1 && bytes.trim_start().starts_with('[') {
+        if self.caller.version_1 && bytes.trim_start().starts_with('[') {
             return self.batch(bytes).await;
         }
         self.frame(bytes).await
@@ -231,10 +283,10 @@ impl<'a> Session<'a> {
 
     /// Until when nothing is read, because it came too fast.
     fn rest(&self) -> Option<Instant> {
-        if self.caller.bridge.plan.rates.over != OverRate::Delay {
+        if self.is_leaving || self.caller.bridge.plan.rates.over != OverRate::Delay {
             return None;
         }
-        let due = self.pace.due();
+        let due = self.pace.as_ref()?.due();
         (!due.is_zero()).then(|| Instant::now() + due)
     }
 
@@ -257,14 +309,14 @@ impl<'a> Session<'a> {
         if self.is_leaving {
             return Ok(());
         }
-        let due = self.pace.due();
+        let due = self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.due());
         let over = self.caller.bridge.plan.rates.over;
         let is_late = !due.is_zero() && over != OverRate::Delay;
         if is_late && over == OverRate::Close {
-            return send_away(&self.sender, 4429, "rate_limited").await;
+            return send_away(&mut self.socket, 4429, "rate_limited").await;
         }
-        if !is_late {
-            self.pace.charge(text.len());
+        if let Some(pace) = self.pace.as_mut().filter(|_| !is_late) {
+            pace.charge(text.len());
         }
         let members = match envelope::members(text) {
             Ok(members) => members,
@@ -273,7 +325,7 @@ impl<'a> Session<'a> {
         match members.value("op") {
             // On a connection of the old protocol it is a member like any other. None is refused for
             // the rate: what takes a call back must be heard.
-            Some(op) if self.version_1 => self.op(op, &members).await,
+            Some(op) if self.caller.version_1 => self.op(op, &members).await,
             _ if is_late => self.too_fast(members, due).await,
             _ => self.request(members).await,
         }
@@ -289,10 +341,10 @@ impl<'a> Session<'a> {
             Ok(request) => (request.members, request.id),
             Err(refused) => (refused.members, refused.id),
         };
-        let to = Correlation::new(&members, id, self.version_1);
+        let to = Correlation::new(&members, id, self.caller.version_1);
         self.refuse(&to, &problem).await?;
-        if self.too_fast.exceeds(MAX_TOO_FAST) {
-            return send_away(&self.sender, 4429, "rate_limited").await;
+        if self.faults().too_fast.exceeds(MAX_TOO_FAST) {
+            return send_away(&mut self.socket, 4429, "rate_limited").await;
         }
         Ok(())
     }
@@ -308,7 +360,7 @@ impl<'a> Session<'a> {
                 } = *refused;
                 self.caller.count_refusal(None, &problem);
                 let is_malformed = problem.code == "malformed_frame";
-                let to = Correlation::new(&members, id, self.version_1);
+                let to = Correlation::new(&members, id, self.caller.version_1);
                 self.refuse(&to, &problem).await?;
                 return if is_malformed {
                     self.count_malformed().await
@@ -317,10 +369,10 @@ impl<'a> Session<'a> {
                 };
             }
         };
-        let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
+        let to = Correlation::new(&request.members, request.id.clone(), self.caller.version_1);
         let admitted = self.who.check().and_then(|()| self.admit(&request));
         let admitted = admitted.and_then(|taken| {
-            let call = self.caller.prepare(&request, &self.who, &self.id)?;
+            let call = self.caller.prepare(&request, &self.who, self.socket.id())?;
             Ok((call, taken))
         });
         match admitted {
@@ -340,21 +392,19 @@ impl<'a> Session<'a> {
         if self.hello_by.is_some() {
             return Err(token::unauthenticated());
         }
-        if request
-            .id
-            .as_ref()
-            .is_some_and(|id| self.open.contains_key(id))
-        {
+        if request.id.as_ref().is_some_and(|id| self.is_open(id)) {
             return Err(Problem::duplicate_id("a request with this id is under way"));
         }
         let most = self.caller.bridge.plan.max_in_flight;
-        if self.running.len() >= most {
+        let underway = self.underway.as_ref();
+        if underway.map_or(0, |underway| underway.running.len()) >= most {
             return Err(Problem::too_many_in_flight(format!(
                 "{most} requests of this session are under way"
             ))
             .retry());
         }
-        let Some(calls) = &self.who.calls else {
+        let calls = underway.map_or_else(|| self.calls(), |known| known.calls.clone());
+        let Some(calls) = calls else {
             return Ok(None);
         };
         let taken = calls.take().ok_or_else(|| {
@@ -365,7 +415,25 @@ impl<'a> Session<'a> {
         Ok(Some(taken))
     }
 
+    /// Whether a call with that id is under way.
+    pub(super) fn is_open(&self, id: &Id) -> bool {
+        let underway = self.underway.as_ref();
+        underway.is_some_and(|underway| underway.open.contains_key(id))
+    }
+
+    /// What counts the calls of its user, where those have a bound.
+    fn calls(&self) -> Option<Arc<Gauge>> {
+        let user = self.who.principal.as_ref()?.user();
+        self.caller.bridge.users.gauge(user)
+    }
+
     fn begin(&mut self, call: Call, to: Correlation, taken: Option<Taken>) {
+        if self.underway.is_none() {
+            self.underway = Some(Underway::new(self.calls()));
+        }
+        let Some(underway) = &mut self.underway else {
+            return;
+        };
         let (cancel, cancelled) = oneshot::channel();
         let window = Window::new(call.credit);
         let id = to.id.clone();
@@ -374,18 +442,16 @@ impl<'a> Session<'a> {
                 cancel: Some(cancel),
                 window: window.clone(),
             };
-            self.open.insert(id.clone(), open);
+            underway.open.insert(id.clone(), open);
         }
         let meter = self.caller.meter(&call, id.as_ref());
         let running = Conversation {
             caller: self.caller,
-            sender: self.sender.clone(),
-            version_1: self.version_1,
+            sender: self.socket.sender(),
             to,
-            room: self.room.clone(),
             window,
         };
-        self.running.push(Box::pin(async move {
+        underway.running.push(Box::pin(async move {
             // Only a call with an id can be taken back.
             let cancelled = async move {
                 match id {
@@ -440,7 +506,7 @@ impl<'a> Session<'a> {
                 Ok(()) => Ok(()),
                 Err(problem) => self.malformed(problem).await,
             },
-            // Nothing waits for these; they are told only so that nobody takes them for unknown.
+            // Nothing waits for it; it is told only so that nobody takes it for unknown.
             "pong" => Ok(()),
             _ => {
                 let mut detail = Vec::new();
@@ -456,7 +522,7 @@ impl<'a> Session<'a> {
         let id = members
             .value("id")
             .and_then(|value| Id::parse(value).ok())?;
-        self.open.get_mut(&id)
+        self.underway.as_mut()?.open.get_mut(&id)
     }
 
     /// Tells of an error that belongs to no request.
@@ -476,7 +542,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
-        if self.version_1 {
+        if self.caller.version_1 {
             self.tell(&problem).await?;
         } else {
             self.send(Correlation::none().refusal(&problem, None))
@@ -485,18 +551,32 @@ impl<'a> Session<'a> {
         self.count_malformed().await
     }
 
+    fn faults(&mut self) -> &mut Faults {
+        self.faults.get_or_insert_with(|| Box::new(Faults::new()))
+    }
+
     async fn count_malformed(&mut self) -> Result<(), Over> {
-        if !self.malformed.exceeds(MAX_MALFORMED) {
+        if !self.faults().malformed.exceeds(MAX_MALFORMED) {
             return Ok(());
         }
-        let code = if self.version_1 { 4400 } else { 1007 };
-        send_away(&self.sender, code, "malformed_frames").await
+        let code = if self.caller.version_1 { 4400 } else { 1007 };
+        send_away(&mut self.socket, code, "malformed_frames").await
+    }
+}
+
+impl Underway<'_> {
+    fn new(calls: Option<Arc<Gauge>>) -> Box<Self> {
+        Box::new(Self {
+            running: FuturesUnordered::new(),
+            open: HashMap::new(),
+            calls,
+        })
     }
 }
 
 /// Closes the session, for what its client did.
-async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
-    sender.close(code, reason).await;
+async fn send_away(socket: &mut WebSocketSession, code: u16, reason: &str) -> Result<(), Over> {
+    socket.close(code, reason).await;
     Err(Over)
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -22,8 +22,8 @@ use crate::auth::{AuthError, Principal, TokenError};
 use crate::config::plan::{ForwardAuth, OnExpiry};
 use crate::error::GatewayError;
 use crate::exchange::Exchange;
-use crate::headers::Headers;
-use crate::limits::{Gauge, Permits};
+use crate::headers::{FieldName, Headers};
+use crate::limits::Permits;
 use crate::pipeline::FilterError;
 use crate::session::handle::Handle;
 use crate::session::lifetime::Lifetime;
@@ -40,10 +40,8 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 pub(super) struct Who {
     /// Who that is, where its route asked.
     pub(super) principal: Option<Arc<Principal>>,
-    /// The user's calls, where they have a bound.
-    pub(super) calls: Option<Arc<Gauge>>,
-    /// What services are told in `Authorization`.
-    authorization: Option<HeaderValue>,
+    /// Whether services are told the token of that principal, which is not kept once more.
+    tells_bearer: bool,
     /// When the token ends; `None`: it has no end.
     until: Option<Lifetime>,
     /// When the client is told that it will.
@@ -63,29 +61,20 @@ pub(super) struct Opened {
 /// What became of a newer token.
 pub(super) struct Shown {
     id: Id,
-    token: String,
     judged: Result<Arc<Principal>, AuthError>,
 }
 
 /// A newer token while it is looked at.
 pub(super) type Looking<'a> = Pin<Box<dyn Future<Output = Shown> + Send + 'a>>;
 
-/// What became of it.
-pub(super) async fn looked(looking: &mut Option<Looking<'_>>) -> Shown {
-    match looking {
-        Some(looking) => looking.await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Who {
     /// Who opened a session, by its handshake.
     pub(super) fn of_handshake(bridge: &Bridge, leeway: Duration, exchange: &Exchange) -> Self {
-        // Copied, because a piece of the request's head would keep all of it for as long as the session.
-        let authorization = exchange.headers.get("authorization");
-        let authorization = authorization.and_then(|value| told(bridge, value.as_bytes()));
+        let bearer = exchange.principal.as_ref().and_then(|one| one.bearer());
+        // As filters leave it, which may be otherwise.
+        let said = exchange.headers.get("authorization");
         let mut who = Self {
-            authorization,
+            tells_bearer: is_told(bridge) && bearer.is_some() && said == bearer,
             ..Self::default()
         };
         if let Some(principal) = &exchange.principal {
@@ -94,9 +83,9 @@ impl Who {
         who
     }
 
-    /// It speaks for `principal` from now on, who bears `token`.
-    fn renew(&mut self, caller: &Caller, principal: Arc<Principal>, token: &str) {
-        self.authorization = told(&caller.bridge, format!("Bearer {token}").as_bytes());
+    /// It speaks for `principal` from now on.
+    fn renew(&mut self, caller: &Caller, principal: Arc<Principal>) {
+        self.tells_bearer = is_told(&caller.bridge);
         self.goes_by(&caller.bridge, caller.leeway(), principal);
     }
 
@@ -108,7 +97,6 @@ impl Who {
         self.warn_at = self
             .until
             .map(|until| until.due().checked_sub(before).unwrap_or(now));
-        self.calls = bridge.users.gauge(principal.user());
         self.principal = Some(principal);
     }
 
@@ -125,29 +113,34 @@ impl Who {
         Ok(())
     }
 
-    /// What a call says of it, and of its client's wishes.
-    pub(super) fn tell(&self, headers: &mut Headers) {
+    /// Whether services are told the token.
+    pub(super) const fn tells_bearer(&self) -> bool {
+        self.tells_bearer
+    }
+
+    /// Says what its client wants of all calls.
+    pub(super) fn tell_wishes(&self, headers: &mut Headers) {
         for field in self.defaults.iter() {
             headers.remove(field.name.as_str());
         }
         for field in self.defaults.iter() {
             headers.append(field.name.clone(), field.value.clone());
         }
-        if let Some(value) = &self.authorization {
-            let name = crate::headers::FieldName::from_static("Authorization");
-            headers.append(name, value.clone());
+    }
+
+    /// Says by what token, where services are told.
+    pub(super) fn tell_bearer(&self, headers: &mut Headers) {
+        let principal = self.principal.as_ref().filter(|_| self.tells_bearer);
+        if let Some(bearer) = principal.and_then(|principal| principal.bearer()) {
+            headers.remove("authorization");
+            headers.append(FieldName::from_static("Authorization"), bearer.clone());
         }
     }
 }
 
-/// What services are told, where they are told of tokens.
-fn told(bridge: &Bridge, value: &[u8]) -> Option<HeaderValue> {
-    if !matches!(bridge.plan.forward_auth, ForwardAuth::Bearer) {
-        return None;
-    }
-    let mut value = HeaderValue::from_bytes(value).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+/// Whether services are told of tokens.
+pub(super) fn is_told(bridge: &Bridge) -> bool {
+    matches!(bridge.plan.forward_auth, ForwardAuth::Bearer)
 }
 
 impl Caller {
@@ -170,7 +163,7 @@ impl<'a> Session<'a> {
     pub(super) fn token_due(&self) -> Option<Instant> {
         let ends = self.who.until.filter(|_| !self.is_past);
         let ends = ends.map(|until| until.due());
-        let warns = self.who.warn_at.filter(|_| self.version_1);
+        let warns = self.who.warn_at.filter(|_| self.caller.version_1);
         [self.hello_by, warns, ends].into_iter().flatten().min()
     }
 
@@ -190,7 +183,7 @@ impl<'a> Session<'a> {
         }
         if self.who.warn_at.is_some_and(|at| at <= now) {
             self.who.warn_at = None;
-            if self.version_1 {
+            if self.caller.version_1 {
                 return self.warn(now).await;
             }
         }
@@ -203,7 +196,7 @@ impl<'a> Session<'a> {
         self.who.warn_at = None;
         let handle = Arc::clone(&self.handle);
         // Without that word, and where it cannot be said, the worker's look at all sessions ends it.
-        if self.version_1 && handle.facts.tokens().on_expiry == OnExpiry::Close {
+        if self.caller.version_1 && handle.facts.tokens().on_expiry == OnExpiry::Close {
             let goaway = r#"{"op":"goaway","cause":"token_expired"}"#.to_owned();
             let _in_time = timeout(LAST_WORD, self.send(goaway)).await;
             handle.order(Cause::TokenExpired);
@@ -220,7 +213,7 @@ impl<'a> Session<'a> {
         let left = left.saturating_sub(self.caller.leeway());
         let warning = json!({
             "op": "auth-expiring",
-            "exp": principal.claims().get("exp"),
+            "exp": principal.claim("exp"),
             "in": left.as_secs(),
         });
         self.send(warning.to_string()).await
@@ -265,7 +258,7 @@ impl<'a> Session<'a> {
             }
             self.permits = Some(permits);
         }
-        let principal = match judged.and_then(|principal| self.adopt(principal, &token)) {
+        let principal = match judged.and_then(|principal| self.adopt(principal)) {
             Ok(principal) => principal,
             Err(error) => {
                 caller
@@ -283,7 +276,7 @@ impl<'a> Session<'a> {
             user = principal.user(),
             "a bridge's client has said who it is"
         );
-        let welcome = caller.welcome(&self.id, &self.who);
+        let welcome = caller.welcome(self.socket.id(), &self.who);
         self.send(welcome).await
     }
 
@@ -318,7 +311,7 @@ impl<'a> Session<'a> {
         };
         let refusal = if self.hello_by.is_some() {
             Some(unauthenticated())
-        } else if self.open.contains_key(&id) {
+        } else if self.is_open(&id) {
             Some(Problem::duplicate_id("a request with this id is under way"))
         } else if self.looking.is_some() {
             Some(Problem::too_many_in_flight("another token is being looked at").retry())
@@ -331,7 +324,7 @@ impl<'a> Session<'a> {
         let (caller, token) = (self.caller, token.into_owned());
         self.looking = Some(Box::pin(async move {
             let judged = caller.look(caller.client, &token).await;
-            Shown { id, token, judged }
+            Shown { id, judged }
         }));
         Ok(())
     }
@@ -340,7 +333,7 @@ impl<'a> Session<'a> {
     pub(super) async fn shown(&mut self, shown: Shown) -> Result<(), Over> {
         let judged = shown.judged.and_then(|principal| {
             renewal::judge(&self.handle, &principal)?;
-            self.adopt(principal, &shown.token)
+            self.adopt(principal)
         });
         let authenticator = self.caller.worker.authenticator();
         authenticator.note_renewal(judged.is_ok());
@@ -356,11 +349,7 @@ impl<'a> Session<'a> {
     }
 
     /// The session speaks for `principal` from now on.
-    fn adopt(
-        &mut self,
-        principal: Arc<Principal>,
-        token: &str,
-    ) -> Result<Arc<Principal>, AuthError> {
+    fn adopt(&mut self, principal: Arc<Principal>) -> Result<Arc<Principal>, AuthError> {
         let worker = &self.caller.worker;
         if self.handle.renew(principal.identity(), &worker.clock) {
             let roles = Some(principal.shared_roles());
@@ -376,7 +365,7 @@ impl<'a> Session<'a> {
             self.handle.order(Cause::TokenRevoked);
             return Err(TokenError::Revoked.into());
         }
-        self.who.renew(self.caller, Arc::clone(&principal), token);
+        self.who.renew(self.caller, Arc::clone(&principal));
         self.is_past = false;
         Ok(principal)
     }
@@ -392,8 +381,7 @@ impl<'a> Session<'a> {
         self.is_leaving = true;
         self.hello_by = None;
         self.looking = None;
-        self.running.clear();
-        self.open.clear();
+        self.underway = None;
     }
 }
 
@@ -421,7 +409,7 @@ fn answer(id: &Id, outcome: Result<&Principal, &Problem>) -> String {
     match outcome {
         Ok(principal) => {
             let roles: Vec<_> = principal.roles().collect();
-            let body = json!({ "exp": principal.claims().get("exp"), "roles": roles });
+            let body = json!({ "exp": principal.claim("exp"), "roles": roles });
             frame.extend_from_slice(format!(",\"status\":200,\"body\":{body}}}").as_bytes());
         }
         Err(problem) => {

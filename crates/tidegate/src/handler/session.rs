@@ -35,7 +35,7 @@ impl Agreed {
     /// Lives through the session.
     ///
     /// What is made before the first poll is not held by the future a second time.
-    pub(crate) fn begin(self: Box<Self>, opening: Opening) -> impl Future<Output = ()> + Send {
+    pub(crate) fn begin(self, opening: Opening) -> impl Future<Output = ()> + Send {
         let Self {
             code,
             config,
@@ -43,7 +43,7 @@ impl Agreed {
             info,
             deflate,
             mailbox: _,
-        } = *self;
+        } = self;
         let (transport, early) = opening.downstream;
         transport.outlast(limits.write_timeout);
         let watch = Arc::new(Watch::new(
@@ -59,7 +59,7 @@ impl Agreed {
             None => early.freeze(),
         };
         with.id = Some(opening.registered.handle().id.to_string().into());
-        with.info = Some(Box::new(info));
+        with.info = info;
         with.deflate = deflate;
         with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
         let leg = Leg::new(transport, filtered);
@@ -77,11 +77,15 @@ impl Agreed {
             meter: opening.meter,
             _permits: opening.permits,
         };
+        let call = Box::new(Call {
+            session,
+            control: driver.control(),
+            panics: Arc::clone(hosted.worker.panics()),
+        });
+        // In a box, because what is captured and moved on keeps its place.
+        let driver = Box::new(driver);
         async move {
-            let panics = Arc::clone(hosted.worker.panics());
-            let control = driver.control();
-            let handling = || handle(&code, session, control, panics);
-            let mut run = pin!(driver.run(handling));
+            let mut run = pin!(unboxed(driver).run(|| call.begin(&code)));
             let ended = poll_fn(|cx| {
                 hosted.registered.handle().register(cx.waker());
                 hosted.obey();
@@ -95,35 +99,56 @@ impl Agreed {
     }
 }
 
-/// Calls the handler. Its failure is told, unless that follows from the session's end; its panic is
-/// counted.
-fn handle(
-    code: &AnyHandler,
+/// What is in a box, without it: that of a place which is only moved out of stays as long as its scope.
+#[expect(clippy::boxed_local, reason = "to take it out is the point")]
+fn unboxed<T>(boxed: Box<T>) -> T {
+    *boxed
+}
+
+/// A handler that is about to be called.
+struct Call {
     session: WebSocketSession,
     control: Control,
     panics: Arc<Panics>,
-) -> impl Future<Output = Result<(), BoxError>> + Send + '_ {
-    let called = catch_unwind(AssertUnwindSafe(|| code.handle(session)));
-    let called = called.unwrap_or_else(|panic| {
-        panics.note(Kind::Session);
-        resume_unwind(panic)
-    });
-    // Combinators, because an async block would hold the future twice.
-    AssertUnwindSafe(called)
-        .catch_unwind()
-        .map(move |handled| match handled {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                if control.ending().is_none() {
-                    tracing::warn!(%error, "handler failed");
+}
+
+impl Call {
+    /// Calls it. Its failure is told, unless that follows from the session's end; its panic is counted.
+    #[expect(
+        clippy::boxed_local,
+        reason = "captured in a box, it takes no room once it is called"
+    )]
+    fn begin(
+        self: Box<Self>,
+        code: &AnyHandler,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send + '_ {
+        let Self {
+            session,
+            control,
+            panics,
+        } = *self;
+        let called = catch_unwind(AssertUnwindSafe(|| code.handle(session)));
+        let called = called.unwrap_or_else(|panic| {
+            panics.note(Kind::Session);
+            resume_unwind(panic)
+        });
+        // Combinators, because an async block would hold the future twice.
+        AssertUnwindSafe(called)
+            .catch_unwind()
+            .map(move |handled| match handled {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => {
+                    if control.ending().is_none() {
+                        tracing::warn!(%error, "handler failed");
+                    }
+                    Err(error)
                 }
-                Err(error)
-            }
-            Err(panic) => {
-                panics.note(Kind::Session);
-                resume_unwind(panic)
-            }
-        })
+                Err(panic) => {
+                    panics.note(Kind::Session);
+                    resume_unwind(panic)
+                }
+            })
+    }
 }
 
 /// What the gateway knows of a session besides, and does to it.
@@ -275,7 +300,7 @@ impl Drop for Hosted {
 mod tests {
     use super::*;
 
-    fn size_of_what<F>(_begin: impl FnOnce(Box<Agreed>, Opening) -> F) -> usize {
+    fn size_of_what<F>(_begin: impl FnOnce(Agreed, Opening) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -284,6 +309,6 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         let size = size_of_what(Agreed::begin);
-        assert!(size <= 448, "{size} bytes");
+        assert!(size <= 384, "{size} bytes");
     }
 }

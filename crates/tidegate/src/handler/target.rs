@@ -130,7 +130,8 @@ pub(crate) struct Agreed {
     pub(crate) code: AnyHandler,
     pub(crate) config: Arc<SessionConfig>,
     pub(crate) limits: Arc<HandlerLimits>,
-    pub(crate) info: HandshakeInfo,
+    /// What its handler is told of the handshake, where it looks.
+    pub(crate) info: Option<Box<HandshakeInfo>>,
     pub(crate) deflate: Option<deflate::Agreed>,
     /// Where pushes for the session are left, where it takes any.
     pub(crate) mailbox: Option<Arc<Mailbox>>,
@@ -163,7 +164,7 @@ impl Handler {
                 code: self.code.clone(),
                 config: Arc::clone(&self.config),
                 limits: Arc::clone(&self.plan.websocket),
-                info,
+                info: Some(Box::new(info)),
                 deflate,
                 mailbox: None,
             })),

@@ -367,16 +367,52 @@ impl Caps {
         also: Option<&Arc<Gauge>>,
         permits: &mut Permits,
     ) -> Result<(), Overload> {
-        let contested = |gauge: &&Arc<Gauge>| gauge.is_contested();
-        let connections = Some(&self.connections).filter(contested);
-        let also = also.filter(contested);
-        let held = self.addresses.count(client, |has| {
-            let mut contested = connections.into_iter().chain(also);
-            self.per_address.is_none_or(|most| has < most)
-                && !contested.any(|gauge| has_many(has, gauge))
-        });
+        let may = |has| self.may_have_more(has, also);
+        let held = self.addresses.count(client, may);
         permits.count(held.ok_or(Overload::TooManyConnections)?);
         Ok(())
+    }
+
+    fn may_have_more(&self, has: usize, also: Option<&Arc<Gauge>>) -> bool {
+        let contested = |gauge: &&Arc<Gauge>| gauge.is_contested();
+        let connections = Some(&self.connections).filter(contested);
+        let mut contested = connections.into_iter().chain(also.filter(contested));
+        self.per_address.is_none_or(|most| has < most)
+            && !contested.any(|gauge| has_many(has, gauge))
+    }
+
+    /// Whether a handshake would be admitted in place of this plain request, which is. Nothing is taken.
+    pub(crate) fn would_admit(
+        &self,
+        route: &RouteCaps,
+        exchange: &Exchange,
+    ) -> Result<(), Overload> {
+        let (client, sessions) = (exchange.client, route.sessions.all());
+        let has = self.addresses.has(client);
+        let may = if exchange.downstream.trusted {
+            // It is counted itself, where those of a client have a bound.
+            let others = has.saturating_sub(usize::from(self.per_address.is_some()));
+            self.may_have_more(others, sessions)
+        } else {
+            let contested = sessions.filter(|gauge| gauge.is_contested());
+            contested.is_none_or(|gauge| !has_many(has.saturating_sub(1), gauge))
+        };
+        if !may {
+            return Err(Overload::TooManyConnections);
+        }
+        if sessions.is_some_and(|gauge| gauge.used() >= gauge.most()) {
+            return Err(Overload::RouteFull);
+        }
+        let user = exchange.principal.as_ref().map(|one| one.user());
+        self.sessions.would_admit(client, user)?;
+        route.sessions.would_admit(client, user)?;
+        let all = self.sessions.all();
+        if all.is_some_and(|gauge| gauge.used() >= gauge.most()) {
+            return Err(Overload::SessionsFull);
+        }
+        let handshakes = self.handshakes.as_ref();
+        let looked = handshakes.map_or(Ok(()), |rates| rates.look(client, Instant::now()));
+        looked.map_err(|retry_after| Overload::TooManyHandshakes { retry_after })
     }
 
     /// Somebody was refused with `code`.

@@ -59,4 +59,18 @@ impl SessionCaps {
             permits.take(&gauge, Overload::TooManySessions)
         })
     }
+
+    /// Whether one more session of a client and of a user would have its permits. Nothing is taken.
+    pub(super) fn would_admit(&self, client: IpAddr, user: Option<&str>) -> Result<(), Overload> {
+        let clients = self.clients.as_ref();
+        let of_client = clients.is_none_or(|(clients, most)| clients.has(client) < *most);
+        let users = self.users.as_ref().zip(user);
+        let gauge = users.and_then(|(users, user)| users.gauge(user));
+        let of_user = gauge.is_none_or(|gauge| gauge.used() < gauge.most());
+        if of_client && of_user {
+            Ok(())
+        } else {
+            Err(Overload::TooManySessions)
+        }
+    }
 }

@@ -26,9 +26,9 @@ pub(crate) struct Facts {
     endpoint: Option<Arc<Endpoint>>,
     /// The name of the listener that it came through.
     pub(crate) listener: Arc<str>,
-    /// Who holds the other end of the client's connection; on a socket for both families, an IPv4
-    /// address is told as one.
-    pub(crate) peer: SocketAddr,
+    /// Where the other end of the client's connection is, without what few addresses have besides.
+    ip: IpAddr,
+    port: u16,
     /// What few of them have.
     rare: Option<Box<Rare>>,
     /// Who opened it, once that is known.
@@ -42,6 +42,8 @@ pub(crate) struct Facts {
 /// What there is besides of a client that is not merely its peer.
 #[derive(Debug)]
 struct Rare {
+    /// The peer, where its address says of what link it is.
+    peer: Option<SocketAddr>,
     /// The client that trusted proxies name, where it is not the peer.
     behind: Option<IpAddr>,
     /// The subject of its certificate.
@@ -81,14 +83,17 @@ impl Facts {
         let behind = Some(exchange.client).filter(|client| *client != peer.ip());
         let certificate = downstream.client_certificate();
         let certificate = certificate.map(|one| cut(one.subject()).into());
-        let is_rare = behind.is_some() || certificate.is_some();
+        let is_whole = peer == SocketAddr::new(peer.ip(), peer.port());
+        let is_rare = behind.is_some() || certificate.is_some() || !is_whole;
         Self {
             route: Arc::clone(route),
             endpoint,
             listener: Arc::clone(&downstream.listener),
-            peer,
+            ip: peer.ip(),
+            port: peer.port(),
             rare: is_rare.then(|| {
                 Box::new(Rare {
+                    peer: (!is_whole).then_some(peer),
                     behind,
                     certificate,
                 })
@@ -142,10 +147,17 @@ impl Facts {
         self.endpoint.as_deref()
     }
 
+    /// Who holds the other end of the client's connection; on a socket for both families, an IPv4
+    /// address is told as one.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        let whole = self.rare.as_ref().and_then(|rare| rare.peer);
+        whole.unwrap_or_else(|| SocketAddr::new(self.ip, self.port))
+    }
+
     /// The client's address: the peer's, or the one that trusted proxies name.
     pub(crate) fn client(&self) -> IpAddr {
         let behind = self.rare.as_ref().and_then(|rare| rare.behind);
-        behind.unwrap_or_else(|| self.peer.ip())
+        behind.unwrap_or(self.ip)
     }
 
     /// The subject of the client's certificate, where it showed one.

@@ -16,7 +16,7 @@ fn principal(claims: Json) -> Principal {
         identity: Arc::new(Identity::without_token("u42")),
         roles: ["user".into(), "editor".into()].into(),
         scopes: ["read".into()].into(),
-        claims,
+        claims: claims.into(),
     }
 }
 
