@@ -144,20 +144,12 @@ pub(super) mod testing {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::bus::{LegacyPush, Payload, PushClass};
+    use crate::bus::Payload;
 
     /// A push of so many bytes of data.
     pub(in super::super) fn push(event: &str, data: &str) -> PushEvent {
-        PushEvent {
-            targets: [PushTarget::All].into(),
-            event: event.into(),
-            source: "".into(),
-            data: RawValue::from_string(data.to_owned()).unwrap(),
-            key: None,
-            class: PushClass::Resumable,
-            ack: false,
-            legacy: None::<Box<LegacyPush>>,
-        }
+        let data = RawValue::from_string(data.to_owned()).unwrap();
+        PushEvent::new([PushTarget::All], event, data)
     }
 
     pub(in super::super) fn parcel(push: &PushEvent, acks: Option<Arc<Acks>>) -> Arc<Parcel> {
