@@ -19,8 +19,8 @@ fn two_workers(upstream: &ScriptedUpstream) -> TestGateway {
         "version: 1\nworkers: 2\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
          admin: {{ bind: 127.0.0.1:0, aliases: actuator_websocket }}\n\
          services: {{ up: {{ endpoints: ['http://{}'], connect_timeout: 60s, handshake_timeout: 60s }} }}\n\
-         routes: [{{ name: stay, match: {{ path: /stay }}, proxy: {{ service: up, websocket: {{ keep_alive: none }} }} }}, \
-                  {{ name: go, match: {{ path: /go }}, proxy: {{ service: up, websocket: {{ keep_alive: none }} }} }}]\n",
+         routes: [{{ name: stay, match: {{ path: /stay }}, proxy: {{ service: up, websocket: {{ keep_alive: none, close_timeout: 60s }} }} }}, \
+                  {{ name: go, match: {{ path: /go }}, proxy: {{ service: up, websocket: {{ keep_alive: none, close_timeout: 60s }} }} }}]\n",
         upstream.address()
     ))
 }
