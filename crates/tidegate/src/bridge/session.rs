@@ -203,7 +203,10 @@ impl<'a> Session<'a> {
         {
             return Poll::Ready(Next::Received(received));
         }
-        if let Poll::Ready(pushed) = self.caller.poll_push(&mut self.socket, cx) {
+        if self.hello_by.is_none()
+            && !self.is_leaving
+            && let Poll::Ready(pushed) = self.caller.poll_push(&mut self.socket, cx)
+        {
             return Poll::Ready(Next::Pushed(pushed));
         }
         let times = [rest, self.silent_at(), self.due_at()]
