@@ -33,10 +33,12 @@ impl RequirePlan {
     fn judge(&self, principal: &Principal, exchange: &Exchange) -> Result<(), AuthError> {
         let has_role = |wanted: &str| principal.roles().any(|role| role == wanted);
         if !self.roles.is_empty() && !self.roles.iter().any(|role| has_role(role)) {
+            tracing::debug!(needed = ?self.roles, "require: the user has none of these roles");
             return Err(AuthError::Forbidden);
         }
         let has_scope = |wanted: &str| principal.scopes().any(|scope| scope == wanted);
         if !self.scopes.iter().all(|scope| has_scope(scope)) {
+            tracing::debug!(needed = ?self.scopes, "require: the user lacks one of these scopes");
             return Err(AuthError::Scope {
                 needed: self.scopes.join(" ").into(),
             });
@@ -47,8 +49,17 @@ impl RequirePlan {
                 Some(one) => wanted.contains(one),
                 None => false,
             };
+        if let Some((path, wanted)) = self.claims.iter().find(|claim| !has_claim(claim)) {
+            tracing::debug!(
+                claim = path.as_str(),
+                ?wanted,
+                "require: the claim is none of these"
+            );
+            return Err(AuthError::Forbidden);
+        }
         let holds = |one: &Expression| one.holds(principal, exchange);
-        if !self.claims.iter().all(has_claim) || !self.expression.iter().all(holds) {
+        if !self.expression.iter().all(holds) {
+            tracing::debug!("require: the expression does not hold");
             return Err(AuthError::Forbidden);
         }
         Ok(())
