@@ -248,3 +248,24 @@ async fn without_users_there_is_nobody_to_require() {
     let error = TestGateway::try_start(&upstream, yaml).unwrap_err();
     assert!(error.contains("there is no `auth`"), "{error}");
 }
+
+#[tokio::test]
+async fn what_a_condition_names_is_there() {
+    let upstream = ScriptedUpstream::mirror().await;
+    for (expr, said) in [
+        (
+            "subject.rolez == []",
+            "there is no `rolez` in `subject`; there are `user`, `roles`",
+        ),
+        ("has(request.header)", "there is no `header` in `request`"),
+        (
+            "environment.year > 2000",
+            "there is no `year` in `environment`",
+        ),
+    ] {
+        let filters = format!("{{ require: {{ expr: '{expr}' }} }}");
+        let yaml = super::yaml(&by_secret(""), &filters);
+        let error = TestGateway::try_start(&upstream, &yaml).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+}
