@@ -16,15 +16,16 @@ use super::address::{Base, Target, target};
 use super::envelope::{Credit, Encoding, Request};
 use super::members::text;
 use super::problem::Problem;
-use super::{Bridge, headers};
+use super::{Bridge, headers, trace};
 use crate::auth::Principal;
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
 use crate::dispatch;
 use crate::exchange::{Answer, Downstream, Exchange};
+use crate::handler::Life;
 use crate::headers::{FieldName, Headers};
 use crate::limits::{Gauge, Permits};
-use crate::metrics::ExchangeMeter;
+use crate::metrics::{CallMeter, ExchangeMeter};
 use crate::proxy::Proxy;
 use crate::upstream::Service;
 use crate::worker::Worker;
@@ -42,6 +43,8 @@ pub(super) struct Caller {
     pub(super) calls: Option<Arc<Gauge>>,
     /// What each call says of the session: fields of its handshake, and who calls.
     pub(super) headers: Headers,
+    /// What of its messages keeps the session from being idle.
+    pub(super) life: Arc<Life>,
 }
 
 /// A call that can be made.
@@ -53,11 +56,57 @@ pub(super) struct Call {
     pub(super) accept: Option<Encoding>,
     pub(super) stream: bool,
     pub(super) credit: Option<Credit>,
+    /// The id of its trace.
+    pub(super) trace: Box<str>,
+}
+
+/// What an exchange counts, and what the call's line says of it, however that ends.
+struct Noted<'a> {
+    meter: ExchangeMeter<'a>,
+    call: &'a mut CallMeter,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.meter.place() {
+            self.call.entered(place);
+        }
+    }
 }
 
 impl Caller {
     /// Makes a call of a request, whoever is meant by it, in the session of that id.
     pub(super) fn prepare(&self, request: &Request<'_>, session: &str) -> Result<Call, Problem> {
+        let mut headers = self.headers.clone_with_room(request.headers.len() + 6);
+        let of_handshake = &self.bridge.plan.headers.from_handshake;
+        headers::add_from_client(&mut headers, of_handshake, &request.headers)?;
+        let trace = trace::settle(&mut headers);
+        let prepared = self.prepare_traced(request, session, headers);
+        match prepared {
+            Ok(call) => Ok(Call { trace, ..call }),
+            Err(problem) => Err(problem.traced(&trace)),
+        }
+    }
+
+    /// What a request is refused with before it is a call.
+    pub(super) fn traced(&self, problem: Problem, request: &Request<'_>) -> Problem {
+        if problem.trace.is_some() {
+            return problem;
+        }
+        let mut headers = self.headers.clone();
+        let of_handshake = &self.bridge.plan.headers.from_handshake;
+        // What is wrong with them is not what is told.
+        let _ = headers::add_from_client(&mut headers, of_handshake, &request.headers);
+        let trace = trace::settle(&mut headers);
+        problem.traced(&trace)
+    }
+
+    fn prepare_traced(
+        &self,
+        request: &Request<'_>,
+        session: &str,
+        mut headers: Headers,
+    ) -> Result<Call, Problem> {
         self.check_token()?;
         let (service, target) = match &request.base_url {
             Some(base) => {
@@ -67,10 +116,8 @@ impl Caller {
             }
             None => (None, target("", &request.uri)?),
         };
+        let target = self.checked(target)?;
         let (body, media_type) = body(request)?;
-        let mut headers = self.headers.clone_with_room(request.headers.len() + 4);
-        let of_handshake = &self.bridge.plan.headers.from_handshake;
-        headers::add_from_client(&mut headers, of_handshake, &request.headers)?;
         if let Some(media_type) = media_type
             && !headers.contains("content-type")
         {
@@ -96,7 +143,20 @@ impl Caller {
             accept: request.accept,
             stream: request.stream,
             credit: request.credit,
+            trace: Box::default(),
         })
+    }
+
+    /// What is called, if a request over HTTP could have it: no longer, and without tokens.
+    fn checked(&self, target: Target) -> Result<Target, Problem> {
+        let query = target.query.as_ref().map_or(0, |query| query.len() + 1);
+        let most = self.downstream.limits.max_target;
+        if target.path.as_str().len() + query > most {
+            let detail = format!("uri has more than {most} bytes");
+            return Err(Problem::uri_too_long(detail));
+        }
+        let query = self.worker.authenticator().without_tokens(target.query);
+        Ok(Target { query, ..target })
     }
 
     /// A session may outlive its token, but nobody is called in the name of who had it.
@@ -151,15 +211,21 @@ impl Call {
 
     /// Makes the call, and returns when the head of its answer is there. Dropped, it leaves nothing
     /// behind.
-    pub(super) async fn answer(self, caller: &Caller) -> Result<(Answer, Permits), Problem> {
-        let mut meter = ExchangeMeter::of_call(&caller.worker, &self.exchange.method);
+    pub(super) async fn answer(
+        self,
+        caller: &Caller,
+        call: &mut CallMeter,
+    ) -> Result<(Answer, Permits), Problem> {
+        let meter = ExchangeMeter::of_call(&caller.worker, &self.exchange.method);
+        let mut noted = Noted { meter, call };
+        let meter = &mut noted.meter;
         let mut permits = Permits::default();
         let called = dispatch::call(
             &caller.worker,
             self.exchange,
             self.service.as_deref(),
             &mut permits,
-            &mut meter,
+            meter,
         );
         let answered = match timeout(self.patience, called).await {
             Ok(answered) => answered,

@@ -19,9 +19,10 @@ mod pace;
 mod problem;
 mod session;
 mod stream;
+mod trace;
 mod users;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -34,6 +35,7 @@ use self::problem::Problem;
 use self::users::Users;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
+use crate::forwarded;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers};
 use crate::pipeline::FrameFilters;
@@ -95,6 +97,7 @@ impl Bridge {
         let route = worker.route(self.place);
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
         let caller = Arc::new(Caller::new(Arc::clone(self), Arc::clone(worker), exchange));
+        let life = Arc::clone(&caller.life);
         let code = AnyHandler::new(move |session: WebSocketSession| {
             let caller = Arc::clone(&caller);
             async move { session::serve(&caller, session, version_1).await }
@@ -110,6 +113,7 @@ impl Bridge {
                 limits: Arc::clone(&self.plan.websocket),
                 info: HandshakeInfo::default(),
                 deflate,
+                life: Some(life),
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
@@ -144,6 +148,14 @@ impl Caller {
         for name in &bridge.plan.headers.from_handshake {
             copy(name);
         }
+        // As with a request over HTTP: who the client is, as trusted proxies and our own TLS have told.
+        let told = exchange.headers.iter().map(|field| field.name.as_str());
+        let told = told.filter(|name| forwarded::tells_of_client(name));
+        let named = &bridge.plan.headers.from_handshake;
+        let told: BTreeSet<_> = told.map(|name| name.to_ascii_lowercase().into()).collect();
+        for name in told.iter().filter(|name| !named.contains(*name)) {
+            copy(name);
+        }
         if matches!(bridge.plan.forward_auth, ForwardAuth::Bearer) {
             copy("authorization");
         }
@@ -154,6 +166,7 @@ impl Caller {
         let user = principal.as_ref().map(|principal| principal.user());
         Self {
             calls: user.and_then(|user| bridge.users.gauge(user)),
+            life: Arc::default(),
             principal,
             bridge,
             worker,

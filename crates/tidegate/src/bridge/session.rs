@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::Method;
-use serde_json::value::RawValue;
 use tidegate_ws::{BoxError, Message, SendHalf, WebSocketSession};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -52,6 +51,8 @@ pub(super) struct Session<'a> {
     malformed: PerMinute,
     /// Refused for their rate.
     too_fast: PerMinute,
+    /// Whether the client knows that it is too fast.
+    has_told_late: bool,
     pace: Pace,
     room: Room,
     /// When something was last sent.
@@ -89,6 +90,7 @@ pub(super) async fn serve(
         open: HashMap::new(),
         malformed: PerMinute::new(now),
         too_fast: PerMinute::new(now),
+        has_told_late: false,
         pace: Pace::new(&caller.bridge.plan.rates),
         room: Room::new(caller.bridge.plan.max_response.saturating_mul(ROOM)),
         spoken: now,
@@ -123,9 +125,11 @@ pub(super) async fn serve(
             () = until(rest), if rest.is_some() => {}
             () = until(silent), if silent.is_some() => {
                 let time = crate::time::unix_milliseconds();
+                caller.life.set_sign(true);
                 if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
                     ping = None;
                 }
+                caller.life.set_sign(false);
             }
         }
     }
@@ -186,7 +190,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn frame(&mut self, text: &str) -> Result<(), Over> {
+    async fn frame(&mut self, frame: &str) -> Result<(), Over> {
         let due = self.pace.due();
         let over = self.caller.bridge.plan.rates.over;
         let is_late = !due.is_zero() && over != OverRate::Delay;
@@ -194,26 +198,37 @@ impl<'a> Session<'a> {
             return send_away(&self.sender, 4429, "rate_limited").await;
         }
         if !is_late {
-            self.pace.charge(text.len());
+            self.pace.charge(frame.len());
+            self.has_told_late = false;
         }
-        let members = match envelope::members(text) {
+        let members = match envelope::members(frame) {
             Ok(members) => members,
             Err(problem) => return self.malformed(problem).await,
         };
-        match members.value("op") {
-            // On a connection of the old protocol it is a member like any other. None is refused for
-            // the rate: what takes a call back must be heard.
-            Some(op) if self.version_1 => self.op(op, &members).await,
+        // On a connection of the old protocol it is a member like any other.
+        let op = members.value("op").filter(|_| self.version_1);
+        let name = op.map(|op| text(op).unwrap_or_default());
+        if !matches!(name.as_deref(), Some("ping" | "pong")) {
+            self.caller.life.moved(&self.caller.worker.clock);
+        }
+        match name {
+            // What takes a call back, or lets it go on, must be heard.
+            Some(name) if is_late && !matches!(&*name, "cancel" | "credit") => {
+                self.op_too_fast(&members, due).await
+            }
+            Some(name) => {
+                if is_late {
+                    self.pace.charge(frame.len());
+                }
+                self.op(&name, &members).await
+            }
             _ if is_late => self.too_fast(members, due).await,
             _ => self.request(members).await,
         }
     }
 
     async fn too_fast(&mut self, members: Members<'_>, due: Duration) -> Result<(), Over> {
-        let problem = Problem {
-            retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
-            ..Problem::rate_limited("messages came faster than they may")
-        };
+        let problem = too_fast(due);
         self.caller.count_refusal(None, &problem);
         let (members, id) = match Request::parse(members) {
             Ok(request) => (request.members, request.id),
@@ -221,6 +236,19 @@ impl<'a> Session<'a> {
         };
         let to = Correlation::new(&members, id, self.version_1);
         self.refuse(&to, &problem).await?;
+        self.count_too_fast().await
+    }
+
+    /// A frame with an `op` is told once, until one is in time again: an error for each would be no less of
+    /// a flood.
+    async fn op_too_fast(&mut self, members: &Members<'_>, due: Duration) -> Result<(), Over> {
+        if !std::mem::replace(&mut self.has_told_late, true) {
+            self.tell(&too_fast(due), members).await?;
+        }
+        self.count_too_fast().await
+    }
+
+    async fn count_too_fast(&mut self) -> Result<(), Over> {
         if self.too_fast.exceeds(MAX_TOO_FAST) {
             return send_away(&self.sender, 4429, "rate_limited").await;
         }
@@ -258,6 +286,7 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Err(problem) => {
+                let problem = self.caller.traced(problem, &request);
                 self.caller.count_refusal(Some(&request.method), &problem);
                 self.refuse(&to, &problem).await
             }
@@ -325,9 +354,8 @@ impl<'a> Session<'a> {
         }));
     }
 
-    async fn op(&mut self, op: &RawValue, members: &Members<'_>) -> Result<(), Over> {
-        let name = text(op).unwrap_or_default();
-        match &*name {
+    async fn op(&mut self, name: &str, members: &Members<'_>) -> Result<(), Over> {
+        match name {
             "cancel" => {
                 if let Some(open) = self.addressed(members)
                     && let Some(cancel) = open.cancel.take()
@@ -357,7 +385,11 @@ impl<'a> Session<'a> {
                     pong.extend_from_slice(time.get().as_bytes());
                 }
                 pong.push(b'}');
-                self.send(String::from_utf8(pong).unwrap_or_default()).await
+                self.caller.life.set_sign(true);
+                let sent = self.send(String::from_utf8(pong).unwrap_or_default());
+                let sent = sent.await;
+                self.caller.life.set_sign(false);
+                sent
             }
             // Nothing waits for these; they are told only so that nobody takes them for unknown.
             "ack" | "hello" | "pong" => Ok(()),
@@ -366,7 +398,7 @@ impl<'a> Session<'a> {
                 string(&name.chars().take(32).collect::<String>(), &mut detail);
                 let detail = String::from_utf8(detail).unwrap_or_default();
                 let problem = Problem::malformed(format!("unknown op {detail}"));
-                self.tell(&problem).await
+                self.tell(&problem, members).await
             }
         }
     }
@@ -378,9 +410,15 @@ impl<'a> Session<'a> {
         self.open.get_mut(&id)
     }
 
-    /// Tells of an error that belongs to no request.
-    async fn tell(&mut self, problem: &Problem) -> Result<(), Over> {
-        let mut frame = b"{\"op\":\"error\",\"error\":".to_vec();
+    /// Tells of an error that belongs to no request, but may be to a frame with an id.
+    async fn tell(&mut self, problem: &Problem, members: &Members<'_>) -> Result<(), Over> {
+        let mut frame = b"{\"op\":\"error\",".to_vec();
+        if let Some(Ok(id)) = members.value("id").map(Id::parse) {
+            frame.extend_from_slice(b"\"id\":");
+            id.write(&mut frame);
+            frame.push(b',');
+        }
+        frame.extend_from_slice(b"\"error\":");
         problem.write(None, &mut frame);
         frame.push(b'}');
         self.send(String::from_utf8(frame).unwrap_or_default())
@@ -396,7 +434,7 @@ impl<'a> Session<'a> {
 
     async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
         if self.version_1 {
-            self.tell(&problem).await?;
+            self.tell(&problem, &Members::default()).await?;
         } else {
             self.send(Correlation::none().refusal(&problem, None))
                 .await?;
@@ -409,7 +447,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let code = if self.version_1 { 4400 } else { 1007 };
-        send_away(&self.sender, code, "malformed_frames").await
+        send_away(&self.sender, code, "protocol_error").await
     }
 }
 
@@ -417,6 +455,13 @@ impl<'a> Session<'a> {
 async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
     sender.close(code, reason).await;
     Err(Over)
+}
+
+fn too_fast(due: Duration) -> Problem {
+    Problem {
+        retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
+        ..Problem::rate_limited("messages came faster than they may")
+    }
 }
 
 /// How often something happened in a minute.

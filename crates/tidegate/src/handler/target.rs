@@ -11,12 +11,14 @@ use tidegate_ws::session::KeepAlive;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketHandler};
 
 use super::handshake;
+use super::life::Life;
 use crate::config::plan::{HandlerLimits, HandlerPlan, Plan, TargetPlan};
 use crate::config::{ConfigError, ConfigErrors, did_you_mean};
 use crate::exchange::Exchange;
 use crate::headers::Headers;
 use crate::pipeline::FrameFilters;
 use crate::session::facts::Facts;
+use crate::session::{Cause, Ending};
 use crate::upgrade::{Acceptance, Decision, Partner, Wish};
 use crate::worker::Worker;
 
@@ -86,6 +88,7 @@ pub(crate) fn config(limits: &HandlerLimits) -> SessionConfig {
     config.limits.max_message = limits.max_message;
     config.limits.max_frame = limits.max_frame.unwrap_or(limits.max_message);
     config.limits.max_control_per_second = limits.max_control_frames.unwrap_or(u32::MAX);
+    config.limits.control_flood_code = Ending::of_handler(Cause::RateLimited).to_client;
     config.idle_timeout = None;
     config.keep_alive = limits.keep_alive.map(|keep_alive| KeepAlive {
         every: keep_alive.interval,
@@ -116,6 +119,8 @@ pub(crate) struct Agreed {
     pub(crate) limits: Arc<HandlerLimits>,
     pub(crate) info: HandshakeInfo,
     pub(crate) deflate: Option<deflate::Agreed>,
+    /// Where its code says itself which messages count.
+    pub(crate) life: Option<Arc<Life>>,
 }
 
 impl Handler {
@@ -146,6 +151,7 @@ impl Handler {
                 limits: Arc::clone(&self.plan.websocket),
                 info,
                 deflate,
+                life: None,
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
