@@ -128,6 +128,11 @@ impl Caller {
         }
         if body.is_empty() {
             headers.remove("content-type");
+            // Where a method has a body as a rule, its absence is told (RFC 9110 section 8.6).
+            if [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
+                let zero = HeaderValue::from_static("0");
+                headers.append(FieldName::from_static("Content-Length"), zero);
+            }
         }
         self.tell_user(&mut headers, session);
         let most = self.bridge.plan.timeout;

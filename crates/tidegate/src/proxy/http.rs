@@ -7,7 +7,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::Method;
 use tokio::time::{Instant, sleep};
 
 use super::{Attempts, Proxy, answer, connect, failure, headers, request_head};
@@ -97,9 +96,7 @@ fn head_for(proxy: &Proxy, exchange: &Exchange, lease: &Lease) -> (BytesMut, Fra
         .length()
         .map_or(Framing::Chunked, Framing::Length);
     let mut head = request_head(exchange, endpoint, &headers);
-    // Where a method has a body as a rule, its absence is told (RFC 9110 section 8.6).
-    let tells_length = [Method::POST, Method::PUT, Method::PATCH].contains(&exchange.method);
-    if framing != Framing::Length(0) || tells_length && !headers.contains("content-length") {
+    if framing != Framing::Length(0) {
         write::framing_field(&mut head, framing);
     }
     if headers.contains("te") {
