@@ -80,6 +80,14 @@ impl Problem {
         }
     }
 
+    /// Messages that come faster than they may; the next is in time after `due`.
+    pub(super) fn too_fast(due: Duration) -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
+            ..Self::rate_limited("messages came faster than they may")
+        }
+    }
+
     /// The same, to be tried again in a second.
     pub(super) fn retry(self) -> Self {
         Self {

@@ -228,7 +228,7 @@ impl<'a> Session<'a> {
     }
 
     async fn too_fast(&mut self, members: Members<'_>, due: Duration) -> Result<(), Over> {
-        let problem = too_fast(due);
+        let problem = Problem::too_fast(due);
         self.caller.count_refusal(None, &problem);
         let (members, id) = match Request::parse(members) {
             Ok(request) => (request.members, request.id),
@@ -243,7 +243,7 @@ impl<'a> Session<'a> {
     /// a flood.
     async fn op_too_fast(&mut self, members: &Members<'_>, due: Duration) -> Result<(), Over> {
         if !std::mem::replace(&mut self.has_told_late, true) {
-            self.tell(&too_fast(due), members).await?;
+            self.tell(&Problem::too_fast(due), members).await?;
         }
         self.count_too_fast().await
     }
@@ -455,13 +455,6 @@ impl<'a> Session<'a> {
 async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
     sender.close(code, reason).await;
     Err(Over)
-}
-
-fn too_fast(due: Duration) -> Problem {
-    Problem {
-        retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
-        ..Problem::rate_limited("messages came faster than they may")
-    }
 }
 
 /// How often something happened in a minute.
