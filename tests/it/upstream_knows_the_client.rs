@@ -407,3 +407,21 @@ async fn junk_of_a_trusted_proxy_ends_here() {
         assert_eq!(seen.field("X-Forwarded-Port"), Some("8443"));
     }
 }
+
+/// Who calls is said by a bridge and by nobody else, whoever is trusted with addresses.
+#[tokio::test]
+async fn nobody_says_who_calls() {
+    let case = Case::start().await;
+    for from in [PROXY, STRANGER] {
+        for name in ["User", "Roles", "Session", "Conn", "Time", "Signature"] {
+            for name in [format!("X-Tidegate-{name}"), format!("x_tidegate_{name}")] {
+                let request = Request::get("/")
+                    .with(&name, "root")
+                    .with("X-Tidegate-Other", "1");
+                let head = case.seen(from, &request).await;
+                assert!(!head.has(&name), "{name} from {from}");
+                assert_eq!(head.fields("X-Tidegate-Other"), ["1"]);
+            }
+        }
+    }
+}

@@ -15,6 +15,8 @@ pub struct Limits {
     pub max_parts: u32,
     /// The most pings and pongs (RFC 6455 sections 5.5.2, 5.5.3) within one second; 100 unless set. More end the session with 1008.
     pub max_control_per_second: u32,
+    /// The close code that a flood of those ends with; 1008 unless set.
+    pub control_flood_code: u16,
 }
 
 impl Default for Limits {
@@ -24,6 +26,7 @@ impl Default for Limits {
             max_message: 1 << 20,
             max_parts: 16 << 10,
             max_control_per_second: 100,
+            control_flood_code: 1008,
         }
     }
 }

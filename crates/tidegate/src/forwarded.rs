@@ -53,8 +53,9 @@ pub(crate) fn client_address(
 pub(crate) fn distrust(headers: &mut Headers, believed: Option<ForwardedHeader>) {
     headers.retain(|field| {
         let name = field.name.as_str();
+        // A proxy in front of us may be trusted with addresses, but it signs for nobody.
         if tells_of_user(name) {
-            return believed.is_some() && !name.contains('_');
+            return false;
         }
         let is_believed = || match believed {
             None => false,
@@ -258,7 +259,7 @@ fn tells_of_certificate(name: &str) -> bool {
 /// The same for those by which a bridge tells who calls.
 pub(crate) fn tells_of_user(name: &str) -> bool {
     const PREFIX: &str = "x-tidegate-";
-    const RESTS: [&str; 5] = ["user", "roles", "session", "time", "signature"];
+    const RESTS: [&str; 6] = ["user", "roles", "session", "time", "signature", "conn"];
     begins(name, PREFIX) && RESTS.iter().any(|rest| is(&name[PREFIX.len()..], rest))
 }
 

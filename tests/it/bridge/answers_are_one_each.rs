@@ -315,6 +315,8 @@ async fn heads_that_are_too_long() {
         envelope["headers"] = headers;
         let told = client.ask(&envelope).await;
         assert_eq!((&told["id"], &told["status"]), (&json!(1), &json!(400)));
+        let detail = told["error"]["detail"].as_str().unwrap();
+        assert!(detail.contains("more than"), "{detail}");
     }
     upstream.was_left_alone().await;
 }

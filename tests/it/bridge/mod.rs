@@ -3,8 +3,11 @@
 mod addresses_are_not_chosen;
 mod answers_are_one_each;
 mod calls_are_counted_and_logged;
+mod calls_are_like_requests;
 mod demo_shows_it;
 mod foreign_clients;
+mod foreign_pages_are_refused;
+mod frames_have_a_bound;
 mod history;
 mod old_clients_need_no_change;
 mod plain_requests_tell_why;

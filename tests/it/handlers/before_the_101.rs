@@ -176,3 +176,32 @@ async fn caps_and_rates_hold_and_are_given_back() {
     answer.expect_problem(429);
     assert_eq!(answer.code(), "too_many_handshakes");
 }
+
+/// A handler has nobody behind it that would look at `Origin`.
+#[tokio::test]
+async fn pages_of_another_origin_are_refused() {
+    let gateway = gateway(&yaml("", "", ""), echo);
+    let listed = gateway_of_app();
+    for (gateway, origin, status) in [
+        (&gateway, "https://evil.example", 403),
+        (&gateway, "https://app.example", 403),
+        (&gateway, "null", 403),
+        (&listed, "https://app.example", 101),
+        (&listed, "https://evil.example", 403),
+    ] {
+        let request = Request::handshake("/chat/1").with("Origin", origin);
+        let mut client = gateway.connect().await;
+        client.request(&request).await;
+        assert_eq!(client.read_head().await.status(), status, "{origin}");
+        let plain = Request::get("/chat/1").with("Origin", origin);
+        let expected = if status == 101 { 426 } else { status };
+        assert_eq!(gateway.ask(&plain).await.status(), expected, "{origin}");
+    }
+}
+
+fn gateway_of_app() -> TestGateway {
+    gateway(
+        &yaml("", "cors: { origins: 'https://app.example' }", ""),
+        echo,
+    )
+}

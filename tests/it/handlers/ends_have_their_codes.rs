@@ -99,7 +99,7 @@ async fn by_a_client_that_breaks_a_rule() {
             "message_too_big",
         ),
         (whole, 1009, "message_too_big"),
-        (flood, 1008, "rate_limited"),
+        (flood, 4429, "rate_limited"),
     ] {
         let mut client = open(&gateway).await;
         client.send(&words).await;
@@ -119,7 +119,7 @@ async fn by_a_client_that_breaks_a_rule() {
     counted(&gateway, "1002", "protocol_error", "client", 2.0).await;
     counted(&gateway, "1007", "protocol_error", "client", 1.0).await;
     counted(&gateway, "1009", "message_too_big", "client", 2.0).await;
-    counted(&gateway, "1008", "rate_limited", "client", 1.0).await;
+    counted(&gateway, "4xxx", "rate_limited", "client", 1.0).await;
 }
 
 #[tokio::test]

@@ -254,6 +254,10 @@ async fn keys_hold_a_while_though_they_cannot_be_fetched_again() {
         show(&gateway, &token).await.status() == 503
     })
     .await;
+    let ready = gateway.admin().get("/readyz?verbose").await;
+    assert_eq!(ready.status(), 503);
+    let told: Value = serde_json::from_slice(&ready.body).unwrap();
+    assert!(told.to_string().contains("older than max_stale"), "{told}");
 }
 
 #[tokio::test]

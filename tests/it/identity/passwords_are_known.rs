@@ -195,3 +195,39 @@ async fn hashes_are_checked_with_the_file() {
         assert!(!error.contains("hunter2"), "{error}");
     }
 }
+
+/// A browser that is challenged asks its user, and the script waits for that without end.
+#[tokio::test]
+async fn scripts_are_not_asked_for_one() {
+    let upstream = ScriptedUpstream::mirror().await;
+    let gateway = gateway(&upstream, &users(), "require");
+    for (fields, is_asked) in [
+        (&[][..], true),
+        (&[("Sec-Fetch-Mode", "navigate")], true),
+        (
+            &[
+                ("Sec-Fetch-Mode", "navigate"),
+                ("Origin", "http://test.example"),
+            ],
+            true,
+        ),
+        (&[("Sec-Fetch-Mode", "cors")], false),
+        (&[("Sec-Fetch-Mode", "same-origin")], false),
+        (&[("X-Requested-With", "XMLHttpRequest")], false),
+        (&[("Origin", "http://test.example")], false),
+    ] {
+        let fields = fields.iter();
+        let request = fields.fold(Request::get("/"), |request, (name, value)| {
+            request.with(name, value)
+        });
+        let answer = gateway.ask(&request).await;
+        assert_eq!(answer.status(), 401);
+        let challenges = answer.head.fields("WWW-Authenticate");
+        let basic = challenges.iter().any(|one| one.starts_with("Basic "));
+        assert_eq!(basic, is_asked, "{request:?}");
+        assert!(
+            !challenges.is_empty(),
+            "RFC 9110 section 15.5.2: {request:?}"
+        );
+    }
+}

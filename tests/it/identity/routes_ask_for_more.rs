@@ -1,8 +1,13 @@
 //! A user who is known is not let through everywhere: routes ask for roles, scopes and claims, and who
 //! lacks one is told 403 before an upstream hears of it.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
-use tidegate_tests::{LogFile, Mint, Request, ScriptedUpstream, TestGateway, Token};
+use tidegate_tests::child::{Process, Scratch};
+use tidegate_tests::{
+    LogFile, Mint, Request, ScriptedUpstream, TestGateway, Token, Wire, eventually, tools,
+};
 
 use super::{bearing, by_secret, gateway};
 
@@ -247,4 +252,72 @@ async fn without_users_there_is_nobody_to_require() {
         routes: [{ name: r, match: { path: /** }, filters: [require], proxy: { service: up } }]\n";
     let error = TestGateway::try_start(&upstream, yaml).unwrap_err();
     assert!(error.contains("there is no `auth`"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_condition_names_is_there() {
+    let upstream = ScriptedUpstream::mirror().await;
+    for (expr, said) in [
+        (
+            "subject.rolez == []",
+            "there is no `rolez` in `subject`; there are `user`, `roles`",
+        ),
+        ("has(request.header)", "there is no `header` in `request`"),
+        (
+            "environment.year > 2000",
+            "there is no `year` in `environment`",
+        ),
+    ] {
+        let filters = format!("{{ require: {{ expr: '{expr}' }} }}");
+        let yaml = super::yaml(&by_secret(""), &filters);
+        let error = TestGateway::try_start(&upstream, &yaml).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+/// Its sender is told that it may not, and whoever operates the gateway, why.
+#[tokio::test]
+async fn the_log_says_why_where_it_is_asked() {
+    let test = "the_log_says_why_where_it_is_asked";
+    let (Some(mint), Some(binary)) = (Mint::open(test), tools::tidegate(test)) else {
+        return;
+    };
+    let upstream = ScriptedUpstream::bind().await;
+    let conditions = [
+        ("roles: admin", "the user has none of these roles"),
+        ("scopes: write", "the user lacks one of these scopes"),
+        ("claims: { tenant.of: acme }", "tenant.of"),
+        ("expr: 'subject.user == \"x\"'", "it does not hold"),
+        ("expr: 'subject.claims.none == 1'", "it cannot be told"),
+        ("expr: 'subject.user'", "it is no truth value"),
+    ];
+    let routes: String = (conditions.iter().enumerate())
+        .map(|(at, (condition, _))| {
+            format!(
+                "- {{ name: r{at}, match: {{ path: /{at} }}, filters: [require: {{ {condition} }}], \
+                 proxy: {{ service: up }} }}\n"
+            )
+        })
+        .collect();
+    let yaml = format!(
+        "version: 1\nlisteners: {{ name: web, bind: '127.0.0.1:0' }}\nauth: {{ {} }}\n\
+         services: {{ up: {{ endpoints: 'http://{}' }} }}\nroutes:\n{routes}",
+        by_secret(""),
+        upstream.address()
+    );
+    let scratch = Scratch::new();
+    let mut command = Command::new(binary);
+    command.args(["run", "--log-level", "debug", "--config"]);
+    let mut gateway = Process::start(command.arg(scratch.write("tidegate.yaml", &yaml)));
+    let address = gateway.listens().await;
+    let token = mint.sign(&Token::secret());
+    for (at, (condition, why)) in conditions.iter().enumerate() {
+        let mut client = Wire::connect(address).await;
+        let answer = client
+            .ask(&bearing(Request::get(&format!("/{at}")), &token))
+            .await;
+        assert_eq!(answer.status(), 403, "{condition}");
+        eventually("the log says why", || gateway.output().contains(why)).await;
+    }
+    upstream.was_left_alone().await;
 }

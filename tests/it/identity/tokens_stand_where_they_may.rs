@@ -383,7 +383,7 @@ async fn the_header_wins_and_users_must_agree() {
             query(&b).with("Cookie", &format!("session={a}")),
             Err("conflicting_tokens"),
         ),
-        (bearing(cookie("x"), &a), Err("conflicting_tokens")),
+        (bearing(cookie("x"), &a), Ok(&a)),
         // One that is wrong is not made good by another one.
         (bearing(cookie(&a), &expired), Err("token_expired")),
         (bearing(cookie(&a), "x"), Err("invalid_token")),
@@ -424,4 +424,33 @@ async fn without_require_credentials_pass_untouched() {
     let (_client, _) = opened(&gateway, &offering("chat, bearer")).await;
     let head = upstream.heads().pop().unwrap();
     assert_eq!(head.fields("Sec-WebSocket-Protocol"), ["chat, bearer"]);
+}
+
+/// What is no token has no subject to be of another user.
+#[tokio::test]
+async fn a_cookie_that_is_no_token_is_no_conflict() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let token = mint.sign(&Token::secret());
+    let other = mint.sign(&Token::secret().claim("sub", "other"));
+    let upstream = ScriptedUpstream::mirror().await;
+    let from = by_secret("token_from: [header, { cookie: session }]");
+    let gateway = gateway(&upstream, &from, "require");
+    for (cookie, status) in [
+        ("7f3a9c", 200),
+        ("a.b.c", 200),
+        (&token, 200),
+        (&other, 401),
+    ] {
+        let request = bearing(Request::get("/"), &token);
+        let answer = gateway
+            .ask(&request.with("Cookie", &format!("session={cookie}")))
+            .await;
+        assert_eq!(answer.status(), status, "{cookie}");
+        if status == 401 {
+            assert_eq!(answer.code(), "conflicting_tokens");
+        } else {
+            let seen = answer.seen();
+            assert_eq!(seen.fields("Authorization"), [format!("Bearer {token}")]);
+        }
+    }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCEPT, ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
+    ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LANGUAGE, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
@@ -257,7 +257,7 @@ impl CorsPolicy {
             .map(|name| {
                 HeaderName::from_bytes(name)
                     .ok()
-                    .filter(|name| self.headers.has(name))
+                    .filter(|name| is_simple(name) || self.headers.has(name))
                     .ok_or(CorsRefusal::HeaderNotAllowed)
             })
             .collect()
@@ -328,6 +328,12 @@ pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS
         && headers.contains_key(ORIGIN)
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Whether every page may send it (the Fetch standard, "CORS-safelisted request-header"). `Content-Type` is
+/// none of these here: browsers ask for it only where its value is none that every page may send.
+fn is_simple(name: &HeaderName) -> bool {
+    [ACCEPT, ACCEPT_LANGUAGE, CONTENT_LANGUAGE].contains(name)
 }
 
 fn varies(headers: &HeaderMap, name: &str) -> bool {

@@ -307,6 +307,15 @@ fn preflights() {
     let plain = ask(app, "GET", &[]).unwrap();
     assert_eq!(field(&plain, "access-control-allow-headers"), None);
 
+    // What every page may send need not be listed; a `Content-Type` that is asked for is none of these.
+    let simple = ask(app, "GET", &["Accept, accept-language, content-language"]).unwrap();
+    let expected = Some("accept, accept-language, content-language");
+    assert_eq!(field(&simple, "access-control-allow-headers"), expected);
+    let narrow = allowing(&["https://app.example.com"]).build().unwrap();
+    let lines = [&b"content-type"[..]].into_iter();
+    let answer = narrow.preflight(&app, OWN, b"GET", lines);
+    assert_eq!(answer, Err(CorsRefusal::HeaderNotAllowed));
+
     let refused = [
         (ask(app, "PUT", &[]), CorsRefusal::MethodNotAllowed),
         (ask(app, "delete", &[]), CorsRefusal::MethodNotAllowed),

@@ -203,7 +203,10 @@ impl Inner {
 
     /// The peer broke a rule: it is told, and nothing more of it counts.
     pub(super) fn violated(&mut self, violation: Violation) {
-        let code = violation.close_code();
+        let code = match violation {
+            Violation::ControlFlood(_) => self.config.limits.control_flood_code,
+            violation => violation.close_code(),
+        };
         self.peer_done = true;
         self.unread.clear();
         self.failure = Some(Box::new(violation.into()));

@@ -10,6 +10,7 @@ use super::AccessLog;
 use super::exchange::trace_id;
 use crate::auth::Principal;
 use crate::config::plan::AccessLogFormat;
+use crate::route::Route;
 use crate::router::Path;
 use crate::session::id::ConnectionId;
 
@@ -19,14 +20,18 @@ pub(crate) struct Bridged {
     pub(crate) connection: ConnectionId,
     /// As the client wrote it.
     pub(crate) id: Option<Box<str>>,
-    /// `None`: the routes are asked.
+    /// The service that the envelope names; `None`: the routes are asked.
     pub(crate) service: Option<Arc<str>>,
+    /// The route that it took: that of its bridge, where the envelope names the service.
+    pub(crate) route: Option<Arc<Route>>,
     /// Who opened its session.
     pub(crate) user: Option<Arc<Principal>>,
     pub(crate) method: Method,
     pub(crate) path: Path,
     pub(crate) query: Option<Bytes>,
     pub(crate) trace: Option<HeaderValue>,
+    /// Its `X-Request-Id`.
+    pub(crate) request_id: Option<HeaderValue>,
     /// The code of the problem that the client was told.
     pub(crate) code: Option<&'static str>,
     /// Of the request's body.
@@ -46,7 +51,12 @@ impl AccessLog {
             if let Some(id) = &call.id {
                 line.text("id", id.as_bytes());
             }
-            line.label("service", call.service.as_deref().unwrap_or("-"));
+            if let Some(route) = &call.route {
+                line.label("route", &route.name);
+            }
+            let routed = || Some(&*call.route.as_ref()?.target.service()?.plan.name);
+            let service = call.service.as_deref().or_else(routed);
+            line.label("service", service.unwrap_or("-"));
             if let Some(user) = &call.user {
                 line.text("user", user.user().as_bytes());
             }
@@ -63,6 +73,9 @@ impl AccessLog {
             let trace = call.trace.as_ref().map(HeaderValue::as_bytes);
             if let Some(id) = trace.and_then(trace_id) {
                 line.label("trace_id", id);
+            }
+            if let Some(id) = &call.request_id {
+                line.text("request_id", id.as_bytes());
             }
         });
     }

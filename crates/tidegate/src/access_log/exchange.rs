@@ -326,7 +326,7 @@ pub(super) fn combined_refusal(out: &mut Vec<u8>, client: IpAddr, status: u16) {
 }
 
 /// The trace id of a `traceparent` that is as W3C has it.
-pub(super) fn trace_id(traceparent: &[u8]) -> Option<&str> {
+pub(crate) fn trace_id(traceparent: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(traceparent).ok()?;
     let mut parts = text.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::bridge::Bridged;
-pub(crate) use self::exchange::Record;
+pub(crate) use self::exchange::{Record, trace_id};
 use self::line::Line;
 pub(crate) use self::session::Ended;
 use crate::config::plan::{AccessLogFormat, AccessLogPlan};

@@ -129,8 +129,11 @@ fn checks(view: &View) -> [Check; 5] {
         },
         match view.has_keys() {
             None => check("keys", true, "none to fetch"),
-            Some(true) => check("keys", true, "fetched"),
-            Some(false) => check("keys", false, "the keys of tokens were not fetched yet"),
+            Some((true, true)) => check("keys", true, "fetched"),
+            Some((true, false)) => {
+                check("keys", false, "the keys of tokens are older than max_stale")
+            }
+            Some((false, _)) => check("keys", false, "the keys of tokens were not fetched yet"),
         },
     ]
 }

@@ -101,11 +101,13 @@ impl View {
         workers.any(|(worker, _)| worker.has_tls(listener))
     }
 
-    /// Whether the keys of tokens were fetched once; `None` where none are.
-    pub(super) fn has_keys(&self) -> Option<bool> {
+    /// Whether the keys of tokens were fetched once, and whether they still count; `None` where none are
+    /// fetched.
+    pub(super) fn has_keys(&self) -> Option<(bool, bool)> {
         let (worker, _) = self.workers.first()?;
-        let [_failed, fetched] = worker.authenticator().keys()?.fetches()?;
-        Some(fetched > 0)
+        let keys = worker.authenticator().keys()?;
+        let [_failed, fetched] = keys.fetches()?;
+        Some((fetched > 0, keys.count()))
     }
 
     pub(super) fn is_draining(&self) -> bool {

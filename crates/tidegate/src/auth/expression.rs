@@ -17,6 +17,7 @@ use super::principal::Principal;
 use super::token::seconds;
 use crate::exchange::Exchange;
 use crate::headers::stays_though_named;
+use crate::pipeline::scheme;
 use crate::time;
 
 /// The longest text.
@@ -35,6 +36,21 @@ const LARGEST_REGEX: usize = 32 << 10;
 const LONGEST_CHAIN: u8 = 3;
 
 const VARIABLES: [&str; 3] = ["subject", "request", "environment"];
+/// What each of them has.
+const MEMBERS: [&[&str]; 3] = [
+    &["user", "roles", "scopes", "claims"],
+    &[
+        "method",
+        "path",
+        "query",
+        "host",
+        "headers",
+        "address",
+        "secure",
+        "websocket",
+    ],
+    &["now", "date", "time", "hour", "weekday"],
+];
 /// What may be called, besides operators and macros.
 const FUNCTIONS: [&str; 13] = [
     "bool",
@@ -83,6 +99,16 @@ pub enum ExpressionError {
         "more than {LONGEST_CHAIN} of `all`, `exists`, `filter` and `map` stand behind each other"
     )]
     Chained,
+    /// A variable has no such member.
+    #[error("there is no `{name}` in `{variable}`; there are {there}")]
+    Member {
+        /// The variable.
+        variable: &'static str,
+        /// What is asked of it.
+        name: String,
+        /// What it has.
+        there: String,
+    },
     /// One macro stands in another.
     #[error(
         "`all`, `exists`, `filter` and `map` cannot stand in each other: lists are as long as users make them"
@@ -150,7 +176,11 @@ impl Expression {
             context.add_variable_from_value(VARIABLES[2], now_of(SystemTime::now()));
         }
         match Value::resolve(&self.tree, &context) {
-            Ok(Value::Bool(holds)) => holds,
+            Ok(Value::Bool(true)) => true,
+            Ok(Value::Bool(false)) => {
+                tracing::debug!(expression = &*self.text, "it does not hold");
+                false
+            }
             Ok(_) => {
                 tracing::debug!(expression = &*self.text, "it is no truth value");
                 false
@@ -211,6 +241,12 @@ impl<'t> Walk<'t, '_> {
                 if call.func_name == "matches" {
                     check_pattern(call.args.last().map(|argument| &argument.expr))?;
                 }
+                if call.func_name == "_[_]"
+                    && let [of, at] = &call.args[..]
+                    && let Expr::Literal(LiteralValue::String(name)) = &at.expr
+                {
+                    check_member(&of.expr, name.inner())?;
+                }
                 children.extend(call.target.iter().map(|target| &target.expr));
                 children.extend(call.args.iter().map(|argument| &argument.expr));
             }
@@ -239,7 +275,10 @@ impl<'t> Walk<'t, '_> {
             Expr::Struct(one) => {
                 children.extend(one.entries.iter().flat_map(|one| entry_parts(&one.expr)));
             }
-            Expr::Select(select) => children.push(&select.operand.expr),
+            Expr::Select(select) => {
+                check_member(&select.operand.expr, &select.field)?;
+                children.push(&select.operand.expr);
+            }
             Expr::Ident(name) => self.name(name)?,
             Expr::Literal(_) | Expr::Unspecified => {}
         }
@@ -267,6 +306,22 @@ fn entry_parts(entry: &EntryExpr) -> Vec<&Expr> {
     match entry {
         EntryExpr::StructField(field) => vec![&field.value.expr],
         EntryExpr::MapEntry(entry) => vec![&entry.key.expr, &entry.value.expr],
+    }
+}
+
+/// Whether a variable of ours has a member of that name.
+fn check_member(operand: &Expr, name: &str) -> Result<(), ExpressionError> {
+    let Expr::Ident(variable) = operand else {
+        return Ok(());
+    };
+    let mut known = VARIABLES.into_iter().zip(MEMBERS);
+    match known.find(|(one, _)| one == variable) {
+        Some((variable, members)) if !members.contains(&name) => Err(ExpressionError::Member {
+            variable,
+            name: name.to_owned(),
+            there: format!("`{}`", members.join("`, `")),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -347,9 +402,14 @@ fn request_of(exchange: &Exchange) -> Value {
         ("host", text(host.map_or("", |host| host.host()))),
         ("headers", Value::from(headers)),
         ("address", text(&exchange.client.to_string())),
-        ("secure", Value::Bool(exchange.downstream.secure)),
+        ("secure", Value::Bool(is_secure(exchange))),
         ("websocket", Value::Bool(exchange.upgrade)),
     ])
+}
+
+/// As where origins are compared: a proxy that is trusted is believed.
+fn is_secure(exchange: &Exchange) -> bool {
+    matches!(scheme(exchange), Some("https" | "wss"))
 }
 
 /// Those that the upstream will see, all lines of a name in one (RFC 9110 section 5.3).

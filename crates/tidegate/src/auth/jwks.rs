@@ -100,6 +100,11 @@ impl Keys {
         holds.then_some(held)
     }
 
+    /// Whether there are keys that tokens can be verified with now.
+    pub(crate) fn count(&self) -> bool {
+        self.held(Instant::now()).is_some()
+    }
+
     /// Waits for a fetch: the one that is under way, or one that begins now where the last one is long
     /// enough ago. Else returns at once; in no case later than a fetch may take.
     pub(super) async fn renewed(&self) {

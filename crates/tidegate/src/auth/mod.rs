@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use serde_json::Value;
 
 pub use self::basic::{BasicUser, PasswordHash, PasswordHashError};
@@ -55,7 +56,7 @@ use crate::config::plan::{AuthPlan, JwtPlan};
 use crate::exchange::Exchange;
 use crate::limits::Rates;
 use crate::mask;
-use crate::pipeline::{CorsPlan, judge_ambient};
+use crate::pipeline::{CorsPlan, is_of_script, judge_ambient};
 
 /// Who knows how clients prove who they are; one for all workers.
 #[derive(Debug)]
@@ -235,7 +236,7 @@ impl Authenticator {
     ) -> Result<Arc<Principal>, AuthError> {
         let judged = match (&shown.credential, &self.users, &self.jwt) {
             (Some(Credential::Basic(text)), Some(passwords), _) => {
-                let verified = passwords.verify(exchange.client, text, self.schemes());
+                let verified = passwords.verify(exchange.client, text, self.schemes(exchange));
                 let principal = verified.await;
                 principal.and_then(|principal| self.agreed(Found::by_header(principal), &shown))
             }
@@ -266,7 +267,7 @@ impl Authenticator {
         shown: &Shown,
         cors: Option<&CorsPlan>,
     ) -> Result<Option<Found>, AuthError> {
-        let schemes = self.schemes();
+        let schemes = self.schemes(exchange);
         if shown.is_ambient {
             judge_ambient(cors, exchange)?;
         }
@@ -299,10 +300,13 @@ impl Authenticator {
         Ok(found)
     }
 
-    const fn schemes(&self) -> Schemes {
+    /// What could be shown. A browser that is challenged for a password asks its user before it tells a
+    /// script anything, so a script is not: it is told of tokens, whether or not there are any.
+    fn schemes(&self, exchange: &Exchange) -> Schemes {
+        let is_script = is_of_script(exchange);
         Schemes {
-            bearer: self.jwt.is_some(),
-            basic: self.users.is_some(),
+            bearer: self.jwt.is_some() || is_script,
+            basic: self.users.is_some() && !is_script,
         }
     }
 
@@ -368,9 +372,11 @@ impl Authenticator {
         let user = match other {
             Credential::Ticket(ticket) => self.redeem(ticket)?.principal.user().to_owned(),
             Credential::Bearer(token) => {
-                let claims = unproven_claims(token).ok_or(AuthError::Conflict)?;
-                let tokens = self.jwt.as_ref().ok_or(AuthError::Conflict)?;
-                tokens.rules.user_of(&claims).ok_or(AuthError::Conflict)?
+                let tokens = self.jwt.as_ref();
+                let user = unproven_claims(token).and_then(|claims| tokens?.rules.user_of(&claims));
+                // What is no token of ours is of nobody.
+                let Some(user) = user else { return Ok(()) };
+                user
             }
             Credential::Basic(_) | Credential::Other => return Ok(()),
         };
@@ -424,6 +430,21 @@ impl Authenticator {
     pub(crate) fn scrub(&self, exchange: &mut Exchange) {
         let names = sources::secret_parameters(self.sources());
         sources::scrub_referer(exchange, names);
+    }
+
+    /// The query of a call in an envelope without the parameters that are tokens: a member of a message
+    /// says nothing of who calls, and no service shall find one in its log.
+    pub(crate) fn without_tokens(&self, query: Option<Bytes>) -> Option<Bytes> {
+        let mut query = query?;
+        for name in sources::secret_parameters(self.sources()) {
+            if let Some(rest) = sources::without_parameter(&query, name) {
+                if rest.is_empty() {
+                    return None;
+                }
+                query = rest.into();
+            }
+        }
+        Some(query)
     }
 
     /// A request was refused with this code.

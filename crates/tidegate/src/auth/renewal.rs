@@ -62,7 +62,10 @@ impl Authenticator {
     ) -> Result<Arc<Principal>, AuthError> {
         let Some(tokens) = &self.jwt else {
             return Err(AuthError::Missing {
-                schemes: self.schemes(),
+                schemes: Schemes {
+                    bearer: true,
+                    basic: false,
+                },
             });
         };
         let mut judged = self.judge_token(client, token);

@@ -11,6 +11,8 @@ use super::error::AuthError;
 use crate::exchange::Exchange;
 use crate::headers::FieldName;
 
+pub(super) use self::query::filtered as without_parameter;
+
 /// A place where a token may stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

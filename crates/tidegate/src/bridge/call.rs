@@ -17,14 +17,15 @@ use super::envelope::{Credit, Encoding, Request};
 use super::members::text;
 use super::problem::Problem;
 use super::token::{Opened, Who};
-use super::{Bridge, headers};
+use super::{Bridge, headers, trace};
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
 use crate::dispatch;
 use crate::exchange::{Answer, Downstream, Exchange};
+use crate::handler::Life;
 use crate::headers::{FieldName, Headers};
 use crate::limits::Permits;
-use crate::metrics::ExchangeMeter;
+use crate::metrics::{CallMeter, ExchangeMeter};
 use crate::proxy::Proxy;
 use crate::push::directory::Recipient;
 use crate::upstream::Service;
@@ -46,6 +47,8 @@ pub(super) struct Caller {
     pub(super) recipient: Recipient,
     /// Bytes of answers that are gathered and not sent yet.
     pub(super) held: AtomicU64,
+    /// What of its messages keeps the session from being idle.
+    pub(super) life: Arc<Life>,
 }
 
 /// So many of the largest answers one session may have gathered and not taken.
@@ -60,6 +63,22 @@ pub(super) struct Call {
     pub(super) accept: Option<Encoding>,
     pub(super) stream: bool,
     pub(super) credit: Option<Credit>,
+    /// The id of its trace.
+    pub(super) trace: Box<str>,
+}
+
+/// What an exchange counts, and what the call's line says of it, however that ends.
+struct Noted<'a> {
+    meter: ExchangeMeter<'a>,
+    call: &'a mut CallMeter,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.meter.place() {
+            self.call.entered(place);
+        }
+    }
 }
 
 impl Caller {
@@ -70,6 +89,38 @@ impl Caller {
         who: &Who,
         session: &str,
     ) -> Result<Call, Problem> {
+        let mut headers = self.headers.clone_with_room(request.headers.len() + 6);
+        who.tell_wishes(&mut headers);
+        let of_handshake = &self.bridge.plan.headers.from_handshake;
+        headers::add_from_client(&mut headers, of_handshake, &request.headers)?;
+        let trace = trace::settle(&mut headers);
+        let prepared = self.prepare_traced(request, who, session, headers);
+        match prepared {
+            Ok(call) => Ok(Call { trace, ..call }),
+            Err(problem) => Err(problem.traced(&trace)),
+        }
+    }
+
+    /// What a request is refused with before it is a call.
+    pub(super) fn traced(&self, problem: Problem, request: &Request<'_>) -> Problem {
+        if problem.trace.is_some() {
+            return problem;
+        }
+        let mut headers = self.headers.clone();
+        let of_handshake = &self.bridge.plan.headers.from_handshake;
+        // What is wrong with them is not what is told.
+        let _ = headers::add_from_client(&mut headers, of_handshake, &request.headers);
+        let trace = trace::settle(&mut headers);
+        problem.traced(&trace)
+    }
+
+    fn prepare_traced(
+        &self,
+        request: &Request<'_>,
+        who: &Who,
+        session: &str,
+        mut headers: Headers,
+    ) -> Result<Call, Problem> {
         let (service, target) = match &request.base_url {
             Some(base) => {
                 let base = Base::parse(base)?;
@@ -78,11 +129,8 @@ impl Caller {
             }
             None => (None, target("", &request.uri)?),
         };
+        let target = self.checked(target)?;
         let (body, media_type) = body(request)?;
-        let mut headers = self.headers.clone_with_room(request.headers.len() + 6);
-        who.tell_wishes(&mut headers);
-        let of_handshake = &self.bridge.plan.headers.from_handshake;
-        headers::add_from_client(&mut headers, of_handshake, &request.headers)?;
         if let Some(media_type) = media_type
             && !headers.contains("content-type")
         {
@@ -93,6 +141,11 @@ impl Caller {
         }
         if body.is_empty() {
             headers.remove("content-type");
+            // Where a method has a body as a rule, its absence is told (RFC 9110 section 8.6).
+            if [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
+                let zero = HeaderValue::from_static("0");
+                headers.append(FieldName::from_static("Content-Length"), zero);
+            }
         }
         who.tell_bearer(&mut headers);
         let connection = self.downstream.connection.to_string();
@@ -116,7 +169,20 @@ impl Caller {
             accept: request.accept,
             stream: request.stream,
             credit: request.credit,
+            trace: Box::default(),
         })
+    }
+
+    /// What is called, if a request over HTTP could have it: no longer, and without tokens.
+    fn checked(&self, target: Target) -> Result<Target, Problem> {
+        let query = target.query.as_ref().map_or(0, |query| query.len() + 1);
+        let most = self.downstream.limits.max_target;
+        if target.path.as_str().len() + query > most {
+            let detail = format!("uri has more than {most} bytes");
+            return Err(Problem::uri_too_long(detail));
+        }
+        let query = self.worker.authenticator().without_tokens(target.query);
+        Ok(Target { query, ..target })
     }
 
     fn tell_user(&self, headers: &mut Headers, who: &Who, session: &str) {
@@ -161,15 +227,21 @@ impl Call {
 
     /// Makes the call, and returns when the head of its answer is there. Dropped, it leaves nothing
     /// behind.
-    pub(super) async fn answer(self, caller: &Caller) -> Result<(Answer, Permits), Problem> {
-        let mut meter = ExchangeMeter::of_call(&caller.worker, &self.exchange.method);
+    pub(super) async fn answer(
+        self,
+        caller: &Caller,
+        call: &mut CallMeter,
+    ) -> Result<(Answer, Permits), Problem> {
+        let meter = ExchangeMeter::of_call(&caller.worker, &self.exchange.method);
+        let mut noted = Noted { meter, call };
+        let meter = &mut noted.meter;
         let mut permits = Permits::default();
         let called = dispatch::call(
             &caller.worker,
             self.exchange,
             self.service.as_deref(),
             &mut permits,
-            &mut meter,
+            meter,
         );
         let answered = match timeout(self.patience, called).await {
             Ok(answered) => answered,

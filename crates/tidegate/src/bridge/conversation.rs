@@ -46,6 +46,7 @@ impl Conversation<'_> {
         cancelled: impl Future<Output = ()>,
     ) -> Option<Id> {
         let mut chunks = None;
+        let trace = call.trace.clone();
         let mut held = Held::nothing(self.caller);
         let last = {
             let talk = self.talk(call, &mut meter, &mut held, &mut chunks);
@@ -56,6 +57,7 @@ impl Conversation<'_> {
                 () = cancelled => Err(Problem::cancelled()),
             }
         };
+        let last = last.map_err(|problem| problem.traced(&trace));
         if let Err(problem) = &last {
             meter.failed(problem.status.as_u16(), problem.code);
         }
@@ -85,7 +87,7 @@ impl Conversation<'_> {
         let plan = &self.caller.bridge.plan;
         let is_head = *call.method() == Method::HEAD;
         let (accept, wants_stream) = (call.accept, call.stream);
-        let (mut answer, _permits) = call.answer(self.caller).await?;
+        let (mut answer, _permits) = call.answer(self.caller, meter).await?;
         meter.answered(answer.status.as_u16());
         let media_type = answer.headers.get("content-type");
         let media_type = media_type
@@ -162,7 +164,9 @@ impl Caller {
                 method: exchange.method.clone(),
                 path: exchange.path.clone(),
                 query: exchange.query.clone(),
+                route: None,
                 trace: exchange.headers.get("traceparent").cloned(),
+                request_id: exchange.headers.get("x-request-id").cloned(),
                 code: None,
                 bytes_in: exchange.body.length().unwrap_or(0),
                 bytes_out: 0,

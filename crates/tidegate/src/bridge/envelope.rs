@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::value::RawValue;
 
-use super::members::{Few, Members, text};
+use super::members::{Few, MAX_FEW, Members, text};
 use super::problem::Problem;
 
 /// The most characters of an id that is a string.
@@ -238,7 +238,12 @@ pub(super) fn headers<'a>(members: &Members<'a>) -> Result<Vec<Said<'a>>, Proble
         if let Some(text) = text(value) {
             headers.push((name, text));
         } else if value.get() != "null" {
-            let Few(lines) = serde_json::from_str(value.get()).map_err(|_json| wrong())?;
+            let is_list = value.get().starts_with('[');
+            let Few(lines) = serde_json::from_str(value.get()).map_err(|_json| match is_list {
+                // It was read as JSON before, so nothing else can be wrong with one.
+                true => Problem::malformed(format!("a header has more than {MAX_FEW} lines")),
+                false => wrong(),
+            })?;
             for line in lines {
                 headers.push((name.clone(), text(line).ok_or_else(wrong)?));
             }

@@ -12,6 +12,8 @@ pub(super) struct Faults {
     pub(super) malformed: PerMinute,
     /// Refused for their rate.
     pub(super) too_fast: PerMinute,
+    /// Whether it knows that it is too fast.
+    pub(super) has_told_late: bool,
 }
 
 impl Faults {
@@ -20,6 +22,7 @@ impl Faults {
         Self {
             malformed: PerMinute::new(now),
             too_fast: PerMinute::new(now),
+            has_told_late: false,
         }
     }
 }

@@ -66,6 +66,11 @@ pub(super) fn add_from_client(
             fields.push((field, value));
         }
     }
+    let of_content = fields.iter().filter(|(name, _)| name.is("content-type"));
+    if of_content.count() > 1 {
+        // Each hop would take another one of them.
+        return Err(Problem::malformed("headers has more than one content-type"));
+    }
     for (name, _) in &fields {
         headers.remove(name.as_str());
     }

@@ -68,7 +68,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 pub(super) struct Few<'a>(pub(super) Vec<&'a RawValue>);
 
 /// The most frames of a batch, and the most lines of one header field.
-const MAX_FEW: usize = 64;
+pub(super) const MAX_FEW: usize = 64;
 
 impl<'de: 'a, 'a> Deserialize<'de> for Few<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -23,8 +23,9 @@ mod push;
 mod session;
 mod stream;
 mod token;
+mod trace;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -40,6 +41,7 @@ use self::token::{Opened, Who};
 use crate::body::Body;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
+use crate::forwarded;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers, InvalidFieldName};
 use crate::limits::Users;
@@ -114,6 +116,7 @@ impl Bridge {
         let (bridge, worker_of) = (Arc::clone(self), Arc::clone(worker));
         let caller = Caller::new(bridge, worker_of, exchange, version_1);
         let mailbox = Some(Arc::clone(caller.recipient.mailbox()));
+        let life = Arc::clone(&caller.life);
         let code = AnyHandler::new(caller);
         Decision::Accept(Box::new(Acceptance {
             key: wish.key,
@@ -127,6 +130,7 @@ impl Bridge {
                 info: None,
                 deflate,
                 mailbox,
+                life: Some(life),
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),
@@ -185,6 +189,14 @@ impl Caller {
         for name in &bridge.plan.headers.from_handshake {
             copy(name);
         }
+        // As with a request over HTTP: who the client is, as trusted proxies and our own TLS have told.
+        let told = exchange.headers.iter().map(|field| field.name.as_str());
+        let told = told.filter(|name| forwarded::tells_of_client(name));
+        let named = &bridge.plan.headers.from_handshake;
+        let told: BTreeSet<_> = told.map(|name| name.to_ascii_lowercase().into()).collect();
+        for name in told.iter().filter(|name| !named.contains(*name)) {
+            copy(name);
+        }
         let leeway = worker.authenticator().leeway();
         let who = Who::of_handshake(&bridge, leeway, exchange);
         if token::is_told(&bridge) && !who.tells_bearer() {
@@ -200,6 +212,7 @@ impl Caller {
         Self {
             version_1,
             held: AtomicU64::new(0),
+            life: Arc::default(),
             recipient,
             opened: Mutex::new(Some(Opened {
                 who,

@@ -16,6 +16,8 @@ pub(super) struct Problem {
     /// For people; no address and no name of ours.
     pub(super) detail: Cow<'static, str>,
     pub(super) retry_after: Option<Duration>,
+    /// The trace of the call that failed.
+    pub(super) trace: Option<Box<str>>,
 }
 
 macro_rules! problems {
@@ -23,7 +25,7 @@ macro_rules! problems {
         impl Problem {
             $($(#[$doc])*
             pub(super) fn $name(detail: impl Into<Cow<'static, str>>) -> Self {
-                Self { code: $code, status: StatusCode::$status, detail: detail.into(), retry_after: None }
+                Self { code: $code, status: StatusCode::$status, detail: detail.into(), retry_after: None, trace: None }
             })*
         }
     };
@@ -42,6 +44,8 @@ problems! {
     unauthenticated = "unauthenticated", UNAUTHORIZED;
     /// A token that is no longer good.
     token_expired = "token_expired", UNAUTHORIZED;
+    /// A `uri` that no request over HTTP could have.
+    uri_too_long = "uri_too_long", URI_TOO_LONG;
     /// An id that is in use.
     duplicate_id = "duplicate_id", CONFLICT;
     /// A body that cannot be sent in the encoding that was named.
@@ -74,6 +78,15 @@ impl Problem {
             status: StatusCode::from_u16(CANCELLED).unwrap_or(StatusCode::BAD_REQUEST),
             detail: "the client took the request back".into(),
             retry_after: None,
+            trace: None,
+        }
+    }
+
+    /// Messages that come faster than they may; the next is in time after `due`.
+    pub(super) fn too_fast(due: Duration) -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
+            ..Self::rate_limited("messages came faster than they may")
         }
     }
 
@@ -81,6 +94,14 @@ impl Problem {
     pub(super) fn retry(self) -> Self {
         Self {
             retry_after: Some(Duration::from_secs(1)),
+            ..self
+        }
+    }
+
+    /// The same, of a call that belongs to this trace.
+    pub(super) fn traced(self, trace: &str) -> Self {
+        Self {
+            trace: Some(trace.into()),
             ..self
         }
     }
@@ -108,6 +129,9 @@ impl Problem {
         if let Some(after) = self.retry_after {
             problem["retry_after"] = after.as_secs().into();
         }
+        if let Some(trace) = &self.trace {
+            problem["trace_id"] = (**trace).into();
+        }
         if let Some(route) = route {
             problem["route"] = route.into();
         }
@@ -133,6 +157,7 @@ impl From<&GatewayError> for Problem {
             | "upstream_tls_failed"
             | "upstream_unresolvable" => "bad_gateway",
             "bad_path" => "invalid_uri",
+            "target_too_long" => "uri_too_long",
             "internal_error" | "filter_failed" => "internal",
             other => other,
         };
@@ -146,6 +171,7 @@ impl From<&GatewayError> for Problem {
                 }
                 _ => None,
             },
+            trace: None,
         }
     }
 }

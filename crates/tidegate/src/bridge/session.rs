@@ -13,7 +13,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::Method;
-use serde_json::value::RawValue;
 use tidegate_ws::{BoxError, Message, SessionError, WebSocketSession};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -248,7 +247,11 @@ impl<'a> Session<'a> {
 
     async fn ping(&mut self) -> Result<(), Over> {
         let time = crate::time::unix_milliseconds();
-        self.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await
+        self.caller.life.set_sign(true);
+        let sent = self.send(format!("{{\"op\":\"ping\",\"t\":{time}}}"));
+        let sent = sent.await;
+        self.caller.life.set_sign(false);
+        sent
     }
 
     /// A call is over; with the last one, all that calls need is given back.
@@ -307,7 +310,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn frame(&mut self, text: &str) -> Result<(), Over> {
+    async fn frame(&mut self, frame: &str) -> Result<(), Over> {
         // What stands in a batch behind the one for which it ends.
         if self.is_leaving {
             return Ok(());
@@ -318,27 +321,40 @@ impl<'a> Session<'a> {
         if is_late && over == OverRate::Close {
             return send_away(&mut self.socket, 4429, "rate_limited").await;
         }
-        if let Some(pace) = self.pace.as_mut().filter(|_| !is_late) {
-            pace.charge(text.len());
+        if !is_late {
+            self.charge(frame.len());
+            if let Some(faults) = &mut self.faults {
+                faults.has_told_late = false;
+            }
         }
-        let members = match envelope::members(text) {
+        let members = match envelope::members(frame) {
             Ok(members) => members,
             Err(problem) => return self.malformed(problem).await,
         };
-        match members.value("op") {
-            // On a connection of the old protocol it is a member like any other. None is refused for
-            // the rate: what takes a call back must be heard.
-            Some(op) if self.caller.version_1 => self.op(op, &members).await,
+        // On a connection of the old protocol it is a member like any other.
+        let op = members.value("op").filter(|_| self.caller.version_1);
+        let name = op.map(|op| text(op).unwrap_or_default());
+        if !matches!(name.as_deref(), Some("ping" | "pong")) {
+            self.caller.life.moved(&self.caller.worker.clock);
+        }
+        match name {
+            // What takes a call back, or lets it go on, must be heard.
+            Some(name) if is_late && !matches!(&*name, "cancel" | "credit") => {
+                self.op_too_fast(&members, due).await
+            }
+            Some(name) => {
+                if is_late {
+                    self.charge(frame.len());
+                }
+                self.op(&name, &members).await
+            }
             _ if is_late => self.too_fast(members, due).await,
             _ => self.request(members).await,
         }
     }
 
     async fn too_fast(&mut self, members: Members<'_>, due: Duration) -> Result<(), Over> {
-        let problem = Problem {
-            retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
-            ..Problem::rate_limited("messages came faster than they may")
-        };
+        let problem = Problem::too_fast(due);
         self.caller.count_refusal(None, &problem);
         let (members, id) = match Request::parse(members) {
             Ok(request) => (request.members, request.id),
@@ -346,6 +362,25 @@ impl<'a> Session<'a> {
         };
         let to = Correlation::new(&members, id, self.caller.version_1);
         self.refuse(&to, &problem).await?;
+        self.count_too_fast().await
+    }
+
+    /// A frame with an `op` is told once, until one is in time again: an error for each would be no less of
+    /// a flood.
+    async fn op_too_fast(&mut self, members: &Members<'_>, due: Duration) -> Result<(), Over> {
+        if !std::mem::replace(&mut self.faults().has_told_late, true) {
+            self.tell(&Problem::too_fast(due), members).await?;
+        }
+        self.count_too_fast().await
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        if let Some(pace) = &mut self.pace {
+            pace.charge(bytes);
+        }
+    }
+
+    async fn count_too_fast(&mut self) -> Result<(), Over> {
         if self.faults().too_fast.exceeds(MAX_TOO_FAST) {
             return send_away(&mut self.socket, 4429, "rate_limited").await;
         }
@@ -384,6 +419,7 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Err(problem) => {
+                let problem = self.caller.traced(problem, &request);
                 self.caller.count_refusal(Some(&request.method), &problem);
                 self.refuse(&to, &problem).await
             }
@@ -468,12 +504,11 @@ impl<'a> Session<'a> {
         }));
     }
 
-    async fn op(&mut self, op: &RawValue, members: &Members<'_>) -> Result<(), Over> {
-        let name = text(op).unwrap_or_default();
-        match &*name {
+    async fn op(&mut self, name: &str, members: &Members<'_>) -> Result<(), Over> {
+        match name {
             "hello" => self.hello(members).await,
             "auth" => self.auth(members).await,
-            _ if self.hello_by.is_some() => self.tell(&token::unauthenticated()).await,
+            _ if self.hello_by.is_some() => self.tell(&token::unauthenticated(), members).await,
             "cancel" => {
                 if let Some(open) = self.addressed(members)
                     && let Some(cancel) = open.cancel.take()
@@ -503,7 +538,11 @@ impl<'a> Session<'a> {
                     pong.extend_from_slice(time.get().as_bytes());
                 }
                 pong.push(b'}');
-                self.send(String::from_utf8(pong).unwrap_or_default()).await
+                self.caller.life.set_sign(true);
+                let sent = self.send(String::from_utf8(pong).unwrap_or_default());
+                let sent = sent.await;
+                self.caller.life.set_sign(false);
+                sent
             }
             "ack" => match self.caller.ack(members) {
                 Ok(()) => Ok(()),
@@ -516,7 +555,7 @@ impl<'a> Session<'a> {
                 string(&name.chars().take(32).collect::<String>(), &mut detail);
                 let detail = String::from_utf8(detail).unwrap_or_default();
                 let problem = Problem::malformed(format!("unknown op {detail}"));
-                self.tell(&problem).await
+                self.tell(&problem, members).await
             }
         }
     }
@@ -528,9 +567,15 @@ impl<'a> Session<'a> {
         self.underway.as_mut()?.open.get_mut(&id)
     }
 
-    /// Tells of an error that belongs to no request.
-    async fn tell(&mut self, problem: &Problem) -> Result<(), Over> {
-        let mut frame = b"{\"op\":\"error\",\"error\":".to_vec();
+    /// Tells of an error that belongs to no request, but may be to a frame with an id.
+    async fn tell(&mut self, problem: &Problem, members: &Members<'_>) -> Result<(), Over> {
+        let mut frame = b"{\"op\":\"error\",".to_vec();
+        if let Some(Ok(id)) = members.value("id").map(Id::parse) {
+            frame.extend_from_slice(b"\"id\":");
+            id.write(&mut frame);
+            frame.push(b',');
+        }
+        frame.extend_from_slice(b"\"error\":");
         problem.write(None, &mut frame);
         frame.push(b'}');
         self.send(String::from_utf8(frame).unwrap_or_default())
@@ -546,7 +591,7 @@ impl<'a> Session<'a> {
 
     pub(super) async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
         if self.caller.version_1 {
-            self.tell(&problem).await?;
+            self.tell(&problem, &Members::default()).await?;
         } else {
             self.send(Correlation::none().refusal(&problem, None))
                 .await?;
@@ -563,7 +608,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let code = if self.caller.version_1 { 4400 } else { 1007 };
-        send_away(&mut self.socket, code, "malformed_frames").await
+        send_away(&mut self.socket, code, "protocol_error").await
     }
 }
 

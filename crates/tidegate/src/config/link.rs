@@ -217,11 +217,16 @@ fn link_route(
         Target::Handler(handler) => link_handler(route, handler).map(TargetPlan::Handler),
         Target::Proxy(proxy) => link_proxy(proxy, services, problems).map(TargetPlan::Proxy),
     });
+    let mut cors = link_cors(route.cors.as_ref(), general, problems);
+    if matches!(target, Some(TargetPlan::Bridge(_) | TargetPlan::Handler(_))) {
+        let cors = cors.get_or_insert_with(CorsPlan::same_origin);
+        cors.only_sessions = true;
+    }
     Some(RoutePlan {
         name: route.name.as_ref()?.value.as_str().into(),
         matcher: matcher?,
         filters: filters.into_iter().collect::<Option<Vec<_>>>()?.concat(),
-        cors: link_cors(route.cors.as_ref(), general, problems),
+        cors,
         limits: route.limits.clone(),
         on_expiry: route.on_expiry,
         revoke_on_disconnect: route.revoke_on_disconnect,
@@ -314,6 +319,7 @@ fn link_cors(
         Ok(policy) => Some(CorsPlan {
             policy: Arc::new(policy),
             is_any,
+            only_sessions: false,
         }),
         Err(error) => {
             problems.add(&place, error.to_string());

@@ -27,7 +27,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
             return Err(no_time(text));
         }
         let fault = Fault::new(format!("the duration {} has no unit", Quoted(text)));
-        return Err(fault.suggest(format!("write a unit, such as `{}s`", shortened(text))));
+        let number = shortened(text);
+        // Large ones are as likely meant to be milliseconds.
+        let small = if text.len() > 2 {
+            format!("`{number}ms` or ")
+        } else {
+            String::new()
+        };
+        return Err(fault.suggest(format!("write a unit, such as {small}`{number}s`")));
     }
     let too_long = || Fault::new(format!("{} is longer than 8760h", Quoted(text)));
     let mut total: u64 = 0;
@@ -366,6 +373,7 @@ mod tests {
         }
         for (text, part) in [
             ("10", "write a unit, such as `10s`"),
+            ("500", "write a unit, such as `500ms` or `500s`"),
             ("", "is not a duration"),
             ("s", "is not a duration"),
             ("10 s", "is not a duration"),

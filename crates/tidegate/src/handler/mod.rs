@@ -37,6 +37,7 @@
 mod filtered;
 mod handshake;
 mod leg;
+mod life;
 mod session;
 mod target;
 mod watch;
@@ -49,4 +50,5 @@ pub use tidegate_ws::{
 pub use tidegate_ws::{Ending, HandshakeInfo};
 
 pub use self::handshake::RouteFacts;
+pub(crate) use self::life::Life;
 pub(crate) use self::target::{Agreed, Handler, Handlers, agree_to_deflate, config};

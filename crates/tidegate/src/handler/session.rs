@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tidegate_ws::codec::Role;
+use tidegate_ws::frame::Violation;
 use tidegate_ws::session::{self, Cause as Why};
 use tidegate_ws::{AnyHandler, BoxError, Control, Driver, WebSocketHandler as _, WebSocketSession};
 
@@ -43,13 +44,18 @@ impl Agreed {
             info,
             deflate,
             mailbox: _,
+            life,
         } = self;
         let (transport, early) = opening.downstream;
         transport.outlast(limits.write_timeout);
+        if let Some(life) = &life {
+            life.begin(opening.registered.handle());
+        }
         let watch = Arc::new(Watch::new(
             Arc::clone(opening.registered.handle()),
             opening.meter.route(),
             opening.worker.shared(),
+            life,
         ));
         let mut filtered = (!opening.filters.is_empty())
             .then(|| Box::new(Filtered::new(opening.filters, Arc::clone(&watch))));
@@ -247,9 +253,9 @@ impl Hosted {
             Why::PingTimeout => (Cause::PingTimeout, Initiator::Gateway),
             Why::WriteStall => (Cause::SlowConsumer, Initiator::Gateway),
             Why::Violation(violation) => {
-                let cause = match violation.close_code() {
-                    1008 => Cause::RateLimited,
-                    1009 => Cause::MessageTooBig,
+                let cause = match (violation, violation.close_code()) {
+                    (Violation::ControlFlood(_), _) => Cause::RateLimited,
+                    (_, 1009) => Cause::MessageTooBig,
                     _ => Cause::ProtocolError,
                 };
                 (cause, Initiator::Client)

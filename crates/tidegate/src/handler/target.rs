@@ -11,6 +11,7 @@ use tidegate_ws::session::KeepAlive;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketHandler};
 
 use super::handshake::{self, Selector};
+use super::life::Life;
 use crate::config::plan::{HandlerLimits, HandlerPlan, Plan, TargetPlan};
 use crate::config::{ConfigError, ConfigErrors, did_you_mean};
 use crate::exchange::Exchange;
@@ -18,6 +19,7 @@ use crate::headers::Headers;
 use crate::pipeline::FrameFilters;
 use crate::push::mailbox::Mailbox;
 use crate::session::facts::Facts;
+use crate::session::{Cause, Ending};
 use crate::upgrade::{Acceptance, Decision, Partner, Wish};
 use crate::worker::Worker;
 
@@ -102,6 +104,7 @@ pub(crate) fn config(limits: &HandlerLimits) -> SessionConfig {
     config.limits.max_message = limits.max_message;
     config.limits.max_frame = limits.max_frame.unwrap_or(limits.max_message);
     config.limits.max_control_per_second = limits.max_control_frames.unwrap_or(u32::MAX);
+    config.limits.control_flood_code = Ending::of_handler(Cause::RateLimited).to_client;
     config.idle_timeout = None;
     config.keep_alive = limits.keep_alive.map(|keep_alive| KeepAlive {
         every: keep_alive.interval,
@@ -135,6 +138,8 @@ pub(crate) struct Agreed {
     pub(crate) deflate: Option<deflate::Agreed>,
     /// Where pushes for the session are left, where it takes any.
     pub(crate) mailbox: Option<Arc<Mailbox>>,
+    /// Where its code says itself which messages count.
+    pub(crate) life: Option<Arc<Life>>,
 }
 
 impl Handler {
@@ -167,6 +172,7 @@ impl Handler {
                 info: Some(Box::new(info)),
                 deflate,
                 mailbox: None,
+                life: None,
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tidegate_ws::frame::OpCode;
 use tidegate_ws::session::Observer;
 
+use super::life::Life;
 use crate::metrics::RouteMeters;
 use crate::pipeline::FrameRefusal;
 use crate::session::Cause;
@@ -25,6 +26,8 @@ pub(super) struct Watch {
     is_closing: AtomicBool,
     /// Why a filter will not have a frame.
     refusal: OnceLock<Box<FrameRefusal>>,
+    /// Where code of ours says which messages count.
+    life: Option<Arc<Life>>,
 }
 
 impl Watch {
@@ -32,6 +35,7 @@ impl Watch {
         handle: Arc<Handle>,
         route: Arc<RouteMeters>,
         worker: Arc<Worker>,
+        life: Option<Arc<Life>>,
     ) -> Self {
         Self {
             handle,
@@ -40,6 +44,7 @@ impl Watch {
             wants: AtomicU32::new(NEVER),
             is_closing: AtomicBool::new(false),
             refusal: OnceLock::new(),
+            life,
         }
     }
 
@@ -76,7 +81,13 @@ impl Watch {
         let kind = is_message.then_some(opcode == OpCode::Binary);
         self.route.frame_passed(side, kind, bytes as u64);
         if is_message {
-            self.handle.note_moved(self.worker.clock.now());
+            let counts = match &self.life {
+                Some(life) => side == 1 && !life.is_sign(),
+                None => true,
+            };
+            if counts {
+                self.handle.note_moved(self.worker.clock.now());
+            }
         } else if opcode == OpCode::Close {
             self.is_closing.store(true, Ordering::Relaxed);
         }

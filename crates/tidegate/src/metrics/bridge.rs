@@ -91,6 +91,13 @@ impl CallMeter {
         }
     }
 
+    /// It took the route at `place`; its own, where its envelope names the service.
+    pub(crate) fn entered(&mut self, place: usize) {
+        if let Some(line) = &mut self.line {
+            line.route = Some(Arc::clone(self.worker.route(place)));
+        }
+    }
+
     /// The service has answered.
     pub(crate) const fn answered(&mut self, status: u16) {
         self.status = status;

@@ -101,6 +101,11 @@ impl<'a> ExchangeMeter<'a> {
         self.place = Some(place);
     }
 
+    /// The place of the route that it took, if any.
+    pub(crate) const fn place(&self) -> Option<usize> {
+        self.place
+    }
+
     /// `endpoint` is tried, of the service at `place`; anew, after `failure`.
     pub(crate) fn tried(
         &mut self,

@@ -21,6 +21,9 @@ pub struct CorsPlan {
     pub policy: Arc<CorsPolicy>,
     /// Whether that is everybody. Then nobody may with what a browser sends unasked.
     pub is_any: bool,
+    /// Whether its route speaks nothing but WebSocket: what comes there without asking for one, asks what
+    /// it would be told.
+    pub only_sessions: bool,
 }
 
 /// Whether it asks, on behalf of a page, what that may do (Fetch section 3.3.2).
@@ -37,6 +40,17 @@ pub(crate) fn asked_method(exchange: &Exchange) -> Option<Method> {
 }
 
 impl CorsPlan {
+    /// What holds where a route ends at code of ours and nothing is said of origins: a session carries
+    /// what a browser sends unasked, and nothing behind us sees where it comes from (RFC 6455 section 10.2).
+    #[must_use]
+    pub fn same_origin() -> Self {
+        Self {
+            policy: Arc::new(CorsPolicy::same_origin()),
+            is_any: false,
+            only_sessions: true,
+        }
+    }
+
     /// The answer to a preflight.
     pub(crate) fn preflight(&self, exchange: &Exchange) -> Result<Answer, CorsRefusal> {
         let method = exchange.headers.get(METHOD).map(HeaderValue::as_bytes);
@@ -77,12 +91,15 @@ pub(crate) fn judge_ambient(
     exchange: &Exchange,
 ) -> Result<(), CorsRefusal> {
     let same = CorsPolicy::same_origin();
+    let only_sessions = plan.is_some_and(|plan| plan.only_sessions);
     let policy = plan.filter(|plan| !plan.is_any);
     let policy = policy.map_or(&same, |plan| &*plan.policy);
     let authority = authority(exchange);
     let own = own(exchange, authority.as_deref());
     if exchange.upgrade {
         policy.handshake(&origin(exchange), own)?;
+    } else if only_sessions {
+        policy.request(&origin(exchange), own, &exchange.method)?;
     } else {
         policy.ambient(&origin(exchange), own)?;
     }
@@ -100,6 +117,30 @@ fn is_visit(exchange: &Exchange) -> bool {
     let safe = [Method::GET, Method::HEAD];
     let is_safe = safe.contains(&exchange.method) && !exchange.upgrade;
     is_safe && says(exchange, "sec-fetch-mode", b"navigate")
+}
+
+/// Whether a script sends it, as far as its browser tells: not a user who visits a page.
+pub(crate) fn is_of_script(exchange: &Exchange) -> bool {
+    let headers = &exchange.headers;
+    match headers.get("sec-fetch-mode") {
+        Some(mode) => mode.as_bytes() != b"navigate",
+        None => headers.contains(ORIGIN) || headers.contains("x-requested-with"),
+    }
+}
+
+/// The scheme that the client used, where it is known: by our own TLS, or by the word of a trusted proxy.
+pub(crate) fn scheme(exchange: &Exchange) -> Option<&str> {
+    let downstream = &exchange.downstream;
+    match (downstream.secure, downstream.trusted) {
+        (true, _) => Some("https"),
+        // A proxy in front may have ended TLS; what is left of its word is believed.
+        (false, true) => exchange
+            .headers
+            .get("x-forwarded-proto")
+            .and_then(|scheme| scheme.to_str().ok())
+            .filter(|scheme| matches!(*scheme, "http" | "https" | "ws" | "wss")),
+        (false, false) => Some("http"),
+    }
 }
 
 fn says(exchange: &Exchange, name: &str, word: &[u8]) -> bool {
@@ -133,16 +174,8 @@ fn authority(exchange: &Exchange) -> Option<String> {
 }
 
 fn own<'a>(exchange: &'a Exchange, authority: Option<&'a str>) -> Own<'a> {
-    let downstream = &exchange.downstream;
-    let scheme = match (downstream.secure, downstream.trusted) {
-        (true, _) => Some("https"),
-        // A proxy in front may have ended TLS; what is left of its word is believed.
-        (false, true) => exchange
-            .headers
-            .get("x-forwarded-proto")
-            .and_then(|scheme| scheme.to_str().ok())
-            .filter(|scheme| matches!(*scheme, "http" | "https" | "ws" | "wss")),
-        (false, false) => Some("http"),
-    };
-    Own { scheme, authority }
+    Own {
+        scheme: scheme(exchange),
+        authority,
+    }
 }

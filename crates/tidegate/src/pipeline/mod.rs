@@ -23,7 +23,7 @@ mod template;
 use std::sync::Arc;
 
 pub use cors::CorsPlan;
-pub(crate) use cors::judge_ambient;
+pub(crate) use cors::{is_of_script, judge_ambient, scheme};
 pub use filter::{Filter, FilterError, Moment, Step};
 pub use frame::{Direction, FrameFacts, FrameFilter, FrameFilters, FrameRefusal, SessionOpening};
 pub use header_edit::{EditableName, HeaderLine, HeaderPlanError, ProtectedHeader};

@@ -37,10 +37,12 @@ impl RequirePlan {
     pub(crate) fn judge_user(&self, principal: &Principal) -> Result<(), AuthError> {
         let has_role = |wanted: &str| principal.roles().any(|role| role == wanted);
         if !self.roles.is_empty() && !self.roles.iter().any(|role| has_role(role)) {
+            tracing::debug!(needed = ?self.roles, "require: the user has none of these roles");
             return Err(AuthError::Forbidden);
         }
         let has_scope = |wanted: &str| principal.scopes().any(|scope| scope == wanted);
         if !self.scopes.iter().all(|scope| has_scope(scope)) {
+            tracing::debug!(needed = ?self.scopes, "require: the user lacks one of these scopes");
             return Err(AuthError::Scope {
                 needed: self.scopes.join(" ").into(),
             });
@@ -51,11 +53,15 @@ impl RequirePlan {
                 Some(one) => wanted.contains(one),
                 None => false,
             };
-        if self.claims.iter().all(has_claim) {
-            Ok(())
-        } else {
-            Err(AuthError::Forbidden)
+        if let Some((path, wanted)) = self.claims.iter().find(|claim| !has_claim(claim)) {
+            tracing::debug!(
+                claim = path.as_str(),
+                ?wanted,
+                "require: the claim is none of these"
+            );
+            return Err(AuthError::Forbidden);
         }
+        Ok(())
     }
 
     /// Whether the user may come.
@@ -69,6 +75,7 @@ impl RequirePlan {
         if self.expression.iter().all(holds) {
             Ok(())
         } else {
+            tracing::debug!("require: the expression does not hold");
             Err(AuthError::Forbidden)
         }
     }

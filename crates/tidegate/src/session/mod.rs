@@ -190,7 +190,7 @@ impl Ending {
             Cause::Drain => 1012,
             Cause::MessageTooBig => 1009,
             Cause::ProtocolError => 1002,
-            Cause::RateLimited => 1008,
+            Cause::RateLimited => 4429,
             Cause::Replaced => 4409,
             _ => proxied.to_client,
         };

@@ -164,3 +164,44 @@ fn days_have_names() {
     assert_eq!(weekday(4), Value::Int(1));
     assert_eq!(weekday(3), Value::Int(7));
 }
+
+#[test]
+fn members_that_are_not_there_are_refused() {
+    for (text, name) in [
+        ("subject.rolez == []", "rolez"),
+        ("subject['claim'].x == 1", "claim"),
+        ("has(request.header)", "header"),
+        ("subject.roles.exists(r, r == request.user)", "user"),
+        ("environment.now.x > 1 || environment.year > 1", "year"),
+    ] {
+        let refused = Expression::parse(text).unwrap_err();
+        let ExpressionError::Member { name: told, .. } = &refused else {
+            panic!("{text}: {refused}");
+        };
+        assert_eq!(told, name, "{text}");
+    }
+    assert!(holds(
+        "subject.claims.rolez == 1 || subject['user'] == 'u42'"
+    ));
+}
+
+/// As where origins are compared.
+#[test]
+fn a_trusted_proxy_is_believed_that_it_is_secure() {
+    for (trusted, proto, expected) in [
+        (true, "https", true),
+        (true, "wss", true),
+        (true, "http", false),
+        (true, "", false),
+        (false, "https", false),
+    ] {
+        let mut asked = exchange("/");
+        Arc::get_mut(&mut asked.downstream).unwrap().trusted = trusted;
+        if !proto.is_empty() {
+            asked.headers = Headers::of(&[("X-Forwarded-Proto", proto)]);
+        }
+        let expression = Expression::parse("request.secure").unwrap();
+        let told = expression.holds(&principal(json!({})), &asked);
+        assert_eq!(told, expected, "{trusted} {proto}");
+    }
+}

@@ -44,7 +44,7 @@ pub(super) fn without(url: &[u8], name: &str) -> Vec<u8> {
 }
 
 /// The query without the parameters of this name; `None` where there is none of them.
-fn filtered(query: &[u8], name: &str) -> Option<Vec<u8>> {
+pub(in crate::auth) fn filtered(query: &[u8], name: &str) -> Option<Vec<u8>> {
     let pairs = || query.split(|byte| *byte == b'&');
     let is_named = |pair: &&[u8]| names(pair, name);
     pairs().find(is_named)?;
