@@ -42,13 +42,23 @@ fn check_exits_with_0_or_1_and_a_wrong_use_with_2() {
 fn the_demos_configuration_can_be_saved_and_checked() {
     let (code, config) = ended(&mut tidegate(&["dev", "--print-config"]));
     assert_eq!(code, Some(0), "{config}");
+    // Whoever copies it brings a key.
+    let folder = std::env::temp_dir().join(format!("tidegate-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let key = folder.join("key.pem");
+    let (code, minted) = ended(tidegate(&["token", "mint", "--key"]).arg(&key));
+    assert_eq!(code, Some(0), "{minted}");
     let mut check = tidegate(&["check", "--config", "/dev/stdin"]);
     let check = check.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let public = folder.join("key.pub.pem");
+    let check = check.env("KEY", format!("file:{}", public.display()));
     let mut check = check.spawn().unwrap();
     let mut stdin = check.stdin.take().unwrap();
     stdin.write_all(config.as_bytes()).unwrap();
     drop(stdin);
-    assert!(check.wait_with_output().unwrap().status.success());
+    let checked = check.wait_with_output().unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    assert!(checked.status.success(), "{checked:?}");
 }
 
 #[test]

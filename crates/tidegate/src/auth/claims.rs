@@ -1,5 +1,6 @@
 //! What the claims of a token must be, and where in them its bearer stands (RFC 7519 section 4.1).
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -102,10 +103,7 @@ impl Rules {
             token: None,
             id: claims.get("jti").and_then(Value::as_str).map(Into::into),
             expires: Some(UNIX_EPOCH + Duration::from_secs(expires.saturating_add(leeway))),
-            issued: claims
-                .get("iat")
-                .and_then(time)
-                .map(|time| UNIX_EPOCH + Duration::from_secs(time)),
+            issued: claims.get("iat").and_then(time).and_then(NonZeroU64::new),
         };
         Ok(Principal {
             identity: Arc::new(identity),

@@ -1,8 +1,9 @@
 //! Who sent a request, once that is verified.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use serde_json::{Map, Value};
@@ -38,7 +39,8 @@ pub struct Identity {
     pub(super) token: Option<Digest>,
     pub(super) id: Option<Box<str>>,
     pub(super) expires: Option<SystemTime>,
-    pub(super) issued: Option<SystemTime>,
+    /// In seconds since 1970.
+    pub(super) issued: Option<NonZeroU64>,
 }
 
 impl Principal {
@@ -197,8 +199,9 @@ impl Identity {
 
     /// When the token was issued (`iat`), where it says that.
     #[must_use]
-    pub const fn issued(&self) -> Option<SystemTime> {
-        self.issued
+    pub fn issued(&self) -> Option<SystemTime> {
+        let issued = self.issued?.get();
+        UNIX_EPOCH.checked_add(Duration::from_secs(issued))
     }
 }
 

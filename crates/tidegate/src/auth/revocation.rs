@@ -248,7 +248,7 @@ mod tests {
         Identity {
             token: Some(digest_of(token)),
             id: id.map(Into::into),
-            issued: issued.map(at),
+            issued: issued.and_then(std::num::NonZeroU64::new),
             ..Identity::without_token(user)
         }
     }

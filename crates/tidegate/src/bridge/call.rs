@@ -40,7 +40,7 @@ pub(super) struct Caller {
     pub(super) authority: Option<Authority>,
     pub(super) version_1: bool,
     /// Who opened the session; nobody, once that one has begun.
-    pub(super) opened: Mutex<Option<Opened>>,
+    pub(super) opened: Mutex<Option<Box<Opened>>>,
     /// What each call says of the session: fields of its handshake.
     pub(super) headers: Headers,
     /// Where pushes for the session are left.

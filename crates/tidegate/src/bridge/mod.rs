@@ -197,8 +197,7 @@ impl Caller {
         for name in told.iter().filter(|name| !named.contains(*name)) {
             copy(name);
         }
-        let leeway = worker.authenticator().leeway();
-        let who = Who::of_handshake(&bridge, leeway, exchange);
+        let who = Who::of_handshake(&bridge, exchange);
         if token::is_told(&bridge) && !who.tells_bearer() {
             copy("authorization");
         }
@@ -214,10 +213,10 @@ impl Caller {
             held: AtomicU64::new(0),
             life: Arc::default(),
             recipient,
-            opened: Mutex::new(Some(Opened {
+            opened: Mutex::new(Some(Box::new(Opened {
                 who,
-                handshake: says_later.then(|| Box::new(request_of(exchange))),
-            })),
+                handshake: says_later.then(|| request_of(exchange)),
+            }))),
             bridge,
             worker,
             downstream: Arc::clone(&exchange.downstream),

@@ -28,10 +28,9 @@ use super::pace::Pace;
 use super::problem::Problem;
 use super::push::Closed;
 use super::stream::Window;
-use super::token::{self, Looking, Opened, Shown, Who};
+use super::token::{self, Late, Looking, Opened, Shown, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
-use crate::exchange::Exchange;
-use crate::limits::{Gauge, Permits, Taken};
+use crate::limits::{Gauge, Taken};
 use crate::session::handle::Handle;
 
 /// Malformed frames in a minute that are answered; the next ends the session.
@@ -50,12 +49,8 @@ pub(super) struct Session<'a> {
     pub(super) socket: WebSocketSession,
     /// Who it speaks for.
     pub(super) who: Who,
-    /// How it was opened, where its client has not said who it is.
-    pub(super) handshake: Option<Box<Exchange>>,
-    /// Until when its client may say who it is, where nothing is done before that.
-    pub(super) hello_by: Option<Instant>,
-    /// What its user has a share of, where that was not known at first.
-    pub(super) permits: Option<Box<Permits>>,
+    /// What there is besides where that was not known at first.
+    pub(super) late: Option<Box<Late>>,
     /// A newer token while it is looked at.
     pub(super) looking: Option<Looking<'a>>,
     /// Its token has ended.
@@ -126,16 +121,14 @@ impl<'a> Session<'a> {
         let handle = caller.find(socket.id())?;
         let opened = caller.opened.lock();
         let opened = opened.unwrap_or_else(PoisonError::into_inner).take();
-        let Opened { who, handshake } = opened.unwrap_or_default();
+        let Opened { who, handshake } = opened.map(|opened| *opened).unwrap_or_default();
         let (plan, now) = (&caller.bridge.plan, Instant::now());
         Some(Self {
             caller,
             handle,
             socket,
             who,
-            hello_by: handshake.as_ref().map(|_| now + plan.hello_timeout),
-            handshake,
-            permits: None,
+            late: handshake.map(|handshake| Late::new(handshake, now + plan.hello_timeout)),
             looking: None,
             is_past: false,
             is_leaving: false,
@@ -149,7 +142,7 @@ impl<'a> Session<'a> {
 
     async fn run(&mut self) -> Result<(), BoxError> {
         // Boxed, here and below, so that a session that waits does not hold the room.
-        let is_known = self.hello_by.is_none();
+        let is_known = self.hello_by().is_none();
         if self.caller.version_1 && is_known && Box::pin(self.welcome()).await.is_err() {
             return Ok(());
         }
@@ -202,7 +195,7 @@ impl<'a> Session<'a> {
         {
             return Poll::Ready(Next::Received(received));
         }
-        if self.hello_by.is_none()
+        if self.hello_by().is_none()
             && !self.is_leaving
             && let Poll::Ready(pushed) = self.caller.poll_push(&mut self.socket, cx)
         {
@@ -241,7 +234,7 @@ impl<'a> Session<'a> {
     /// When its client has been told nothing for so long that it is to be pinged.
     fn silent_at(&self) -> Option<Instant> {
         let interval = self.caller.bridge.plan.ping_interval?;
-        let is_told = self.caller.version_1 && !self.is_leaving && self.hello_by.is_none();
+        let is_told = self.caller.version_1 && !self.is_leaving && self.hello_by().is_none();
         is_told.then(|| self.spoken + interval)
     }
 
@@ -428,7 +421,7 @@ impl<'a> Session<'a> {
 
     /// Whether one more call may begin, and what it takes of its user's share.
     fn admit(&self, request: &Request<'_>) -> Result<Option<Taken>, Problem> {
-        if self.hello_by.is_some() {
+        if self.hello_by().is_some() {
             return Err(token::unauthenticated());
         }
         if request.id.as_ref().is_some_and(|id| self.is_open(id)) {
@@ -508,7 +501,7 @@ impl<'a> Session<'a> {
         match name {
             "hello" => self.hello(members).await,
             "auth" => self.auth(members).await,
-            _ if self.hello_by.is_some() => self.tell(&token::unauthenticated(), members).await,
+            _ if self.hello_by().is_some() => self.tell(&token::unauthenticated(), members).await,
             "cancel" => {
                 if let Some(open) = self.addressed(members)
                     && let Some(cancel) = open.cancel.take()

@@ -44,10 +44,30 @@ pub(super) struct Who {
     tells_bearer: bool,
     /// When the token ends; `None`: it has no end.
     until: Option<Lifetime>,
-    /// When the client is told that it will.
-    warn_at: Option<Instant>,
+    /// Whether the client was told that it will, or need not be.
+    is_warned: bool,
     /// What the client said for all of its calls.
-    defaults: Headers,
+    defaults: Option<Box<Headers>>,
+}
+
+/// What a session has whose client says in its first message who it is.
+pub(super) struct Late {
+    /// Until when that may come, where nothing is done before it.
+    by: Option<Instant>,
+    /// How the session was opened, until then.
+    handshake: Option<Exchange>,
+    /// What its user has a share of.
+    permits: Permits,
+}
+
+impl Late {
+    pub(super) fn new(handshake: Exchange, by: Instant) -> Box<Self> {
+        Box::new(Self {
+            by: Some(by),
+            handshake: Some(handshake),
+            permits: Permits::default(),
+        })
+    }
 }
 
 /// What a session begins with.
@@ -55,7 +75,7 @@ pub(super) struct Who {
 pub(super) struct Opened {
     pub(super) who: Who,
     /// Its handshake, where its client says later who it is; kept until then.
-    pub(super) handshake: Option<Box<Exchange>>,
+    pub(super) handshake: Option<Exchange>,
 }
 
 /// What became of a newer token.
@@ -69,7 +89,7 @@ pub(super) type Looking<'a> = Pin<Box<dyn Future<Output = Shown> + Send + 'a>>;
 
 impl Who {
     /// Who opened a session, by its handshake.
-    pub(super) fn of_handshake(bridge: &Bridge, leeway: Duration, exchange: &Exchange) -> Self {
+    pub(super) fn of_handshake(bridge: &Bridge, exchange: &Exchange) -> Self {
         let bearer = exchange.principal.as_ref().and_then(|one| one.bearer());
         // As filters leave it, which may be otherwise.
         let said = exchange.headers.get("authorization");
@@ -78,7 +98,7 @@ impl Who {
             ..Self::default()
         };
         if let Some(principal) = &exchange.principal {
-            who.goes_by(bridge, leeway, Arc::clone(principal));
+            who.goes_by(Arc::clone(principal));
         }
         who
     }
@@ -86,17 +106,14 @@ impl Who {
     /// It speaks for `principal` from now on.
     fn renew(&mut self, caller: &Caller, principal: Arc<Principal>) {
         self.tells_bearer = is_told(&caller.bridge);
-        self.goes_by(&caller.bridge, caller.leeway(), principal);
+        self.goes_by(principal);
     }
 
-    fn goes_by(&mut self, bridge: &Bridge, leeway: Duration, principal: Arc<Principal>) {
+    fn goes_by(&mut self, principal: Arc<Principal>) {
         let now = Instant::now();
         let expires = principal.expires();
         self.until = expires.map(|expires| Lifetime::begin(expires, now, SystemTime::now()));
-        let before = leeway + bridge.plan.warn_before;
-        self.warn_at = self
-            .until
-            .map(|until| until.due().checked_sub(before).unwrap_or(now));
+        self.is_warned = self.until.is_none();
         self.principal = Some(principal);
     }
 
@@ -120,10 +137,11 @@ impl Who {
 
     /// Says what its client wants of all calls.
     pub(super) fn tell_wishes(&self, headers: &mut Headers) {
-        for field in self.defaults.iter() {
+        let fields = || self.defaults.iter().flat_map(|defaults| defaults.iter());
+        for field in fields() {
             headers.remove(field.name.as_str());
         }
-        for field in self.defaults.iter() {
+        for field in fields() {
             headers.append(field.name.clone(), field.value.clone());
         }
     }
@@ -163,14 +181,29 @@ impl<'a> Session<'a> {
     pub(super) fn token_due(&self) -> Option<Instant> {
         let ends = self.who.until.filter(|_| !self.is_past);
         let ends = ends.map(|until| until.due());
-        let warns = self.who.warn_at.filter(|_| self.caller.version_1);
-        [self.hello_by, warns, ends].into_iter().flatten().min()
+        [self.hello_by(), self.warn_at(), ends]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Until when its client may say who it is, where nothing is done before that.
+    pub(super) fn hello_by(&self) -> Option<Instant> {
+        self.late.as_ref().and_then(|late| late.by)
+    }
+
+    /// When the client is told that its token will end.
+    fn warn_at(&self) -> Option<Instant> {
+        let is_told = self.caller.version_1 && !self.who.is_warned;
+        let due = self.who.until.filter(|_| is_told)?.due();
+        let before = self.caller.leeway() + self.caller.bridge.plan.warn_before;
+        Some(due.checked_sub(before).unwrap_or(due))
     }
 
     /// Does what is due by now.
     pub(super) async fn token_overdue(&mut self) -> Result<(), Over> {
         let now = Instant::now();
-        if self.hello_by.is_some_and(|by| by <= now) {
+        if self.hello_by().is_some_and(|by| by <= now) {
             self.leave(Cause::AuthFailed, 4408, "hello_timeout");
             return Ok(());
         }
@@ -181,11 +214,9 @@ impl<'a> Session<'a> {
         if is_over {
             return self.expired().await;
         }
-        if self.who.warn_at.is_some_and(|at| at <= now) {
-            self.who.warn_at = None;
-            if self.caller.version_1 {
-                return self.warn(now).await;
-            }
+        if self.warn_at().is_some_and(|at| at <= now) {
+            self.who.is_warned = true;
+            return self.warn(now).await;
         }
         Ok(())
     }
@@ -193,7 +224,7 @@ impl<'a> Session<'a> {
     /// The token has ended.
     async fn expired(&mut self) -> Result<(), Over> {
         self.is_past = true;
-        self.who.warn_at = None;
+        self.who.is_warned = true;
         let handle = Arc::clone(&self.handle);
         // Without that word, and where it cannot be said, the worker's look at all sessions ends it.
         if self.caller.version_1 && handle.facts.tokens().on_expiry == OnExpiry::Close {
@@ -225,7 +256,7 @@ impl<'a> Session<'a> {
             Ok(defaults) => defaults,
             Err(problem) => return self.malformed(problem).await,
         };
-        let Some(by) = self.hello_by else {
+        let Some(by) = self.hello_by() else {
             self.who.defaults = defaults;
             return Ok(());
         };
@@ -240,7 +271,8 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         let judged = looked.and_then(|principal| {
-            let exchange = self.handshake.as_ref();
+            let late = self.late.as_ref();
+            let exchange = late.and_then(|late| late.handshake.as_ref());
             let mut required = self.handle.facts.tokens().required.iter();
             required.try_for_each(|plan| match exchange {
                 Some(exchange) => plan.judge(&principal, exchange),
@@ -249,14 +281,16 @@ impl<'a> Session<'a> {
             Ok(principal)
         });
         if let Ok(principal) = &judged {
-            let (caps, mut permits) = (caller.worker.caps(), Box::<Permits>::default());
+            let (caps, mut permits) = (caller.worker.caps(), Permits::default());
             let route = self.handle.facts.caps();
             if let Err(overload) = caps.admit_user(route, principal.user(), &mut permits) {
                 caps.note_refusal(overload.status_and_label().1);
                 self.leave(Cause::AuthFailed, 4429, overload.status_and_label().1);
                 return Ok(());
             }
-            self.permits = Some(permits);
+            if let Some(late) = &mut self.late {
+                late.permits = permits;
+            }
         }
         let principal = match judged.and_then(|principal| self.adopt(principal)) {
             Ok(principal) => principal,
@@ -270,7 +304,9 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         };
-        (self.hello_by, self.handshake) = (None, None);
+        if let Some(late) = &mut self.late {
+            (late.by, late.handshake) = (None, None);
+        }
         self.who.defaults = defaults;
         tracing::debug!(
             user = principal.user(),
@@ -280,7 +316,7 @@ impl<'a> Session<'a> {
         self.send(welcome).await
     }
 
-    fn defaults(&self, members: &Members<'_>) -> Result<Headers, Problem> {
+    fn defaults(&self, members: &Members<'_>) -> Result<Option<Box<Headers>>, Problem> {
         let said = envelope::headers(members)?;
         let allowed = &self.caller.bridge.plan.headers;
         let said: Vec<_> = said
@@ -297,7 +333,7 @@ impl<'a> Session<'a> {
         }
         let mut defaults = Headers::new();
         headers::add_from_client(&mut defaults, &allowed.from_handshake, &said)?;
-        Ok(defaults)
+        Ok((!said.is_empty()).then(|| Box::new(defaults)))
     }
 
     /// `auth`: a newer token.
@@ -309,7 +345,7 @@ impl<'a> Session<'a> {
                 .malformed(Problem::malformed("auth has an id and a token"))
                 .await;
         };
-        let refusal = if self.hello_by.is_some() {
+        let refusal = if self.hello_by().is_some() {
             Some(unauthenticated())
         } else if self.is_open(&id) {
             Some(Problem::duplicate_id("a request with this id is under way"))
@@ -379,7 +415,7 @@ impl<'a> Session<'a> {
     /// Nothing more is done in it; what it was ordered is carried out while it is read to its end.
     fn leaves(&mut self) {
         self.is_leaving = true;
-        self.hello_by = None;
+        self.late = None;
         self.looking = None;
         self.underway = None;
     }

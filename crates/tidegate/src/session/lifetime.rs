@@ -93,7 +93,8 @@ impl Expiry {
 pub(crate) struct Lifetime {
     expires: SystemTime,
     due: Instant,
-    last: Instant,
+    /// How often it was due already, a second apart.
+    more: u16,
 }
 
 impl Lifetime {
@@ -102,8 +103,8 @@ impl Lifetime {
         let left = left(expires, wall).unwrap_or_default();
         // Times of tokens end before those of clocks do.
         let due = now.checked_add(left).unwrap_or(now);
-        let last = due.checked_add(MOST_MORE).unwrap_or(due);
-        Self { expires, due, last }
+        let more = 0;
+        Self { expires, due, more }
     }
 
     /// When it is to be looked at.
@@ -117,9 +118,10 @@ impl Lifetime {
             return false;
         }
         let left = left(self.expires, wall());
-        match left.filter(|_| now < self.last) {
+        match left.filter(|_| u64::from(self.more) < MOST_MORE.as_secs()) {
             Some(_) => {
                 self.due = now + SECOND;
+                self.more += 1;
                 false
             }
             None => true,
