@@ -8,15 +8,19 @@
 
 pub(crate) mod directory;
 pub(crate) mod keys;
+mod kept;
 pub(crate) mod mailbox;
 pub(crate) mod outcome;
 mod parcel;
 pub(crate) mod request;
+pub(crate) mod resume;
 mod router;
 
 use self::directory::Directory;
+use self::kept::Kept;
 use self::keys::Keys;
 use self::outcome::Outcomes;
+use self::resume::Epoch;
 pub(crate) use self::router::Router;
 use crate::metrics::PushMeters;
 
@@ -30,4 +34,8 @@ pub(crate) struct Push {
     /// What was asked for under a key.
     pub(crate) keys: Keys,
     pub(crate) meters: PushMeters,
+    /// Mailboxes of clients that may come back.
+    kept: Kept,
+    /// What numbers of pushes belong to: they begin anew with each process.
+    epoch: Epoch,
 }
