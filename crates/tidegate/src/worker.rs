@@ -381,6 +381,7 @@ impl Worker {
         }
         self.core.caps.tick();
         self.core.authenticator.tick();
+        self.core.push.tick();
         self.pool.sweep().await;
     }
 

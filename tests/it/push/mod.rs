@@ -5,6 +5,7 @@ mod every_session_of_a_user_is_told;
 mod nothing_is_pushed_twice;
 mod old_publishers_need_no_change;
 mod pushes_are_addressed;
+mod sessions_are_resumed;
 mod slow_readers_hold_up_nobody;
 
 use serde_json::Value;
@@ -18,7 +19,7 @@ use super::bridge::Client;
 struct Setting {
     gateway: TestGateway,
     mint: Mint,
-    _upstream: ScriptedUpstream,
+    upstream: ScriptedUpstream,
 }
 
 impl Setting {
@@ -45,7 +46,7 @@ impl Setting {
         Some(Self {
             gateway: TestGateway::start(&upstream, &yaml),
             mint,
-            _upstream: upstream,
+            upstream,
         })
     }
 

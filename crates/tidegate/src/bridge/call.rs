@@ -26,7 +26,7 @@ use crate::headers::{FieldName, Headers};
 use crate::limits::{Gauge, Permits};
 use crate::metrics::ExchangeMeter;
 use crate::proxy::Proxy;
-use crate::push::directory::Recipient;
+use crate::push::resume::Recipient;
 use crate::upstream::Service;
 use crate::worker::Worker;
 

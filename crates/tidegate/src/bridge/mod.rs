@@ -18,6 +18,7 @@ mod members;
 mod pace;
 mod problem;
 mod push;
+mod resume;
 mod session;
 mod stream;
 
@@ -38,8 +39,8 @@ use crate::headers::{FieldName, Headers};
 use crate::limits::Users;
 use crate::pipeline::FrameFilters;
 use crate::proxy::Proxy;
-use crate::push::directory::Recipient;
 use crate::push::mailbox::Mailbox;
+use crate::push::resume::Recipient;
 use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Partner, Wish};
 use crate::worker::Worker;
@@ -49,7 +50,7 @@ const VERSION_1: &str = "tidegate.v1.json";
 /// The old protocol by name; it is also what a client without subprotocols speaks.
 const LEGACY: &str = "tidegate.legacy";
 /// What works, in the words of the protocol.
-const FEATURES: [&str; 5] = ["cancel", "stream", "credit", "batch", "push"];
+const FEATURES: [&str; 6] = ["cancel", "stream", "credit", "batch", "push", "resume"];
 
 /// A route's bridge.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl Bridge {
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
         let caller = Caller::new(Arc::clone(self), Arc::clone(worker), exchange, version_1);
         let caller = Arc::new(caller);
-        let mailbox = Some(Arc::clone(caller.recipient.mailbox()));
+        let mailbox = Some(caller.recipient.mailbox());
         let code = AnyHandler::new(move |session: WebSocketSession| {
             let caller = Arc::clone(&caller);
             async move { session::serve(&caller, session, version_1).await }
@@ -182,7 +183,7 @@ impl Caller {
     }
 
     /// The first frame of a connection of version 1.
-    fn welcome(&self, session: &str) -> String {
+    fn welcome(&self, session: &str, resumed: Option<bool>) -> String {
         let plan = &self.bridge.plan;
         let mut welcome = json!({
             "op": "welcome",
@@ -202,6 +203,9 @@ impl Caller {
             if let Some(end) = principal.claims().get("exp") {
                 welcome["exp"] = end.clone();
             }
+        }
+        if let Some(resume) = self.resumable(resumed) {
+            welcome["resume"] = resume;
         }
         welcome.to_string()
     }

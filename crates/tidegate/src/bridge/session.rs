@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -26,6 +27,8 @@ use super::problem::Problem;
 use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::limits::Taken;
+use crate::push::mailbox::{Mailbox, Turn};
+use crate::session::handle::Handle;
 
 /// So many of the largest answers one session may have gathered and not taken.
 const ROOM: u64 = 4;
@@ -36,15 +39,26 @@ const MAX_MALFORMED: u32 = 10;
 /// Messages in a minute that are answered for having come too fast.
 const MAX_TOO_FAST: u32 = 1000;
 
+/// How long a client that may come back is waited for before it is pushed something.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Ends when the call is over, with its id.
 type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 
 /// A session while it is open.
 pub(super) struct Session<'a> {
-    caller: &'a Caller,
+    pub(super) caller: &'a Caller,
     /// What it is called.
-    id: Box<str>,
+    pub(super) id: Box<str>,
     version_1: bool,
+    /// Its remote control.
+    pub(super) handle: Arc<Handle>,
+    /// Where pushes for it are left.
+    pub(super) mailbox: Arc<Mailbox>,
+    /// Another session has that now: this one ends once its calls are over.
+    pub(super) is_taken_over: bool,
+    /// Until when nothing is pushed, so that a client that comes back can say so first.
+    hold: Option<Instant>,
     sender: SendHalf,
     running: FuturesUnordered<Running<'a>>,
     /// Calls with an id, while they are under way.
@@ -65,7 +79,7 @@ struct Open {
 }
 
 /// The session is over: nothing can be sent any more, or the client is sent away.
-struct Over;
+pub(super) struct Over;
 
 /// Serves a session to its end. Dropped, it cancels what is under way.
 ///
@@ -76,7 +90,10 @@ pub(super) async fn serve(
     session: WebSocketSession,
     version_1: bool,
 ) -> Result<(), BoxError> {
-    let welcome = version_1.then(|| caller.welcome(session.id()));
+    let Some(handle) = caller.recipient.begin() else {
+        return Err("the session was never entered".into());
+    };
+    let welcome = version_1.then(|| caller.welcome(session.id(), None));
     let id = session.id().into();
     let (mut receiver, sender) = session.split();
     let now = Instant::now();
@@ -84,6 +101,10 @@ pub(super) async fn serve(
         caller,
         id,
         version_1,
+        handle,
+        mailbox: caller.recipient.mailbox(),
+        is_taken_over: false,
+        hold: (version_1 && caller.recipient.may_return()).then(|| now + GRACE),
         sender,
         running: FuturesUnordered::new(),
         open: HashMap::new(),
@@ -104,6 +125,11 @@ pub(super) async fn serve(
     loop {
         let rest = session.rest();
         let silent = ping.map(|interval| session.spoken + interval);
+        let takes_pushes = session.hold.is_none() && !session.is_taken_over;
+        if session.is_taken_over && session.running.is_empty() {
+            let _closed = send_away(&session.sender, 1000, "resumed").await;
+            break;
+        }
         tokio::select! {
             biased;
             Some(ended) = session.running.next(), if !session.running.is_empty() => {
@@ -115,20 +141,24 @@ pub(super) async fn serve(
             received = receiver.receive(), if rest.is_none() => {
                 let Some(received) = received else { break };
                 let received = received?;
+                session.hold = None;
                 // Boxed, so that a session that waits does not hold the room.
                 if Box::pin(session.received(&received)).await.is_err() {
                     break;
                 }
             }
-            pushed = poll_fn(|cx| caller.poll_push(&mut session.sender, cx)) => {
-                if pushed.is_err() {
-                    break;
-                }
-                session.spoken = Instant::now();
-            }
+            turn = poll_fn(|cx| {
+                let from = (&*session.mailbox, session.handle.id);
+                caller.poll_push(from, &mut session.sender, cx)
+            }), if takes_pushes => match turn {
+                Ok(Turn::Send) => session.spoken = Instant::now(),
+                Ok(Turn::TakenOver) => session.is_taken_over = true,
+                Err(_closed) => break,
+            },
+            () = until(session.hold), if session.hold.is_some() => session.hold = None,
             () = until(rest), if rest.is_some() => {}
             () = until(silent), if silent.is_some() => {
-                caller.recipient.mailbox().forget_old();
+                session.mailbox.forget_old();
                 let time = crate::time::unix_milliseconds();
                 if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
                     ping = None;
@@ -146,7 +176,7 @@ async fn until(time: Option<Instant>) {
 }
 
 impl<'a> Session<'a> {
-    async fn send(&mut self, frame: String) -> Result<(), Over> {
+    pub(super) async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
         self.sender
             .send(Message::text(frame))
@@ -366,12 +396,13 @@ impl<'a> Session<'a> {
                 pong.push(b'}');
                 self.send(String::from_utf8(pong).unwrap_or_default()).await
             }
-            "ack" => match self.caller.ack(members) {
+            "ack" => match Caller::ack(&self.mailbox, members) {
                 Ok(()) => Ok(()),
                 Err(problem) => self.malformed(problem).await,
             },
-            // Nothing waits for these; they are told only so that nobody takes them for unknown.
-            "hello" | "pong" => Ok(()),
+            "hello" => self.hello(members).await,
+            // Nothing waits for it; it is told only so that nobody takes it for unknown.
+            "pong" => Ok(()),
             _ => {
                 let mut detail = Vec::new();
                 string(&name.chars().take(32).collect::<String>(), &mut detail);

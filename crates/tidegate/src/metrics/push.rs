@@ -1,5 +1,7 @@
 //! What became of pushes, counted where they are left in mailboxes.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::cell::{Counter, Histogram, REQUEST_BOUNDS};
 use super::text::Page;
 use crate::push::mailbox::Offered;
@@ -44,6 +46,7 @@ const UNMATCHED: usize = RESULTS.len() - 1;
 pub(crate) struct PushMeters {
     pushes: [[Counter; RESULTS.len()]; SOURCES.len()],
     resumed: [Counter; RESUMED.len()],
+    suspended: AtomicUsize,
 }
 
 impl PushMeters {
@@ -70,6 +73,11 @@ impl PushMeters {
         self.resumed[resumed as usize].add(1);
     }
 
+    /// Sessions that are kept for clients that are not there.
+    pub(crate) fn set_suspended(&self, count: usize) {
+        self.suspended.store(count, Ordering::Relaxed);
+    }
+
     pub(super) fn write<'a>(&self, page: &mut Page, latency: impl Iterator<Item = &'a Histogram>) {
         let name = "tidegate_push_messages_total";
         page.family(
@@ -79,14 +87,25 @@ impl PushMeters {
         );
         for (source, counts) in SOURCES.into_iter().zip(&self.pushes) {
             for (result, count) in RESULTS.into_iter().zip(counts) {
-                page.sample(name, &[("source", source), ("result", result)], count.value());
+                page.sample(
+                    name,
+                    &[("source", source), ("result", result)],
+                    count.value(),
+                );
             }
         }
         let name = "tidegate_sessions_resumed_total";
-        page.family(name, "counter", "Bridge sessions that were to be resumed, by what became of that.");
+        page.family(
+            name,
+            "counter",
+            "Bridge sessions that were to be resumed, by what became of that.",
+        );
         for (result, count) in RESUMED.into_iter().zip(&self.resumed) {
             page.sample(name, &[("result", result)], count.value());
         }
+        let name = "tidegate_sessions_suspended";
+        page.family(name, "gauge", "Bridge sessions that are kept for clients that may come back.");
+        page.sample(name, &[], self.suspended.load(Ordering::Relaxed) as u64);
         let name = "tidegate_push_latency_seconds";
         page.family(
             name,

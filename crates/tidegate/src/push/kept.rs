@@ -42,11 +42,20 @@ impl Kept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().by_time.len()
+    }
+
     /// Keeps one for `time`; the one that must go for it, if any.
     pub(super) fn keep(&self, one: One, time: Duration) -> Option<One> {
         let mut places = self.lock();
         let user = one.user();
-        let most = if user.is_some() { MOST_OF_USER } else { MOST_OF_NOBODY };
+        let most = if user.is_some() {
+            MOST_OF_USER
+        } else {
+            MOST_OF_NOBODY
+        };
         let of_user = places.by_user.get(&user).copied().unwrap_or(0);
         let gone = if of_user >= most {
             let mut turns = places.by_time.iter();
@@ -94,7 +103,10 @@ impl Kept {
         let of_user = |one: &One| one.mailbox.identity().is_some_and(|own| own.user() == user);
         let turns = places.by_time.iter().filter(|(_, one)| of_user(one));
         let turns: Vec<_> = turns.map(|(turn, _)| *turn).collect();
-        turns.into_iter().filter_map(|turn| places.take(turn)).collect()
+        turns
+            .into_iter()
+            .filter_map(|turn| places.take(turn))
+            .collect()
     }
 }
 

@@ -174,7 +174,11 @@ impl Mailbox {
         if inner.is_over {
             let is_open = inner.seat.is_some();
             self.keep(&mut inner, parcel);
-            return if is_open { Offered::Closing } else { Offered::Kept };
+            return if is_open {
+                Offered::Closing
+            } else {
+                Offered::Kept
+            };
         }
         let mut offered = Offered::Queued;
         if self.plan.push.slow_consumer == SlowConsumer::Conflate
@@ -441,7 +445,12 @@ impl Queue {
 
 impl Drop for Item {
     fn drop(&mut self) {
-        if let Some(acks) = self.parcel.acks.as_ref().filter(|_| self.ack != Ack::Untold) {
+        if let Some(acks) = self
+            .parcel
+            .acks
+            .as_ref()
+            .filter(|_| self.ack != Ack::Untold)
+        {
             acks.settle(self.ack == Ack::Acked);
         }
     }

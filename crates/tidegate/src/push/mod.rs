@@ -7,8 +7,8 @@
 //! whoever waits for it by `outcome`.
 
 pub(crate) mod directory;
-pub(crate) mod keys;
 mod kept;
+pub(crate) mod keys;
 pub(crate) mod mailbox;
 pub(crate) mod outcome;
 mod parcel;

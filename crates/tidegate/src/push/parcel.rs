@@ -217,7 +217,10 @@ mod tests {
         );
         let version_1 = parcel.version_1(u64::MAX);
         let said: serde_json::Value = serde_json::from_str(text(&version_1)).unwrap();
-        assert_eq!((&said["room"], &said["event"]), (&"r".into(), &"x?y".into()));
+        assert_eq!(
+            (&said["room"], &said["event"]),
+            (&"r".into(), &"x?y".into())
+        );
         assert_eq!(said["seq"], u64::MAX);
     }
 }

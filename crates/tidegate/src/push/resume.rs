@@ -122,6 +122,7 @@ impl Recipient {
         };
         let has_all = old.take_over(from, &returning)?;
         self.push.kept.take(from);
+        self.push.meters.set_suspended(self.push.kept.len());
         directory.move_to((from, to), &old, &has.mailbox);
         for parcel in has.mailbox.retire() {
             old.offer(&parcel);
@@ -162,6 +163,7 @@ impl Push {
     }
 
     fn forsake(&self, gone: impl IntoIterator<Item = One>) {
+        self.meters.set_suspended(self.kept.len());
         for One { id, mailbox } in gone {
             if mailbox.is_forsaken(id) {
                 self.directory.leave(&mailbox);

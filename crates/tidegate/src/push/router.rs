@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use super::Push;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Offered};
 use super::parcel::Parcel;
 use crate::bus::{Event, Payload, PushTarget, Received, Subscription};
 use crate::metrics::PushSource;
@@ -65,7 +65,10 @@ async fn route_all(push: &Push, mut subscription: Subscription, panics: &Panics)
                 yield_now().await;
             }
             Received::Missed(count) => {
-                tracing::error!(count, "pushes came faster than they can be routed, and are lost");
+                tracing::error!(
+                    count,
+                    "pushes came faster than they can be routed, and are lost"
+                );
             }
         }
     }
@@ -82,8 +85,9 @@ impl Push {
         let parcel = Arc::new(Parcel::new(event, push, acks));
         let mut matched = 0;
         let mut leave = |mailbox: &Arc<Mailbox>| {
-            matched += 1;
-            self.meters.offered(source, mailbox.offer(&parcel));
+            let offered = mailbox.offer(&parcel);
+            matched += usize::from(offered != Offered::Kept);
+            self.meters.offered(source, offered);
         };
         for target in &push.targets {
             match target {

@@ -37,6 +37,8 @@ pub struct BridgePlan {
     pub rates: BridgeRates,
     /// How pushes reach its sessions.
     pub push: BridgePush,
+    /// For how long a client that was lost may come back to what it missed; 120 s. `None`: it cannot.
+    pub resume: Option<Duration>,
     /// What holds for its WebSockets.
     pub websocket: Arc<HandlerLimits>,
 }
@@ -161,6 +163,7 @@ impl Default for BridgePlan {
             ping_interval: Some(defaults::WEBSOCKET_KEEP_ALIVE.0),
             rates: BridgeRates::default(),
             push: BridgePush::default(),
+            resume: Some(defaults::BRIDGE_RESUME),
             websocket: Arc::new(Self::websocket()),
         }
     }

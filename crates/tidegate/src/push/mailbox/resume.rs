@@ -79,9 +79,7 @@ impl Mailbox {
     /// What its client shows to have it again, in place of what it was told before; `None`: that cannot
     /// be.
     pub(crate) fn new_token(&self) -> Option<String> {
-        if !self.is_version_1 || self.plan.resume.is_zero() {
-            return None;
-        }
+        self.plan.resume.filter(|_| self.is_version_1)?;
         let mut bytes = [0; 16];
         SystemRandom::new().fill(&mut bytes).ok()?;
         let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
@@ -106,15 +104,19 @@ impl Mailbox {
         let is_hopeful = handle
             .end()
             .is_none_or(|(code, cause, _)| cause.leaves_hope(code));
-        if inner.token.is_none() || !is_hopeful {
+        let Some(time) = self
+            .plan
+            .resume
+            .filter(|_| inner.token.is_some() && is_hopeful)
+        else {
             return Left::Over;
-        }
+        };
         inner.seat = None;
         inner.waker = None;
         inner.is_over = true;
         inner.waiting.forget_live();
         self.trim(&mut inner);
-        Left::Kept(seat, self.plan.resume)
+        Left::Kept(seat, time)
     }
 
     /// Whether it has waited in vain for who left as `id`.
@@ -147,7 +149,11 @@ impl Mailbox {
         inner.has_all_up_to(from);
         inner.sent = from;
         let now = Instant::now();
-        inner.unacked.items.iter_mut().for_each(|item| item.since = now);
+        inner
+            .unacked
+            .items
+            .iter_mut()
+            .for_each(|item| item.since = now);
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
@@ -170,6 +176,9 @@ impl Mailbox {
         drop(inner);
         let items = sent.items.iter().chain(&waiting.items);
         let parcels = items.map(|item| &item.parcel);
-        parcels.filter(|one| one.is_for_sessions()).map(Arc::clone).collect()
+        parcels
+            .filter(|one| one.is_for_sessions())
+            .map(Arc::clone)
+            .collect()
     }
 }
