@@ -75,6 +75,12 @@ impl Cause {
     }
 }
 
+/// Whether the session can be resumed, should it have ended.
+fn is_hopeful(handle: &Handle) -> bool {
+    let end = handle.end();
+    end.is_none_or(|(code, cause, _)| cause.leaves_hope(code))
+}
+
 impl Mailbox {
     /// What its client shows to have it again, in place of what it was told before; `None`: that cannot
     /// be.
@@ -101,14 +107,8 @@ impl Mailbox {
         if handle.id != seat {
             return Left::TakenOver;
         }
-        let is_hopeful = handle
-            .end()
-            .is_none_or(|(code, cause, _)| cause.leaves_hope(code));
-        let Some(time) = self
-            .plan
-            .resume
-            .filter(|_| inner.token.is_some() && is_hopeful)
-        else {
+        let hope = self.plan.resume.filter(|_| is_hopeful(handle));
+        let Some(time) = hope.filter(|_| inner.token.is_some()) else {
             return Left::Over;
         };
         inner.seat = None;
@@ -139,6 +139,9 @@ impl Mailbox {
         let mut inner = self.lock();
         let token = inner.token.filter(|_| inner.id == Some(id) && is_theirs)?;
         verify_slices_are_equal(&token.0, &shown.0).ok()?;
+        if inner.seat.as_ref().is_some_and(|handle| !is_hopeful(handle)) {
+            return None;
+        }
         inner.token = None;
         inner.id = Some(returning.handle.id);
         inner.seat = Some(Arc::clone(returning.handle));
