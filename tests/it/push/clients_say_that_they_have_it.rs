@@ -12,7 +12,9 @@ async fn until_all_have_said_so() {
     let (mut one, _) = setting.new_session("u42").await;
     let (mut two, _) = setting.new_session("u42").await;
     let mut old = setting.old("u42").await;
-    setting.push("/v1/users/u42/push", &json!({"event": "before"})).await;
+    setting
+        .push("/v1/users/u42/push", &json!({"event": "before"}))
+        .await;
     let body = json!({"event": "a"});
     let asked = setting.push("/v1/users/u42/push?wait=ack&timeout=25s", &body);
     let acking = async {
@@ -46,14 +48,17 @@ async fn or_are_gone_or_say_nothing() {
     let (told, ()) = tokio::join!(asked, leaving);
     assert_eq!((&told["matched"], &told["acked"]), (&json!(1), &json!(0)));
     let (mut silent, _) = setting.new_session("u43").await;
-    let told = setting.push("/v1/users/u43/push?wait=ack&timeout=50ms", &body).await;
+    let told = setting
+        .push("/v1/users/u43/push?wait=ack&timeout=50ms", &body)
+        .await;
     assert_eq!((&told["matched"], &told["acked"]), (&json!(1), &json!(0)));
     silent.receive().await;
     // A word about what was never sent changes nothing, and nonsense is told to be that.
     silent.send(&json!({"op": "ack", "seq": 77})).await;
     let told = silent.ask(&json!({"op": "ack", "seq": "one"})).await;
     assert_eq!(told["error"]["code"], "malformed_frame", "{told}");
-    let asked = setting.push("/v1/users/u43/push?wait=ack&timeout=25s", &json!({"event": "b"}));
+    let body = json!({"event": "b"});
+    let asked = setting.push("/v1/users/u43/push?wait=ack&timeout=25s", &body);
     let acking = async {
         assert_eq!(silent.receive().await["seq"], 2);
         silent.send(&json!({"op": "ack", "seq": 2})).await;

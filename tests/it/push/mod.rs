@@ -1,5 +1,6 @@
 //! Services tell users something through their bridge sessions.
 
+mod by_the_command;
 mod clients_say_that_they_have_it;
 mod every_session_of_a_user_is_told;
 mod nothing_is_pushed_twice;

@@ -34,7 +34,10 @@ async fn under_one_key() {
     // A key is one of its path, and one that was wrong is free again.
     assert_eq!(ask(&setting, target, "k2", &json!({})).await.status(), 400);
     assert_eq!(ask(&setting, target, "k2", &b).await.status(), 202);
-    assert_eq!(ask(&setting, "/v1/users/u43/push", "k1", &a).await.status(), 202);
+    assert_eq!(
+        ask(&setting, "/v1/users/u43/push", "k1", &a).await.status(),
+        202
+    );
     for bad in ["", &"k".repeat(256)] {
         assert_eq!(ask(&setting, target, bad, &a).await.status(), 400, "{bad}");
     }
@@ -62,7 +65,12 @@ async fn while_the_first_is_under_way() {
     };
     let (first, again) = tokio::join!(asked, meanwhile);
     let first: Value = serde_json::from_str(&first.text()).unwrap();
-    assert_eq!((&first["event_id"], &first["acked"]), (&again["event_id"], &json!(1)));
-    setting.push("/v1/users/u42/push", &json!({"event": "b"})).await;
+    assert_eq!(
+        (&first["event_id"], &first["acked"]),
+        (&again["event_id"], &json!(1))
+    );
+    setting
+        .push("/v1/users/u42/push", &json!({"event": "b"}))
+        .await;
     assert_eq!(one.receive().await["event"], "b");
 }

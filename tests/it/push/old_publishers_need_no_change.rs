@@ -44,8 +44,11 @@ impl Setting {
     }
 
     fn publisher(&self) -> String {
-        self.mint
-            .sign(&Token::secret().claim("sub", "s1").claim("roles", json!(["ROLE_SERVICE"])))
+        self.mint.sign(
+            &Token::secret()
+                .claim("sub", "s1")
+                .claim("roles", json!(["ROLE_SERVICE"])),
+        )
     }
 }
 
@@ -78,7 +81,10 @@ async fn to_users_in_the_shape_of_old() {
     }
     // The README of the predecessor calls the user by another name.
     let event = json!({"topic": "websocket-transport", "body": {"name": "bro", "uri": "x"}});
-    assert_eq!(setting.publish(Some(&publisher), &event).await.status(), 200);
+    assert_eq!(
+        setting.publish(Some(&publisher), &event).await.status(),
+        200
+    );
     assert_eq!(old.receive().await["uri"], "x");
     let series = "tidegate_push_messages_total{source=\"kafka\",result=\"queued\"}";
     setting.gateway.admin().counts(series, 10.0).await;
@@ -93,7 +99,13 @@ async fn to_topics_that_are_listed() {
     let mut other = bus.subscribe("other");
     let publisher = setting.publisher();
     let event = |topic: &str| json!({"topic": topic, "body": {"username": "u", "uri": "x"}});
-    assert_eq!(setting.publish(Some(&publisher), &event("other")).await.status(), 200);
+    assert_eq!(
+        setting
+            .publish(Some(&publisher), &event("other"))
+            .await
+            .status(),
+        200
+    );
     let Some(Received::Event(event_told)) = other.receive().await else {
         panic!("nothing came");
     };
@@ -105,10 +117,19 @@ async fn to_topics_that_are_listed() {
     for topic in ["user-connect-event", "", "Other"] {
         let answer = setting.publish(Some(&publisher), &event(topic)).await;
         let told: Value = serde_json::from_str(&answer.text()).unwrap();
-        assert_eq!((answer.status(), &told["code"]), (403, &json!("topic_not_allowed")));
+        assert_eq!(
+            (answer.status(), &told["code"]),
+            (403, &json!("topic_not_allowed"))
+        );
     }
-    for wrong in [json!({"topic": "other"}), json!({"topic": "other", "body": {"uri": "x"}})] {
-        assert_eq!(setting.publish(Some(&publisher), &wrong).await.status(), 400);
+    for wrong in [
+        json!({"topic": "other"}),
+        json!({"topic": "other", "body": {"uri": "x"}}),
+    ] {
+        assert_eq!(
+            setting.publish(Some(&publisher), &wrong).await.status(),
+            400
+        );
     }
 }
 
@@ -121,7 +142,9 @@ async fn by_those_who_may() {
     };
     let event = json!({"topic": "other", "body": {"username": "u", "uri": "x"}});
     let publisher = setting.publisher();
-    let expired = Token::secret().claim("roles", json!(["ROLE_SERVICE"])).claim("exp", 1);
+    let expired = Token::secret()
+        .claim("roles", json!(["ROLE_SERVICE"]))
+        .claim("exp", 1);
     let expired = setting.mint.sign(&expired);
     let user = setting.token("u42");
     for (token, status) in [
@@ -152,6 +175,9 @@ async fn where_it_is_switched_on() {
     let admin = setting.gateway.admin();
     let request = Request::new("POST", "/kafka").set("Host", &admin.0.to_string());
     let request = request.body(event.to_string());
-    let answer = tidegate_tests::wire::Wire::connect(admin.0).await.ask(&request).await;
+    let answer = tidegate_tests::wire::Wire::connect(admin.0)
+        .await
+        .ask(&request)
+        .await;
     assert_eq!(answer.status(), 404, "{}", answer.text());
 }

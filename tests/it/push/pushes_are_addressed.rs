@@ -20,17 +20,32 @@ async fn to_those_and_no_others() {
         told["matched"].as_u64().unwrap()
     };
     assert_eq!(matched(json!({"session": id, "event": "a"})).await, 1);
-    assert_eq!(matched(json!({"session": "s_AAAAAAAAAAAAAAAA", "event": "b"})).await, 0);
-    assert_eq!(matched(json!({"session": ["nonsense"], "event": "b"})).await, 0);
-    assert_eq!(matched(json!({"user": ["u41", "u43"], "event": "b"})).await, 0);
+    assert_eq!(
+        matched(json!({"session": "s_AAAAAAAAAAAAAAAA", "event": "b"})).await,
+        0
+    );
+    assert_eq!(
+        matched(json!({"session": ["nonsense"], "event": "b"})).await,
+        0
+    );
+    assert_eq!(
+        matched(json!({"user": ["u41", "u43"], "event": "b"})).await,
+        0
+    );
     assert_eq!(matched(json!({"room": "orders:77", "event": "b"})).await, 0);
     assert_eq!(matched(json!({"all": true, "event": "c"})).await, 3);
     // A name that stands there twice is told once.
-    assert_eq!(matched(json!({"user": ["u42", "u42", "x"], "event": "d"})).await, 2);
+    assert_eq!(
+        matched(json!({"user": ["u42", "u42", "x"], "event": "d"})).await,
+        2
+    );
     for (client, events) in [(&mut one, &["a", "c", "d"][..]), (&mut two, &["c", "d"])] {
         for (place, event) in events.iter().enumerate() {
             let push = client.receive().await;
-            assert_eq!((&push["event"], &push["seq"]), (&json!(event), &json!(place + 1)));
+            assert_eq!(
+                (&push["event"], &push["seq"]),
+                (&json!(event), &json!(place + 1))
+            );
         }
     }
     // Somebody without a name is told everything that is for all, without a name.
@@ -55,14 +70,23 @@ async fn in_the_order_of_the_batch() {
         .collect();
     let told = setting.push("/v1/push", &json!(batch)).await;
     let told = told.as_array().unwrap();
-    assert!(told.len() == 200 && told.iter().all(|one| one["matched"] == 1), "{told:?}");
-    let mut ids: Vec<_> = told.iter().map(|one| one["event_id"].as_str().unwrap()).collect();
+    assert!(
+        told.len() == 200 && told.iter().all(|one| one["matched"] == 1),
+        "{told:?}"
+    );
+    let mut ids: Vec<_> = told
+        .iter()
+        .map(|one| one["event_id"].as_str().unwrap())
+        .collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 200);
     for number in 0..200 {
         let push = one.receive().await;
-        assert_eq!((&push["data"], &push["seq"]), (&json!(number), &json!(number + 1)));
+        assert_eq!(
+            (&push["data"], &push["seq"]),
+            (&json!(number), &json!(number + 1))
+        );
     }
 }
 
@@ -77,20 +101,38 @@ async fn what_is_malformed_reaches_nobody() {
         ("/v1/push", json!({"user": "u42"})),
         ("/v1/push", json!({"user": "u42", "event": ""})),
         ("/v1/push", json!({"user": "u42", "event": 7})),
-        ("/v1/push", json!({"user": "u42", "all": true, "event": "a"})),
+        (
+            "/v1/push",
+            json!({"user": "u42", "all": true, "event": "a"}),
+        ),
         ("/v1/push", json!({"user": [], "event": "a"})),
         ("/v1/push", json!({"user": [""], "event": "a"})),
-        ("/v1/push", json!({"user": "u42", "username": "u42", "event": "a"})),
+        (
+            "/v1/push",
+            json!({"user": "u42", "username": "u42", "event": "a"}),
+        ),
         ("/v1/push", json!({"user": "u42", "event": "a", "uri": "b"})),
-        ("/v1/push", json!({"user": "u42", "event": "a", "data": 1, "body": 2})),
+        (
+            "/v1/push",
+            json!({"user": "u42", "event": "a", "data": 1, "body": 2}),
+        ),
         ("/v1/push", json!({"user": "u42", "event": "a", "dta": 1})),
-        ("/v1/push", json!({"user": "u42", "event": "a", "class": "best"})),
+        (
+            "/v1/push",
+            json!({"user": "u42", "event": "a", "class": "best"}),
+        ),
         ("/v1/push", json!({"user": "u42", "event": "x".repeat(257)})),
-        ("/v1/push", json!([{"user": "u42", "event": "a"}, {"user": "u42"}])),
+        (
+            "/v1/push",
+            json!([{"user": "u42", "event": "a"}, {"user": "u42"}]),
+        ),
         ("/v1/push", json!([])),
         ("/v1/push", json!("a")),
         ("/v1/push?wait=yes", json!({"user": "u42", "event": "a"})),
-        ("/v1/push?wait=ack&timeout=26s", json!({"user": "u42", "event": "a"})),
+        (
+            "/v1/push?wait=ack&timeout=26s",
+            json!({"user": "u42", "event": "a"}),
+        ),
         ("/v1/users/u42/push", json!({"user": "u43", "event": "a"})),
         ("/v1/users/u42/push", json!({"all": true, "event": "a"})),
         ("/v1/users/u42/push", json!([{"event": "a"}])),
@@ -101,10 +143,18 @@ async fn what_is_malformed_reaches_nobody() {
         assert_eq!(told["code"], "bad_request", "{told}");
     }
     let long = json!({"event": "a", "data": "x".repeat(1 << 20)});
-    assert_eq!(setting.post("/v1/users/u42/push", &long).await.status(), 413);
+    assert_eq!(
+        setting.post("/v1/users/u42/push", &long).await.status(),
+        413
+    );
     let long = json!({"event": "a", "data": "x".repeat(5 << 20)});
-    assert_eq!(setting.post("/v1/users/u42/push", &long).await.status(), 413);
-    setting.push("/v1/users/u42/push", &json!({"event": "only"})).await;
+    assert_eq!(
+        setting.post("/v1/users/u42/push", &long).await.status(),
+        413
+    );
+    setting
+        .push("/v1/users/u42/push", &json!({"event": "only"}))
+        .await;
     let push = one.receive().await;
     assert_eq!((&push["event"], &push["seq"]), (&json!("only"), &json!(1)));
 }

@@ -28,12 +28,12 @@ fn said(frame: &Frame) -> Value {
     serde_json::from_slice(&frame.payload).unwrap()
 }
 
-/// Numbered pushes to a user, of which each third has one of two keys.
+/// Numbered pushes to a user, each with one of two keys.
 fn batch(user: &str, from: usize) -> Value {
     let data = "x".repeat(SIZE);
     let pushes = (from..from + BATCH).map(|number| {
-        json!({"user": user, "event": "n", "source": number.to_string(), "data": data,
-            "key": ["a", "b"][number % 2]})
+        let key = if number % 2 == 0 { "a" } else { "b" };
+        json!({"user": user, "event": "n", "source": number.to_string(), "data": data, "key": key})
     });
     pushes.collect()
 }
@@ -41,8 +41,7 @@ fn batch(user: &str, from: usize) -> Value {
 /// Pushes to `slow` until this has happened, while somebody else is told each time.
 async fn until(setting: &Setting, slow: &str, result: &str) -> usize {
     let (mut quick, _) = setting.new_session("quick").await;
-    let series =
-        format!("tidegate_push_messages_total{{source=\"api\",result=\"{result}\"}}");
+    let series = format!("tidegate_push_messages_total{{source=\"api\",result=\"{result}\"}}");
     for round in 0..MOST {
         setting.push("/v1/push", &batch(slow, round * BATCH)).await;
         tell(setting, &mut quick, round).await;
@@ -55,10 +54,18 @@ async fn until(setting: &Setting, slow: &str, result: &str) -> usize {
 }
 
 async fn tell(setting: &Setting, quick: &mut Client, round: usize) {
-    let told = setting.push("/v1/users/quick/push", &json!({"event": "q", "data": round})).await;
+    let told = setting
+        .push(
+            "/v1/users/quick/push",
+            &json!({"event": "q", "data": round}),
+        )
+        .await;
     assert_eq!(told["matched"], 1);
     let push = quick.receive().await;
-    assert_eq!((&push["data"], &push["seq"]), (&json!(round), &json!(round + 1)));
+    assert_eq!(
+        (&push["data"], &push["seq"]),
+        (&json!(round), &json!(round + 1))
+    );
 }
 
 #[tokio::test]
