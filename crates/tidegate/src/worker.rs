@@ -337,6 +337,8 @@ impl Worker {
                 },
             }
         }
+        // Nobody who comes back comes back to here.
+        self.sessions.give_notice(Cause::Drain);
         let mut look = every(drain::LOOK);
         let mut ending = Ending::default();
         while self.load() > 0 {
@@ -357,6 +359,11 @@ impl Worker {
 
     /// Ends the sessions whose turn has come.
     fn end_some(&self, ending: &mut Ending) {
+        if !ending.is_last && self.drain.is_nearly_late() {
+            ending.is_last = true;
+            // Those too that still wait for something.
+            self.sessions.end_all(Cause::Drain);
+        }
         if ending.is_through {
             return;
         }
@@ -460,6 +467,8 @@ struct Ending {
     place: usize,
     /// All have been told.
     is_through: bool,
+    /// The same, at the last moment.
+    is_last: bool,
 }
 
 fn every(period: Duration) -> Interval {

@@ -12,6 +12,7 @@ mod envelope;
 mod events;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod goaway;
 mod headers;
 mod identity;
 mod members;

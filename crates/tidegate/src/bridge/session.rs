@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -28,6 +29,7 @@ use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::limits::Taken;
 use crate::push::mailbox::{Mailbox, Turn};
+use crate::session::Cause;
 use crate::session::handle::Handle;
 
 /// So many of the largest answers one session may have gathered and not taken.
@@ -59,6 +61,8 @@ pub(super) struct Session<'a> {
     pub(super) is_taken_over: bool,
     /// Until when nothing is pushed, so that a client that comes back can say so first.
     hold: Option<Instant>,
+    /// Until when it is waited for what its client sent before it was told to go.
+    pub(super) lingers: Option<Instant>,
     sender: SendHalf,
     running: FuturesUnordered<Running<'a>>,
     /// Calls with an id, while they are under way.
@@ -104,6 +108,7 @@ pub(super) async fn serve(
         handle,
         mailbox: caller.recipient.mailbox(),
         is_taken_over: false,
+        lingers: None,
         hold: (version_1 && caller.recipient.may_return()).then(|| now + GRACE),
         sender,
         running: FuturesUnordered::new(),
@@ -125,6 +130,7 @@ pub(super) async fn serve(
     loop {
         let rest = session.rest();
         let silent = ping.map(|interval| session.spoken + interval);
+        session.handle.set_busy(version_1 && session.is_busy());
         let takes_pushes = session.hold.is_none() && !session.is_taken_over;
         if session.is_taken_over && session.running.is_empty() {
             let _closed = send_away(&session.sender, 1000, "resumed").await;
@@ -156,6 +162,12 @@ pub(super) async fn serve(
                 Err(_closed) => break,
             },
             () = until(session.hold), if session.hold.is_some() => session.hold = None,
+            cause = poll_fn(|_| noticed(&session.handle)), if version_1 => {
+                if session.told_to_go(cause).await.is_err() {
+                    break;
+                }
+            }
+            () = until(session.lingers), if session.lingers.is_some() => session.lingers = None,
             () = until(rest), if rest.is_some() => {}
             () = until(silent), if silent.is_some() => {
                 session.mailbox.forget_old();
@@ -169,6 +181,11 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// Nobody has to be woken for it: whoever gives notice wakes the whole session.
+fn noticed(handle: &Handle) -> Poll<Cause> {
+    handle.take_notice().map_or(Poll::Pending, Poll::Ready)
+}
+
 async fn until(time: Option<Instant>) {
     if let Some(time) = time {
         sleep_until(time).await;
@@ -176,6 +193,11 @@ async fn until(time: Option<Instant>) {
 }
 
 impl<'a> Session<'a> {
+    /// Whether something would be lost if it ended now.
+    fn is_busy(&self) -> bool {
+        !self.running.is_empty() || self.lingers.is_some()
+    }
+
     pub(super) async fn send(&mut self, frame: String) -> Result<(), Over> {
         self.spoken = Instant::now();
         self.sender

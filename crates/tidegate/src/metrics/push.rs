@@ -104,7 +104,11 @@ impl PushMeters {
             page.sample(name, &[("result", result)], count.value());
         }
         let name = "tidegate_sessions_suspended";
-        page.family(name, "gauge", "Bridge sessions that are kept for clients that may come back.");
+        page.family(
+            name,
+            "gauge",
+            "Bridge sessions that are kept for clients that may come back.",
+        );
         page.sample(name, &[], self.suspended.load(Ordering::Relaxed) as u64);
         let name = "tidegate_push_latency_seconds";
         page.family(

@@ -135,6 +135,11 @@ impl Mailbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether its client speaks version 1 of the bridge's protocol.
+    pub(crate) const fn is_version_1(&self) -> bool {
+        self.is_version_1
+    }
+
     /// Whose it is, where that is known.
     pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.get()
@@ -409,6 +414,11 @@ impl Queue {
         self.pop()
     }
 
+    /// Whoever waits for word from its client waits in vain.
+    fn expect_nothing(&mut self) {
+        self.items.iter_mut().for_each(|item| item.settle());
+    }
+
     /// Throws away what is of no use later.
     fn forget_live(&mut self) {
         let bytes = &mut self.bytes;
@@ -443,8 +453,8 @@ impl Queue {
     }
 }
 
-impl Drop for Item {
-    fn drop(&mut self) {
+impl Item {
+    fn settle(&mut self) {
         if let Some(acks) = self
             .parcel
             .acks
@@ -453,5 +463,12 @@ impl Drop for Item {
         {
             acks.settle(self.ack == Ack::Acked);
         }
+        self.ack = Ack::Untold;
+    }
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        self.settle();
     }
 }

@@ -115,6 +115,8 @@ impl Mailbox {
         inner.waker = None;
         inner.is_over = true;
         inner.waiting.forget_live();
+        inner.waiting.expect_nothing();
+        inner.unacked.expect_nothing();
         self.trim(&mut inner);
         Left::Kept(seat, time)
     }
@@ -139,7 +141,11 @@ impl Mailbox {
         let mut inner = self.lock();
         let token = inner.token.filter(|_| inner.id == Some(id) && is_theirs)?;
         verify_slices_are_equal(&token.0, &shown.0).ok()?;
-        if inner.seat.as_ref().is_some_and(|handle| !is_hopeful(handle)) {
+        if inner
+            .seat
+            .as_ref()
+            .is_some_and(|handle| !is_hopeful(handle))
+        {
             return None;
         }
         inner.token = None;
