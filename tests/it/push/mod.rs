@@ -2,7 +2,10 @@
 
 mod by_the_command;
 mod clients_say_that_they_have_it;
+mod clients_are_told_to_go;
 mod every_session_of_a_user_is_told;
+mod history;
+mod nothing_is_lost_in_silence;
 mod nothing_is_pushed_twice;
 mod old_publishers_need_no_change;
 mod pushes_are_addressed;

@@ -87,6 +87,33 @@ impl Bucket {
     }
 }
 
+/// What is counted begins anew after this.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How often something happened in a minute.
+pub(super) struct PerMinute {
+    count: u32,
+    since: Instant,
+}
+
+impl PerMinute {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            count: 0,
+            since: now,
+        }
+    }
+
+    /// Counts once more, and tells whether that is too often.
+    pub(super) fn exceeds(&mut self, most: u32) -> bool {
+        if self.since.elapsed() > MINUTE {
+            *self = Self::new(Instant::now());
+        }
+        self.count += 1;
+        self.count > most
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

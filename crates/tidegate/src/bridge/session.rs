@@ -23,7 +23,7 @@ use super::call::{Call, Caller, Room};
 use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
 use super::members::{Few, Members, text};
-use super::pace::Pace;
+use super::pace::{Pace, PerMinute};
 use super::problem::Problem;
 use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
@@ -34,8 +34,6 @@ use crate::session::handle::Handle;
 
 /// So many of the largest answers one session may have gathered and not taken.
 const ROOM: u64 = 4;
-/// What is counted as malformed begins anew after this.
-const MINUTE: Duration = Duration::from_secs(60);
 /// Malformed frames in a minute that are answered; the next ends the session.
 const MAX_MALFORMED: u32 = 10;
 /// Messages in a minute that are answered for having come too fast.
@@ -481,30 +479,6 @@ impl<'a> Session<'a> {
 async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
     sender.close(code, reason).await;
     Err(Over)
-}
-
-/// How often something happened in a minute.
-struct PerMinute {
-    count: u32,
-    since: Instant,
-}
-
-impl PerMinute {
-    const fn new(now: Instant) -> Self {
-        Self {
-            count: 0,
-            since: now,
-        }
-    }
-
-    /// Counts once more, and tells whether that is too often.
-    fn exceeds(&mut self, most: u32) -> bool {
-        if self.since.elapsed() > MINUTE {
-            *self = Self::new(Instant::now());
-        }
-        self.count += 1;
-        self.count > most
-    }
 }
 
 impl Caller {

@@ -55,6 +55,8 @@ struct Inner {
     waiting: Queue,
     /// Sent at least once; it comes before what waits.
     unacked: Queue,
+    /// Who has its session now, in its place.
+    successor: Option<Arc<Mailbox>>,
     /// Nothing more is sent: its client was too slow, or the session is over.
     is_over: bool,
 }
@@ -177,6 +179,11 @@ impl Mailbox {
     pub(super) fn offer(&self, parcel: &Arc<Parcel>) -> Offered {
         let mut inner = self.lock();
         if inner.is_over {
+            let successor = inner.successor.clone();
+            if let Some(next) = successor.filter(|_| parcel.is_for_sessions()) {
+                drop(inner);
+                return next.offer(parcel);
+            }
             let is_open = inner.seat.is_some();
             self.keep(&mut inner, parcel);
             return if is_open {

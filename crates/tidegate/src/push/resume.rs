@@ -124,7 +124,7 @@ impl Recipient {
         self.push.kept.take(from);
         self.push.meters.set_suspended(self.push.kept.len());
         directory.move_to((from, to), &old, &has.mailbox);
-        for parcel in has.mailbox.retire() {
+        for parcel in has.mailbox.retire(&old) {
             old.offer(&parcel);
         }
         has.mailbox = old;

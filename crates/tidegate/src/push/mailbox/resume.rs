@@ -70,7 +70,19 @@ impl Cause {
             // Whoever closes so is done.
             Self::ClientClose => !matches!(code, 1000 | 1005),
             Self::Admin | Self::Replaced => false,
-            _ => true,
+            Self::ClientLost
+            | Self::Drain
+            | Self::IdleTimeout
+            | Self::Internal
+            | Self::MaxAge
+            | Self::MessageTooBig
+            | Self::PingTimeout
+            | Self::Policy
+            | Self::ProtocolError
+            | Self::RateLimited
+            | Self::SlowConsumer
+            | Self::UpstreamClose
+            | Self::UpstreamLost => true,
         }
     }
 }
@@ -171,9 +183,10 @@ impl Mailbox {
         Some(has_all)
     }
 
-    /// What was left here for its session alone, which another mailbox takes in its place.
-    pub(in crate::push) fn retire(&self) -> Vec<Arc<Parcel>> {
+    /// What was left here for its session alone, which `successor` takes in its place.
+    pub(in crate::push) fn retire(&self, successor: &Arc<Self>) -> Vec<Arc<Parcel>> {
         let mut inner = self.lock();
+        inner.successor = Some(Arc::clone(successor));
         inner.is_over = true;
         inner.seat = None;
         inner.token = None;
