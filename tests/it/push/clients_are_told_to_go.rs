@@ -22,7 +22,7 @@ fn window(goaway: &Value) -> (u64, u64) {
 /// Those that speak version 1; the others see what they always saw.
 #[tokio::test]
 async fn before_a_drain_and_no_answer_is_lost() {
-    let beside = "drain: { delay: 0s, spread: 0s, timeout: 15s }";
+    let beside = "drain: { delay: none, spread: none, timeout: 15s }";
     let test = "before_a_drain_and_no_answer_is_lost";
     let Some(mut setting) = Setting::with(test, "", beside).await else {
         return;
@@ -51,7 +51,7 @@ async fn before_a_drain_and_no_answer_is_lost() {
 
 #[tokio::test]
 async fn and_at_its_deadline_it_is_over() {
-    let beside = "drain: { delay: 0s, spread: 0s, timeout: 2s }";
+    let beside = "drain: { delay: none, spread: none, timeout: 2s }";
     let test = "and_at_its_deadline_it_is_over";
     let Some(mut setting) = Setting::with(test, "", beside).await else {
         return;

@@ -130,3 +130,74 @@ impl Places {
         Some(one)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::auth::Identity;
+    use crate::config::plan::BridgePlan;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn one(number: usize, user: Option<&str>) -> One {
+        let mailbox = Mailbox::new(Arc::new(BridgePlan::default()), true);
+        if let Some(user) = user {
+            mailbox.identify(&Arc::new(Identity::without_token(user)));
+        }
+        let mut bytes = [0; 12];
+        bytes[4..].copy_from_slice(&number.to_be_bytes());
+        let id = format!("s_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
+        One {
+            id: id.parse().unwrap(),
+            mailbox: Arc::new(mailbox),
+        }
+    }
+
+    #[test]
+    fn nobody_makes_room_for_another_users_sessions() {
+        let kept = Kept::default();
+        let id = |one: Option<One>| one.map(|one| one.id);
+        assert_eq!(id(kept.keep(one(0, Some("quiet")), LONG)), None);
+        for number in 1..=MOST_OF_USER {
+            assert_eq!(id(kept.keep(one(number, Some("loud")), LONG)), None);
+        }
+        let gone = kept.keep(one(100, Some("loud")), LONG);
+        assert_eq!(id(gone), Some(one(1, None).id));
+        for number in 0..=MOST_OF_NOBODY {
+            let gone = kept.keep(one(1000 + number, None), LONG);
+            assert_eq!(gone.is_some(), number == MOST_OF_NOBODY);
+        }
+        assert_eq!(kept.len(), 1 + MOST_OF_USER + MOST_OF_NOBODY);
+        assert_eq!(kept.take_user("loud").len(), MOST_OF_USER);
+        assert_eq!(kept.take_user("quiet").len(), 1);
+    }
+
+    #[test]
+    fn there_are_so_many_in_all() {
+        let kept = Kept::default();
+        for number in 0..MOST {
+            assert!(
+                kept.keep(one(number, Some(&number.to_string())), LONG)
+                    .is_none()
+            );
+        }
+        let gone = kept.keep(one(MOST, Some("late")), LONG);
+        assert_eq!(gone.map(|one| one.id), Some(one(0, None).id));
+        assert_eq!(kept.len(), MOST);
+    }
+
+    #[test]
+    fn each_is_kept_for_its_time() {
+        let kept = Kept::default();
+        kept.keep(one(1, Some("u")), LONG);
+        kept.keep(one(2, Some("u")), Duration::ZERO);
+        kept.keep(one(3, Some("u")), LONG);
+        kept.take(one(3, None).id);
+        let due: Vec<_> = kept.take_due().iter().map(|one| one.id).collect();
+        assert_eq!(due, [one(2, None).id]);
+        assert_eq!(kept.len(), 1);
+    }
+}
