@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_ws::handshake::{Key, check_version, chosen_protocol, extensions, offered_protocols};
+use tidegate_ws::handshake::{
+    Extension, Key, check_version, chosen_protocol, extensions, offered_protocols,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     // A NUL never stands in a header's value, so it may part the lines of one header here.
@@ -18,6 +20,11 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!protocol.is_empty());
             let line = std::iter::once(protocol.as_bytes());
             assert_eq!(chosen_protocol(line, &offered), Ok(Some(*protocol)));
+        }
+    }
+    for line in lines().filter_map(|line| std::str::from_utf8(line).ok()) {
+        if let Some(extension) = Extension::parse(line) {
+            assert_eq!(extension.text, line.trim_ascii());
         }
     }
     if let Ok(extensions_sent) = extensions(lines()) {

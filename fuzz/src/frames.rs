@@ -7,6 +7,8 @@ use tidegate::fuzzing::Left;
 /// The limits of the world's route.
 const MAX_FRAME: u64 = 3000;
 const MAX_MESSAGE: u64 = 5000;
+/// Pings and pongs that a side may send at once.
+const MAX_CONTROLS: usize = 100;
 
 /// One direction of a session, as it stands.
 pub struct Direction<'a> {
@@ -118,12 +120,15 @@ struct Walk {
     pass: usize,
     /// A rule is broken, or the stream is closed, behind `pass`.
     over: bool,
+    /// Pings and pongs before that.
+    controls: usize,
 }
 
 fn walk(bytes: &[u8], from_client: bool, deflate: bool) -> Walk {
     let mut walk = Walk {
         pass: 0,
         over: false,
+        controls: 0,
     };
     let mut message: Option<u64> = None;
     loop {
@@ -152,6 +157,7 @@ fn walk(bytes: &[u8], from_client: bool, deflate: bool) -> Walk {
             if rest.len() < size {
                 return walk;
             }
+            walk.controls += usize::from(frame.opcode() != 8);
             if frame.opcode() == 8 {
                 walk.over = true;
                 if !is_close_payload(&frame.payload(rest)) {
@@ -172,16 +178,23 @@ fn walk(bytes: &[u8], from_client: bool, deflate: bool) -> Walk {
     }
 }
 
-/// How many bytes of `sent` go on, `None` when something in it ends the session.
+/// How many bytes of `sent` go on, `None` when something in it ends the session, or may do so: how many
+/// pings are too many depends on the time that the machine takes for them.
 #[must_use]
 pub fn passable(sent: &[u8], from_client: bool, deflate: bool) -> Option<usize> {
     let walk = walk(sent, from_client, deflate);
     // A header that is wrong already, though it is not whole, ends it as well.
     let rest = &sent[walk.pass..];
-    (!walk.over && rest.is_empty()).then_some(walk.pass)
+    (!walk.over && rest.is_empty() && walk.controls <= MAX_CONTROLS).then_some(walk.pass)
 }
 
 impl Direction<'_> {
+    /// How many bytes may go on of what was sent.
+    #[must_use]
+    pub fn passable(&self) -> usize {
+        walk(self.sent, self.from_client, self.deflate).pass
+    }
+
     /// What was got is a beginning of what may go on, cut between two frames if it was ended there,
     /// and one close frame of the gateway's may stand behind it.
     pub fn judge(&self) {

@@ -22,7 +22,7 @@ routes:
     match: { path: /** }
     proxy:
       service: app
-      websocket: { idle_timeout: 90s, max_frame: 3000B, max_message: 5000B }
+      websocket: { idle_timeout: 90s, max_frame: 3000B, max_message: 5000B, max_control_frames: 100 }
 ";
 
 /// What routes may say of pings, each with its line of `websocket`.

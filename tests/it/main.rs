@@ -34,6 +34,7 @@ mod hop_by_hop_fields_stop_here;
 mod host_and_origin_are_as_configured;
 mod identity;
 mod library;
+mod lifetimes;
 mod listed_extensions_pass;
 mod listener_limits_are_as_configured;
 mod load_is_spread;

@@ -68,6 +68,19 @@ pub fn example(test: &str, name: &str) -> Option<PathBuf> {
     found(test, &what, program.filter(|file| file.is_file()))
 }
 
+/// What sets the wall clock of a process, to be loaded before all else; `None`, said aloud, when it is
+/// not there.
+#[must_use]
+pub fn faketime(test: &str) -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = vec!["/usr/lib".into()];
+    let below = std::fs::read_dir("/usr/lib").ok().into_iter().flatten();
+    folders.extend(below.flatten().map(|entry| entry.path()));
+    let mut files = folders
+        .iter()
+        .map(|folder| folder.join("faketime/libfaketime.so.1"));
+    found(test, "libfaketime", files.find(|file| file.is_file()))
+}
+
 /// The program `name` of the system; `None`, said aloud, when it is not there.
 #[must_use]
 pub fn program(test: &str, name: &str) -> Option<PathBuf> {

@@ -15,6 +15,8 @@ use crate::shell;
 /// A command the tests need, and the Debian package which brings it.
 const DEBIAN: &[(&str, &str)] = &[
     ("curl", "curl"),
+    // It brings the library that tests load.
+    ("faketime", "faketime"),
     ("haproxy", "haproxy"),
     ("mosquitto", "mosquitto"),
     ("nginx", "nginx"),

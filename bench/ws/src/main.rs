@@ -3,6 +3,11 @@
 //! Everything runs on one thread over a pipe in memory, so that no kernel is measured. `libraries.rs`
 //! is who is measured, `wire.rs` the client, which is the same for all, `memory.rs` the heap.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "nothing of the gateway runs here"
+)]
+
 mod libraries;
 mod memory;
 mod speed;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Named values of any type. A session is given none of them but those that its
+/// Named values of any type, none unless somebody leaves them. A session is given none of them but those that its
 /// [`HandshakeService`](crate::service::HandshakeService) selects by name: what is
 /// kept for a request may be secret, or too large to keep as long as a session lives.
 #[derive(Clone, Default)]

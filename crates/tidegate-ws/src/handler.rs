@@ -10,14 +10,16 @@ use crate::session::WebSocketSession;
 /// What happens on a session. An `async fn` from a session is one, if it needs no subprotocol.
 pub trait WebSocketHandler: Send + Sync + 'static {
     /// Lives through one session. When it returns, the session closes with 1000, or with 1011 after
-    /// an error.
+    /// an error or a panic (RFC 6455 section 7.4.1). Its future is dropped where it waits once its
+    /// session is over and [`SessionConfig::handler_grace`](crate::SessionConfig::handler_grace) has
+    /// passed, or when what drives the session is dropped.
     fn handle(
         &self,
         session: WebSocketSession,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// The subprotocols that it speaks; of the client's offers the first that is among them is
-    /// agreed. None unless told.
+    /// agreed (RFC 6455 section 4.2.2). None unless told.
     fn subprotocols(&self) -> Vec<&str> {
         Vec::new()
     }

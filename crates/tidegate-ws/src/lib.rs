@@ -16,9 +16,9 @@
 #![cfg_attr(not(feature = "mapping"), doc = "`manual`")]
 //! begins with how to.
 //!
-//! `unsafe` stands in two places: `frame/mask.rs` calls a copy of the masking that is compiled for
-//! AVX2, once the processor has said that it has it, and `message.rs` reads a [`Text`] as the UTF-8
-//! that every constructor has checked, because a second look costs as much as receiving it.
+//! `unsafe` stands in one file, `unchecked.rs`, twice: it calls a copy of the masking that is compiled
+//! for AVX2, once the processor has said that it has it, and reads a [`Text`] as the UTF-8 that every
+//! constructor has checked, because a second look costs as much as receiving it.
 
 pub mod attributes;
 #[cfg(feature = "client")]
@@ -45,6 +45,7 @@ pub mod scan;
 pub mod service;
 pub mod session;
 mod text;
+mod unchecked;
 
 pub use self::error::{BoxError, SessionError};
 pub use self::handler::{AnyHandler, WebSocketHandler};

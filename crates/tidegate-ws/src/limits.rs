@@ -1,7 +1,7 @@
 //! What a session allows its peer.
 
-/// Limits on what a peer may send. Lengths are judged as they are declared, before anything is
-/// allocated for them.
+/// Limits on what a peer may send (RFC 6455 section 10.4; close codes: section 7.4.1). Lengths are judged
+/// as they are declared, before anything is allocated for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -11,9 +11,9 @@ pub struct Limits {
     /// The largest message in bytes, after inflating; 1 MiB unless set. A larger one ends the
     /// session with 1009.
     pub max_message: u64,
-    /// The most frames of one message; 16 Ki unless set. More end the session with 1009.
+    /// The most frames of one message (RFC 6455 section 5.4); 16 Ki unless set. More end the session with 1009.
     pub max_parts: u32,
-    /// The most pings and pongs within one second; 100 unless set. More end the session with 1008.
+    /// The most pings and pongs (RFC 6455 sections 5.5.2, 5.5.3) within one second; 100 unless set. More end the session with 1008.
     pub max_control_per_second: u32,
 }
 

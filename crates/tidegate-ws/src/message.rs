@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::close::{CloseFrame, cut_reason, is_legal_on_wire};
 
-/// One message. A clone shares the payload.
+/// One message (RFC 6455 sections 5.5 and 5.6). A clone shares the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Message {
@@ -99,7 +99,7 @@ impl From<Vec<u8>> for Message {
     }
 }
 
-/// UTF-8 text whose clones share one buffer.
+/// UTF-8 text (RFC 6455 section 8.1) whose clones share one buffer.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Text(Bytes);
 
@@ -114,20 +114,13 @@ impl Text {
         Ok(Self(bytes))
     }
 
-    /// Takes bytes that have been found to be UTF-8.
+    /// Takes bytes that have been found to be UTF-8, on which `as_str` relies.
     pub(crate) const fn checked(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
-    /// The text.
-    #[must_use]
-    #[expect(
-        unsafe_code,
-        reason = "a second look at each byte costs as much as receiving it"
-    )]
-    pub fn as_str(&self) -> &str {
-        // SAFETY: every constructor has seen that the bytes are UTF-8, and `Bytes` do not change.
-        unsafe { std::str::from_utf8_unchecked(&self.0) }
+    pub(crate) const fn bytes(&self) -> &Bytes {
+        &self.0
     }
 
     /// Its bytes.
@@ -186,7 +179,7 @@ impl PartialEq<&str> for Text {
     }
 }
 
-/// What a close frame says.
+/// What a close frame says (RFC 6455 section 5.5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Close {
     /// The code; `None` for a close frame without one.

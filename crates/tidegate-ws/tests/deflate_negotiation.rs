@@ -319,6 +319,12 @@ fn a_client_takes_an_answer_that_fits_its_offer() {
             "; server_no_context_takeover; server_max_window_bits=\"9\"; client_max_window_bits=10",
             agreed(false, 10, false, 9),
         ),
+        // It was asked for 9, which is the least.
+        (
+            bits(8, 8),
+            "; server_max_window_bits=9",
+            agreed(true, 8, true, 9),
+        ),
     ];
     for (config, answer, agreed) in table {
         let answer = format!("permessage-deflate{answer}");
@@ -352,6 +358,8 @@ fn a_client_fails_an_answer_that_fits_no_offer() {
         // Nothing was offered at all.
         assert!(answered(&parsed(&wrong), &[]).is_err(), "{wrong}");
     }
+    let ten = "permessage-deflate; server_max_window_bits=10";
+    assert!(answered(&parsed(ten), &[bits(8, 8)]).is_err());
     // What is wrong in an offer is so in an answer.
     for wrong in WRONG_IN_OFFERS {
         let wrong = format!("permessage-deflate{wrong}");

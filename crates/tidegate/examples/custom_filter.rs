@@ -13,7 +13,7 @@ use tidegate::Gateway;
 use tidegate::body::Body;
 use tidegate::config::Config;
 use tidegate::exchange::{Answer, Exchange};
-use tidegate::handler::{BoxError, WebSocketSession};
+use tidegate::handler::{Attributes, BoxError, WebSocketSession};
 use tidegate::headers::FieldName;
 use tidegate::pipeline::{
     Direction, ExchangeFacts, Filter, FrameFacts, FrameFilter, FrameRefusal, Moment, ResponseHead,
@@ -34,7 +34,7 @@ routes:
 #[derive(Debug)]
 struct Keys(&'static [&'static str]);
 
-/// What one filter leaves for others, for the response, and for the handler.
+/// What one filter leaves for others and for the response.
 #[derive(Debug, Clone, Copy)]
 struct Owner(&'static str);
 
@@ -50,6 +50,9 @@ impl Filter for Keys {
                 return Ok(Step::Answer(answer));
             };
             exchange.extensions.insert(Owner(owner));
+            // For the handler, which is given what it wants by name.
+            let attributes: &mut Attributes = exchange.extensions.get_or_insert_default();
+            attributes.insert("owner", Owner(owner));
             Ok(Step::Continue)
         })
     }
@@ -84,8 +87,9 @@ impl FrameFilter for Allowance {
 
 /// Greets whom the filter has found, then echoes.
 async fn echo(mut session: WebSocketSession) -> Result<(), BoxError> {
-    let handshake = session.take_handshake();
-    let owner = handshake.and_then(|known| known.attributes.get::<Owner>().copied());
+    let handshake = session.take_handshake().unwrap_or_default();
+    let attributes = handshake.attributes.get::<Attributes>();
+    let owner = attributes.and_then(|attributes| attributes.get("owner"));
     let Owner(name) = owner.ok_or("the filter has let in whom it does not know")?;
     session.send(format!("hello, {name}")).await?;
     while let Some(message) = session.receive().await {
@@ -98,6 +102,7 @@ fn main() -> Result<(), BoxError> {
     let plan = Config::from_yaml("custom_filter.yaml", CONFIG)?.resolve()?;
     let gateway = Gateway::builder(plan)
         .handler("echo", echo)
+        .attributes("echo", |name| name == "owner")
         .filter("guarded", Keys(&["alice", "bob"]))
         .start()?;
     for (_, address) in gateway.addresses() {

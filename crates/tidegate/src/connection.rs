@@ -98,7 +98,7 @@ pub(crate) async fn serve(
             None => return meter.left(io.carried()),
             Some(Outcome::Switch(acceptance)) => {
                 permits.join(used);
-                let held = (permits, downstream.connection);
+                let held = (permits, &*downstream);
                 return upgrade::settle(*acceptance, io, held, &worker, meter).await;
             }
             Some(Outcome::Answer(answer)) => {

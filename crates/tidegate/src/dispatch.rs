@@ -14,6 +14,7 @@ use crate::proxy::{self, Proxy};
 use crate::redirect;
 use crate::route::{Route, Target};
 use crate::router::{RequestView, RouteError};
+use crate::session::renewal;
 use crate::upgrade::{self, Acceptance, Decision, Wish};
 use crate::worker::Worker;
 
@@ -169,7 +170,8 @@ async fn answer_own<'w>(
     meter: &mut ExchangeMeter<'_>,
     stamp: &mut Option<CorsFields>,
 ) -> Result<Option<Answer>, GatewayError> {
-    let is_own = worker.authenticator().answers(exchange);
+    let is_ticket = worker.authenticator().answers(exchange);
+    let is_own = is_ticket || renewal::answers(worker, exchange);
     if cors::is_preflight(exchange) {
         let mut policy = worker.cors();
         if !is_own && let Some(method) = cors::asked_method(exchange) {
@@ -196,7 +198,12 @@ async fn answer_own<'w>(
     if let Some(cors) = worker.cors() {
         *stamp = cors.judge(exchange)?;
     }
-    worker.authenticator().answer(exchange).await.map(Some)
+    let answered = if is_ticket {
+        worker.authenticator().answer(exchange).await
+    } else {
+        renewal::answer(worker, exchange).await
+    };
+    answered.map(Some)
 }
 
 /// The way back: the filters see the head of what the client is about to get.

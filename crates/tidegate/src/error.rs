@@ -114,6 +114,12 @@ pub enum GatewayError {
     /// The request is for a host that its listener does not send on.
     #[error("requests for this host are not served here")]
     Misdirected,
+    /// There is no session of that id.
+    #[error("there is no session with this id, or it has ended")]
+    NoSession,
+    /// A session takes newer tokens in its own messages only: it shows them to others.
+    #[error("a session with a bridge takes a newer token in a message: `auth`")]
+    RenewedInBand,
     /// The request names no host, and without one there is nowhere to send it.
     #[error("the request names no host")]
     NoHost,
@@ -227,6 +233,8 @@ impl GatewayError {
             Self::Head(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::Overload(overload) => overload.status_and_label(),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+            Self::NoSession => (StatusCode::NOT_FOUND, "no_session"),
+            Self::RenewedInBand => (StatusCode::CONFLICT, "renewed_in_band"),
             Self::NoHost => (StatusCode::BAD_REQUEST, "no_host"),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "bad_path"),

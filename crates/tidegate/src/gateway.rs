@@ -99,6 +99,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Attributes are for a handler that is not registered, or not yet.
+    #[error("attributes are for the handler `{0}`, which is not registered")]
+    AttributesHandler(Arc<str>),
     /// A filter is for a route that there is not.
     #[error("a filter is for the route `{0}`, which there is not")]
     FilterRoute(Arc<str>),

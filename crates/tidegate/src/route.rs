@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::auth::{Identity, Revocations, Revoked};
 use crate::bridge::Bridge;
+use crate::config::plan::{OnExpiry, RevokeOnDisconnect, RoutePlan};
 use crate::handler::Handler;
 use crate::limits::RouteCaps;
-use crate::pipeline::{CorsPlan, Pipeline};
+use crate::pipeline::{CorsPlan, FilterPlan, Pipeline, RequirePlan};
 use crate::proxy::Proxy;
+use crate::session::Cause;
 use crate::upstream::Service;
 
 /// A route without its matcher, which the router holds.
@@ -20,8 +23,63 @@ pub(crate) struct Route {
     pub(crate) cors: Option<CorsPlan>,
     /// What is done to its requests.
     pub(crate) pipeline: Pipeline,
+    /// What the tokens of its sessions are to it.
+    pub(crate) tokens: TokenRules,
     /// Where they end.
     pub(crate) target: Target,
+}
+
+/// What the tokens of sessions are to a route.
+#[derive(Debug)]
+pub(crate) struct TokenRules {
+    /// What becomes of a session whose token ends.
+    pub(crate) on_expiry: OnExpiry,
+    /// Which ends of a session revoke its token.
+    pub(crate) revoke_on_disconnect: RevokeOnDisconnect,
+    /// The cookie that tells a browser the id of its session.
+    pub(crate) session_cookie: Option<Box<str>>,
+    /// What is asked of who opens a session.
+    pub(crate) required: Vec<RequirePlan>,
+    /// Where it is written down what is revoked.
+    pub(crate) revocations: Arc<Revocations>,
+}
+
+impl TokenRules {
+    pub(crate) fn new(plan: &RoutePlan, revocations: &Arc<Revocations>) -> Self {
+        let required = plan.filters.iter().filter_map(|filter| match filter {
+            FilterPlan::Require(plan) => Some(plan.clone()),
+            _ => None,
+        });
+        Self {
+            on_expiry: plan.on_expiry,
+            revoke_on_disconnect: plan.revoke_on_disconnect,
+            session_cookie: plan.session_cookie.clone(),
+            required: required.collect(),
+            revocations: Arc::clone(revocations),
+        }
+    }
+
+    /// A session of `identity` has ended for `cause`: revokes its token where that is wanted. Other
+    /// sessions of the same token end with the next look of their workers.
+    pub(crate) fn disconnected(&self, identity: &Identity, cause: Cause) {
+        let is_wanted = match self.revoke_on_disconnect {
+            RevokeOnDisconnect::Never => false,
+            RevokeOnDisconnect::Timeout => cause == Cause::IdleTimeout,
+            RevokeOnDisconnect::Always => true,
+        };
+        let Some(token) = identity.token().filter(|_| is_wanted) else {
+            return;
+        };
+        if self
+            .revocations
+            .add(Revoked::Token(*token), identity.expires())
+            .is_err()
+        {
+            tracing::error!(
+                "a token is not revoked: there are as many revocations as there may be"
+            );
+        }
+    }
 }
 
 /// Where a route ends.

@@ -13,7 +13,7 @@ use tidegate_ws::handshake::{Key, server};
 use crate::auth::Principal;
 use crate::body::Body;
 use crate::error::GatewayError;
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{Answer, Downstream, Exchange};
 use crate::handler;
 use crate::headers::Headers;
 use crate::http1::head::Framing;
@@ -26,7 +26,7 @@ use crate::proxy;
 use crate::proxy::relay::{self, Relay};
 use crate::route::Target;
 use crate::session::facts::Facts;
-use crate::session::id::ConnectionId;
+use crate::session::handle::Handle;
 use crate::session::registry::Registered;
 use crate::session::{Cause, Initiator};
 use crate::task::{self, Kind};
@@ -156,18 +156,30 @@ impl Wish {
 
 /// Writes the 101 and starts the session. What `meter` counts is a 101 once that is written.
 pub(crate) async fn settle(
-    acceptance: Acceptance,
+    mut acceptance: Acceptance,
     io: DownstreamIo,
-    (permits, connection): (Permits, ConnectionId),
+    (permits, downstream): (Permits, &Downstream),
     worker: &Arc<Worker>,
     meter: ExchangeMeter<'_>,
 ) {
-    let head = switching_head(&acceptance);
+    if acceptance.facts.user().is_some() {
+        // An upstream may be such a gateway too; of two names, the client gets that of the nearer one.
+        acceptance.headers.remove(SESSION);
+    }
+    let mut head = switching_head(&acceptance);
     // Before the 101, so that whoever has it finds the session.
     let present = Present::new(worker);
     let roles = acceptance.principal.as_ref().map(|one| one.shared_roles());
     let (sessions, clock) = (&worker.sessions, &worker.clock);
-    let registered = sessions.register(connection, acceptance.facts, roles, clock);
+    let registered = sessions.register(downstream.connection, acceptance.facts, roles, clock);
+    if let Some(identity) = registered.handle().identity() {
+        tell_session(&mut head, registered.handle(), downstream.secure);
+        // Whoever revoked its token meanwhile has passed by here already.
+        if worker.authenticator().revocations().hold(&identity) {
+            registered.handle().order(Cause::TokenRevoked);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
     if let Partner::Handler(agreed) = &acceptance.partner
         && let Some(mailbox) = &agreed.mailbox
     {
@@ -183,12 +195,12 @@ pub(crate) async fn settle(
         return handle.publish_closed((1006, Cause::ClientLost, Initiator::Client));
     }
     // An upgrade has no body, so nobody else holds the connection.
-    let Some(downstream) = io.into_parts() else {
+    let Some(leg) = io.into_parts() else {
         return;
     };
     meter.switched(registered.handle());
     let opening = Opening {
-        downstream,
+        downstream: leg,
         filters: acceptance.filters,
         permits,
         registered,
@@ -234,9 +246,22 @@ fn switching_head(acceptance: &Acceptance) -> BytesMut {
             field.value.as_bytes(),
         );
     }
-    head.extend_from_slice(b"\r\n");
     head
 }
+
+/// Tells who opened the session what it is called, by which it can be given a newer token.
+fn tell_session(head: &mut BytesMut, handle: &Handle, is_secure: bool) {
+    let id = handle.id.to_string();
+    write::field(head, SESSION.as_bytes(), id.as_bytes());
+    if let Some(cookie) = &handle.facts.tokens().session_cookie {
+        let secure = if is_secure { "; Secure" } else { "" };
+        let cookie = format!("{cookie}={id}; Path=/; SameSite=Strict{secure}");
+        write::field(head, b"Set-Cookie", cookie.as_bytes());
+    }
+}
+
+/// The field of a 101 that tells what its session is called.
+const SESSION: &str = "X-Tidegate-Session";
 
 /// Whether a field of a 101 is ours to write, whatever a filter says.
 pub(crate) fn is_of_handshake(name: &str) -> bool {

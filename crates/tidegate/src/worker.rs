@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
 use crate::auth::Authenticator;
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::config::ConfigErrors;
 use crate::config::plan::{Bind, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan};
 use crate::connection;
@@ -26,13 +26,14 @@ use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
 use crate::pipeline::{CorsPlan, Pipeline, Setting};
-use crate::presence::{Directory, Eviction, Teller};
+use crate::presence::{Directory, Teller};
 use crate::proxy::Proxy;
 use crate::push::Push;
-use crate::route::{Route, Target};
+use crate::route::{Route, Target, TokenRules};
 use crate::router::Router;
 use crate::session::Cause;
 use crate::session::clock::Clock;
+use crate::session::everywhere::Everywhere;
 use crate::session::registry::Registry;
 use crate::task::{self, Kind, Panics};
 use crate::tls::Loaded;
@@ -66,6 +67,8 @@ pub(crate) struct Core {
     directory: Arc<Directory>,
     /// The idle upstream connections of all workers.
     pools: Mutex<Vec<Arc<Pool>>>,
+    /// The open WebSockets of all workers.
+    sessions: Everywhere,
 }
 
 impl Core {
@@ -109,6 +112,11 @@ impl Core {
     pub(crate) fn make_room(&self) -> bool {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.iter().filter(|pool| pool.make_room()).count() > 0
+    }
+
+    /// The open WebSockets of all workers.
+    pub(crate) const fn sessions(&self) -> &Everywhere {
+        &self.sessions
     }
 
     /// Builds the plan. Errors with each route whose handler is none of `handlers`.
@@ -163,13 +171,7 @@ impl Core {
                 TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
             };
             matchers.push(route.matcher.clone());
-            routes.push(Arc::new(Route {
-                name: Arc::clone(&route.name),
-                caps: RouteCaps::new(&route.limits),
-                cors: route.cors.clone(),
-                pipeline: pipeline(route, &authenticator),
-                target,
-            }));
+            routes.push(Arc::new(built(route, target, &authenticator)));
         }
         ConfigErrors::none_of(missing)?;
         let router = Router::new(matchers);
@@ -185,21 +187,30 @@ impl Core {
             endpoints,
             listener_tls: tls.listeners.clone(),
             reloads: Default::default(),
-            directory: Arc::new(Directory::new(
-                teller,
-                Eviction::wanted(&plan.limits.sessions),
-            )),
+            directory: Arc::new(Directory::new(teller, &plan.limits.sessions)),
             pools: Mutex::default(),
+            sessions: Everywhere::default(),
         })
     }
 }
 
-fn pipeline(route: &RoutePlan, authenticator: &Arc<Authenticator>) -> Pipeline {
+/// The route that ends at `target`.
+fn built(route: &RoutePlan, target: Target, authenticator: &Arc<Authenticator>) -> Route {
+    let is_bridge = matches!(route.target, TargetPlan::Bridge(_));
+    let defers = is_bridge && authenticator.waits_for_first_message();
     let setting = Setting {
         authenticator: Arc::clone(authenticator),
         cors: route.cors.clone(),
+        defers: defers.then_some(bridge::may_say_hello),
     };
-    Pipeline::build(&route.filters, &setting)
+    Route {
+        name: Arc::clone(&route.name),
+        caps: RouteCaps::new(&route.limits),
+        cors: route.cors.clone(),
+        pipeline: Pipeline::build(&route.filters, &setting),
+        tokens: TokenRules::new(route, authenticator.revocations()),
+        target,
+    }
 }
 
 /// One thread of the data plane, as those who run on it know it.
@@ -211,7 +222,9 @@ pub(crate) struct Worker {
     /// Open WebSockets.
     pub(crate) sessions: Arc<Registry>,
     /// Coarse time.
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<Clock>,
+    /// How many revocations its sessions were last judged by.
+    revoked: AtomicU64,
     /// Where it is written what comes in.
     pub(crate) access_log: Option<AccessLog>,
     /// What is counted here.
@@ -228,10 +241,14 @@ impl Worker {
         let mut pools = core.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.push(Arc::clone(&pool));
         drop(pools);
+        let sessions = Arc::new(Registry::new(Arc::clone(&core.directory)));
+        let clock = Arc::<Clock>::default();
+        core.sessions.add(&sessions, &clock);
         Self {
             pool,
-            sessions: Arc::new(Registry::new(Arc::clone(&core.directory))),
-            clock: Clock::default(),
+            sessions,
+            clock,
+            revoked: AtomicU64::new(0),
             meters: Meters::new(core.routes.len(), core.services.len()),
             load: AtomicUsize::new(0),
             drain,
@@ -273,6 +290,11 @@ impl Worker {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.core.caps
+    }
+
+    /// The open WebSockets of all workers.
+    pub(crate) fn all_sessions(&self) -> &Everywhere {
+        self.core.sessions()
     }
 
     /// Descriptors are short: see [`Core::make_room`].
@@ -389,6 +411,11 @@ impl Worker {
         self.core.caps.tick();
         self.core.authenticator.tick();
         self.core.push.tick();
+        let revocations = self.core.authenticator.revocations();
+        let revoked = revocations.added();
+        if self.revoked.swap(revoked, Ordering::Relaxed) != revoked {
+            self.sessions.end_revoked(|one| revocations.hold(one)).await;
+        }
         self.pool.sweep().await;
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use tidegate::exchange::Exchange;
-use tidegate::handler::{BoxError, RouteFacts, WebSocketSession};
+use tidegate::handler::{Attributes, BoxError, Principal, RouteFacts, WebSocketSession};
 use tidegate::pipeline::{Filter, Moment, Step};
 use tidegate_tests::{Request, TestGateway, Wire};
 
@@ -20,7 +20,12 @@ struct KnowsTenant;
 impl Filter for KnowsTenant {
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Moment<'a> {
         let host = exchange.authority.as_ref().map(ToString::to_string);
-        exchange.extensions.insert(Tenant(host.unwrap_or_default()));
+        let tenant = Tenant(host.unwrap_or_default());
+        exchange.extensions.insert(tenant.clone());
+        let attributes: &mut Attributes = exchange.extensions.get_or_insert_default();
+        attributes.insert("tenant", tenant.clone());
+        attributes.insert("secret", tenant);
+        exchange.extensions.insert(Principal("alice".into()));
         Moment::ready(Ok(Step::Continue))
     }
 }
@@ -36,7 +41,9 @@ async fn tell(mut session: WebSocketSession) -> Result<(), BoxError> {
         .iter()
         .map(|(name, value)| json!([name, value]));
     let headers = known.headers.get_all("x-a").iter();
-    let tenant = known.attributes.get::<Tenant>();
+    assert!(known.attributes.get::<Tenant>().is_none());
+    let attributes = known.attributes.get::<Attributes>();
+    let tenant = attributes.and_then(|attributes| attributes.get::<Tenant>("tenant"));
     let said = json!({
         "id": id,
         "uri": known.uri.to_string(),
@@ -50,6 +57,7 @@ async fn tell(mut session: WebSocketSession) -> Result<(), BoxError> {
         "asked": &*facts.original_path,
         "client": facts.client.to_string(),
         "listener": &*facts.downstream.listener,
+        "attributes": attributes.map(|attributes| attributes.names().collect::<Vec<_>>()),
         "tenant": tenant.map(|Tenant(name)| name.as_str()),
     });
     session.send(said.to_string()).await?;
@@ -71,7 +79,8 @@ async fn all_of_it() {
     let filters = "filters: [{ strip_prefix: 1 }, { set_request_header: { X-Room: '{room}' } }]";
     let yaml = yaml("trusted_proxies: [127.0.0.9]", filters, "");
     let gateway = TestGateway::handling(&yaml, |builder| {
-        builder.handler("code", tell).filter("chat", KnowsTenant)
+        let builder = builder.handler("code", tell).filter("chat", KnowsTenant);
+        builder.attributes("code", |name| name == "tenant")
     });
     let request = Request::handshake("/chat/den?a=b&c")
         .host("chat.example:8443")
@@ -94,9 +103,9 @@ async fn all_of_it() {
     let expected = json!({
         "id": null, "uri": null, "x-a": ["1", "2"], "x-room": "den",
         "cookies": [["who", "me"], ["theme", "\"dark\""], ["last", "1=2"]],
-        "principal": null, "remote": local.to_string(), "route": "chat",
+        "principal": "alice", "remote": local.to_string(), "route": "chat",
         "captures": [["room", "den"]], "asked": "/chat/den", "client": "127.0.0.1",
-        "listener": "public", "tenant": "chat.example:8443",
+        "listener": "public", "attributes": ["tenant"], "tenant": "chat.example:8443",
     });
     assert_eq!(said, expected);
 
@@ -106,6 +115,18 @@ async fn all_of_it() {
     let said = told(&mut client, &request).await;
     assert_eq!(said["client"], "203.0.113.9");
     assert_eq!(said["remote"], "203.0.113.9:0");
+}
+
+/// What filters know may be secret: a handler is given what its embedder names.
+#[tokio::test]
+async fn no_attributes_unless_they_are_selected() {
+    let gateway = TestGateway::handling(&yaml("", "", ""), |builder| {
+        builder.handler("code", tell).filter("chat", KnowsTenant)
+    });
+    let mut client = gateway.connect().await;
+    let said = told(&mut client, &Request::handshake("/chat/den")).await;
+    assert_eq!(said["attributes"], Value::Null);
+    assert_eq!(said["tenant"], Value::Null);
 }
 
 #[tokio::test]

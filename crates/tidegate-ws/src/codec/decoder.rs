@@ -27,7 +27,7 @@ pub struct Decoded {
     pub event: Option<Event>,
 }
 
-/// Where the peer's direction stands between two reads.
+/// Where the peer's direction stands between two reads (RFC 6455 sections 5 and 6.2).
 ///
 /// Payloads of messages are copied out of what was read, so that a message that is kept pins nothing
 /// else; one that comes in several pieces grows with what came, never by its declared length.
@@ -226,6 +226,7 @@ impl Decoder {
         Ok(())
     }
 
+    #[inline(always)]
     fn header(&self, wire: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
         let Some((header, size)) = FrameHeader::parse(wire)? else {
             return Ok(None);

@@ -14,7 +14,7 @@ use crate::message::{Close, Message};
 /// What stands on the first frame of a compressed message.
 const RSV1: u8 = 0b100;
 
-/// Where our direction stands. One message is one frame.
+/// Where our direction stands (RFC 6455 sections 5 and 6.1). One message is one frame.
 #[derive(Debug)]
 pub struct Encoder {
     role: Role,
@@ -42,6 +42,7 @@ impl Encoder {
     ///
     /// # Errors
     /// For a ping or pong of more than 125 bytes; nothing is appended then.
+    #[inline]
     pub fn encode(&mut self, message: &Message, into: &mut BytesMut) -> Result<(), SessionError> {
         let (opcode, payload) = parts(message)?;
         self.frame(opcode, payload, into);
@@ -70,8 +71,7 @@ impl Encoder {
         let Ok((opcode, payload)) = parts(message) else {
             return false;
         };
-        let (header, size) = header(opcode, 0, payload.len(), None);
-        into.put_slice(header.get(..size).unwrap_or_default());
+        put_header(opcode, payload.len(), None, into);
         true
     }
 
@@ -81,8 +81,7 @@ impl Encoder {
             return;
         }
         into.reserve(MAX_HEADER + payload.len());
-        let (header, size) = header(opcode, 0, payload.len(), mask);
-        into.put_slice(header.get(..size).unwrap_or_default());
+        put_header(opcode, payload.len(), mask, into);
         let from = into.len();
         into.put_slice(payload);
         if let (Some(mask), Some(payload)) = (mask, into.get_mut(from..)) {
@@ -114,9 +113,17 @@ impl Encoder {
         if let Some(mask) = mask {
             apply_mask(payload, mask, 0);
         }
-        let (header, size) = header(opcode, RSV1, length, mask);
+        let header = FrameHeader {
+            fin: true,
+            reserved: RSV1,
+            opcode,
+            mask,
+            length: length as u64,
+        };
+        let mut bytes = [0; MAX_HEADER];
+        let size = header.write(&mut bytes);
         if let Some(place) = into.get_mut(start..start + size) {
-            place.copy_from_slice(header.get(..size).unwrap_or_default());
+            place.copy_from_slice(bytes.get(..size).unwrap_or_default());
         }
         into.copy_within(from.., start + size);
         into.truncate(start + size + length);
@@ -128,24 +135,29 @@ impl Encoder {
     }
 }
 
-fn header(
-    opcode: OpCode,
-    reserved: u8,
-    length: usize,
-    mask: Option<[u8; 4]>,
-) -> ([u8; MAX_HEADER], usize) {
-    let header = FrameHeader {
-        fin: true,
-        reserved,
-        opcode,
-        mask,
-        length: length as u64,
-    };
-    let mut bytes = [0; MAX_HEADER];
-    let size = header.write(&mut bytes);
-    (bytes, size)
+/// Appends the header of a message's one frame, by words: what is put together byte by byte and then
+/// copied makes the processor wait.
+#[inline]
+fn put_header(opcode: OpCode, length: usize, mask: Option<[u8; 4]>, into: &mut BytesMut) {
+    let first = 0x80 | opcode as u8;
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    match length {
+        short @ 0..=125 => into.put_u16(u16::from_be_bytes([first, masked | short as u8])),
+        126..=0xffff => {
+            let [.., high, low] = (length as u64).to_be_bytes();
+            into.put_u32(u32::from_be_bytes([first, masked | 126, high, low]));
+        }
+        _ => {
+            into.put_u16(u16::from_be_bytes([first, masked | 127]));
+            into.put_u64(length as u64);
+        }
+    }
+    if let Some(mask) = mask {
+        into.put_slice(&mask);
+    }
 }
 
+#[inline]
 fn parts(message: &Message) -> Result<(OpCode, &Bytes), SessionError> {
     let payload = message.payload();
     if message.is_control() && payload.len() > MAX_CONTROL_PAYLOAD {

@@ -1,14 +1,13 @@
 //! The header of one frame (RFC 6455 section 5.2), read and written.
 
 mod control;
-mod mask;
 mod violation;
 
 use std::fmt;
 
 pub use self::control::ControlFrame;
-pub use self::mask::apply_mask;
 pub use self::violation::Violation;
+pub use crate::unchecked::apply_mask;
 
 /// The most bytes that a frame header takes: two, eight of length, four of mask.
 pub const MAX_HEADER: usize = 14;
@@ -89,6 +88,7 @@ impl FrameHeader {
     /// # Errors
     /// Whatever can be told from one header: reserved opcode, bad control frame, bad length. A
     /// violation is told as soon as the bytes that show it are there.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(None);

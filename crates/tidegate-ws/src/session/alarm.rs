@@ -38,7 +38,7 @@ impl Alarm {
         } else if is_new_waker && let Some(sleep) = &mut self.sleep {
             // Elapsed just now, it rings in the next turn.
             if sleep.as_mut().poll(cx).is_ready() {
-                cx.waker().wake_by_ref();
+                inner.calls.driver();
             }
         }
         Poll::Pending
@@ -49,7 +49,7 @@ impl Alarm {
         self.at.is_some() && self.sleep.as_ref().is_some_and(|sleep| sleep.is_elapsed())
     }
 
-    fn set(&mut self, at: Option<Instant>, inner: &Inner, cx: &mut Context<'_>) {
+    fn set(&mut self, at: Option<Instant>, inner: &mut Inner, cx: &mut Context<'_>) {
         if at == self.at {
             return;
         }
@@ -68,7 +68,7 @@ impl Alarm {
             none => none.insert(Box::pin(sleep_until(at))),
         };
         if sleep.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
+            inner.calls.driver();
         }
     }
 }

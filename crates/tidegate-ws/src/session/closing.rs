@@ -1,6 +1,5 @@
 //! The end of a session: what waits is written, the peer's close is awaited, the connection shut.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,24 +19,22 @@ impl Shared {
     /// Closes, and waits for the end: where nobody else does, not for longer than a driver would.
     pub(super) async fn close(&self, code: u16, reason: &str) -> Ending {
         self.begin_close(code, reason);
-        let end = poll_fn(|cx| self.poll_end(cx));
+        let end = self.end();
         let Some(most) = self.undriven_close_timeout() else {
             return end.await;
         };
         // Boxed: a driven handler's future needs no room for a timer.
         match Box::pin(tokio::time::timeout(most, end)).await {
             Ok(ending) => ending,
-            Err(_elapsed) => {
-                let mut inner = self.lock();
+            Err(_elapsed) => self.locked(|inner| {
                 inner.over();
                 inner.final_ending()
-            }
+            }),
         }
     }
 
     fn undriven_close_timeout(&self) -> Option<Duration> {
-        let inner = self.lock();
-        (!inner.is_driven).then_some(inner.config.close_timeout)
+        self.locked(|inner| (!inner.is_driven).then_some(inner.config.close_timeout))
     }
 }
 
@@ -88,7 +85,7 @@ impl Inner {
         for read in 0..=READS {
             let Some(io) = &mut self.io else { break };
             if read == READS {
-                cx.waker().wake_by_ref();
+                self.calls.all();
                 break;
             }
             let mut into = ReadBuf::new(&mut buffer);

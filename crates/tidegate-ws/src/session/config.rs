@@ -18,7 +18,7 @@ use crate::limits::Limits;
 pub struct SessionConfig {
     /// What the peer may send.
     pub limits: Limits,
-    /// What is wanted of permessage-deflate; `None` unless set: nothing. A handshake negotiates by
+    /// What is wanted of permessage-deflate (RFC 7692); `None` unless set: nothing. A handshake negotiates by
     /// it, a session compresses by its level and threshold.
     pub deflate: Option<deflate::Config>,
     /// How many bytes may wait to be written; 256 KiB unless set. A message is taken whole once
@@ -29,13 +29,15 @@ pub struct SessionConfig {
     pub idle_timeout: Option<Duration>,
     /// Finds peers that are gone; every 25 s and 10 s unless set, `None` never asks.
     pub keep_alive: Option<KeepAlive>,
-    /// How long the peer may take for its part of the closing handshake; 5 s unless set.
+    /// How long the peer may take for its part of the closing handshake (RFC 6455 section 7.1.2); 5 s
+    /// unless set. Then the connection is dropped; the code stays what it was.
     pub close_timeout: Duration,
     /// How long the peer may take nothing of what waits to be written; 30 s unless set. The session
     /// then ends with 1013.
     pub write_timeout: Duration,
     /// How long a handler may run on once its session is over; 30 s unless set. It is dropped then.
-    /// As long at most it may receive what the peer has said, once nothing can be written any more.
+    /// As long at most it may receive what the peer has said, once nothing can be written any more,
+    /// or send to a peer that has ended its stream without a close frame.
     pub handler_grace: Duration,
     /// Whether pings and pongs are received like messages; `false` unless set. Pings are answered
     /// either way.
@@ -58,12 +60,14 @@ impl Default for SessionConfig {
     }
 }
 
-/// How a peer is asked for a sign of life.
+/// How a peer is asked for a sign of life: by a ping with eight bytes that cannot be foreseen (RFC 6455
+/// section 5.5.2). Any byte of the peer's is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// A peer that was not heard from one look to the next, which are so far apart, is sent a ping.
+    /// A peer that was not heard from one look to the next, which are so far apart, is sent a ping; 25 s
+    /// unless set.
     pub every: Duration,
-    /// It then has so long to send anything; after that the session ends with 1001.
+    /// It then has so long to send anything, 10 s unless set; after that the session ends with 1001.
     pub wait: Duration,
 }
 

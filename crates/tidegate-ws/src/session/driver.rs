@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::alarm::Alarm;
 use super::config::{Opening, SessionConfig};
 use super::ending::{Cause, Ending, Initiator};
-use super::shared::{Seat, Shared};
+use super::inner::Inner;
+use super::shared::Shared;
 use super::timers::Due;
 use super::{SendHalf, WebSocketSession};
 use crate::error::BoxError;
@@ -68,7 +69,7 @@ impl Driver {
     {
         let session = WebSocketSession::new(io, opening, config);
         let shared = Arc::clone(&session.receiver.shared);
-        shared.lock().begin_to_be_driven();
+        shared.locked(Inner::begin_to_be_driven);
         let alarm = Alarm::default();
         let driver = Self {
             shared,
@@ -120,7 +121,7 @@ impl Driver {
             None => {
                 // Its session is over, and so is its time.
                 handler.set(None);
-                self.shared.lock().final_ending()
+                self.shared.locked(|inner| inner.final_ending())
             }
         })
     }
@@ -138,7 +139,7 @@ impl Driver {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(Ok(()))) => Cause::HandlerDone,
             Ok(Poll::Ready(Err(error))) => {
-                let observer = self.shared.lock().observer.clone();
+                let observer = self.shared.locked(|inner| inner.observer.clone());
                 if let Some(observer) = observer {
                     observer.failed(&*error);
                 }
@@ -156,8 +157,8 @@ impl Driver {
         } else {
             Close::new(1011, "internal")
         };
-        let mut inner = self.shared.lock();
-        inner.close(close, Initiator::Handler, cause);
+        self.shared
+            .locked(|inner| inner.close(close, Initiator::Handler, cause));
     }
 
     /// Ready with how the session ended; with nothing, if the handler has outlived it for too long.
@@ -170,38 +171,43 @@ impl Driver {
         if is_tidy && !is_new && !is_alone && !self.alarm.rings() {
             return Poll::Pending;
         }
-        let mut inner = self.shared.lock();
-        let inner = &mut *inner;
-        if is_new {
-            self.waker = Some(cx.waker().clone());
-            inner.driver = Some(cx.waker().clone());
-        }
-        let foreign = inner.waiting.enter(Seat::Driver, cx);
-        let waker = foreign.as_ref().unwrap_or(cx.waker());
-        loop {
-            let over = inner.drive(&mut Context::from_waker(waker));
-            if over.is_ready() && is_alone {
-                return Poll::Ready(Some(inner.final_ending()));
+        let (alarm, known) = (&mut self.alarm, &mut self.waker);
+        let mut spent = None;
+        let mut old = None;
+        self.shared.locked(|inner| {
+            if is_new {
+                *known = Some(cx.waker().clone());
+                old = inner.driver.replace(cx.waker().clone());
             }
-            match ready!(self.alarm.poll(inner, is_new, cx)) {
-                Due::Grace => return Poll::Ready(None),
-                due => inner.overdue(due),
+            let foreign = inner.waiting.enter_driver(cx, &mut spent);
+            let waker = foreign.as_ref().unwrap_or(cx.waker());
+            loop {
+                let over = inner.drive(&mut Context::from_waker(waker));
+                if over.is_ready() && is_alone {
+                    return Poll::Ready(Some(inner.final_ending()));
+                }
+                match ready!(alarm.poll(inner, is_new, cx)) {
+                    Due::Grace => return Poll::Ready(None),
+                    due => inner.overdue(due),
+                }
             }
-        }
+        })
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let mut inner = self.shared.lock();
-        inner.driver = None;
-        if !inner.is_over() {
-            inner.dropped();
-        }
+        let spent = self.shared.locked(|inner| {
+            if !inner.is_over() {
+                inner.dropped();
+            }
+            (inner.driver.take(), inner.waiting.leave_driver())
+        });
+        drop(spent);
     }
 }
 
-impl super::inner::Inner {
+impl Inner {
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let received = std::mem::take(&mut self.received);
         if self.is_over() {
@@ -238,25 +244,27 @@ impl Control {
         let Some(shared) = self.shared.upgrade() else {
             return false;
         };
-        let mut inner = shared.lock();
-        let is_first = inner.ending.is_none() && inner.broken.is_none();
         let close = Close::new(code, reason.to_owned());
-        inner.close(close, Initiator::Embedder, Cause::Ended);
-        is_first
+        shared.locked(|inner| {
+            let is_first = inner.ending.is_none() && inner.broken.is_none();
+            inner.close(close, Initiator::Embedder, Cause::Ended);
+            is_first
+        })
     }
 
     /// How the session ended, once its end has begun, and while somebody holds it.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        self.shared.upgrade()?.lock().ending()
+        self.shared.upgrade()?.locked(|inner| inner.ending())
     }
 
     /// Has the session look at the clock: the time that [`super::Observer::deadline`] told has come.
     pub fn wake(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            let mut inner = shared.lock();
-            inner.look = true;
-            inner.wake_driver();
+            shared.locked(|inner| {
+                inner.look = true;
+                inner.calls.driver();
+            });
         }
     }
 
@@ -264,6 +272,6 @@ impl Control {
     #[must_use]
     pub fn sender(&self) -> Option<SendHalf> {
         let shared = self.shared.upgrade()?;
-        Some(SendHalf { shared })
+        Some(SendHalf::new(shared))
     }
 }

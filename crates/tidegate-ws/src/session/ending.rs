@@ -9,9 +9,9 @@ use crate::frame::Violation;
 #[non_exhaustive]
 pub struct Ending {
     /// The close code: ours or the peer's, whichever came first; 1005 where the peer gave none, 1006
-    /// where there was no close frame.
+    /// where there was no close frame (RFC 6455 section 7.1.5).
     pub code: u16,
-    /// The reason that stood with it.
+    /// The reason that stood with it, at most 123 bytes (RFC 6455 section 7.1.6).
     pub reason: Cow<'static, str>,
     /// Who began the end.
     pub initiator: Initiator,
@@ -53,7 +53,7 @@ pub enum Cause {
     IdleTimeout,
     /// The peer closed it.
     PeerClosed,
-    /// The connection ended or failed without a close frame.
+    /// The connection ended or failed without a close frame (RFC 6455 section 7.1.7).
     PeerLost,
     /// The peer gave no sign of life.
     PingTimeout,

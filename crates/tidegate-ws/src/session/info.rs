@@ -15,17 +15,17 @@ use crate::names::Names;
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct HandshakeInfo {
-    /// The URL that was asked for.
+    /// The URL that was asked for (RFC 6455 section 3); a server that knows no more has the path alone.
     pub uri: Uri,
     /// The fields of the request; for a client those of the answer.
     pub headers: HeaderMap,
-    /// The cookies of the request, names and values as they stand there.
+    /// The cookies of the request, names and values as they stand there (RFC 6265 section 5.4).
     pub cookies: Vec<(String, String)>,
-    /// The name of who was verified.
+    /// The name of who was verified; `None` unless somebody in front of the handshake did.
     pub principal: Option<Arc<str>>,
-    /// The subprotocol that was agreed.
+    /// The subprotocol that was agreed (RFC 6455 section 1.9); `None` without one.
     pub subprotocol: Option<Box<str>>,
-    /// Where the peer is.
+    /// Where the peer is, if who accepted the connection told.
     pub remote_address: Option<SocketAddr>,
     /// What filters left for the handler, by type.
     pub attributes: Extensions,

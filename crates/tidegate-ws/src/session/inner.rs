@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 
@@ -10,8 +10,9 @@ use super::config::{Observer, Opening, SessionConfig};
 use super::ending::{Cause, Ending, Initiator};
 use super::outbox::Outbox;
 use super::reading::Unread;
-use super::shared::{Io, Waiting};
+use super::shared::Io;
 use super::timers::{Due, State, Timers};
+use super::waiting::{Calls, Spent, Waiting};
 use crate::codec::{Decoder, Encoder, Event, Randomness, Role};
 use crate::error::SessionError;
 use crate::frame::{OpCode, Violation};
@@ -40,14 +41,20 @@ pub(super) struct Inner {
     pub(super) close_sent: bool,
     /// The peer will say nothing more that counts: it closed, it is gone, or it broke a rule.
     pub(super) peer_done: bool,
+    /// The peer ended its stream without a close frame; it may still read.
+    pub(super) half_closed: bool,
     /// Nothing can be written any more, and why; the peer is still heard.
     pub(super) broken: Option<Box<std::io::Error>>,
     /// We have told the connection that we write nothing more.
     pub(super) shut: bool,
     pub(super) ending: Option<Box<Ending>>,
     pub(super) waiting: Waiting,
-    /// Senders that wait for room.
-    pub(super) room: Box<[Waker]>,
+    /// Who is to be woken behind the lock.
+    pub(super) calls: Calls,
+    /// Somebody waits for room.
+    pub(super) wants_room: bool,
+    /// So many sinks were told that there is room, and have not used it.
+    pub(super) turns: u8,
     pub(super) driver: Option<Waker>,
     /// There is a driver, which looks after what is left undone.
     pub(super) is_driven: bool,
@@ -81,11 +88,14 @@ impl Inner {
             pong: None,
             close_sent: false,
             peer_done: false,
+            half_closed: false,
             broken: None,
             shut: false,
             ending: None,
             waiting: Waiting::default(),
-            room: Box::default(),
+            calls: Calls::default(),
+            wants_room: false,
+            turns: 0,
             driver: None,
             is_driven: false,
             received: false,
@@ -220,7 +230,23 @@ impl Inner {
         self.pong = None;
         self.timers.write_done();
         self.timers.stale();
-        self.wake_all();
+        self.calls.all();
+    }
+
+    /// The peer says nothing more, and has not closed. What is sent to it is still written: it may
+    /// have asked before, and read on (a TCP connection that is closed by half). No close frame is,
+    /// as there is no closing handshake to be done (RFC 6455 section 7.1.7).
+    pub(super) fn left(&mut self) {
+        if self.broken.is_some() || self.close_sent {
+            return self.lost(None);
+        }
+        self.half_closed = true;
+        self.peer_done = true;
+        self.failure = Some(Box::new(SessionError::Lost));
+        self.pong = None;
+        self.end_as(Ending::lost);
+        self.timers.stale();
+        self.calls.all();
     }
 
     /// The connection is gone.
@@ -242,7 +268,7 @@ impl Inner {
         self.unread.clear();
         self.pong = None;
         self.timers.stale();
-        self.wake_all();
+        self.calls.all();
     }
 
     /// Closes from our side, behind what waits to be written.
@@ -257,7 +283,7 @@ impl Inner {
             self.end_as(|| Ending::new(code, close.reason.clone(), initiator, cause));
         }
         self.say_close(&close);
-        self.wake_all();
+        self.calls.all();
     }
 
     fn say_close(&mut self, close: &Close) {
@@ -267,14 +293,14 @@ impl Inner {
         self.stage_pong();
         self.close_sent = true;
         self.timers.stale();
-        if self.broken.is_none() {
+        if self.broken.is_none() && !self.half_closed {
             self.encoder.close(close, self.outbox.tail());
             if let Some(observer) = &self.observer {
                 let length = close.code.map_or(0, |_| 2 + close.reason.len());
                 observer.sent(OpCode::Close, length);
             }
         }
-        self.wake_room();
+        self.call_for_room();
     }
 
     /// Puts the answer to the latest ping behind what waits.
@@ -308,7 +334,8 @@ impl Inner {
             is_paused: self.ready.is_some(),
             has_queue: !self.outbox.is_empty(),
             is_closing: self.close_sent,
-            is_broken: self.broken.is_some(),
+            is_broken: self.broken.is_some() || self.half_closed,
+            is_half_closed: self.half_closed,
             is_over: self.is_over(),
         }
     }
@@ -343,18 +370,25 @@ impl Inner {
         self.close(Close::new(code, reason), Initiator::Session, cause);
     }
 
-    pub(super) fn wake_all(&mut self) {
-        self.waiting.wake();
-        self.wake_room();
-        if let Some(driver) = &self.driver {
-            driver.wake_by_ref();
+    /// Those who wait for room are to look again.
+    pub(super) const fn call_for_room(&mut self) {
+        if self.wants_room {
+            self.wants_room = false;
+            self.calls.all();
         }
     }
 
-    pub(super) fn wake_room(&mut self) {
-        for waker in std::mem::take(&mut self.room) {
-            waker.wake();
-        }
+    /// Whether it is the driver's task that polls.
+    #[inline]
+    pub(super) fn is_driver(&self, cx: &Context<'_>) -> bool {
+        self.driver
+            .as_ref()
+            .is_some_and(|driver| driver.will_wake(cx.waker()))
+    }
+
+    /// The wakers of those who are to be woken.
+    pub(super) fn called(&mut self) -> [Spent; 2] {
+        self.calls.take(&self.waiting, self.driver.as_ref())
     }
 }
 

@@ -25,12 +25,16 @@
 //! | the handler returns | 1000 |
 //! | it returns an error, or panics: that ends no other session | 1011 |
 //! | the peer closes | the peer's own |
+//! | the peer's stream ends without a close frame | 1006, and none is sent |
 //! | the peer breaks a rule | 1002 |
 //! | text that is not UTF-8, data that cannot be inflated | 1007 |
 //! | too many control frames | 1008 |
 //! | a frame or message that is too big, or has too many parts | 1009 |
 //! | idle for too long, no sign of life | 1001 |
 //! | the peer takes nothing of what waits for it | 1013, which it is not told |
+//!
+//! A peer whose stream ended may still read: a handler is given what it said, and may answer for as
+//! long as it would be let run on.
 //!
 //! What came first counts, and is told by [`Ending`]. Times are kept by one timer of tokio's, made
 //! when it is first needed, or by an embedder ([`Observer::keeps_time`]).
@@ -55,12 +59,12 @@ mod polls;
 mod reading;
 mod shared;
 mod timers;
+mod waiting;
 mod writing;
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -84,7 +88,7 @@ use crate::message::Message;
 /// is served while one of its futures is polled, and keeps no times but that of [`close`](Self::close).
 #[derive(Debug)]
 pub struct WebSocketSession {
-    pub(self) receiver: ReceiveHalf,
+    receiver: ReceiveHalf,
 }
 
 impl WebSocketSession {
@@ -96,10 +100,10 @@ impl WebSocketSession {
     {
         let mut opening = opening.into();
         let inner = Inner::new(Box::new(io), &opening, config);
-        let id = opening.id.take();
+        let shared = Arc::new(Shared::new(inner, opening.id.take()));
         Self {
             receiver: ReceiveHalf {
-                shared: Arc::new(Shared::new(inner, id)),
+                shared,
                 info: opening.info,
             },
         }
@@ -131,7 +135,8 @@ impl WebSocketSession {
     ///
     /// # Errors
     /// Once, before `None`: [`SessionError::Violation`] when the peer broke a rule,
-    /// [`SessionError::Lost`] or [`SessionError::Io`] when the connection ended without a close.
+    /// [`SessionError::Lost`] or [`SessionError::Io`] when the connection ended without a close (RFC 6455
+    /// section 7.1.7). After `Lost` the peer may still be sent to.
     pub fn receive(
         &mut self,
     ) -> impl Future<Output = Option<Result<Message, SessionError>>> + Send {
@@ -145,7 +150,8 @@ impl WebSocketSession {
     /// Cancel-safe: the message is taken as a whole or not at all.
     ///
     /// # Errors
-    /// [`SessionError::Closed`] once the session is closing; [`SessionError::ControlTooLong`].
+    /// [`SessionError::Closed`] once the session is closing or nothing can be written any more;
+    /// [`SessionError::ControlTooLong`] for a ping or pong of more than 125 bytes.
     pub fn send(
         &mut self,
         message: impl Into<Message>,
@@ -158,11 +164,11 @@ impl WebSocketSession {
     /// # Errors
     /// [`SessionError::Closed`] once the session is over, or nothing can be written any more.
     pub async fn flush(&mut self) -> Result<(), SessionError> {
-        poll_fn(|cx| self.receiver.shared.poll_flush(cx)).await
+        self.receiver.shared.flush().await
     }
 
     /// Closes with `code` and `reason` (cut to 123 bytes) behind what was sent, and waits for the
-    /// closing handshake. What the peer still sends is thrown away.
+    /// closing handshake (RFC 6455 section 7.1.2). What the peer still sends is thrown away.
     ///
     /// With 1005 the close frame is empty; any other code that must not stand on the wire
     /// ([`is_legal_on_wire`](crate::close::is_legal_on_wire)) is sent as 1011.
@@ -175,7 +181,7 @@ impl WebSocketSession {
     /// # Panics
     /// Where nobody drives the session, outside a tokio runtime with timers.
     pub async fn close(&mut self, code: u16, reason: &str) -> Ending {
-        self.sender().close(code, reason).await
+        self.receiver.shared.close(code, reason).await
     }
 
     /// How the session ended, once it has, or once its end has begun.
@@ -187,14 +193,13 @@ impl WebSocketSession {
     /// A half that sends, beside the session itself.
     #[must_use]
     pub fn sender(&self) -> SendHalf {
-        SendHalf {
-            shared: Arc::clone(&self.receiver.shared),
-        }
+        SendHalf::new(Arc::clone(&self.receiver.shared))
     }
 
     /// The session in two parts, for two tasks.
     #[must_use]
     pub fn split(self) -> (ReceiveHalf, SendHalf) {
+        self.receiver.shared.leave_sink();
         let sender = self.sender();
         (self.receiver, sender)
     }
@@ -203,8 +208,8 @@ impl WebSocketSession {
 impl Stream for WebSocketSession {
     type Item = Result<Message, SessionError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.shared.poll_receive(cx)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.receiver).poll_next(cx)
     }
 }
 
@@ -212,19 +217,26 @@ impl Sink<Message> for WebSocketSession {
     type Error = SessionError;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        self.receiver.shared.poll_room(cx)
+        let shared = &*self.receiver.shared;
+        if !shared.sink_has_turn() {
+            ready!(shared.sink(|wait| wait.poll_turn(cx)))?;
+            shared.sink_takes_turn(true);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SessionError> {
-        self.receiver.shared.feed(message)
+        let shared = &*self.receiver.shared;
+        shared.feed(message, shared.sink_takes_turn(false))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        self.receiver.shared.poll_flush(cx)
+        self.receiver.shared.sink(|wait| wait.poll_flush(cx))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        self.receiver.shared.begin_close(1000, "");
-        self.receiver.shared.poll_end(cx).map(|_ending| Ok(()))
+        let shared = &*self.receiver.shared;
+        shared.begin_close(1000, "");
+        shared.sink(|wait| wait.poll_end(cx)).map(|_ending| Ok(()))
     }
 }

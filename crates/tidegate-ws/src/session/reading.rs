@@ -59,6 +59,7 @@ impl Unread {
 
     /// Takes the payload at `place`, and goes on behind it. One that fills half the buffer takes
     /// the buffer with it, unless much would have to be copied out of there.
+    #[inline(always)]
     fn take(&mut self, place: Range<usize>) -> Bytes {
         let rest = self.to - self.from - place.end;
         if place.len() >= READ / 2 && self.buffer.len() == READ && rest <= MOVED {
@@ -72,6 +73,7 @@ impl Unread {
     }
 
     /// Gives the buffer away for the payload at `place`, and keeps what is behind it.
+    #[cold]
     fn lend(&mut self, place: Range<usize>) -> Bytes {
         let place = self.from + place.start..self.from + place.end;
         let rest = Self::new(self.buffer.get(place.end..self.to).unwrap_or_default());
@@ -79,6 +81,7 @@ impl Unread {
         lend_read(buffer, place)
     }
 
+    #[inline]
     fn used(&mut self, count: usize) {
         self.from += count;
         if self.from >= self.to {
@@ -103,27 +106,41 @@ impl Unread {
 
 impl Inner {
     /// The next message; `None` once there will be none.
+    #[inline]
     pub(super) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Message, SessionError>>> {
         loop {
-            if let Some(message) = self.ready.take() {
+            if self.is_plain()
+                && let Some(message) = self.at_once()
+            {
                 return Poll::Ready(Some(Ok(message)));
             }
-            if let Some(failure) = self.failure.take() {
-                return Poll::Ready(Some(Err(*failure)));
-            }
-            if self.peer_done {
-                return Poll::Ready(None);
-            }
-            if let Some(message) = self.at_once() {
-                return Poll::Ready(Some(Ok(message)));
+            if let Some(told) = self.otherwise() {
+                return Poll::Ready(told);
             }
             if !self.decode() {
                 ready!(self.poll_read(cx));
             }
         }
+    }
+
+    /// Whether nothing waits to be received, and more may come.
+    #[inline]
+    const fn is_plain(&self) -> bool {
+        self.ready.is_none() && self.failure.is_none() && !self.peer_done
+    }
+
+    /// What else is to be told at once.
+    fn otherwise(&mut self) -> Option<Option<Result<Message, SessionError>>> {
+        if let Some(message) = self.ready.take() {
+            return Some(Some(Ok(message)));
+        }
+        if let Some(failure) = self.failure.take() {
+            return Some(Some(Err(*failure)));
+        }
+        self.peer_done.then_some(None)
     }
 
     /// A message of one frame that was read as a whole: the way that most go.
@@ -162,15 +179,15 @@ impl Inner {
 
     /// Reads while nobody receives: up to one message, and the control frames behind it.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
-        let before = self.ready.is_some();
+        let before = self.ready.is_some() || self.peer_done;
         while !self.peer_done && (self.ready.is_none() || self.is_control_next()) {
             if !self.decode() && self.poll_read(cx).is_pending() {
                 break;
             }
         }
-        if self.peer_done || self.ready.is_some() && !before {
+        if !before && (self.peer_done || self.ready.is_some()) {
             // It may have been waiting, though it was not polled in this turn.
-            self.waiting.wake();
+            self.calls.all();
         }
     }
 
@@ -216,7 +233,8 @@ impl Inner {
         };
         match ready!(polled) {
             Ok(count) if count > 0 => self.timers.heard(),
-            result => self.lost(result.err()),
+            Ok(_) => self.left(),
+            Err(error) => self.lost(Some(error)),
         }
         Poll::Ready(())
     }

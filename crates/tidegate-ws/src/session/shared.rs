@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::inner::Inner;
+use super::waiting::Ticket;
 use crate::codec::Randomness;
 
 /// A connection, whatever it is.
@@ -22,6 +22,8 @@ pub(super) struct Shared {
     /// The driver polls the handler and writes afterwards, so that what the handler sends need not
     /// be written one by one.
     in_turn: AtomicBool,
+    /// The session itself is used as a sink, and was told that there is room.
+    sink_has_turn: AtomicBool,
     /// The handler received until nothing was there, and nothing is left to the driver.
     is_tidy: AtomicBool,
 }
@@ -32,6 +34,7 @@ impl Shared {
             inner: Mutex::new(inner),
             id: id.map_or_else(OnceLock::new, OnceLock::from),
             in_turn: AtomicBool::new(false),
+            sink_has_turn: AtomicBool::new(false),
             is_tidy: AtomicBool::new(false),
         }
     }
@@ -41,8 +44,39 @@ impl Shared {
             .get_or_init(|| format!("{:016x}", Randomness::next()).into())
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+    /// Does something with the state; who is to be woken for it is woken behind the lock.
+    #[inline(always)]
+    pub(super) fn locked<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.lock();
+        let value = act(&mut inner);
+        if !inner.calls.is_none() {
+            wake_behind(inner);
+        }
+        value
+    }
+
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // This mark is that of who has the session.
+
+    pub(super) fn sink_has_turn(&self) -> bool {
+        self.sink_has_turn.load(Ordering::Relaxed)
+    }
+
+    /// Whether it had one.
+    pub(super) fn sink_takes_turn(&self, takes: bool) -> bool {
+        self.sink_has_turn.swap(takes, Ordering::Relaxed)
+    }
+
+    /// The session is used as a sink no more.
+    pub(super) fn leave_sink(&self) {
+        if self.sink_takes_turn(false) {
+            self.locked(Inner::give_turn_back);
+        }
+        self.leave(Ticket::SINK);
     }
 
     // Both marks are those of one task, in which the driver polls the handler: what others do is
@@ -69,127 +103,19 @@ impl Shared {
     }
 }
 
+#[cold]
+fn wake_behind(mut inner: MutexGuard<'_, Inner>) {
+    let wakers = inner.called();
+    drop(inner);
+    for waker in wakers.into_iter().flatten() {
+        waker.wake();
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
             .field("id", &self.id())
             .finish_non_exhaustive()
-    }
-}
-
-/// Who polls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seat {
-    Driver,
-    Receiver,
-    Sender,
-}
-
-/// Wakes everybody who waits for the connection, which itself keeps one waker per direction.
-#[derive(Debug, Default)]
-pub(super) struct Wakers(Mutex<Slots>);
-
-#[derive(Debug, Default)]
-struct Slots {
-    driver: Option<Waker>,
-    receiver: Option<Waker>,
-    senders: Vec<Waker>,
-}
-
-impl Wakers {
-    fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn register(&self, seat: Seat, waker: &Waker) {
-        let mut slots = self.slots();
-        let slot = match seat {
-            Seat::Driver => &mut slots.driver,
-            Seat::Receiver => &mut slots.receiver,
-            Seat::Sender => {
-                if !slots.senders.iter().any(|known| known.will_wake(waker)) {
-                    slots.senders.push(waker.clone());
-                }
-                return;
-            }
-        };
-        match slot {
-            Some(known) => known.clone_from(waker),
-            None => *slot = Some(waker.clone()),
-        }
-    }
-}
-
-impl Wake for Wakers {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let (driver, receiver, senders) = {
-            let mut slots = self.slots();
-            (
-                slots.driver.clone(),
-                slots.receiver.clone(),
-                std::mem::take(&mut slots.senders),
-            )
-        };
-        for waker in senders.into_iter().chain(driver).chain(receiver) {
-            waker.wake();
-        }
-    }
-}
-
-/// Whose waker the connection is given.
-#[derive(Debug, Default)]
-pub(super) enum Waiting {
-    /// Nobody's yet.
-    #[default]
-    Nobody,
-    /// That of the one task there is.
-    One(Waker),
-    /// One that wakes all.
-    Many(Arc<Wakers>),
-}
-
-impl Waiting {
-    /// `seat` is about to poll the connection; the waker to do it with, if it is not its own.
-    pub(super) fn enter(&mut self, seat: Seat, cx: &Context<'_>) -> Option<Waker> {
-        match self {
-            Self::Nobody => *self = Self::One(cx.waker().clone()),
-            Self::One(waker) if waker.will_wake(cx.waker()) => {}
-            Self::One(waker) => {
-                let wakers = Arc::new(Wakers::default());
-                // Whoever it was waits on.
-                wakers.slots().senders.push(waker.clone());
-                wakers.register(seat, cx.waker());
-                *self = Self::Many(Arc::clone(&wakers));
-                return Some(wakers.into());
-            }
-            Self::Many(wakers) => {
-                wakers.register(seat, cx.waker());
-                return Some(Arc::clone(wakers).into());
-            }
-        }
-        None
-    }
-
-    /// `seat` does not wait any more.
-    pub(super) fn leave(&self, seat: Seat, cx: &Context<'_>) {
-        if let (Self::Many(wakers), Seat::Sender) = (self, seat) {
-            wakers
-                .slots()
-                .senders
-                .retain(|known| !known.will_wake(cx.waker()));
-        }
-    }
-
-    /// Everybody is to look again.
-    pub(super) fn wake(&self) {
-        match self {
-            Self::Nobody => {}
-            Self::One(waker) => waker.wake_by_ref(),
-            Self::Many(wakers) => wakers.wake_by_ref(),
-        }
     }
 }

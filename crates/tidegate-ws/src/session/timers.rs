@@ -56,7 +56,8 @@ pub(super) enum Due {
     /// The handler outlived its session.
     Grace,
     Idle,
-    /// What a peer said to which nothing can be written was not received in time.
+    /// What a peer said to which nothing can be written was not received in time, or one that says
+    /// nothing more was not answered.
     Lost,
     /// A ping is to be sent.
     Ping,
@@ -74,8 +75,10 @@ pub(super) struct State<'a> {
     /// Something waits to be written.
     pub(super) has_queue: bool,
     pub(super) is_closing: bool,
-    /// Nothing can be written any more.
+    /// One direction is closed: nothing can be written any more, or nothing more will be heard.
     pub(super) is_broken: bool,
+    /// It is that nothing more will be heard.
+    pub(super) is_half_closed: bool,
     pub(super) is_over: bool,
 }
 
@@ -150,7 +153,10 @@ impl Timers {
     /// What is due now, one thing at a time.
     pub(super) fn review(&mut self, now: Instant, state: State<'_>) -> Option<Due> {
         if state.is_over {
-            self.enter(Phase::Over);
+            // A handler that was told of the end of the peer's stream has had its time since.
+            if !state.is_half_closed || self.phase != Phase::Broken {
+                self.enter(Phase::Over);
+            }
             let by = *self
                 .end_by
                 .get_or_insert_with(|| after(now, state.config.handler_grace));

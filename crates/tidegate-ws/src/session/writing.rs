@@ -1,6 +1,6 @@
 //! From senders to the connection.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::inner::{Inner, opcode_of};
 use crate::error::SessionError;
@@ -8,6 +8,9 @@ use crate::message::Message;
 
 /// So many bytes are written at once, rather than when the turn is over.
 const BATCH: usize = 16 << 10;
+
+/// So many sinks may have been told that there is room, at once.
+const TURNS: u8 = 16;
 
 impl Inner {
     /// Whether a message would be taken now.
@@ -32,20 +35,34 @@ impl Inner {
         if self.has_room()? {
             return Poll::Ready(Ok(()));
         }
-        // Who waits for room is told when there is some, by whoever makes it.
-        if !self.room.iter().any(|known| known.will_wake(cx.waker())) {
-            let mut room = std::mem::take(&mut self.room).into_vec();
-            room.push(cx.waker().clone());
-            self.room = room.into();
-        }
+        // Whoever makes room tells those who wait for it.
+        self.wants_room = true;
         Poll::Pending
+    }
+
+    /// Waits for room and for one of a few turns: who has one may send later, whoever has sent in
+    /// between, so that there must not be any number of them.
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        ready!(self.poll_room(cx))?;
+        if self.turns == TURNS {
+            self.wants_room = true;
+            return Poll::Pending;
+        }
+        self.turns += 1;
+        Poll::Ready(Ok(()))
+    }
+
+    /// A turn was used, or will not be.
+    pub(super) const fn give_turn_back(&mut self) {
+        self.turns = self.turns.saturating_sub(1);
+        self.call_for_room();
     }
 
     /// Takes a message as a whole, and writes what is much.
     #[inline]
     pub(super) fn push(
         &mut self,
-        message: Message,
+        message: &mut Option<Message>,
         in_turn: bool,
         cx: &mut Context<'_>,
     ) -> Result<(), SessionError> {
@@ -57,15 +74,23 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes a message as a whole, and leaves it to others to write it.
+    /// Takes a message as a whole from where it is, and leaves it to others to write it.
     #[inline]
-    pub(super) fn take(&mut self, message: Message) -> Result<(), SessionError> {
+    pub(super) fn take(&mut self, place: &mut Option<Message>) -> Result<(), SessionError> {
+        let Some(message) = place else { return Ok(()) };
         let is_control = message.is_control();
         let told = self
             .observer
             .is_some()
-            .then(|| (opcode_of(&message), message.payload().len()));
-        self.put(message)?;
+            .then(|| (opcode_of(message), message.payload().len()));
+        if self.takes_payload(message) {
+            if let Some(message) = place.take() {
+                self.outbox.set_body(message.into_payload());
+            }
+        } else {
+            self.encoder.encode(message, self.outbox.tail())?;
+            *place = None;
+        }
         if !is_control {
             self.timers.moved();
         }
@@ -75,17 +100,12 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether the payload of `message` may wait where it is; its header is written, if so.
     #[inline]
-    fn put(&mut self, message: Message) -> Result<(), SessionError> {
-        let vectored = self.io.as_ref().is_some_and(|io| io.is_write_vectored());
-        if vectored
-            && self.outbox.takes_body(message.payload())
-            && self.encoder.header_of(&message, self.outbox.tail())
-        {
-            self.outbox.set_body(message.into_payload());
-            return Ok(());
-        }
-        self.encoder.encode(&message, self.outbox.tail())
+    fn takes_payload(&mut self, message: &Message) -> bool {
+        self.outbox.takes_body(message.payload())
+            && self.io.as_ref().is_some_and(|io| io.is_write_vectored())
+            && self.encoder.header_of(message, self.outbox.tail())
     }
 
     /// Writes what waits, and the answer to a ping behind it.
@@ -105,7 +125,7 @@ impl Inner {
             if progress {
                 self.timers.wrote();
                 if self.outbox.len() < self.config.outbox {
-                    self.wake_room();
+                    self.call_for_room();
                 }
             }
             match polled {
@@ -116,12 +136,6 @@ impl Inner {
                     return Poll::Pending;
                 }
             }
-        }
-    }
-
-    pub(super) fn wake_driver(&self) {
-        if let Some(driver) = &self.driver {
-            driver.wake_by_ref();
         }
     }
 }

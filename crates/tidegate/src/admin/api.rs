@@ -15,7 +15,7 @@ use super::events::Streams;
 use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
-use super::{push, routes, sessions, users};
+use super::{push, routes, sessions, tokens, users};
 use crate::time;
 
 /// What is answered here, for machines.
@@ -55,6 +55,7 @@ fn places() -> Vec<Place> {
         ("/v1/services", get(routes::services)),
         ("/v1/users/{user}/push", post(push::to_user)),
         ("/v1/push", post(push::to_any)),
+        ("/v1/tokens/revoke", post(tokens::revoke)),
         ("/v1/drain", post(drain)),
     ]
 }

@@ -20,6 +20,7 @@ mod routes;
 mod sessions;
 #[cfg(test)]
 mod testing;
+mod tokens;
 mod users;
 mod view;
 

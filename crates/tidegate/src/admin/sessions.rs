@@ -195,15 +195,17 @@ fn find<'v>(view: &'v View, id: &Named) -> Result<(Arc<Handle>, &'v Clock), Prob
     let id = id.as_ref().ok().and_then(|Path(id)| id.parse().ok());
     let found = id.and_then(|id| {
         let mut workers = view.workers.iter();
-        workers.find_map(|(worker, _)| Some((worker.sessions.find(id)?, &worker.clock)))
+        workers.find_map(|(worker, _)| Some((worker.sessions.find(id)?, &*worker.clock)))
     });
-    found.ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "no_session",
-            "there is no session with this id, or it has ended",
-        )
-    })
+    found.ok_or_else(no_session)
+}
+
+pub(super) fn no_session() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no_session",
+        "there is no session with this id, or it has ended",
+    )
 }
 
 /// `GET /v1/sessions/{id}`.
@@ -229,18 +231,19 @@ pub(super) async fn end(
     Ok((StatusCode::ACCEPTED, answer).into_response())
 }
 
-/// A whole number; in JSON 1000.0 is one too.
-fn whole(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| {
+/// A whole number of at most `most`; in JSON 1000.0 is one too.
+pub(super) fn whole(value: &Value, most: u64) -> Option<u64> {
+    let number = value.as_u64().or_else(|| {
         let number = value.as_f64()?;
-        let is_whole = number.fract() == 0.0 && (0.0..1e9).contains(&number);
+        let is_whole = number.fract() == 0.0 && (0.0..1e12).contains(&number);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "it is whole and within bounds"
         )]
         is_whole.then_some(number as u64)
-    })
+    });
+    number.filter(|number| *number <= most)
 }
 
 /// What an admin wants a client to be told: a code and a reason.
@@ -262,7 +265,7 @@ pub(super) fn farewell(body: &[u8]) -> Result<Said, Problem> {
     let code = match code {
         None | Some(Value::Null) => None,
         Some(code) => {
-            let code = whole(&code).and_then(|code| u16::try_from(code).ok());
+            let code = whole(&code, u64::from(u16::MAX)).and_then(|code| u16::try_from(code).ok());
             let code = code.filter(|&code| is_legal_on_wire(code));
             Some(code.ok_or_else(|| bad("`code` is none that may stand in a close frame"))?)
         }

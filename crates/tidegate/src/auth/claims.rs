@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::keys::Algorithm;
 use super::principal::{Identity, Principal};
 use super::token::TokenError;
+use crate::config::plan::LONGEST_LEEWAY;
 
 /// The most roles, or scopes, of one user that count.
 const MOST_NAMES: usize = 1000;
@@ -31,6 +32,9 @@ pub struct Rules {
     pub roles: ClaimPath,
     /// Where the scopes stand: a list of texts, or one text with spaces between them (RFC 8693).
     pub scopes: ClaimPath,
+    /// Where the tenant stands: a session's newer token must name the same one. `None`: none is looked
+    /// at.
+    pub tenant: Option<ClaimPath>,
 }
 
 /// Where a claim stands: its name, or the names on the way to it with dots between them.
@@ -94,6 +98,7 @@ impl Rules {
         let scopes = self.scopes.find(&claims);
         let identity = Identity {
             user: user.into(),
+            tenant: self.tenant_of(&claims),
             token: None,
             id: claims.get("jti").and_then(Value::as_str).map(Into::into),
             expires: Some(UNIX_EPOCH + Duration::from_secs(expires.saturating_add(leeway))),
@@ -113,6 +118,12 @@ impl Rules {
     /// The user that the claims name.
     pub(super) fn user_of(&self, claims: &Map<String, Value>) -> Option<String> {
         self.user.find(claims).and_then(name)
+    }
+
+    /// The tenant that the claims name, as JSON.
+    fn tenant_of(&self, claims: &Map<String, Value>) -> Option<Box<str>> {
+        let tenant = self.tenant.as_ref()?.find(claims)?;
+        Some(tenant.to_string().into())
     }
 
     fn is_for_us(&self, audience: Option<&Value>) -> bool {
@@ -141,6 +152,12 @@ fn time(value: &Value) -> Option<u64> {
         Some(number.max(0.0) as u64)
     });
     whole.map(|time| time.min(LATEST))
+}
+
+/// When a token ends at the latest for any gateway, by its `exp`.
+pub(super) fn end_of_token(value: &Value) -> Option<SystemTime> {
+    let end = Duration::from_secs(time(value)?) + LONGEST_LEEWAY;
+    UNIX_EPOCH.checked_add(end)
 }
 
 /// A user's name: a text, or a whole number.

@@ -46,6 +46,9 @@ pub enum AuthError {
     /// A ticket is not one, or was used before.
     #[error("the ticket is unknown, or was used before")]
     Ticket,
+    /// A session's newer token is of somebody else than the one that it was opened with.
+    #[error("the token is not of the user, and the tenant, who opened the session")]
+    OtherSubject,
     /// The token is not good for this.
     #[error("the token lacks a scope")]
     Scope {
@@ -91,11 +94,13 @@ impl AuthError {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::KeysUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable"),
             Self::Missing { .. } => (UNAUTHORIZED, "unauthenticated"),
+            Self::OtherSubject => (StatusCode::FORBIDDEN, "subject_mismatch"),
             Self::Origin(_) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             Self::Password { .. } => (UNAUTHORIZED, "wrong_password"),
             Self::PasswordsBusy => (StatusCode::SERVICE_UNAVAILABLE, "passwords_busy"),
             Self::Scope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope"),
             Self::Token(TokenError::Expired) => (UNAUTHORIZED, "token_expired"),
+            Self::Token(TokenError::Revoked) => (UNAUTHORIZED, "token_revoked"),
             Self::Doubled | Self::Ticket | Self::Token(_) => (UNAUTHORIZED, "invalid_token"),
             Self::TokenAlone => (StatusCode::BAD_REQUEST, "bad_handshake"),
             Self::TooManyFailures { .. } => (TOO_MANY, "too_many_failures"),
@@ -117,7 +122,10 @@ impl AuthError {
     /// Whether it counts as an attempt with a credential that is wrong. Passwords are counted before.
     pub(super) const fn is_failure(&self) -> bool {
         match self {
-            Self::Token(error) => !matches!(error, TokenError::Expired | TokenError::NotYet),
+            Self::Token(error) => !matches!(
+                error,
+                TokenError::Expired | TokenError::NotYet | TokenError::Revoked
+            ),
             Self::Conflict | Self::Doubled | Self::Ticket => true,
             _ => false,
         }

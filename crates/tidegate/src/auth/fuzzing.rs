@@ -40,6 +40,7 @@ pub(crate) fn token(bytes: &[u8]) {
 fn judge(token: &str) -> bool {
     let key = Key::of_secret(&Secret::new(SECRET), &[Algorithm::Hs256]).unwrap();
     let rules = Rules {
+        tenant: None,
         algorithms: vec![Algorithm::Hs256],
         issuer: Some("i".into()),
         audience: vec!["a".into()],

@@ -188,6 +188,7 @@ mod tests {
 
     fn rules(algorithm: Algorithm) -> Rules {
         Rules {
+            tenant: None,
             algorithms: vec![algorithm],
             issuer: None,
             audience: Vec::new(),

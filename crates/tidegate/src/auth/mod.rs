@@ -18,6 +18,8 @@ pub mod mint;
 mod passwords;
 mod principal;
 mod refresh;
+mod renewal;
+mod revocation;
 mod sources;
 mod tickets;
 pub mod token;
@@ -25,7 +27,7 @@ pub mod token;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -41,6 +43,8 @@ pub use self::keys::{Algorithm, Key, KeyError};
 use self::passwords::Passwords;
 pub use self::principal::{Identity, Principal};
 pub(crate) use self::refresh::Refresher;
+pub use self::revocation::RevocationPlan;
+pub(crate) use self::revocation::{Full, Revocations, Revoked};
 use self::sources::Credential;
 pub(crate) use self::sources::Shown;
 pub use self::sources::TokenSource;
@@ -62,12 +66,16 @@ pub struct Authenticator {
     /// `None`: there are none.
     users: Option<Passwords>,
     failures: Option<Rates>,
+    /// What was taken back of tokens.
+    revocations: Arc<Revocations>,
+    /// How many newer tokens for sessions were refused, and how many were not.
+    renewals: [AtomicU64; 2],
     /// How often each of `CODES` was the answer.
     refusals: [AtomicU64; CODES.len()],
 }
 
 /// The codes of refusals that are counted.
-const CODES: [&str; 14] = [
+const CODES: [&str; 16] = [
     "conflicting_tokens",
     "cors_not_allowed",
     "forbidden",
@@ -76,7 +84,9 @@ const CODES: [&str; 14] = [
     "keys_unavailable",
     "origin_not_allowed",
     "passwords_busy",
+    "subject_mismatch",
     "token_expired",
+    "token_revoked",
     "too_many_failures",
     "too_many_passwords",
     "too_many_tickets",
@@ -110,6 +120,10 @@ pub(crate) struct AuthCounts {
     pub(crate) refusals: Vec<(&'static str, u64)>,
     /// How often a token was known, and how often it was not.
     pub(crate) cache: [u64; 2],
+    /// How many newer tokens for sessions were refused, and how many were not.
+    pub(crate) renewals: [u64; 2],
+    /// How many revocations there are.
+    pub(crate) revocations: usize,
     /// How many fetches of keys failed, and how many did not.
     pub(crate) fetches: [u64; 2],
 }
@@ -150,8 +164,33 @@ impl Authenticator {
             users: (!plan.users.is_empty())
                 .then(|| Passwords::new(&plan.users, plan.failures_per_address)),
             failures: plan.failures_per_address.map(Rates::new),
+            revocations: Arc::new(Revocations::new(
+                jwt.map(|jwt| jwt.revocations).unwrap_or_default(),
+            )),
+            renewals: Default::default(),
             refusals: Default::default(),
         }
+    }
+
+    /// What was taken back of tokens.
+    pub(crate) const fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    /// How far clocks may differ.
+    pub(crate) fn leeway(&self) -> Duration {
+        let jwt = self.jwt.as_ref();
+        jwt.map_or(Duration::ZERO, |tokens| tokens.rules.leeway)
+    }
+
+    /// Whether any token is good for anything.
+    pub(crate) const fn knows_tokens(&self) -> bool {
+        self.jwt.is_some()
+    }
+
+    /// Whether a bridge waits for a token in its first message.
+    pub(crate) fn waits_for_first_message(&self) -> bool {
+        self.sources().contains(&TokenSource::FirstMessage)
     }
 
     /// The keys of tokens, where there are tokens.
@@ -211,21 +250,6 @@ impl Authenticator {
         self.settle(exchange, judged)
     }
 
-    /// Both of these, of the token in `Authorization` alone.
-    async fn by_header(&self, exchange: &mut Exchange) -> Result<Arc<Principal>, AuthError> {
-        let shown = sources::take(exchange, &[TokenSource::Header])?;
-        if !matches!(shown.credential, Some(Credential::Bearer(_))) {
-            let (bearer, basic) = (self.jwt.is_some(), false);
-            let schemes = Schemes { bearer, basic };
-            return Err(AuthError::Missing { schemes });
-        }
-        match self.judge(exchange, &shown, None) {
-            Ok(None) => self.wait(exchange, shown, None).await,
-            Ok(Some(judged)) => self.settle(exchange, Ok(judged)),
-            Err(error) => self.settle(exchange, Err(error)),
-        }
-    }
-
     /// Why a token cannot be verified, though there was a fetch.
     fn still_missing(&self) -> AuthError {
         let keys = self.keys().and_then(|keys| keys.held(Now::look().steady));
@@ -282,28 +306,20 @@ impl Authenticator {
         }
     }
 
-    /// Who bears a token that `client` shows otherwise than in a request. Dropped, it leaves nothing
-    /// behind.
-    pub(crate) async fn bearer(
+    fn judge_token(
         &self,
         client: IpAddr,
         token: &str,
-    ) -> Result<Arc<Principal>, AuthError> {
-        let Some(tokens) = &self.jwt else {
-            return Err(AuthError::Missing {
-                schemes: self.schemes(),
-            });
-        };
-        let mut judged = self.judge_token(client, token);
-        if matches!(judged, Ok(None)) {
-            tokens.keys.renewed().await;
-            judged = self.judge_token(client, token);
+    ) -> Result<Option<Arc<Principal>>, AuthError> {
+        let judged = self.judge_unrevoked(client, token)?;
+        match &judged {
+            Some(one) if self.revocations.hold(one.identity()) => Err(TokenError::Revoked.into()),
+            _ => Ok(judged),
         }
-        let judged = judged.and_then(|judged| judged.ok_or_else(|| self.still_missing()));
-        judged.map_err(|error| self.blame(client, error))
     }
 
-    fn judge_token(
+    /// The same, but for what was taken back.
+    fn judge_unrevoked(
         &self,
         client: IpAddr,
         token: &str,
@@ -339,7 +355,11 @@ impl Authenticator {
 
     fn redeem(&self, ticket: &str) -> Result<Redeemed, AuthError> {
         let tickets = self.tickets.as_ref().ok_or(AuthError::Ticket)?;
-        tickets.redeem(ticket, Now::look())
+        let redeemed = tickets.redeem(ticket, Now::look())?;
+        if self.revocations.hold(redeemed.principal.identity()) {
+            return Err(TokenError::Revoked.into());
+        }
+        Ok(redeemed)
     }
 
     /// Whether another credential of the same request is of the same user. It opens nothing, so it need
@@ -377,7 +397,7 @@ impl Authenticator {
         Ok(found.principal)
     }
 
-    /// Counts what is wrong; who was wrong too often is told that instead.
+    /// What a client is told that showed what is wrong, which is counted.
     fn blame(&self, client: IpAddr, error: AuthError) -> AuthError {
         if error.is_failure()
             && let Some(failures) = &self.failures
@@ -422,6 +442,8 @@ impl Authenticator {
         AuthCounts {
             refusals: CODES.into_iter().zip(refusals).collect(),
             cache: cache.unwrap_or_default(),
+            renewals: [0, 1].map(|place| self.renewals[place].load(Ordering::Relaxed)),
+            revocations: self.revocations.count(),
             fetches: self
                 .keys()
                 .and_then(|keys| keys.fetches())
@@ -441,6 +463,7 @@ impl Authenticator {
         if let Some(failures) = &self.failures {
             failures.forget_some(now.steady);
         }
+        self.revocations.tick(now);
     }
 }
 

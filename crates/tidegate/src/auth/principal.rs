@@ -22,6 +22,8 @@ pub struct Principal {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     pub(super) user: Box<str>,
+    /// As JSON, where the configuration says where it stands.
+    pub(super) tenant: Option<Box<str>>,
     pub(super) token: Option<Digest>,
     pub(super) id: Option<Box<str>>,
     pub(super) expires: Option<SystemTime>,
@@ -78,11 +80,6 @@ impl Principal {
         self.identity.expires
     }
 
-    /// Whether the token has ended by then.
-    pub(crate) fn is_over(&self, now: SystemTime) -> bool {
-        super::claims::is_over(self.identity.expires, now)
-    }
-
     /// The token's own name (`jti`), by which it can be revoked, where it has one.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
@@ -101,6 +98,7 @@ impl Identity {
     pub(crate) fn without_token(user: &str) -> Self {
         Self {
             user: user.into(),
+            tenant: None,
             token: None,
             id: None,
             expires: None,
@@ -112,6 +110,12 @@ impl Identity {
     #[must_use]
     pub const fn user(&self) -> &str {
         &self.user
+    }
+
+    /// Whether this is somebody who may go on with what the other one began: the same user, of the same
+    /// tenant.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.user == other.user && self.tenant == other.tenant
     }
 
     /// SHA-256 of the exact token, where there is one.

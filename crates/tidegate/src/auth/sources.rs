@@ -17,6 +17,8 @@ use crate::headers::FieldName;
 pub enum TokenSource {
     /// The cookie of this name. Browsers send it unasked, so where they come from counts.
     Cookie(Box<str>),
+    /// The first message of a bridge's session, a `hello`, where the handshake has no credential.
+    FirstMessage,
     /// `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).
     Header,
     /// The parameter of this name in the query (RFC 6750 section 2.3). It goes no further.
@@ -70,7 +72,7 @@ pub(super) fn take(exchange: &mut Exchange, sources: &[TokenSource]) -> Result<S
     }
     for source in sources {
         let found = match source {
-            TokenSource::Header => None,
+            TokenSource::FirstMessage | TokenSource::Header => None,
             TokenSource::Cookie(name) => cookie::find(exchange, name)?.map(Credential::Bearer),
             TokenSource::Query(name) => query::take(exchange, name)?.map(Credential::Bearer),
             TokenSource::Subprotocol => subprotocol::take(exchange)?.map(Credential::Bearer),

@@ -43,6 +43,9 @@ pub enum TokenError {
     /// Its `nbf` is ahead, or no time.
     #[error("the token is not valid yet")]
     NotYet,
+    /// It was taken back before its end.
+    #[error("the token was revoked")]
+    Revoked,
     /// Its signature is not that of the key.
     #[error("the signature of the token is wrong")]
     Signature,

@@ -2,9 +2,9 @@
 
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,14 +16,14 @@ use super::address::{Base, Target, target};
 use super::envelope::{Credit, Encoding, Request};
 use super::members::text;
 use super::problem::Problem;
+use super::token::{Opened, Who};
 use super::{Bridge, headers};
-use crate::auth::Principal;
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
 use crate::dispatch;
 use crate::exchange::{Answer, Downstream, Exchange};
 use crate::headers::{FieldName, Headers};
-use crate::limits::{Gauge, Permits};
+use crate::limits::Permits;
 use crate::metrics::ExchangeMeter;
 use crate::proxy::Proxy;
 use crate::push::resume::Recipient;
@@ -37,11 +37,9 @@ pub(super) struct Caller {
     pub(super) downstream: Arc<Downstream>,
     pub(super) client: IpAddr,
     pub(super) authority: Option<Authority>,
-    /// Who opened the session, where its route asked.
-    pub(super) principal: Option<Arc<Principal>>,
-    /// The user's calls, where they have a bound.
-    pub(super) calls: Option<Arc<Gauge>>,
-    /// What each call says of the session: fields of its handshake, and who calls.
+    /// Who opened the session; nobody, once that one has begun.
+    pub(super) opened: Mutex<Option<Opened>>,
+    /// What each call says of the session: fields of its handshake.
     pub(super) headers: Headers,
     /// Where pushes for the session are left.
     pub(super) recipient: Recipient,
@@ -59,9 +57,13 @@ pub(super) struct Call {
 }
 
 impl Caller {
-    /// Makes a call of a request, whoever is meant by it, in the session of that id.
-    pub(super) fn prepare(&self, request: &Request<'_>, session: &str) -> Result<Call, Problem> {
-        self.check_token()?;
+    /// Makes a call of a request, whoever is meant by it, for `who` in the session of that id.
+    pub(super) fn prepare(
+        &self,
+        request: &Request<'_>,
+        who: &Who,
+        session: &str,
+    ) -> Result<Call, Problem> {
         let (service, target) = match &request.base_url {
             Some(base) => {
                 let base = Base::parse(base)?;
@@ -72,6 +74,7 @@ impl Caller {
         };
         let (body, media_type) = body(request)?;
         let mut headers = self.headers.clone_with_room(request.headers.len() + 4);
+        who.tell(&mut headers);
         let of_handshake = &self.bridge.plan.headers.from_handshake;
         headers::add_from_client(&mut headers, of_handshake, &request.headers)?;
         if let Some(media_type) = media_type
@@ -85,7 +88,7 @@ impl Caller {
         if body.is_empty() {
             headers.remove("content-type");
         }
-        self.tell_user(&mut headers, session);
+        self.tell_user(&mut headers, who, session);
         let most = self.bridge.plan.timeout;
         let patience = request.timeout.map_or(most, |asked| asked.min(most));
         headers.append(
@@ -93,7 +96,10 @@ impl Caller {
             HeaderValue::from(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)),
         );
         Ok(Call {
-            exchange: self.exchange(request.method.clone(), target, headers, body),
+            exchange: Exchange {
+                principal: who.principal.clone(),
+                ..self.exchange(request.method.clone(), target, headers, body)
+            },
             service,
             patience,
             accept: request.accept,
@@ -102,18 +108,8 @@ impl Caller {
         })
     }
 
-    /// A session may outlive its token, but nobody is called in the name of who had it.
-    fn check_token(&self) -> Result<(), Problem> {
-        match &self.principal {
-            Some(principal) if principal.is_over(SystemTime::now()) => Err(Problem::token_expired(
-                "the token that this session was opened with has expired",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn tell_user(&self, headers: &mut Headers, session: &str) {
-        if let (Some(signer), Some(principal)) = (&self.bridge.signer, &self.principal) {
+    fn tell_user(&self, headers: &mut Headers, who: &Who, session: &str) {
+        if let (Some(signer), Some(principal)) = (&self.bridge.signer, &who.principal) {
             let time = crate::time::unix_milliseconds() / 1000;
             let time = u64::try_from(time).unwrap_or(u64::MAX);
             signer.tell(headers, principal, session, time);
@@ -132,8 +128,8 @@ impl Caller {
             downstream: Arc::clone(&self.downstream),
             client: self.client,
             captures: crate::router::Captures::default(),
-            // What a route requires, it requires of whoever opened the session.
-            principal: self.principal.clone(),
+            // What a route requires, it requires of whoever the session speaks for: see `prepare`.
+            principal: None,
             extensions: http::Extensions::new(),
         }
     }

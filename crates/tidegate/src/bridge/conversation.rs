@@ -161,7 +161,7 @@ impl Caller {
                 connection: self.downstream.connection,
                 id: id.map(Id::to_text),
                 service: service.map(|service| service.plan.name.clone()),
-                user: self.principal.clone(),
+                user: exchange.principal.clone(),
                 method: exchange.method.clone(),
                 path: exchange.path.clone(),
                 query: exchange.query.clone(),

@@ -223,7 +223,7 @@ fn parse_method(name: &str) -> Result<Method, Problem> {
     })
 }
 
-fn headers<'a>(members: &Members<'a>) -> Result<Vec<Said<'a>>, Problem> {
+pub(super) fn headers<'a>(members: &Members<'a>) -> Result<Vec<Said<'a>>, Problem> {
     let wrong = || Problem::malformed("headers is an object of strings or lists of strings");
     let Some(value) = members.value("headers") else {
         return Ok(Vec::new());

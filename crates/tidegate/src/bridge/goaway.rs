@@ -40,7 +40,7 @@ impl Session<'_> {
         let Terms { deadline, window } = self.caller.terms(cause);
         if cause == Cause::Drain {
             self.handle.set_busy(true);
-            self.lingers = Some(Instant::now() + LINGERS.min(deadline / 4));
+            self.post.lingers = Some(Instant::now() + LINGERS.min(deadline / 4));
         }
         let goaway = json!({
             "op": "goaway",

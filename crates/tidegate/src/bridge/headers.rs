@@ -75,6 +75,11 @@ pub(super) fn add_from_client(
     Ok(())
 }
 
+/// Whether `name` is one of these, each in lower case and perhaps with a `*` at its end.
+pub(super) fn is_among(patterns: &[Box<str>], name: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, name))
+}
+
 /// Keeps of an answer's fields what its client may see.
 pub(super) fn for_client(headers: &mut Headers, allowed: &BridgeHeaders) {
     headers.retain(|field| {
@@ -82,10 +87,7 @@ pub(super) fn for_client(headers: &mut Headers, allowed: &BridgeHeaders) {
         if field.name.is("set-cookie") {
             return allowed.cookies;
         }
-        allowed
-            .to_client
-            .iter()
-            .any(|pattern| matches(pattern, name))
+        is_among(&allowed.to_client, name)
     });
 }
 

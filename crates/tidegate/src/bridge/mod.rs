@@ -17,31 +17,36 @@ mod headers;
 mod identity;
 mod members;
 mod pace;
+mod post;
 mod problem;
 mod push;
 mod resume;
 mod session;
 mod stream;
+mod token;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use http::HeaderValue;
+use http::{Extensions, HeaderValue};
 use serde_json::json;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 
 use self::call::Caller;
 use self::identity::Signer;
 use self::problem::Problem;
+use self::token::{Opened, Who};
+use crate::body::Body;
 use crate::config::plan::{BridgePlan, ForwardAuth};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers};
 use crate::limits::Users;
-use crate::pipeline::FrameFilters;
+use crate::pipeline::{FrameFilters, SaysLater};
 use crate::proxy::Proxy;
 use crate::push::mailbox::Mailbox;
 use crate::push::resume::Recipient;
+use crate::router::Captures;
 use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Partner, Wish};
 use crate::worker::Worker;
@@ -51,7 +56,16 @@ const VERSION_1: &str = "tidegate.v1.json";
 /// The old protocol by name; it is also what a client without subprotocols speaks.
 const LEGACY: &str = "tidegate.legacy";
 /// What works, in the words of the protocol.
-const FEATURES: [&str; 6] = ["cancel", "stream", "credit", "batch", "push", "resume"];
+const FEATURES: [&str; 7] = [
+    "cancel", "stream", "credit", "batch", "push", "auth", "resume",
+];
+
+/// Whether a handshake is of a client that can say who it is in its first message.
+pub(crate) fn may_say_hello(exchange: &Exchange) -> bool {
+    let mut offered = exchange.headers.list("sec-websocket-protocol");
+    let spoken = [VERSION_1.as_bytes(), LEGACY.as_bytes()];
+    exchange.upgrade && offered.find(|one| spoken.contains(one)) == Some(VERSION_1.as_bytes())
+}
 
 /// A route's bridge.
 #[derive(Debug)]
@@ -134,6 +148,24 @@ impl Bridge {
     }
 }
 
+/// A handshake, for who is asked about it later.
+fn request_of(exchange: &Exchange) -> Exchange {
+    Exchange {
+        method: exchange.method.clone(),
+        path: exchange.path.clone(),
+        query: exchange.query.clone(),
+        authority: exchange.authority.clone(),
+        headers: exchange.headers.clone_with_room(0),
+        body: Body::empty(),
+        upgrade: exchange.upgrade,
+        downstream: Arc::clone(&exchange.downstream),
+        client: exchange.client,
+        captures: Captures::default(),
+        principal: None,
+        extensions: Extensions::new(),
+    }
+}
+
 impl Caller {
     /// Whose calls these are, as its handshake said.
     pub(crate) fn new(
@@ -157,23 +189,22 @@ impl Caller {
         for name in &bridge.plan.headers.from_handshake {
             copy(name);
         }
-        if matches!(bridge.plan.forward_auth, ForwardAuth::Bearer) {
-            copy("authorization");
-        }
         if let Ok(connection) = HeaderValue::from_str(&exchange.downstream.connection.to_string()) {
             headers.append(FieldName::from_static("X-Tidegate-Conn"), connection);
         }
-        let principal = exchange.principal.clone();
-        let user = principal.as_ref().map(|principal| principal.user());
         let mailbox = Mailbox::new(Arc::clone(&bridge.plan), version_1);
         let recipient = Recipient::new(worker.push(), mailbox);
-        if let Some(principal) = &principal {
+        if let Some(principal) = &exchange.principal {
             recipient.identify(principal.identity());
         }
+        let leeway = worker.authenticator().leeway();
+        let says_later = exchange.extensions.get::<SaysLater>().is_some();
         Self {
             recipient,
-            calls: user.and_then(|user| bridge.users.gauge(user)),
-            principal,
+            opened: Mutex::new(Some(Opened {
+                who: Who::of_handshake(&bridge, leeway, exchange),
+                handshake: says_later.then(|| Box::new(request_of(exchange))),
+            })),
             bridge,
             worker,
             downstream: Arc::clone(&exchange.downstream),
@@ -184,7 +215,7 @@ impl Caller {
     }
 
     /// The first frame of a connection of version 1.
-    fn welcome(&self, session: &str, resumed: Option<bool>) -> String {
+    fn welcome(&self, session: &str, who: &Who, resumed: Option<bool>) -> String {
         let plan = &self.bridge.plan;
         let mut welcome = json!({
             "op": "welcome",
@@ -199,7 +230,7 @@ impl Caller {
             let interval = interval.as_millis() as u64;
             welcome["ping"] = json!({ "interval": interval, "timeout": 10_000 });
         }
-        if let Some(principal) = &self.principal {
+        if let Some(principal) = &who.principal {
             welcome["user"] = principal.user().into();
             if let Some(end) = principal.claims().get("exp") {
                 welcome["exp"] = end.clone();

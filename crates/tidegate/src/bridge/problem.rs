@@ -38,6 +38,8 @@ problems! {
     service_not_allowed = "service_not_allowed", FORBIDDEN;
     /// A method that the bridge does not send.
     method_not_allowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// A request of somebody who has not said who that is.
+    unauthenticated = "unauthenticated", UNAUTHORIZED;
     /// A token that is no longer good.
     token_expired = "token_expired", UNAUTHORIZED;
     /// An id that is in use.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::call::Caller;
 use super::members::Members;
-use super::session::{Over, Session};
+use super::session::Session;
 use crate::push::resume::Asked;
 
 /// What a client says of the session that it comes back to.
@@ -46,7 +46,7 @@ impl Caller {
 
 impl Session<'_> {
     /// Goes on with the session that the client comes back to, if it may; see [`Caller::resumable`].
-    pub(super) fn resume(&mut self, asked: &RawValue) -> Option<bool> {
+    fn resume(&mut self, asked: &RawValue) -> Option<bool> {
         let asked = Some(asked.get()).filter(|text| text.len() <= LONGEST);
         let resume: Option<Resume> = asked.and_then(|text| serde_json::from_str(text).ok());
         let resume = resume.unwrap_or_else(Resume::of_nobody);
@@ -55,18 +55,14 @@ impl Session<'_> {
             token: &resume.token,
             seq: resume.seq,
         });
-        self.mailbox = self.caller.recipient.mailbox();
+        self.post.mailbox = self.caller.recipient.mailbox();
         resumed
     }
 
-    /// `hello`: where it resumes a session it is answered by a second `welcome`.
-    pub(super) async fn hello(&mut self, members: &Members<'_>) -> Result<(), Over> {
-        let Some(asked) = asked(members) else {
-            return Ok(());
-        };
-        let resumed = self.resume(asked);
-        let welcome = self.caller.welcome(&self.id, resumed);
-        self.send(welcome).await
+    /// The `welcome` of a session whose client has said who it is, or comes back.
+    pub(super) fn welcome(&mut self, members: &Members<'_>) -> String {
+        let resumed = asked(members).and_then(|asked| self.resume(asked));
+        self.caller.welcome(&self.id, &self.who, resumed)
     }
 }
 

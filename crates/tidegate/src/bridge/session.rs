@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -24,12 +23,13 @@ use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
 use super::members::{Few, Members, text};
 use super::pace::{Pace, PerMinute};
+use super::post::Post;
 use super::problem::Problem;
 use super::stream::Window;
+use super::token::{self, Looking, Opened, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
-use crate::limits::Taken;
-use crate::push::mailbox::{Mailbox, Turn};
-use crate::session::Cause;
+use crate::exchange::Exchange;
+use crate::limits::{Permits, Taken};
 use crate::session::handle::Handle;
 
 /// So many of the largest answers one session may have gathered and not taken.
@@ -39,32 +39,37 @@ const MAX_MALFORMED: u32 = 10;
 /// Messages in a minute that are answered for having come too fast.
 const MAX_TOO_FAST: u32 = 1000;
 
-/// How long a client that may come back is waited for before it is pushed something.
-const GRACE: Duration = Duration::from_secs(1);
-
 /// Ends when the call is over, with its id.
-type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
+pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
 
 /// A session while it is open.
 pub(super) struct Session<'a> {
     pub(super) caller: &'a Caller,
     /// What it is called.
     pub(super) id: Box<str>,
-    version_1: bool,
     /// Its remote control.
     pub(super) handle: Arc<Handle>,
-    /// Where pushes for it are left.
-    pub(super) mailbox: Arc<Mailbox>,
-    /// Another session has that now: this one ends once its calls are over.
-    pub(super) is_taken_over: bool,
-    /// Until when nothing is pushed, so that a client that comes back can say so first.
-    hold: Option<Instant>,
-    /// Until when it is waited for what its client sent before it was told to go.
-    pub(super) lingers: Option<Instant>,
+    pub(super) version_1: bool,
+    /// What comes to it from behind.
+    pub(super) post: Post,
+    /// Who it speaks for.
+    pub(super) who: Who,
+    /// How it was opened, where its client has not said who it is.
+    pub(super) handshake: Option<Box<Exchange>>,
+    /// Until when its client may say who it is, where nothing is done before that.
+    pub(super) hello_by: Option<Instant>,
+    /// What its user has a share of, where that was not known at first.
+    pub(super) permits: Option<Box<Permits>>,
+    /// A newer token while it is looked at.
+    pub(super) looking: Option<Looking<'a>>,
+    /// Its token has ended.
+    pub(super) is_past: bool,
+    /// It has been ordered to end.
+    pub(super) is_leaving: bool,
     sender: SendHalf,
-    running: FuturesUnordered<Running<'a>>,
+    pub(super) running: FuturesUnordered<Running<'a>>,
     /// Calls with an id, while they are under way.
-    open: HashMap<Id, Open>,
+    pub(super) open: HashMap<Id, Open>,
     malformed: PerMinute,
     /// Refused for their rate.
     too_fast: PerMinute,
@@ -75,7 +80,7 @@ pub(super) struct Session<'a> {
 }
 
 /// What can be said to a call that is under way.
-struct Open {
+pub(super) struct Open {
     cancel: Option<oneshot::Sender<()>>,
     window: Window,
 }
@@ -92,48 +97,26 @@ pub(super) async fn serve(
     session: WebSocketSession,
     version_1: bool,
 ) -> Result<(), BoxError> {
-    let Some(handle) = caller.recipient.begin() else {
-        return Err("the session was never entered".into());
-    };
-    let welcome = version_1.then(|| caller.welcome(session.id(), None));
     let id = session.id().into();
     let (mut receiver, sender) = session.split();
-    let now = Instant::now();
-    let mut session = Session {
-        caller,
-        id,
-        version_1,
-        handle,
-        mailbox: caller.recipient.mailbox(),
-        is_taken_over: false,
-        lingers: None,
-        hold: (version_1 && caller.recipient.may_return()).then(|| now + GRACE),
-        sender,
-        running: FuturesUnordered::new(),
-        open: HashMap::new(),
-        malformed: PerMinute::new(now),
-        too_fast: PerMinute::new(now),
-        pace: Pace::new(&caller.bridge.plan.rates),
-        room: Room::new(caller.bridge.plan.max_response.saturating_mul(ROOM)),
-        spoken: now,
-    };
-    if let Some(welcome) = welcome
-        && session.send(welcome).await.is_err()
-    {
-        return Ok(());
+    let mut session = Session::new(caller, id, sender, version_1)?;
+    if version_1 && session.hello_by.is_none() {
+        let welcome = caller.welcome(&session.id, &session.who, None);
+        if session.send(welcome).await.is_err() {
+            return Ok(());
+        }
     }
-    let mut ping = version_1
-        .then_some(caller.bridge.plan.ping_interval)
-        .flatten();
+    let plan = &caller.bridge.plan;
+    let mut ping = plan.ping_interval.filter(|_| version_1);
     loop {
-        let rest = session.rest();
-        let silent = ping.map(|interval| session.spoken + interval);
-        session.handle.set_busy(version_1 && session.is_busy());
-        let takes_pushes = session.hold.is_none() && !session.is_taken_over;
-        if session.is_taken_over && session.running.is_empty() {
+        if session.is_finished() {
             let _closed = send_away(&session.sender, 1000, "resumed").await;
             break;
         }
+        let rest = session.rest().filter(|_| !session.is_leaving);
+        let silent = ping.filter(|_| !session.is_leaving && session.hello_by.is_none());
+        let silent = silent.map(|interval| session.spoken + interval);
+        let due = session.token_due().filter(|_| !session.is_leaving);
         tokio::select! {
             biased;
             Some(ended) = session.running.next(), if !session.running.is_empty() => {
@@ -142,33 +125,43 @@ pub(super) async fn serve(
                     session.open.remove(&id);
                 }
             }
+            shown = token::looked(&mut session.looking), if session.looking.is_some() => {
+                session.looking = None;
+                if Box::pin(session.shown(shown)).await.is_err() {
+                    break;
+                }
+            }
             received = receiver.receive(), if rest.is_none() => {
                 let Some(received) = received else { break };
                 let received = received?;
-                session.hold = None;
+                if session.is_leaving {
+                    continue;
+                }
+                session.post.heard();
                 // Boxed, so that a session that waits does not hold the room.
                 if Box::pin(session.received(&received)).await.is_err() {
                     break;
                 }
             }
-            turn = poll_fn(|cx| {
-                let from = (&*session.mailbox, session.handle.id);
-                caller.poll_push(from, &mut session.sender, cx)
-            }), if takes_pushes => match turn {
-                Ok(Turn::Send) => session.spoken = Instant::now(),
-                Ok(Turn::TakenOver) => session.is_taken_over = true,
-                Err(_closed) => break,
-            },
-            () = until(session.hold), if session.hold.is_some() => session.hold = None,
-            cause = poll_fn(|_| noticed(&session.handle)), if version_1 => {
-                if session.told_to_go(cause).await.is_err() {
+            told = poll_fn(|cx| {
+                let is_known = session.hello_by.is_none();
+                session.post.poll(caller, (&mut session.sender, is_known), cx)
+            }) => {
+                if session.told(told).await.is_err() {
                     break;
                 }
             }
-            () = until(session.lingers), if session.lingers.is_some() => session.lingers = None,
+            () = until(session.post.due()), if session.post.due().is_some() => {
+                session.post.waited();
+            }
             () = until(rest), if rest.is_some() => {}
+            () = until(due), if due.is_some() => {
+                if Box::pin(session.token_overdue()).await.is_err() {
+                    break;
+                }
+            }
             () = until(silent), if silent.is_some() => {
-                session.mailbox.forget_old();
+                session.post.mailbox.forget_old();
                 let time = crate::time::unix_milliseconds();
                 if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
                     ping = None;
@@ -179,11 +172,6 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Nobody has to be woken for it: whoever gives notice wakes the whole session.
-fn noticed(handle: &Handle) -> Poll<Cause> {
-    handle.take_notice().map_or(Poll::Pending, Poll::Ready)
-}
-
 async fn until(time: Option<Instant>) {
     if let Some(time) = time {
         sleep_until(time).await;
@@ -191,9 +179,49 @@ async fn until(time: Option<Instant>) {
 }
 
 impl<'a> Session<'a> {
-    /// Whether something would be lost if it ended now.
-    fn is_busy(&self) -> bool {
-        !self.running.is_empty() || self.lingers.is_some()
+    /// One that begins now.
+    ///
+    /// # Errors
+    /// When it is not among those of its worker.
+    fn new(
+        caller: &'a Caller,
+        id: Box<str>,
+        sender: SendHalf,
+        version_1: bool,
+    ) -> Result<Self, BoxError> {
+        let handle = caller.find(&id);
+        let handle = handle.ok_or("the session is not among those of its worker")?;
+        let opened = caller.opened.lock();
+        let opened = opened.unwrap_or_else(PoisonError::into_inner).take();
+        let Opened { who, handshake } = opened.unwrap_or_default();
+        let (plan, now) = (&caller.bridge.plan, Instant::now());
+        Ok(Self {
+            caller,
+            id,
+            post: Post::begin(caller, &handle),
+            handle,
+            version_1,
+            who,
+            hello_by: handshake.as_ref().map(|_| now + plan.hello_timeout),
+            handshake,
+            permits: None,
+            looking: None,
+            is_past: false,
+            is_leaving: false,
+            sender,
+            running: FuturesUnordered::new(),
+            open: HashMap::new(),
+            malformed: PerMinute::new(now),
+            too_fast: PerMinute::new(now),
+            pace: Pace::new(&plan.rates),
+            room: Room::new(plan.max_response.saturating_mul(ROOM)),
+            spoken: now,
+        })
+    }
+
+    /// Something was sent now.
+    pub(super) fn has_spoken(&mut self) {
+        self.spoken = Instant::now();
     }
 
     pub(super) async fn send(&mut self, frame: String) -> Result<(), Over> {
@@ -244,6 +272,10 @@ impl<'a> Session<'a> {
     }
 
     async fn frame(&mut self, text: &str) -> Result<(), Over> {
+        // What stands in a batch behind the one for which it ends.
+        if self.is_leaving {
+            return Ok(());
+        }
         let due = self.pace.due();
         let over = self.caller.bridge.plan.rates.over;
         let is_late = !due.is_zero() && over != OverRate::Delay;
@@ -305,8 +337,9 @@ impl<'a> Session<'a> {
             }
         };
         let to = Correlation::new(&request.members, request.id.clone(), self.version_1);
-        let admitted = self.admit(&request).and_then(|taken| {
-            let call = self.caller.prepare(&request, &self.id)?;
+        let admitted = self.who.check().and_then(|()| self.admit(&request));
+        let admitted = admitted.and_then(|taken| {
+            let call = self.caller.prepare(&request, &self.who, &self.id)?;
             Ok((call, taken))
         });
         match admitted {
@@ -323,6 +356,9 @@ impl<'a> Session<'a> {
 
     /// Whether one more call may begin, and what it takes of its user's share.
     fn admit(&self, request: &Request<'_>) -> Result<Option<Taken>, Problem> {
+        if self.hello_by.is_some() {
+            return Err(token::unauthenticated());
+        }
         if request
             .id
             .as_ref()
@@ -337,7 +373,7 @@ impl<'a> Session<'a> {
             ))
             .retry());
         }
-        let Some(calls) = &self.caller.calls else {
+        let Some(calls) = &self.who.calls else {
             return Ok(None);
         };
         let taken = calls.take().ok_or_else(|| {
@@ -385,6 +421,9 @@ impl<'a> Session<'a> {
     async fn op(&mut self, op: &RawValue, members: &Members<'_>) -> Result<(), Over> {
         let name = text(op).unwrap_or_default();
         match &*name {
+            "hello" => self.hello(members).await,
+            "auth" => self.auth(members).await,
+            _ if self.hello_by.is_some() => self.tell(&token::unauthenticated()).await,
             "cancel" => {
                 if let Some(open) = self.addressed(members)
                     && let Some(cancel) = open.cancel.take()
@@ -416,11 +455,10 @@ impl<'a> Session<'a> {
                 pong.push(b'}');
                 self.send(String::from_utf8(pong).unwrap_or_default()).await
             }
-            "ack" => match Caller::ack(&self.mailbox, members) {
+            "ack" => match Caller::ack(&self.post.mailbox, members) {
                 Ok(()) => Ok(()),
                 Err(problem) => self.malformed(problem).await,
             },
-            "hello" => self.hello(members).await,
             // Nothing waits for it; it is told only so that nobody takes it for unknown.
             "pong" => Ok(()),
             _ => {
@@ -456,7 +494,7 @@ impl<'a> Session<'a> {
         self.send(to.refusal(problem, None)).await
     }
 
-    async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
+    pub(super) async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
         if self.version_1 {
             self.tell(&problem).await?;
         } else {

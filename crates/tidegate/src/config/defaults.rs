@@ -89,6 +89,10 @@ pub const BRIDGE_MAX_SESSIONS: usize = 10_000;
 pub const BRIDGE_MAX_IN_FLIGHT: usize = 64;
 /// Calls that may be under way in all bridge sessions of one user.
 pub const BRIDGE_MAX_IN_FLIGHT_PER_USER: usize = 256;
+/// How long before its token ends a bridge's client is told so.
+pub const BRIDGE_WARN_BEFORE: Duration = Duration::from_secs(60);
+/// How long a bridge's client may take to say who it is, where its handshake did not.
+pub const BRIDGE_HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a bridged call waits for the first byte of its answer, and for each part of it.
 pub const BRIDGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer that a bridge puts into one frame.

@@ -223,6 +223,9 @@ fn link_route(
         filters: filters.into_iter().collect::<Option<Vec<_>>>()?.concat(),
         cors: link_cors(route.cors.as_ref(), general, problems),
         limits: route.limits.clone(),
+        on_expiry: route.on_expiry,
+        revoke_on_disconnect: route.revoke_on_disconnect,
+        session_cookie: route.session_cookie.clone(),
         target: target?,
     })
 }

@@ -311,8 +311,37 @@ pub struct RoutePlan {
     pub filters: Vec<FilterPlan>,
     /// What holds for them.
     pub limits: RouteLimits,
+    /// What becomes of a WebSocket whose token ends; it is closed.
+    pub on_expiry: OnExpiry,
+    /// Which ends of a WebSocket revoke the token that it was opened with; none.
+    pub revoke_on_disconnect: RevokeOnDisconnect,
+    /// The cookie, which scripts can read, that tells a browser the id of its session; `None` (the
+    /// default): there is none.
+    pub session_cookie: Option<Box<str>>,
     /// Where it ends.
     pub target: TargetPlan,
+}
+
+/// What becomes of a WebSocket whose token ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExpiry {
+    /// It is closed.
+    #[default]
+    Close,
+    /// It goes on. A bridge calls nobody in it until it has a newer token.
+    Keep,
+}
+
+/// Which ends of a WebSocket revoke the token that it was opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RevokeOnDisconnect {
+    /// None.
+    #[default]
+    Never,
+    /// Those for which nothing passed for `idle_timeout`.
+    Timeout,
+    /// Each.
+    Always,
 }
 
 /// Where a route ends.

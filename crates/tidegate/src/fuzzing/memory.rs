@@ -242,6 +242,12 @@ impl Peer {
         })
     }
 
+    /// Whether the gateway has ended or reset the stream, whatever still waits in it.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        with(&self.from_gateway, |flow| flow.ended || flow.reset)
+    }
+
     /// How many bytes the gateway has read off it, and how many it has written to it.
     #[must_use]
     pub fn moved(&self) -> (usize, usize) {

@@ -67,6 +67,21 @@ impl GatewayBuilder {
         self
     }
 
+    /// Says which of the [`Attributes`](crate::handler::Attributes) that filters leave in
+    /// [`Exchange::extensions`](crate::exchange::Exchange::extensions) the sessions of a registered handler are
+    /// given, by their names. Without it: none.
+    pub fn attributes(
+        mut self,
+        handler: &str,
+        wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        if !self.handlers.select(handler, Arc::new(wanted)) {
+            self.failure
+                .get_or_insert(StartError::AttributesHandler(handler.into()));
+        }
+        self
+    }
+
     /// Puts a filter behind those that the route of that name has already.
     pub fn filter(mut self, route: &str, filter: impl Filter + 'static) -> Self {
         let mut routes = self.plan.routes.iter_mut();

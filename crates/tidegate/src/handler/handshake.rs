@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Uri};
 use tidegate_ws::HandshakeInfo;
+use tidegate_ws::attributes::{Attributes, Principal};
 
 use crate::exchange::{Downstream, Exchange};
 use crate::router::Captures;
@@ -48,7 +49,8 @@ pub(super) fn info(
     // A port that trusted proxies know is not told to us.
     let port = if is_peer { downstream.peer.port() } else { 0 };
     info.remote_address = Some(SocketAddr::new(exchange.client, port));
-    info.attributes = exchange.extensions.clone();
+    let principal = exchange.extensions.get();
+    info.principal = principal.map(|Principal(name)| Arc::clone(name));
     info.attributes.insert(RouteFacts {
         route: Arc::clone(route),
         captures: exchange.captures.clone(),
@@ -57,6 +59,16 @@ pub(super) fn info(
         downstream: Arc::clone(downstream),
     });
     info
+}
+
+/// Which attributes a handler is given, by their names.
+pub(crate) type Selector = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Gives the handler those of the exchange's attributes that are `wanted`, none without that.
+pub(super) fn select(info: &mut HandshakeInfo, exchange: &Exchange, wanted: Option<&Selector>) {
+    if let (Some(attributes), Some(wanted)) = (exchange.extensions.get::<Attributes>(), wanted) {
+        info.attributes.insert(attributes.select(&**wanted));
+    }
 }
 
 /// `wss://host/path?query`; without a host the path alone. What no URI may hold is left out.

@@ -8,10 +8,12 @@
 //! # What a handler knows
 //!
 //! [`WebSocketSession::handshake`] tells of the request, as filters have left it: its URL, headers, cookies,
-//! the client's address and the subprotocol. Among its attributes, which are found by their type, are
-//! [`RouteFacts`] and all that filters have put into
-//! [`Exchange::extensions`](crate::exchange::Exchange::extensions). A handler that needs none of it any more
-//! drops it by [`WebSocketSession::take_handshake`], and gives back its memory.
+//! the client's address, the subprotocol, and the [`Principal`] if a filter has put one into
+//! [`Exchange::extensions`](crate::exchange::Exchange::extensions). Among its attributes, which are found by
+//! their type, are [`RouteFacts`] and, of the [`Attributes`] that filters have put there, those whose names
+//! [`GatewayBuilder::attributes`](crate::GatewayBuilder::attributes) selects; none unless it does. What else
+//! is among the extensions, a handler is not given: it may be secret, or too large to keep. One that needs
+//! nothing of all this any more drops it by [`WebSocketSession::take_handshake`], and gives back its memory.
 //!
 //! # What the gateway does meanwhile
 //!
@@ -39,6 +41,7 @@ mod session;
 mod target;
 mod watch;
 
+pub use tidegate_ws::attributes::{Attributes, Principal};
 pub use tidegate_ws::{
     BoxError, Close, Message, ReceiveHalf, SendHalf, SessionError, Text, WebSocketHandler,
     WebSocketSession,

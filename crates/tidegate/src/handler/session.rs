@@ -199,7 +199,7 @@ impl Hosted {
     fn end(&mut self, cause: Cause) {
         let handle = self.registered.handle();
         let mut ending = Ending::of_handler(cause);
-        let farewell = handle.farewell().filter(|_| cause == Cause::Admin);
+        let farewell = handle.farewell(cause);
         let reason = match farewell {
             Some(farewell) => {
                 ending.to_client = farewell.code;
@@ -288,6 +288,7 @@ impl Hosted {
     /// It is over.
     fn ended(mut self, ended: &session::Ending) {
         self.ending = Some(self.translated(ended));
+        self.registered.handle().publish_end(self.ending);
         self.reason = ended.reason.to_string().into();
     }
 }

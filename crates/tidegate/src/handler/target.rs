@@ -10,7 +10,7 @@ use tidegate_ws::handshake::Extension;
 use tidegate_ws::session::KeepAlive;
 use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketHandler};
 
-use super::handshake;
+use super::handshake::{self, Selector};
 use crate::config::plan::{HandlerLimits, HandlerPlan, Plan, TargetPlan};
 use crate::config::{ConfigError, ConfigErrors, did_you_mean};
 use crate::exchange::Exchange;
@@ -23,20 +23,35 @@ use crate::worker::Worker;
 
 /// The handlers that an embedder has registered.
 #[derive(Default)]
-pub(crate) struct Handlers(BTreeMap<Arc<str>, AnyHandler>);
+pub(crate) struct Handlers(BTreeMap<Arc<str>, Registered>);
+
+struct Registered {
+    code: AnyHandler,
+    attributes: Option<Selector>,
+}
 
 impl Handlers {
     /// Adds one; whether its name was free.
     pub(crate) fn register(&mut self, name: &str, handler: impl WebSocketHandler) -> bool {
-        self.0
-            .insert(name.into(), AnyHandler::new(handler))
-            .is_none()
+        let registered = Registered {
+            code: AnyHandler::new(handler),
+            attributes: None,
+        };
+        self.0.insert(name.into(), registered).is_none()
+    }
+
+    /// Says which attributes the handler of that name is given; whether there is one.
+    pub(crate) fn select(&mut self, name: &str, wanted: Selector) -> bool {
+        let registered = self.0.get_mut(name);
+        registered.map(|it| it.attributes = Some(wanted)).is_some()
     }
 
     /// The target that is planned for the route at `place`.
     pub(crate) fn build(&self, plan: &HandlerPlan, place: usize) -> Result<Handler, ConfigError> {
+        let registered = self.find(plan)?;
         Ok(Handler {
-            code: self.find(plan)?.clone(),
+            code: registered.code.clone(),
+            attributes: registered.attributes.clone(),
             config: Arc::new(config(&plan.websocket)),
             plan: plan.clone(),
             place,
@@ -56,7 +71,7 @@ impl Handlers {
         names.filter(move |name| !is_used(name))
     }
 
-    fn find(&self, plan: &HandlerPlan) -> Result<&AnyHandler, ConfigError> {
+    fn find(&self, plan: &HandlerPlan) -> Result<&Registered, ConfigError> {
         self.0.get(&plan.name).ok_or_else(|| {
             let names = self.0.keys().map(|name| &**name);
             let none = "there is none: a program that embeds the gateway registers them";
@@ -100,10 +115,10 @@ pub(crate) fn config(limits: &HandlerLimits) -> SessionConfig {
 }
 
 /// A route's handler: its plan, and the code that is called.
-#[derive(Debug)]
 pub(crate) struct Handler {
     pub(crate) plan: HandlerPlan,
     code: AnyHandler,
+    attributes: Option<Selector>,
     config: Arc<SessionConfig>,
     /// The route's place.
     place: usize,
@@ -136,7 +151,8 @@ impl Handler {
         // It was offered, so it is a token.
         let subprotocol = chosen.and_then(|one| HeaderValue::from_str(one).ok());
         let (deflate, answer) = agree_to_deflate(&self.config, wish).unzip();
-        let info = handshake::info(exchange, &route.name, chosen.map(String::as_str));
+        let mut info = handshake::info(exchange, &route.name, chosen.map(String::as_str));
+        handshake::select(&mut info, exchange, self.attributes.as_ref());
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
         Decision::Accept(Box::new(Acceptance {
             key: wish.key,
@@ -156,6 +172,15 @@ impl Handler {
             facts,
             principal: exchange.principal.clone(),
         }))
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler")
+            .field("plan", &self.plan)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 

@@ -177,6 +177,18 @@ fn auth(page: &mut Page, counts: &AuthCounts) {
     for (result, count) in ["hit", "miss"].into_iter().zip(counts.cache) {
         page.sample(name, &[("result", result)], count);
     }
+    let name = "tidegate_token_refresh_total";
+    page.family(
+        name,
+        "counter",
+        "Newer tokens that open sessions were shown, by result.",
+    );
+    for (result, count) in ["refused", "ok"].into_iter().zip(counts.renewals) {
+        page.sample(name, &[("result", result)], count);
+    }
+    let name = "tidegate_revocations";
+    page.family(name, "gauge", "Revocations of tokens that are in force.");
+    page.sample(name, &[], counts.revocations);
     let name = "tidegate_jwks_fetches_total";
     page.family(name, "counter", "Fetches of the keys of tokens, by result.");
     for (result, count) in ["failed", "ok"].into_iter().zip(counts.fetches) {

@@ -30,6 +30,7 @@ pub use header_edit::{EditableName, HeaderLine, HeaderPlanError, ProtectedHeader
 pub use plan::FilterPlan;
 pub use prefix_path::{PrefixPath, PrefixPathError};
 pub use require::RequirePlan;
+pub(crate) use require::SaysLater;
 pub use response::{ExchangeFacts, ResponseHead, StatusFixed};
 pub use rewrite_path::{RewriteError, RewritePath};
 pub use strip_prefix::StripPrefix;
@@ -46,6 +47,9 @@ pub struct Setting {
     pub authenticator: Arc<Authenticator>,
     /// What holds for browsers on the route.
     pub cors: Option<CorsPlan>,
+    /// Which requests may come without a credential because their sender will show one before anything is
+    /// done for it; `None`: none.
+    pub defers: Option<fn(&Exchange) -> bool>,
 }
 
 impl Default for Setting {
@@ -54,6 +58,7 @@ impl Default for Setting {
         Self {
             authenticator: Arc::new(Authenticator::new(&AuthPlan::default())),
             cors: None,
+            defers: None,
         }
     }
 }

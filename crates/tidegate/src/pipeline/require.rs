@@ -21,6 +21,10 @@ pub struct RequirePlan {
     pub expression: Option<Expression>,
 }
 
+/// Left in a request whose sender says later who it is.
+#[derive(Debug, Clone)]
+pub(crate) struct SaysLater;
+
 /// The filter.
 #[derive(Debug)]
 pub(super) struct Require {
@@ -29,8 +33,8 @@ pub(super) struct Require {
 }
 
 impl RequirePlan {
-    /// Whether the user may come.
-    fn judge(&self, principal: &Principal, exchange: &Exchange) -> Result<(), AuthError> {
+    /// Whether the user may come, as far as that can be said without the request.
+    pub(crate) fn judge_user(&self, principal: &Principal) -> Result<(), AuthError> {
         let has_role = |wanted: &str| principal.roles().any(|role| role == wanted);
         if !self.roles.is_empty() && !self.roles.iter().any(|role| has_role(role)) {
             return Err(AuthError::Forbidden);
@@ -47,11 +51,26 @@ impl RequirePlan {
                 Some(one) => wanted.contains(one),
                 None => false,
             };
-        let holds = |one: &Expression| one.holds(principal, exchange);
-        if !self.claims.iter().all(has_claim) || !self.expression.iter().all(holds) {
-            return Err(AuthError::Forbidden);
+        if self.claims.iter().all(has_claim) {
+            Ok(())
+        } else {
+            Err(AuthError::Forbidden)
         }
-        Ok(())
+    }
+
+    /// Whether the user may come.
+    pub(crate) fn judge(
+        &self,
+        principal: &Principal,
+        exchange: &Exchange,
+    ) -> Result<(), AuthError> {
+        self.judge_user(principal)?;
+        let holds = |one: &Expression| one.holds(principal, exchange);
+        if self.expression.iter().all(holds) {
+            Ok(())
+        } else {
+            Err(AuthError::Forbidden)
+        }
     }
 }
 
@@ -63,10 +82,24 @@ impl Require {
     fn admit(
         &self,
         known: Result<Arc<Principal>, AuthError>,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
     ) -> Result<Step, FilterError> {
+        if matches!(known, Err(AuthError::Missing { .. })) && self.may_say_later(exchange) {
+            return Ok(Step::Continue);
+        }
         self.plan.judge(&*known?, exchange)?;
         Ok(Step::Continue)
+    }
+
+    /// Whether a request without any credential may go on because its sender will say who it is, and will
+    /// be asked for it then: [`TokenRules::required`](crate::route::TokenRules).
+    fn may_say_later(&self, exchange: &mut Exchange) -> bool {
+        let is_later = self.setting.defers.is_some_and(|may| may(exchange))
+            && !exchange.headers.contains("authorization");
+        if is_later {
+            exchange.extensions.insert(SaysLater);
+        }
+        is_later
     }
 }
 
@@ -75,6 +108,7 @@ impl Filter for Require {
         let Setting {
             authenticator,
             cors,
+            defers: _,
         } = &self.setting;
         match authenticator.look(exchange, cors.as_ref()) {
             Verdict::Known(known) => Moment::ready(self.admit(known, exchange)),

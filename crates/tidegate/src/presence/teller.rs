@@ -157,7 +157,7 @@ impl Teller {
 
     /// The last session of its user, which was told of, has closed.
     pub(super) fn disconnected(&self, last: &Handle) {
-        let Some(identity) = last.facts.identity() else {
+        let Some(identity) = last.identity() else {
             return;
         };
         let cause = last.end().map(|(_, cause, _)| cause);

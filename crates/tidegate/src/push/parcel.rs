@@ -166,9 +166,9 @@ pub(super) mod testing {
         }
     }
 
-    pub(in super::super) fn parcel(push: PushEvent, acks: Option<Arc<Acks>>) -> Arc<Parcel> {
+    pub(in super::super) fn parcel(push: &PushEvent, acks: Option<Arc<Acks>>) -> Arc<Parcel> {
         let event = Event::now("t".into(), None, Payload::Push(Box::new(push.clone())));
-        Arc::new(Parcel::new(&event, &push, acks))
+        Arc::new(Parcel::new(&event, push, acks))
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
         let mut one = push("a\"b", "{\"n\": 1.50,\"s\":\"\\u0041\"}");
         one.source = "src".into();
         one.ack = true;
-        let parcel = parcel(one, None);
+        let parcel = parcel(&one, None);
         let time = parcel.time;
         let expected = format!(
             "{{\"op\":\"push\",\"seq\":7,\"event\":\"a\\\"b\",\"source\":\"src\",\"ts\":{time},\
@@ -210,7 +210,7 @@ mod tests {
             base_url: "lb://s/b".into(),
             uri: "x?y".into(),
         }));
-        let parcel = parcel(one, None);
+        let parcel = parcel(&one, None);
         assert_eq!(
             text(&parcel.legacy(None)),
             "{\"type\":\"PUT\",\"baseUrl\":\"lb://s/b\",\"uri\":\"x?y\",\"body\":null}"

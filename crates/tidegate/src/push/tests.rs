@@ -35,7 +35,7 @@ fn mailbox(outbox: u64, slow_consumer: SlowConsumer, messages: usize) -> Mailbox
 fn leave(mailbox: &Mailbox, number: usize, key: Option<&str>) -> Offered {
     let mut push = push("e", &format!("\"{number:0>869}\""));
     push.key = key.map(Into::into);
-    mailbox.offer(&parcel(push, None))
+    mailbox.offer(&parcel(&push, None))
 }
 
 /// The `seq` and the number of the next, where there is one.
@@ -146,7 +146,7 @@ fn what_nobody_acks_has_a_bound_and_what_is_live_is_not_kept() {
     mailbox.ack(u64::MAX);
     let mut live = push("e", "1");
     live.class = PushClass::Live;
-    mailbox.offer(&parcel(live, None));
+    mailbox.offer(&parcel(&live, None));
     assert!(mailbox.take().is_some());
     assert_eq!(mailbox.held(), 0);
 }
@@ -165,7 +165,7 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
     let (outcomes, id) = (Outcomes::default(), EventId::next());
     let mut expected = outcomes.expect(id, PushSource::Api, true);
     let (_, acks) = outcomes.of(id).unwrap();
-    let parcel = parcel(push("e", "1"), acks);
+    let parcel = parcel(&push("e", "1"), acks);
     let plan = Arc::new(BridgePlan::default());
     let old = Mailbox::new(Arc::clone(&plan), false);
     let new: Vec<_> = (0..3)

@@ -2,15 +2,16 @@
 //! it shares what can be shared and keeps its texts in one piece.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
 
 use crate::auth::Identity;
 use crate::exchange::Exchange;
+use crate::limits::RouteCaps;
 use crate::mask;
 use crate::presence::Eviction;
-use crate::route::{Route, Target};
+use crate::route::{Route, Target, TokenRules};
 use crate::upstream::Endpoint;
 
 /// The most bytes that are kept of one text.
@@ -30,8 +31,8 @@ pub(crate) struct Facts {
     pub(crate) peer: SocketAddr,
     /// What few of them have.
     rare: Option<Box<Rare>>,
-    /// Who opened it, where that is known.
-    identity: Option<Arc<Identity>>,
+    /// Who opened it, once that is known.
+    identity: OnceLock<Arc<Identity>>,
     /// Host, path, query, path at the upstream and subprotocol, one behind the other.
     texts: Box<str>,
     /// Where the first four of them end.
@@ -95,10 +96,20 @@ impl Facts {
             identity: exchange
                 .principal
                 .as_ref()
-                .map(|one| Arc::clone(one.identity())),
+                .map_or_else(OnceLock::new, |one| Arc::clone(one.identity()).into()),
             texts,
             ends,
         }
+    }
+
+    /// The caps of its route.
+    pub(crate) fn caps(&self) -> &RouteCaps {
+        &self.route.caps
+    }
+
+    /// What its route says of tokens.
+    pub(crate) fn tokens(&self) -> &TokenRules {
+        &self.route.tokens
     }
 
     /// The name of its route.
@@ -168,12 +179,17 @@ impl Facts {
 
     /// The user who opened it, where that is known.
     pub(crate) fn user(&self) -> Option<&str> {
-        self.identity.as_ref().map(|identity| identity.user())
+        self.identity().map(|identity| identity.user())
     }
 
     /// Who opened it, and by what token, where that is known.
-    pub(crate) const fn identity(&self) -> Option<&Arc<Identity>> {
-        self.identity.as_ref()
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.get()
+    }
+
+    /// It is known only now who opened it; whether it was not known before.
+    pub(super) fn identify(&self, identity: &Arc<Identity>) -> bool {
+        self.identity.set(Arc::clone(identity)).is_ok()
     }
 
     /// The subprotocol that was agreed upon, a credential in it masked.

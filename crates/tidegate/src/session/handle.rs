@@ -1,7 +1,7 @@
 //! The cheap remote control to one session, and what others see of it.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,10 @@ use atomic_waker::AtomicWaker;
 use super::clock::Clock;
 use super::facts::Facts;
 use super::id::{ConnectionId, SessionId};
+use super::lifetime::Expiry;
 use super::{Cause, Ending, Initiator};
+use crate::auth::Identity;
+use crate::config::plan::OnExpiry;
 use crate::metrics::microseconds;
 use crate::route::Target;
 
@@ -36,6 +39,8 @@ pub(crate) struct Handle {
     waker: AtomicWaker,
     pub(crate) id: SessionId,
     pub(crate) facts: Facts,
+    /// When the token that it goes on by ends.
+    expiry: Expiry,
     /// When it was opened, in milliseconds since 1970.
     opened: u64,
     /// The same by the monotonic clock, in [`microseconds`].
@@ -46,8 +51,17 @@ pub(crate) struct Handle {
     moved: AtomicU32,
     /// What passed, by the side that sent it.
     passed: [Passed; 2],
-    /// What an admin wants the client to be told.
-    farewell: OnceLock<Box<Farewell>>,
+    /// What few of them have.
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// What others made of a session.
+#[derive(Debug, Default)]
+struct Rare {
+    /// By what token it goes on, where that is not the one that it was opened with.
+    renewed: Mutex<Option<Arc<Identity>>>,
+    /// What the client is to be told, where somebody says that.
+    farewell: OnceLock<Farewell>,
 }
 
 /// What one side of a session sent.
@@ -63,6 +77,8 @@ pub(crate) type Counts = (u64, u64);
 /// What a client is told at the end of its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Farewell {
+    /// What it is said for.
+    pub(crate) cause: Cause,
     /// The close code.
     pub(crate) code: u16,
     /// The reason; at most 123 bytes of it are sent.
@@ -89,11 +105,16 @@ pub(crate) struct Orders {
 }
 
 impl Handle {
-    /// A session that is opened now, which is `now` by its worker's clock, without a deadline;
+    /// A session that is opened now, by its worker's clock, without a deadline;
     /// `standing` is the order that all were given.
-    pub(super) fn new(id: SessionId, facts: Facts, now: u32, standing: u8) -> Self {
-        let opened = SystemTime::now().duration_since(UNIX_EPOCH);
+    pub(super) fn new(id: SessionId, facts: Facts, clock: &Clock, standing: u8) -> Self {
+        let (wall, now) = (SystemTime::now(), clock.now());
+        let opened = wall.duration_since(UNIX_EPOCH);
         let opened = opened.unwrap_or_default().as_millis();
+        let expiry = Expiry::never();
+        let identity = facts.identity();
+        let expires = identity.and_then(|one| one.expires());
+        expiry.set(expires, wall, clock, grace(&facts));
         Self {
             deadline: AtomicU32::new(NEVER),
             order: AtomicU8::new(standing),
@@ -104,12 +125,13 @@ impl Handle {
             waker: AtomicWaker::new(),
             id,
             facts,
+            expiry,
             opened: u64::try_from(opened).unwrap_or(u64::MAX),
             stamp: microseconds(),
             begun: now,
             moved: AtomicU32::new(now),
             passed: [Passed::default(), Passed::default()],
-            farewell: OnceLock::new(),
+            rare: OnceLock::new(),
         }
     }
 
@@ -251,17 +273,73 @@ impl Handle {
 
     /// Ends it for an admin, who may say with what code and what reason. The first farewell counts.
     pub(crate) fn dismiss(&self, code: Option<u16>, reason: Option<Box<str>>) {
-        let farewell = Farewell {
-            code: code.unwrap_or_else(|| self.ending(Cause::Admin).to_client),
-            reason: reason.unwrap_or_else(|| Cause::Admin.label().into()),
-        };
-        let _first = self.farewell.set(Box::new(farewell));
-        self.order(Cause::Admin);
+        let code = code.unwrap_or_else(|| self.ending(Cause::Admin).to_client);
+        let reason = reason.unwrap_or_else(|| Cause::Admin.label().into());
+        self.send_away(Cause::Admin, code, reason);
     }
 
-    /// What an admin wants the client to be told.
-    pub(crate) fn farewell(&self) -> Option<&Farewell> {
-        self.farewell.get().map(|farewell| &**farewell)
+    /// Ends it for `cause`, and says that with this code and this reason. The first farewell counts.
+    pub(crate) fn send_away(&self, cause: Cause, code: u16, reason: Box<str>) {
+        let farewell = Farewell {
+            cause,
+            code,
+            reason,
+        };
+        let _first = self.rare().farewell.set(farewell);
+        self.order(cause);
+    }
+
+    /// What the client is to be told where it ends for `cause`, if somebody says that.
+    pub(crate) fn farewell(&self, cause: Cause) -> Option<&Farewell> {
+        let farewell = self.rare.get().and_then(|rare| rare.farewell.get());
+        farewell.filter(|farewell| farewell.cause == cause)
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// Who opened it, by the token that it goes on by now.
+    pub(crate) fn identity(&self) -> Option<Arc<Identity>> {
+        let renewed = self.rare.get().and_then(|rare| {
+            let renewed = rare.renewed.lock();
+            renewed.unwrap_or_else(PoisonError::into_inner).clone()
+        });
+        renewed.or_else(|| self.facts.identity().map(Arc::clone))
+    }
+
+    /// From now on it goes on by the token of `identity`, which is of the user who opened it; where
+    /// that was not known, it is now, and that is told.
+    pub(crate) fn renew(&self, identity: &Arc<Identity>, clock: &Clock) -> bool {
+        let is_new = self.facts.identify(identity);
+        if !is_new {
+            let renewed = self.rare().renewed.lock();
+            *renewed.unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(identity));
+        }
+        self.expiry.set(
+            identity.expires(),
+            SystemTime::now(),
+            clock,
+            grace(&self.facts),
+        );
+        is_new
+    }
+
+    /// Whether somebody should look whether its token has ended.
+    pub(super) fn may_expire(&self, now: u32) -> bool {
+        self.expiry.is_due(now)
+    }
+
+    /// Ends it where its token has ended, unless its route keeps it. It is looked at once.
+    pub(super) fn expire(&self, now: u32, wall: SystemTime) {
+        if self.facts.tokens().on_expiry == OnExpiry::Keep {
+            return self.expiry.clear();
+        }
+        let expires = self.identity().and_then(|identity| identity.expires());
+        if self.expiry.judge(expires, now, wall) {
+            self.expiry.clear();
+            self.order(Cause::TokenExpired);
+        }
     }
 
     /// Whether the deadline has passed.
@@ -315,6 +393,11 @@ impl Handle {
     }
 }
 
+/// Seconds by which a session may say that its token has ended, and end by itself.
+fn grace(facts: &Facts) -> u32 {
+    u32::from(matches!(facts.target(), Target::Bridge(_)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,6 +406,6 @@ mod tests {
     #[test]
     fn a_handle_is_small() {
         let size = size_of::<Handle>();
-        assert!(size <= 224, "{size} bytes");
+        assert!(size <= 240, "{size} bytes");
     }
 }

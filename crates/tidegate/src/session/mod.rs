@@ -1,10 +1,13 @@
 //! Open WebSockets: why they end, and the cheap remote control to each of them.
 
 pub(crate) mod clock;
+pub(crate) mod everywhere;
 pub(crate) mod facts;
 pub(crate) mod handle;
 pub(crate) mod id;
+pub(crate) mod lifetime;
 pub(crate) mod registry;
+pub(crate) mod renewal;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -22,6 +25,8 @@ use self::clock::whole_seconds;
 pub enum Cause {
     /// Somebody who operates the gateway ended it.
     Admin = 1,
+    /// The client did not say who it is, or not truly, in a session that began without that.
+    AuthFailed,
     /// The client sent a close frame.
     ClientClose,
     /// The client's connection ended without a close frame.
@@ -48,6 +53,10 @@ pub enum Cause {
     Replaced,
     /// A peer did not take what was sent to it.
     SlowConsumer,
+    /// The token that it was opened with has ended, and no newer one came.
+    TokenExpired,
+    /// The token that it was opened with was revoked.
+    TokenRevoked,
     /// The upstream sent a close frame.
     UpstreamClose,
     /// The upstream's connection ended without a close frame.
@@ -74,6 +83,7 @@ impl Cause {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::AuthFailed => "auth_failed",
             Self::ClientClose => "client_close",
             Self::ClientLost => "client_lost",
             Self::Drain => "drain",
@@ -87,6 +97,8 @@ impl Cause {
             Self::RateLimited => "rate_limited",
             Self::Replaced => "replaced",
             Self::SlowConsumer => "slow_consumer",
+            Self::TokenExpired => "token_expired",
+            Self::TokenRevoked => "token_revoked",
             Self::UpstreamClose => "upstream_close",
             Self::UpstreamLost => "upstream_lost",
         }
@@ -100,8 +112,9 @@ impl Cause {
         }
     }
 
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 19] = [
         Self::Admin,
+        Self::AuthFailed,
         Self::ClientClose,
         Self::ClientLost,
         Self::Drain,
@@ -115,6 +128,8 @@ impl Cause {
         Self::RateLimited,
         Self::Replaced,
         Self::SlowConsumer,
+        Self::TokenExpired,
+        Self::TokenRevoked,
         Self::UpstreamClose,
         Self::UpstreamLost,
     ];
@@ -143,7 +158,11 @@ impl Ending {
             Cause::ClientClose | Cause::ClientLost => (Initiator::Client, 1001, 1001),
             Cause::UpstreamClose | Cause::UpstreamLost => (Initiator::Upstream, 1011, 1001),
             Cause::SlowConsumer => (Initiator::Gateway, 1013, 1001),
-            Cause::Policy | Cause::Replaced => (Initiator::Gateway, 1008, 1001),
+            Cause::AuthFailed
+            | Cause::Policy
+            | Cause::Replaced
+            | Cause::TokenExpired
+            | Cause::TokenRevoked => (Initiator::Gateway, 1008, 1001),
             Cause::Internal => (Initiator::Gateway, 1011, 1011),
             Cause::Drain
             | Cause::IdleTimeout
@@ -166,7 +185,8 @@ impl Ending {
     pub(crate) const fn of_handler(cause: Cause) -> Self {
         let proxied = Self::of(cause);
         let code = match cause {
-            Cause::Admin => 4440,
+            Cause::Admin | Cause::TokenRevoked => 4440,
+            Cause::AuthFailed | Cause::TokenExpired => 4401,
             Cause::Drain => 1012,
             Cause::MessageTooBig => 1009,
             Cause::ProtocolError => 1002,

@@ -6,14 +6,17 @@
 use std::collections::hash_map::RandomState;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use slab::Slab;
+use tokio::task::yield_now;
 
 use super::Cause;
 use super::clock::Clock;
 use super::facts::Facts;
 use super::handle::Handle;
 use super::id::{ConnectionId, SessionId};
+use crate::auth::Identity;
 use crate::presence::{Directory, Roles};
 
 /// The live sessions of one worker.
@@ -72,7 +75,7 @@ impl Registry {
         let entry = sessions.vacant_entry();
         let id = SessionId::new(connection, entry.key());
         let standing = self.standing.load(Ordering::Acquire);
-        let handle = Arc::new(Handle::new(id, facts, clock.now(), standing));
+        let handle = Arc::new(Handle::new(id, facts, clock, standing));
         entry.insert(Arc::clone(&handle));
         drop(sessions);
         let registered = Registered {
@@ -147,14 +150,35 @@ impl Registry {
         told
     }
 
-    /// Wakes those whose deadline has passed.
+    /// Wakes those whose deadline has passed, and ends those whose token has ended.
     pub(crate) fn sweep(&self, clock: &Clock) {
-        let now = clock.now();
+        let (now, mut wall) = (clock.now(), None);
         for (_key, handle) in self.lock().iter() {
             if handle.is_due(now) {
                 handle.overdue();
             }
+            if handle.may_expire(now) {
+                handle.expire(now, *wall.get_or_insert_with(SystemTime::now));
+            }
         }
+    }
+
+    /// Ends those whose token is one that `is_revoked` tells, and tells how many there were. Between two
+    /// slices of places others have their turn.
+    pub(crate) async fn end_revoked(&self, is_revoked: impl Fn(&Identity) -> bool) -> usize {
+        let (mut place, mut ended) = (Some(0), 0);
+        while let Some(from) = place {
+            let (handles, next) = self.slice(from);
+            for handle in handles {
+                if handle.identity().is_some_and(|one| is_revoked(&one)) {
+                    handle.order(Cause::TokenRevoked);
+                    ended += 1;
+                }
+            }
+            place = next;
+            yield_now().await;
+        }
+        ended
     }
 }
 
@@ -166,8 +190,13 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.lock().try_remove(self.handle.id.slot());
+        let cause = self.handle.ended().map(|(cause, _)| cause);
+        if let (Some(cause), Some(identity)) = (cause, self.handle.identity()) {
+            self.handle.facts.tokens().disconnected(&identity, cause);
+        }
         self.registry.directory.leave(&self.handle);
+        // Last, so that whoever sees it gone sees what came of that.
+        self.registry.lock().try_remove(self.handle.id.slot());
     }
 }
 
@@ -317,10 +346,16 @@ mod tests {
         session.handle().dismiss(None, None);
         registry.end_all(Cause::Drain);
         assert_eq!(session.handle().take_orders().end, Some(Cause::Admin));
-        assert_eq!(session.handle().farewell().map(|one| one.code), Some(4000));
+        assert_eq!(
+            session.handle().farewell(Cause::Admin).map(|one| one.code),
+            Some(4000)
+        );
         let session = registered(&Arc::new(Registry::default()));
         session.handle().dismiss(None, None);
         session.handle().dismiss(Some(4000), None);
-        assert_eq!(session.handle().farewell().map(|one| one.code), Some(1008));
+        assert_eq!(
+            session.handle().farewell(Cause::Admin).map(|one| one.code),
+            Some(1008)
+        );
     }
 }

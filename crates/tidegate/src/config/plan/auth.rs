@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Rate;
-use crate::auth::{BasicUser, CachePlan, JwksPlan, Key, Rules, TokenSource};
+use crate::auth::{BasicUser, CachePlan, JwksPlan, Key, RevocationPlan, Rules, TokenSource};
 use crate::config::defaults;
 
 /// How clients prove who they are.
@@ -41,6 +41,8 @@ pub struct JwtPlan {
     pub token_from: Vec<TokenSource>,
     /// What is remembered of them.
     pub cache: CachePlan,
+    /// What is remembered of those that are revoked.
+    pub revocations: RevocationPlan,
 }
 
 /// The longest leeway.

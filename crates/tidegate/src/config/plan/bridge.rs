@@ -33,6 +33,10 @@ pub struct BridgePlan {
     /// A connection of version 1 on which nothing was sent for so long is sent a `ping`; 25 s.
     /// `None`: never.
     pub ping_interval: Option<Duration>,
+    /// How long before its token ends a client is told so; 60 s.
+    pub warn_before: Duration,
+    /// How long a client may take to say who it is, where its handshake did not; 10 s.
+    pub hello_timeout: Duration,
     /// How fast a session may say something; as fast as it likes.
     pub rates: BridgeRates,
     /// How pushes reach its sessions.
@@ -129,6 +133,9 @@ pub enum LegacyErrors {
 pub struct BridgeHeaders {
     /// Fields of the handshake that each call has; `accept-language`.
     pub from_handshake: Vec<Box<str>>,
+    /// Fields that a client may say once, in its `hello`, for all of its calls; a `*` at the end stands
+    /// for anything. `accept`, `accept-language`, `x-*`.
+    pub from_client: Vec<Box<str>>,
     /// Fields of an answer that its client sees; a `*` at the end stands for anything. `content-*`,
     /// `etag`, `last-modified`, `link`, `location`, `retry-after`, `traceparent`, `x-*`.
     pub to_client: Vec<Box<str>>,
@@ -161,6 +168,8 @@ impl Default for BridgePlan {
             headers: BridgeHeaders::default(),
             legacy_errors: LegacyErrors::default(),
             ping_interval: Some(defaults::WEBSOCKET_KEEP_ALIVE.0),
+            warn_before: defaults::BRIDGE_WARN_BEFORE,
+            hello_timeout: defaults::BRIDGE_HELLO_TIMEOUT,
             rates: BridgeRates::default(),
             push: BridgePush::default(),
             resume: Some(defaults::BRIDGE_RESUME),
@@ -203,6 +212,7 @@ impl Default for BridgeHeaders {
         ];
         Self {
             from_handshake: vec!["accept-language".into()],
+            from_client: ["accept", "accept-language", "x-*"].map(Into::into).into(),
             to_client: to_client.map(Into::into).into(),
             cookies: false,
         }

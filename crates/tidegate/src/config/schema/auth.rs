@@ -11,14 +11,21 @@ use super::super::value;
 use super::super::yaml::{Fields, Quoted, Spot, did_you_mean};
 use super::{jwks, limits};
 use crate::auth::{
-    Algorithm, BasicUser, CachePlan, ClaimPath, JwksPlan, Key, KeyError, PasswordHash, Rules,
-    TokenSource,
+    Algorithm, BasicUser, CachePlan, ClaimPath, JwksPlan, Key, KeyError, PasswordHash,
+    RevocationPlan, Rules, TokenSource,
 };
 use crate::config::defaults;
 
 const LARGEST_CACHE: u32 = 10_000_000;
 const LONGEST_TEXT: usize = 1024;
-const SOURCES: [&str; 5] = ["header", "cookie", "subprotocol", "ticket", "query"];
+const SOURCES: [&str; 6] = [
+    "header",
+    "cookie",
+    "subprotocol",
+    "ticket",
+    "query",
+    "first_message",
+];
 const KEYS: [&str; 3] = ["pem", "certificate", "secret"];
 
 /// The value of `auth`.
@@ -127,6 +134,7 @@ fn jwt_of(spot: &Spot<'_>, problems: &mut Problems) -> Option<JwtPlan> {
         rules: read_rules(&mut fields, algorithms, problems),
         token_from: read_sources(&mut fields, problems),
         cache: read_cache(&mut fields, problems),
+        revocations: read_revocations(&mut fields, problems),
     };
     fields.finish(problems);
     if let (Some(place), Some(jwks)) = (place, &plan.jwks) {
@@ -252,6 +260,9 @@ fn read_rules(
     let audience = audience.iter();
     let leeway = fields.take("leeway");
     let leeway = leeway.and_then(|spot| spot.value(problems, read_leeway));
+    let tenant = fields.take("tenant_claim");
+    let tenant = tenant.and_then(|spot| spot.value(problems, text));
+    let tenant = tenant.map(|path| ClaimPath::new(&path));
     let mut claim = |key, default| {
         let spot = fields.take(key);
         let path = spot.and_then(|spot| spot.value(problems, text));
@@ -261,6 +272,7 @@ fn read_rules(
         user: claim("user_claim", "sub"),
         roles: claim("roles_claim", "roles"),
         scopes: claim("scopes_claim", "scope"),
+        tenant,
         algorithms,
         issuer: issuer.and_then(|spot| spot.value(problems, text)),
         audience: audience
@@ -308,6 +320,7 @@ fn read_source(spot: &Spot<'_>, problems: &mut Problems) -> Option<TokenSource> 
         "header" => TokenSource::Header,
         "subprotocol" => TokenSource::Subprotocol,
         "ticket" => TokenSource::Ticket,
+        "first_message" => TokenSource::FirstMessage,
         "cookie" | "query" => {
             let name = choice.need_argument(problems)?;
             let name = name.value(problems, token_name)?;
@@ -326,12 +339,29 @@ fn read_source(spot: &Spot<'_>, problems: &mut Problems) -> Option<TokenSource> 
 }
 
 /// The name of a cookie or of a parameter; a token, so that it stands in either as it is.
-fn token_name(name: &str) -> Result<Box<str>, Fault> {
+pub(super) fn token_name(name: &str) -> Result<Box<str>, Fault> {
     let is_token = name.bytes().all(crate::headers::is_token_byte);
     if !is_token || matches!(name, "ticket") {
         return Err(Fault::new(format!("{} is no name for it", Quoted(name))));
     }
     text(name)
+}
+
+fn read_revocations(fields: &mut Fields<'_>, problems: &mut Problems) -> RevocationPlan {
+    let mut plan = RevocationPlan::default();
+    let spot = fields.take("revocations");
+    let Some(mut fields) = spot.and_then(|spot| spot.fields(problems)) else {
+        return plan;
+    };
+    if let Some(spot) = fields.take("max_entries") {
+        let most = spot.whole(problems, 1..=LARGEST_CACHE);
+        plan.max_entries = most.map_or(plan.max_entries, |most| most as usize);
+    }
+    if let Some(spot) = fields.take("keep") {
+        plan.keep = spot.value(problems, value::timeout).flatten();
+    }
+    fields.finish(problems);
+    plan
 }
 
 fn read_cache(fields: &mut Fields<'_>, problems: &mut Problems) -> CachePlan {

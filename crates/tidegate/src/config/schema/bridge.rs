@@ -85,6 +85,9 @@ impl Bridge {
             let interval = spot.value(problems, value::timeout);
             plan.ping_interval = interval.unwrap_or(plan.ping_interval);
         }
+        if let Some(spot) = fields.take("token") {
+            read_token(&spot, &mut plan, problems);
+        }
         if let Some(spot) = fields.take("headers") {
             plan.headers = read_headers(&spot, problems);
         }
@@ -158,6 +161,21 @@ fn secret(text: &str) -> Result<Secret, Fault> {
     Ok(Secret::new(&secret))
 }
 
+fn read_token(spot: &Spot<'_>, plan: &mut BridgePlan, problems: &mut Problems) {
+    let Some(mut fields) = spot.fields(problems) else {
+        return;
+    };
+    for (key, time) in [
+        ("warn_before", &mut plan.warn_before),
+        ("hello_timeout", &mut plan.hello_timeout),
+    ] {
+        let written = fields.take(key);
+        let written = written.and_then(|spot| spot.value(problems, value::duration));
+        *time = written.unwrap_or(*time);
+    }
+    fields.finish(problems);
+}
+
 fn read_rates(spot: &Spot<'_>, problems: &mut Problems) -> BridgeRates {
     let mut rates = BridgeRates::default();
     let Some(mut fields) = spot.fields(problems) else {
@@ -184,6 +202,9 @@ fn read_headers(spot: &Spot<'_>, problems: &mut Problems) -> BridgeHeaders {
     };
     if let Some(spot) = fields.take("from_handshake") {
         headers.from_handshake = names(&spot, problems, field);
+    }
+    if let Some(spot) = fields.take("from_client") {
+        headers.from_client = names(&spot, problems, pattern);
     }
     if let Some(spot) = fields.take("to_client") {
         headers.to_client = names(&spot, problems, pattern);

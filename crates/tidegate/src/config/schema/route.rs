@@ -2,9 +2,9 @@
 
 use super::super::defaults;
 use super::super::error::{Place, Problems};
-use super::super::plan::RouteLimits;
+use super::super::plan::{OnExpiry, RevokeOnDisconnect, RouteLimits};
 use super::super::yaml::{Fields, Located, Spot};
-use super::{Bridge, Cors, Filter, Handler, Match, Proxy, limits, name};
+use super::{Bridge, Cors, Filter, Handler, Match, Proxy, auth, limits, name};
 
 /// One item of `routes`.
 #[derive(Debug, Clone)]
@@ -14,6 +14,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) filters: Vec<Located<Filter>>,
     pub(in crate::config) cors: Option<Cors>,
     pub(in crate::config) limits: RouteLimits,
+    pub(in crate::config) on_expiry: OnExpiry,
+    pub(in crate::config) revoke_on_disconnect: RevokeOnDisconnect,
+    pub(in crate::config) session_cookie: Option<Box<str>>,
     pub(in crate::config) target: Option<Target>,
     pub(in crate::config) place: Place,
 }
@@ -25,6 +28,13 @@ pub(in crate::config) enum Target {
     Handler(Handler),
     Proxy(Proxy),
 }
+
+const ON_EXPIRY: [(&str, OnExpiry); 2] = [("close", OnExpiry::Close), ("keep", OnExpiry::Keep)];
+const REVOKE: [(&str, RevokeOnDisconnect); 3] = [
+    ("never", RevokeOnDisconnect::Never),
+    ("timeout", RevokeOnDisconnect::Timeout),
+    ("always", RevokeOnDisconnect::Always),
+];
 
 impl Route {
     pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<Self> {
@@ -44,6 +54,14 @@ impl Route {
         let cors = fields.take("cors");
         let cors = cors.and_then(|spot| Cors::read(&spot, problems));
         let limits = fields.take("limits");
+        let on_expiry = fields.take("on_expiry");
+        let on_expiry =
+            on_expiry.and_then(|spot| spot.name_of(problems, "way with a token's end", &ON_EXPIRY));
+        let revoke = fields.take("revoke_on_disconnect");
+        let revoke =
+            revoke.and_then(|spot| spot.name_of(problems, "way with a session's end", &REVOKE));
+        let cookie = fields.take("session_cookie");
+        let cookie = cookie.and_then(|spot| spot.value(problems, auth::token_name));
         let target = Target::read(&mut fields, problems);
         let is_bridge = matches!(target, Some(Target::Bridge(_)));
         let max_sessions = is_bridge.then_some(defaults::BRIDGE_MAX_SESSIONS);
@@ -58,6 +76,9 @@ impl Route {
             filters,
             cors,
             limits: limits.unwrap_or(unlimited),
+            on_expiry: on_expiry.unwrap_or_default(),
+            revoke_on_disconnect: revoke.unwrap_or_default(),
+            session_cookie: cookie,
             target,
             place,
         })

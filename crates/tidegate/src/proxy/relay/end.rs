@@ -75,8 +75,7 @@ impl Relay {
 
     /// Ends a session that its peers did not end themselves: tells both, at a frame boundary.
     pub(super) fn end(&mut self, mut ending: Ending) {
-        let farewell = self.registered.handle().farewell();
-        let farewell = farewell.filter(|_| ending.cause == Cause::Admin);
+        let farewell = self.registered.handle().farewell(ending.cause);
         if let Some(farewell) = farewell {
             ending.to_client = farewell.code;
         }
@@ -116,11 +115,10 @@ impl Relay {
             Cause::ClientClose | Cause::UpstreamClose => Cow::Borrowed(self.words.as_str()),
             // Nobody could be told.
             Cause::ClientLost | Cause::Internal => Cow::Borrowed(""),
-            Cause::Admin => handle.farewell().map_or_else(
+            cause => handle.farewell(cause).map_or_else(
                 || self.reason(cause),
                 |farewell| Cow::Borrowed(&*farewell.reason),
             ),
-            cause => self.reason(cause),
         };
         let [up, down] = &self.tallies;
         let counts = [(up.messages, up.bytes), (down.messages, down.bytes)];

@@ -69,7 +69,11 @@ impl Cause {
         match self {
             // Whoever closes so is done.
             Self::ClientClose => !matches!(code, 1000 | 1005),
-            Self::Admin | Self::Replaced => false,
+            Self::Admin
+            | Self::AuthFailed
+            | Self::Replaced
+            | Self::TokenExpired
+            | Self::TokenRevoked => false,
             Self::ClientLost
             | Self::Drain
             | Self::IdleTimeout

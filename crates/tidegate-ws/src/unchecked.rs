@@ -1,4 +1,21 @@
-//! Masks, at the speed of memory.
+//! What the compiler cannot check, and pays: the only `unsafe` of this crate. What it saves, of an echo of
+//! 16 KiB over a pipe in memory (`bench/ws`, 1.4 µs): AVX2 0.1 µs; a second look at the text each time that it is
+//! looked at, 0.1 µs where it is ASCII and 0.8 µs where it is not.
+
+use crate::message::Text;
+
+impl Text {
+    /// The text.
+    #[must_use]
+    #[expect(
+        unsafe_code,
+        reason = "it was found to be UTF-8 when it was received or made"
+    )]
+    pub fn as_str(&self) -> &str {
+        // SAFETY: every constructor has seen that the bytes are UTF-8, and `Bytes` do not change.
+        unsafe { std::str::from_utf8_unchecked(self.bytes()) }
+    }
+}
 
 /// From so many bytes on it pays to ask what the processor has.
 #[cfg(target_arch = "x86_64")]

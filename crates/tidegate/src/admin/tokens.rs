@@ -1,0 +1,190 @@
+//! Tokens taken back before their end.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+use super::query::bad;
+use super::sessions::{no_session, whole};
+use super::view::View;
+use crate::auth::{Full, Revoked};
+use crate::session::Cause;
+
+/// The most bytes of what is said about it: the longest token has 16 KiB.
+const MOST_SAID: usize = 32 * 1024;
+/// The longest name of a token, or of a user.
+const LONGEST_NAME: usize = 1024;
+/// The end of the year 9999.
+const LATEST: u64 = 253_402_300_799;
+
+const SHAPE: &str = "the body is no JSON object of one of `token`, `token_sha256`, `jti`, `session` and \
+                     `user`, each a text, and `exp`, a number";
+
+/// What is asked for.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    what: What,
+    /// When the token ends, where the caller knows that.
+    ends: Option<SystemTime>,
+}
+
+#[derive(Debug, PartialEq)]
+enum What {
+    Revoked(Revoked),
+    Session(String),
+}
+
+/// `POST /v1/tokens/revoke`.
+pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<Response, Problem> {
+    let said = to_bytes(body, MOST_SAID)
+        .await
+        .map_err(|_too_long| bad("the body is cut, or longer than 32768 bytes"))?;
+    let Asked { what, ends } = asked(&said, SystemTime::now())?;
+    let Some((worker, _)) = view.workers.first() else {
+        return Err(no_session());
+    };
+    let sessions = worker.all_sessions();
+    let revocations = worker.authenticator().revocations();
+    let full = |Full| {
+        let detail = "there are as many revocations in force as there may be";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "revocations_full", detail);
+        problem.with(header::RETRY_AFTER, "60")
+    };
+    let ended = match what {
+        What::Revoked(what) => {
+            revocations.add(what.clone(), ends).map_err(full)?;
+            sessions.end_revoked(&what).await
+        }
+        What::Session(id) => {
+            let id = id.parse().map_err(|_no_id| no_session())?;
+            let (handle, _) = sessions.find(id).ok_or_else(no_session)?;
+            let identity = handle.identity();
+            let token = identity.as_ref().and_then(|one| Some((*one.token()?, one)));
+            let mut ended = 1;
+            if let Some((token, identity)) = token {
+                let what = Revoked::Token(token);
+                revocations
+                    .add(what.clone(), identity.expires())
+                    .map_err(full)?;
+                ended = sessions.end_revoked(&what).await.max(1);
+            }
+            handle.order(Cause::TokenRevoked);
+            ended
+        }
+    };
+    tracing::info!(sessions = ended, "tokens are revoked by an admin");
+    Ok(Json(json!({ "sessions": ended })).into_response())
+}
+
+fn asked(body: &[u8], now: SystemTime) -> Result<Asked, Problem> {
+    let Ok(Value::Object(mut said)) = serde_json::from_slice(body) else {
+        return Err(bad(SHAPE));
+    };
+    let ends = match said.remove("exp") {
+        None | Some(Value::Null) => None,
+        Some(exp) => {
+            let seconds = whole(&exp, LATEST).ok_or_else(|| bad("`exp` is seconds since 1970"))?;
+            Some(UNIX_EPOCH + Duration::from_secs(seconds))
+        }
+    };
+    let (kind, name) = only(said)?;
+    let text = name.trim_ascii();
+    if name.is_empty() || kind != "token" && name.len() > LONGEST_NAME {
+        return Err(bad(
+            "what is to be revoked is empty, or longer than any can be",
+        ));
+    }
+    let revoked = match &*kind {
+        "token" => {
+            let ends = ends.or_else(|| Revoked::end_of(text));
+            let what = What::Revoked(Revoked::token(text));
+            return Ok(Asked { what, ends });
+        }
+        "token_sha256" => {
+            let digest = digest(text);
+            Revoked::Token(digest.ok_or_else(|| bad("`token_sha256` is 64 hexadecimal digits"))?)
+        }
+        "jti" => Revoked::Id(name.into()),
+        "user" => Revoked::User(name.into(), now),
+        "session" => {
+            let what = What::Session(name);
+            return Ok(Asked { what, ends });
+        }
+        _ => return Err(bad(SHAPE)),
+    };
+    let what = What::Revoked(revoked);
+    Ok(Asked { what, ends })
+}
+
+/// The only member.
+fn only(said: Map<String, Value>) -> Result<(String, String), Problem> {
+    let mut said = said.into_iter();
+    match (said.next(), said.next()) {
+        (Some((kind, Value::String(name))), None) => Ok((kind, name)),
+        _ => Err(bad(SHAPE)),
+    }
+}
+
+fn digest(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (place, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thing_is_revoked_at_a_time() {
+        let now = SystemTime::now();
+        let of = |body: &str| asked(body.as_bytes(), now).ok();
+        let revoked = |what, ends| {
+            let what = What::Revoked(what);
+            Some(Asked { what, ends })
+        };
+        let at = |second| Some(UNIX_EPOCH + Duration::from_secs(second));
+        let token = of(r#"{"token":" a.eyJleHAiOjEwMDB9.c\n"}"#);
+        assert_eq!(
+            token,
+            revoked(Revoked::token("a.eyJleHAiOjEwMDB9.c"), at(1060))
+        );
+        let digest = format!(r#"{{"token_sha256":"{}","exp":5}}"#, "0aB1".repeat(16));
+        let expected = std::array::from_fn(|place| [0x0a, 0xb1][place % 2]);
+        assert_eq!(of(&digest), revoked(Revoked::Token(expected), at(5)));
+        assert_eq!(
+            of(r#"{"jti":"x","exp":null}"#),
+            revoked(Revoked::Id("x".into()), None)
+        );
+        let user = revoked(Revoked::User("bro".into(), now), None);
+        assert_eq!(of(r#"{"user":"bro"}"#), user);
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            r#"{"exp":1}"#,
+            r#"{"user":1}"#,
+            r#"{"user":""}"#,
+            r#"{"user":"a","jti":"b"}"#,
+            r#"{"name":"a"}"#,
+            r#"{"jti":"a","exp":-1}"#,
+            r#"{"jti":"a","exp":"soon"}"#,
+            r#"{"jti":"a","exp":1e300}"#,
+            r#"{"token_sha256":"0a"}"#,
+        ] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! A token that was taken back opens nothing, and what it has opened is closed within a second (row
+//! X-24), whatever else is remembered or forgotten.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tidegate_tests::mint::from_now;
+use tidegate_tests::time::SLACK;
+use tidegate_tests::{Frame, Mint, Request, TestGateway, Token};
+
+use super::{Client, bearing, gateway, renewed, revoke, revoked, told, upstream, version_1};
+
+const TEST: &str = "revoked_tokens_open_nothing";
+
+/// What becomes of a handshake.
+async fn tried(gateway: &TestGateway, handshake: &Request) -> (u16, String) {
+    let mut wire = gateway.connect().await;
+    wire.request(handshake).await;
+    let head = wire.read_head().await;
+    let status = head.status();
+    if status == 101 {
+        return (status, String::new());
+    }
+    let body = wire.read_body(&head).await.unwrap().0;
+    let problem: Value = serde_json::from_slice(&body).unwrap();
+    (status, problem["code"].as_str().unwrap().to_owned())
+}
+
+/// The SHA-256 of a token, in hexadecimal digits, by somebody else's code.
+fn digest(token: &str) -> Option<String> {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let openssl = tidegate_tests::tools::program(TEST, "openssl")?;
+    let mut child = Command::new(openssl)
+        .args(["dgst", "-sha256", "-r"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(token.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap().stdout;
+    let output = String::from_utf8(output).unwrap();
+    Some(output.split(' ').next().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn by_each_name_that_it_has() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let gateway = gateway(&upstream, "", "", "");
+    let admin = gateway.admin();
+    let other = mint.sign(&Token::secret().claim("sub", "other"));
+    let mut witness = Client::open(&gateway, &bearing("/proxied", &other)).await;
+    for (number, by) in ["token", "token_sha256", "jti", "session", "user"]
+        .into_iter()
+        .enumerate()
+    {
+        let (user, jti) = (format!("u{number}"), format!("j{number}"));
+        let token = Token::secret().claim("sub", &*user).claim("jti", &*jti);
+        let token = mint.sign(&token.claim("iat", from_now(0)));
+        let mut proxied = Client::open(&gateway, &bearing("/proxied", &token)).await;
+        let mut handled = Client::open(&gateway, &bearing("/handled", &token)).await;
+        let mut legacy = Client::open(&gateway, &bearing("/bridged", &token)).await;
+        let mut bridged = Client::open(&gateway, &version_1(&token)).await;
+        proxied.echoes().await;
+        let name = match by {
+            "token" => token.clone(),
+            "token_sha256" => match digest(&token) {
+                Some(digest) => digest,
+                None => continue,
+            },
+            "jti" => jti,
+            "session" => handled.id.clone(),
+            _ => user,
+        };
+        let begun = Instant::now();
+        assert_eq!(revoked(admin, &json!({by: name})).await, 4, "{by}");
+        assert_eq!(proxied.closed().await, told(1008, "token_revoked"), "{by}");
+        for client in [&mut handled, &mut legacy, &mut bridged] {
+            assert_eq!(client.closed().await, told(4440, "token_revoked"), "{by}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(1) + SLACK);
+        let refused = (401, "token_revoked".to_owned());
+        for handshake in [bearing("/handled", &token), version_1(&token)] {
+            assert_eq!(tried(&gateway, &handshake).await, refused, "{by}");
+        }
+        // Nor does it extend what another one opened.
+        let newer = Token::secret()
+            .claim("sub", format!("u{number}"))
+            .claim("n", 1);
+        let newer = mint.sign(&newer.claim("iat", from_now(5)));
+        let session = Client::open(&gateway, &bearing("/proxied", &newer)).await;
+        let answer = renewed(&gateway, &session.id, &token).await;
+        assert_eq!((answer.status(), &*answer.code()), (401, "token_revoked"));
+    }
+    witness.echoes().await;
+    admin
+        .counts("tidegate_auth_refused_total{code=\"token_revoked\"}", 15.0)
+        .await;
+}
+
+#[tokio::test]
+async fn it_outlives_what_is_remembered_of_tokens() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    // Two tokens or so are remembered, and for a second.
+    let cache = "cache: { max_entries: 1, expire_after_write: 1s }";
+    let gateway = gateway(&upstream, cache, "", "");
+    let token = mint.sign(&Token::secret());
+    let handshake = bearing("/proxied", &token);
+    assert_eq!(tried(&gateway, &handshake).await.0, 101);
+    revoked(gateway.admin(), &json!({"token": token})).await;
+    let refused = (401, "token_revoked".to_owned());
+    assert_eq!(tried(&gateway, &handshake).await, refused);
+    for number in 0..200 {
+        let other = mint.sign(&Token::secret().claim("sub", number));
+        let request = Request::get("/proxied").with("Authorization", &format!("Bearer {other}"));
+        assert_eq!(gateway.ask(&request).await.status(), 200);
+    }
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(tried(&gateway, &handshake).await, refused);
+}
+
+#[tokio::test]
+async fn a_session_goes_on_by_its_newer_token() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let gateway = gateway(&upstream, "", "", "");
+    let (old, newer) = (
+        mint.sign(&Token::secret()),
+        mint.sign(&Token::secret().claim("n", 1)),
+    );
+    let mut session = Client::open(&gateway, &bearing("/proxied", &old)).await;
+    assert_eq!(renewed(&gateway, &session.id, &newer).await.status(), 200);
+    assert_eq!(revoked(gateway.admin(), &json!({"token": old})).await, 0);
+    session.echoes().await;
+    assert_eq!(revoked(gateway.admin(), &json!({"token": newer})).await, 1);
+    assert_eq!(session.closed().await, told(1008, "token_revoked"));
+}
+
+#[tokio::test]
+async fn there_is_room_for_so_many_and_none_is_pushed_out() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let gateway = gateway(&upstream, "revocations: { max_entries: 3 }", "", "");
+    let admin = gateway.admin();
+    let token = mint.sign(&Token::secret());
+    revoked(admin, &json!({"token": token})).await;
+    for name in ["a", "b"] {
+        revoked(admin, &json!({"jti": name, "exp": from_now(3600)})).await;
+    }
+    let answer = revoke(admin, &json!({"user": "u42"})).await;
+    assert_eq!(
+        (answer.status(), &*answer.code()),
+        (503, "revocations_full")
+    );
+    assert!(answer.head.has("Retry-After"));
+    admin.counts("tidegate_revocations", 3.0).await;
+    let refused = (401, "token_revoked".to_owned());
+    assert_eq!(tried(&gateway, &bearing("/proxied", &token)).await, refused);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_wrongly_is_told() {
+    let upstream = upstream().await;
+    let gateway = gateway(&upstream, "", "", "");
+    for body in [
+        json!({}),
+        json!({"user": 1}),
+        json!({"jti": "a", "user": "b"}),
+        json!([]),
+    ] {
+        let answer = revoke(gateway.admin(), &body).await;
+        assert_eq!(
+            (answer.status(), &*answer.code()),
+            (400, "bad_request"),
+            "{body}"
+        );
+    }
+    for id in ["s_AAAAAAAAAAAAAAAA", "x"] {
+        let answer = revoke(gateway.admin(), &json!({"session": id})).await;
+        assert_eq!((answer.status(), &*answer.code()), (404, "no_session"));
+    }
+}
+
+/// Opens a session, ends it as a client does, and tries its token again.
+async fn after_a_close(gateway: &TestGateway, path: &str, token: &str) -> (u16, String) {
+    let mut session = Client::open(gateway, &bearing(path, token)).await;
+    session.echoes().await;
+    let close = Frame::close(1000, "").from_client();
+    session.wire.send_frame(&close).await;
+    session.closed().await;
+    session.wire.read_to_end().await;
+    tidegate_tests::time::eventually("the session has ended", || gateway.sessions() == 0).await;
+    tried(gateway, &bearing("/handled", token)).await
+}
+
+#[tokio::test]
+async fn a_disconnect_revokes_where_the_route_says_so() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    for (revokes, expected) in [
+        ("", (101, String::new())),
+        ("revoke_on_disconnect: never", (101, String::new())),
+        ("revoke_on_disconnect: timeout", (101, String::new())),
+        (
+            "revoke_on_disconnect: always",
+            (401, "token_revoked".to_owned()),
+        ),
+    ] {
+        let gateway = gateway(&upstream, "", revokes, "");
+        for path in ["/handled", "/proxied"] {
+            let token = mint.sign(&Token::secret().claim("for", path));
+            let became = after_a_close(&gateway, path, &token).await;
+            assert_eq!(became, expected, "{revokes} {path}");
+        }
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn silence_revokes_where_the_route_says_so() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let bridge = "websocket: { idle_timeout: 1s }";
+    let gateway = gateway(&upstream, "", "revoke_on_disconnect: timeout", bridge);
+    let token = mint.sign(&Token::secret());
+    let mut second = Client::open(&gateway, &bearing("/proxied", &token)).await;
+    let mut silent = Client::open(&gateway, &bearing("/bridged", &token)).await;
+    assert_eq!(silent.closed().await, told(1001, "idle_timeout;after=1s"));
+    silent.wire.read_to_end().await;
+    // As with any revocation, all that the token has opened ends.
+    assert_eq!(second.closed().await, told(1008, "token_revoked"));
+    let refused = (401, "token_revoked".to_owned());
+    assert_eq!(tried(&gateway, &bearing("/handled", &token)).await, refused);
+}
