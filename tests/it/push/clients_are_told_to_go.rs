@@ -16,7 +16,10 @@ fn window(goaway: &Value) -> (u64, u64) {
     assert_eq!(goaway["op"], "goaway", "{goaway}");
     let after = &goaway["reconnect"]["after"];
     assert_eq!(after[0], 0, "{goaway}");
-    (after[1].as_u64().unwrap(), goaway["deadline"].as_u64().unwrap())
+    (
+        after[1].as_u64().unwrap(),
+        goaway["deadline"].as_u64().unwrap(),
+    )
 }
 
 /// Those that speak version 1; the others see what they always saw.
@@ -30,7 +33,8 @@ async fn before_a_drain_and_no_answer_is_lost() {
     let (mut busy, _) = setting.new_session("u1").await;
     let (mut idle, _) = setting.new_session("u2").await;
     let mut old = setting.old("u1").await;
-    busy.send(&json!({"id": 1, "baseUrl": "up", "uri": "/"})).await;
+    busy.send(&json!({"id": 1, "baseUrl": "up", "uri": "/"}))
+        .await;
     let mut service = setting.upstream.accept().await;
     service.read_head().await;
     setting.gateway.drain();
@@ -38,13 +42,18 @@ async fn before_a_drain_and_no_answer_is_lost() {
         let goaway = client.receive().await;
         assert_eq!(goaway["cause"], "drain", "{goaway}");
         let (window, deadline) = window(&goaway);
-        assert!(window <= deadline && (1..=15_000).contains(&deadline), "{goaway}");
+        assert!(
+            window <= deadline && (1..=15_000).contains(&deadline),
+            "{goaway}"
+        );
     }
     assert_eq!(close_code(&mut old).await, Some(1012));
     assert_eq!(close_code(&mut idle).await, Some(1012));
     // What is under way is answered, and only then it is over.
     assert_eq!(busy.ask(&json!({"op": "ping"})).await["op"], "pong");
-    service.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    service
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        .await;
     assert_eq!(busy.receive().await["status"], 200);
     assert_eq!(close_code(&mut busy).await, Some(1012));
 }
@@ -57,7 +66,8 @@ async fn and_at_its_deadline_it_is_over() {
         return;
     };
     let (mut busy, _) = setting.new_session("u1").await;
-    busy.send(&json!({"id": 1, "baseUrl": "up", "uri": "/"})).await;
+    busy.send(&json!({"id": 1, "baseUrl": "up", "uri": "/"}))
+        .await;
     let mut service = setting.upstream.accept().await;
     service.read_head().await;
     setting.gateway.drain();

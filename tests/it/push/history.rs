@@ -54,18 +54,23 @@ impl Checker {
         if said != Some(&word) {
             self.faults.push(format!("{number} was never published so"));
         }
-        let offset = self.last.map_or(number.wrapping_sub(seq), |(_, offset)| offset);
+        let offset = self
+            .last
+            .map_or(number.wrapping_sub(seq), |(_, offset)| offset);
         if number.wrapping_sub(seq) != offset || seq == 0 {
             self.faults.push(format!("{number} is numbered {seq}"));
         }
         if self.last.is_none() && seq != 1 && !self.may_skip {
-            self.faults.push(format!("the first of a session is numbered {seq}"));
+            self.faults
+                .push(format!("the first of a session is numbered {seq}"));
         }
         let (first, last) = self.next;
         if number < first {
-            self.faults.push(format!("{number} came where {first} was due"));
+            self.faults
+                .push(format!("{number} came where {first} was due"));
         } else if number > last && !self.may_skip {
-            self.faults.push(format!("{number} came, and {last} did not"));
+            self.faults
+                .push(format!("{number} came, and {last} did not"));
         }
         self.may_skip = false;
         self.last = Some((number, offset));

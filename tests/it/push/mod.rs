@@ -1,8 +1,8 @@
 //! Services tell users something through their bridge sessions.
 
 mod by_the_command;
-mod clients_say_that_they_have_it;
 mod clients_are_told_to_go;
+mod clients_say_that_they_have_it;
 mod every_session_of_a_user_is_told;
 mod history;
 mod nothing_is_lost_in_silence;

@@ -47,7 +47,9 @@ impl World {
         for (number, word) in (1..).zip(&user.words) {
             user.begun.store(number, Ordering::SeqCst);
             let data = json!({"number": number, "word": word});
-            self.setting.push(&target, &json!({"event": "n", "data": data})).await;
+            self.setting
+                .push(&target, &json!({"event": "n", "data": data}))
+                .await;
             user.told.store(number, Ordering::SeqCst);
             tokio::time::sleep(PACE).await;
         }
@@ -84,7 +86,9 @@ impl Life {
         let mut early = Vec::new();
         if let Some((session, token, seq)) = self.back.take() {
             let resume = json!({"session": session, "token": token, "seq": seq});
-            client.send(&json!({"op": "hello", "v": 1, "resume": resume})).await;
+            client
+                .send(&json!({"op": "hello", "v": 1, "resume": resume}))
+                .await;
             welcome = loop {
                 let frame = client.receive().await;
                 match frame["op"].as_str() {
@@ -154,19 +158,26 @@ impl Life {
                 let mut short = Client::open(&self.world.setting.gateway, &handshake).await;
                 let (session, token, seq) = self.back.as_ref().unwrap();
                 let resume = json!({"session": session, "token": token, "seq": seq});
-                short.send(&json!({"op": "hello", "v": 1, "resume": resume})).await;
+                short
+                    .send(&json!({"op": "hello", "v": 1, "resume": resume}))
+                    .await;
                 short.0.reset();
             }
             6 => {
                 let mut old = old;
-                old.0.send_frame(&Frame::close(1001, "").from_client()).await;
+                old.0
+                    .send_frame(&Frame::close(1001, "").from_client())
+                    .await;
                 old.0.read_to_end().await;
             }
             _ => {
                 old.0.reset();
                 let user = self.user();
                 let until = (user.told.load(Ordering::SeqCst) + MISSED).min(PUSHES);
-                eventually("much is missed", || user.told.load(Ordering::SeqCst) >= until).await;
+                eventually("much is missed", || {
+                    user.told.load(Ordering::SeqCst) >= until
+                })
+                .await;
             }
         }
         self.connect().await
@@ -206,7 +217,9 @@ impl Life {
             } else if self.hear(&frame) {
                 left -= 1;
                 if self.random.u8(..4) == 0 {
-                    client.send(&json!({"op": "ack", "seq": frame["seq"]})).await;
+                    client
+                        .send(&json!({"op": "ack", "seq": frame["seq"]}))
+                        .await;
                 }
             }
             if left == 0 && !self.is_through {
@@ -264,7 +277,10 @@ async fn whatever_becomes_of_sockets() {
         goaways += told;
     }
     assert!(recovered > USERS * SOCKETS, "{recovered} came back to all");
-    assert!(lost > 0 && goaways > 0, "{lost} lost something, {goaways} went");
+    assert!(
+        lost > 0 && goaways > 0,
+        "{lost} lost something, {goaways} went"
+    );
     let of_first = lives.iter().filter(|(user, _)| *user == 0);
     let histories: Vec<_> = of_first.map(|(_, (history, _))| history.clone()).collect();
     plant(&histories, &world.users[0].words);

@@ -79,7 +79,11 @@ async fn end_all(setting: &Setting, user: &str) {
 /// The next is this push.
 async fn expect(client: &mut Client, seq: u64, data: u64) {
     let push = client.receive().await;
-    assert_eq!((&push["seq"], &push["data"]), (&json!(seq), &json!(data)), "{push}");
+    assert_eq!(
+        (&push["seq"], &push["data"]),
+        (&json!(seq), &json!(data)),
+        "{push}"
+    );
 }
 
 #[tokio::test]
@@ -158,7 +162,10 @@ async fn only_by_its_own_user_with_the_last_token() {
     for resume in nonsense {
         let (mut client, _) = opened(&setting, "u1").await;
         let welcome = client.ask(&json!({"op": "hello", "resume": resume})).await;
-        let told = (&welcome["resume"]["continued"], &welcome["resume"]["recovered"]);
+        let told = (
+            &welcome["resume"]["continued"],
+            &welcome["resume"]["recovered"],
+        );
         assert_eq!(told, (&json!(false), &json!(false)), "{welcome}");
         client.0.close_session().await;
     }
@@ -243,7 +250,8 @@ async fn the_newer_socket_takes_over() {
     tell(&setting, "u1", 1).await;
     expect(&mut old, 1, 1).await;
     back.seq = 1;
-    old.send(&json!({"id": 1, "baseUrl": "up", "uri": "/"})).await;
+    old.send(&json!({"id": 1, "baseUrl": "up", "uri": "/"}))
+        .await;
     let mut service = setting.upstream.accept().await;
     service.read_head().await;
     let (mut new, _, told) = resumed(&setting, "u1", &back).await;
@@ -252,13 +260,21 @@ async fn the_newer_socket_takes_over() {
         tell(&setting, "u1", data).await;
         expect(&mut new, data, data).await;
     }
-    service.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    service
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        .await;
     // Its answer is the next that the old one gets, and the last.
     let answer = old.receive().await;
     assert_eq!((&answer["id"], &answer["status"]), (&json!(1), &json!(200)));
     let close = old.0.read_frame().await;
-    assert_eq!((close.opcode, close.close_code()), (CLOSE, Some(1000)), "{close:?}");
-    old.0.send_frame(&Frame::close(1000, "").from_client()).await;
+    assert_eq!(
+        (close.opcode, close.close_code()),
+        (CLOSE, Some(1000)),
+        "{close:?}"
+    );
+    old.0
+        .send_frame(&Frame::close(1000, "").from_client())
+        .await;
     tell(&setting, "u1", 4).await;
     expect(&mut new, 4, 4).await;
 }

@@ -20,6 +20,7 @@ mod pace;
 mod post;
 mod problem;
 mod push;
+mod refusal;
 mod resume;
 mod session;
 mod stream;

@@ -68,12 +68,9 @@ impl Post {
         (sender, is_known): (&mut SendHalf, bool),
         cx: &mut Context<'_>,
     ) -> Poll<Result<Told, Closed>> {
-        if self.mailbox.is_version_1()
-            && let Some(cause) = self.handle.take_notice()
-        {
-            if is_known {
-                return Poll::Ready(Ok(Told::Notice(cause)));
-            }
+        let notice = self.handle.take_notice().filter(|_| is_known);
+        if let Some(cause) = notice.filter(|_| self.mailbox.is_version_1()) {
+            return Poll::Ready(Ok(Told::Notice(cause)));
         }
         if !is_known || self.hold.is_some() || self.is_taken_over {
             return Poll::Pending;
@@ -86,12 +83,12 @@ impl Post {
     }
 
     /// When something is due.
-    pub(super) fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         self.hold.into_iter().chain(self.lingers).min()
     }
 
     /// That time has come.
-    pub(super) fn waited(&mut self) {
+    fn waited(&mut self) {
         let now = Instant::now();
         self.hold = self.hold.filter(|until| *until > now);
         self.lingers = self.lingers.filter(|until| *until > now);
@@ -99,6 +96,42 @@ impl Post {
 }
 
 impl Session<'_> {
+    /// When something is due, of what comes and of its token.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let of_token = self.token_due().filter(|_| !self.is_leaving);
+        of_token.into_iter().chain(self.post.due()).min()
+    }
+
+    /// Does that.
+    pub(super) async fn overdue(&mut self) -> Result<(), Over> {
+        self.post.waited();
+        if self.is_leaving {
+            return Ok(());
+        }
+        self.token_overdue().await
+    }
+
+    /// When so long was said nothing that a ping is due.
+    pub(super) fn silent(&self, ping: Option<Duration>) -> Option<Instant> {
+        let ping = ping.filter(|_| !self.is_leaving && self.hello_by.is_none());
+        ping.map(|interval| self.spoken + interval)
+    }
+
+    pub(super) async fn ping(&mut self) -> Result<(), Over> {
+        self.post.mailbox.forget_old();
+        let time = crate::time::unix_milliseconds();
+        self.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await
+    }
+
+    /// The `welcome` of a session of version 1, unless its client has to say first who it is.
+    pub(super) async fn greet(&mut self) -> Result<(), Over> {
+        if !self.version_1 || self.hello_by.is_some() {
+            return Ok(());
+        }
+        let welcome = self.caller.welcome(&self.id, &self.who, None);
+        self.send(welcome).await
+    }
+
     pub(super) async fn told(&mut self, told: Result<Told, Closed>) -> Result<(), Over> {
         match told.map_err(|Closed| Over)? {
             Told::Pushed => self.has_spoken(),

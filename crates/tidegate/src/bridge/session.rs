@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -34,10 +33,6 @@ use crate::session::handle::Handle;
 
 /// So many of the largest answers one session may have gathered and not taken.
 const ROOM: u64 = 4;
-/// Malformed frames in a minute that are answered; the next ends the session.
-const MAX_MALFORMED: u32 = 10;
-/// Messages in a minute that are answered for having come too fast.
-const MAX_TOO_FAST: u32 = 1000;
 
 /// Ends when the call is over, with its id.
 pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
@@ -66,17 +61,17 @@ pub(super) struct Session<'a> {
     pub(super) is_past: bool,
     /// It has been ordered to end.
     pub(super) is_leaving: bool,
-    sender: SendHalf,
+    pub(super) sender: SendHalf,
     pub(super) running: FuturesUnordered<Running<'a>>,
     /// Calls with an id, while they are under way.
     pub(super) open: HashMap<Id, Open>,
-    malformed: PerMinute,
+    pub(super) malformed: PerMinute,
     /// Refused for their rate.
-    too_fast: PerMinute,
+    pub(super) too_fast: PerMinute,
     pace: Pace,
     room: Room,
     /// When something was last sent.
-    spoken: Instant,
+    pub(super) spoken: Instant,
 }
 
 /// What can be said to a call that is under way.
@@ -100,23 +95,19 @@ pub(super) async fn serve(
     let id = session.id().into();
     let (mut receiver, sender) = session.split();
     let mut session = Session::new(caller, id, sender, version_1)?;
-    if version_1 && session.hello_by.is_none() {
-        let welcome = caller.welcome(&session.id, &session.who, None);
-        if session.send(welcome).await.is_err() {
-            return Ok(());
-        }
+    if session.greet().await.is_err() {
+        return Ok(());
     }
     let plan = &caller.bridge.plan;
     let mut ping = plan.ping_interval.filter(|_| version_1);
     loop {
         if session.is_finished() {
-            let _closed = send_away(&session.sender, 1000, "resumed").await;
+            let _over = send_away(&session.sender, 1000, "resumed").await;
             break;
         }
         let rest = session.rest().filter(|_| !session.is_leaving);
-        let silent = ping.filter(|_| !session.is_leaving && session.hello_by.is_none());
-        let silent = silent.map(|interval| session.spoken + interval);
-        let due = session.token_due().filter(|_| !session.is_leaving);
+        let silent = session.silent(ping);
+        let due = session.due();
         tokio::select! {
             biased;
             Some(ended) = session.running.next(), if !session.running.is_empty() => {
@@ -151,19 +142,14 @@ pub(super) async fn serve(
                     break;
                 }
             }
-            () = until(session.post.due()), if session.post.due().is_some() => {
-                session.post.waited();
-            }
             () = until(rest), if rest.is_some() => {}
             () = until(due), if due.is_some() => {
-                if Box::pin(session.token_overdue()).await.is_err() {
+                if Box::pin(session.overdue()).await.is_err() {
                     break;
                 }
             }
             () = until(silent), if silent.is_some() => {
-                session.post.mailbox.forget_old();
-                let time = crate::time::unix_milliseconds();
-                if session.send(format!("{{\"op\":\"ping\",\"t\":{time}}}")).await.is_err() {
+                if session.ping().await.is_err() {
                     ping = None;
                 }
             }
@@ -296,24 +282,6 @@ impl<'a> Session<'a> {
             _ if is_late => self.too_fast(members, due).await,
             _ => self.request(members).await,
         }
-    }
-
-    async fn too_fast(&mut self, members: Members<'_>, due: Duration) -> Result<(), Over> {
-        let problem = Problem {
-            retry_after: Some(Duration::from_secs(due.as_secs() + 1)),
-            ..Problem::rate_limited("messages came faster than they may")
-        };
-        self.caller.count_refusal(None, &problem);
-        let (members, id) = match Request::parse(members) {
-            Ok(request) => (request.members, request.id),
-            Err(refused) => (refused.members, refused.id),
-        };
-        let to = Correlation::new(&members, id, self.version_1);
-        self.refuse(&to, &problem).await?;
-        if self.too_fast.exceeds(MAX_TOO_FAST) {
-            return send_away(&self.sender, 4429, "rate_limited").await;
-        }
-        Ok(())
     }
 
     async fn request(&mut self, members: Members<'_>) -> Result<(), Over> {
@@ -477,50 +445,16 @@ impl<'a> Session<'a> {
             .and_then(|value| Id::parse(value).ok())?;
         self.open.get_mut(&id)
     }
-
-    /// Tells of an error that belongs to no request.
-    async fn tell(&mut self, problem: &Problem) -> Result<(), Over> {
-        let mut frame = b"{\"op\":\"error\",\"error\":".to_vec();
-        problem.write(None, &mut frame);
-        frame.push(b'}');
-        self.send(String::from_utf8(frame).unwrap_or_default())
-            .await
-    }
-
-    async fn refuse(&mut self, to: &Correlation, problem: &Problem) -> Result<(), Over> {
-        if self.caller.is_silent(to) {
-            return Ok(());
-        }
-        self.send(to.refusal(problem, None)).await
-    }
-
-    pub(super) async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
-        if self.version_1 {
-            self.tell(&problem).await?;
-        } else {
-            self.send(Correlation::none().refusal(&problem, None))
-                .await?;
-        }
-        self.count_malformed().await
-    }
-
-    async fn count_malformed(&mut self) -> Result<(), Over> {
-        if !self.malformed.exceeds(MAX_MALFORMED) {
-            return Ok(());
-        }
-        let code = if self.version_1 { 4400 } else { 1007 };
-        send_away(&self.sender, code, "malformed_frames").await
-    }
 }
 
 /// Closes the session, for what its client did.
-async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
+pub(super) async fn send_away(sender: &SendHalf, code: u16, reason: &str) -> Result<(), Over> {
     sender.close(code, reason).await;
     Err(Over)
 }
 
 impl Caller {
-    fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
+    pub(super) fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
         let meters = self.worker.meters.bridged(None);
         meters.refused(method, problem.status.as_u16());
     }
