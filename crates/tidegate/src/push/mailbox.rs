@@ -184,12 +184,12 @@ impl Mailbox {
                 drop(inner);
                 return next.offer(parcel);
             }
-            let is_open = inner.seat.is_some();
+            let is_suspended = inner.seat.is_none() && inner.id.is_some();
             self.keep(&mut inner, parcel);
-            return if is_open {
-                Offered::Closing
-            } else {
+            return if is_suspended {
                 Offered::Kept
+            } else {
+                Offered::Closing
             };
         }
         let mut offered = Offered::Queued;
@@ -339,7 +339,8 @@ impl Inner {
     }
 
     fn is_of(&self, seat: SessionId) -> bool {
-        self.seat.as_ref().is_some_and(|handle| handle.id == seat)
+        let other = self.seat.as_ref().filter(|handle| handle.id != seat);
+        other.is_none()
     }
 
     /// Whether something is to be sent again.
