@@ -99,7 +99,9 @@ pub(super) fn plant(histories: &[Vec<Event>], published: &Published) {
         change(&mut history);
         faults(&history, published)
     };
-    let dropped = changed(&|history| drop(history.remove(at)));
+    let dropped = changed(&|history| {
+        history.remove(at);
+    });
     let doubled = changed(&|history| history.insert(at, history[at].clone()));
     let reordered = changed(&|history| history.swap(at, at + 1));
     let phantom = changed(&|history| {
