@@ -14,6 +14,8 @@ use crate::config::plan::DrainPlan;
 
 /// How often a worker that drains looks after its sessions.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
+/// So long before the deadline nothing is waited for any more.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Of a pause without a look, so much counts at once.
 const LONGEST_STEP: Duration = Duration::from_millis(20);
 /// A pace that has fallen behind goes so much faster, in percent.
@@ -165,6 +167,23 @@ impl Drain {
     /// When what is left is cut; known once the listeners are closed.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.lock().closed.as_ref().map(|closed| closed.deadline)
+    }
+
+    /// Over how long the sessions end, and for how long what is left is waited for; known once the
+    /// listeners are closed.
+    pub(crate) fn rest(&self) -> Option<(Duration, Duration)> {
+        let course = self.lock();
+        let closed = course.closed.as_ref()?;
+        let rest = closed.deadline.saturating_duration_since(Instant::now());
+        Some((closed.pace.window.min(rest), rest))
+    }
+
+    /// Whether there is just time for a goodbye.
+    pub(crate) fn is_nearly_late(&self) -> bool {
+        let course = self.lock();
+        let last = (course.plan.timeout / 4).min(LAST_WORDS);
+        let deadline = course.closed.as_ref().map(|closed| closed.deadline);
+        deadline.is_some_and(|deadline| after(Instant::now(), last) >= deadline)
     }
 
     /// Whether what is left now is cut.

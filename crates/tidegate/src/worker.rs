@@ -359,6 +359,8 @@ impl Worker {
                 },
             }
         }
+        // Nobody who comes back comes back to here.
+        self.sessions.give_notice(Cause::Drain);
         let mut look = every(drain::LOOK);
         let mut ending = Ending::default();
         while self.load() > 0 {
@@ -379,6 +381,11 @@ impl Worker {
 
     /// Ends the sessions whose turn has come.
     fn end_some(&self, ending: &mut Ending) {
+        if !ending.is_last && self.drain.is_nearly_late() {
+            ending.is_last = true;
+            // Those too that still wait for something.
+            self.sessions.end_all(Cause::Drain);
+        }
         if ending.is_through {
             return;
         }
@@ -403,6 +410,7 @@ impl Worker {
         }
         self.core.caps.tick();
         self.core.authenticator.tick();
+        self.core.push.tick();
         let revocations = self.core.authenticator.revocations();
         let revoked = revocations.added();
         if self.revoked.swap(revoked, Ordering::Relaxed) != revoked {
@@ -486,6 +494,8 @@ struct Ending {
     place: usize,
     /// All have been told.
     is_through: bool,
+    /// The same, at the last moment.
+    is_last: bool,
 }
 
 fn every(period: Duration) -> Interval {

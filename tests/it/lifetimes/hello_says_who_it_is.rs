@@ -180,7 +180,7 @@ async fn it_may_say_header_fields_for_all_calls() {
         "X-Tenant": "acme", "x-a-1": ["1", "2"], "x-b": "3", "authorization": "Bearer mine", "x-tidegate-user": "root",
     });
     client
-        .send(&json!({"op": "hello", "v": 1, "headers": headers, "resume": {}, "any": [1]}))
+        .send(&json!({"op": "hello", "v": 1, "headers": headers, "resume": null, "any": [1]}))
         .await;
     let call = json!({"id": 1, "baseUrl": "up", "uri": "/a", "headers": {"x-a-1": "4"}});
     for (headers, expected) in [
@@ -198,4 +198,36 @@ async fn it_may_say_header_fields_for_all_calls() {
     }
     let long = json!({"op": "hello", "headers": {"x-tenant": "a".repeat(9000)}});
     assert_eq!(client.ask(&long).await["error"]["code"], "malformed_frame");
+}
+
+/// One hello says both who it is and where it comes back from.
+#[tokio::test]
+async fn it_may_come_back_by_it() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let gateway = gateway(&upstream, FROM, "", "");
+    let coming = |welcome: &Value, token: &str| {
+        let mut hello = hello(token);
+        hello["resume"] = json!({"session": welcome["session"], "seq": 0,
+            "token": welcome["resume"]["token"]});
+        hello
+    };
+    let [first, second] = ["a", "b"].map(|id| mint.sign(&Token::secret().claim("jti", id)));
+    let mut client = Client::open(&gateway, &bare()).await;
+    let welcome = client.ask(&hello(&first)).await;
+    client.wire.reset();
+    let mut client = Client::open(&gateway, &bare()).await;
+    let welcome = client.ask(&coming(&welcome, &second)).await;
+    let resume = &welcome["resume"];
+    assert_eq!(
+        (&resume["continued"], &resume["recovered"]),
+        (&json!(true), &json!(true))
+    );
+    // Nobody comes back to what was revoked.
+    assert_eq!(revoked(gateway.admin(), &json!({"jti": "b"})).await, 1);
+    assert_eq!(client.closed().await, told(4440, "token_revoked"));
+    gateway.admin().counts("tidegate_users_online", 0.0).await;
+    let mut client = Client::open(&gateway, &bare()).await;
+    let welcome = client.ask(&coming(&welcome, &first)).await;
+    assert_eq!(welcome["resume"]["continued"], false, "{welcome}");
 }

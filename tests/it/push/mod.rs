@@ -1,11 +1,15 @@
 //! Services tell users something through their bridge sessions.
 
 mod by_the_command;
+mod clients_are_told_to_go;
 mod clients_say_that_they_have_it;
 mod every_session_of_a_user_is_told;
+mod history;
+mod nothing_is_lost_in_silence;
 mod nothing_is_pushed_twice;
 mod old_publishers_need_no_change;
 mod pushes_are_addressed;
+mod sessions_are_resumed;
 mod slow_readers_hold_up_nobody;
 
 use serde_json::Value;
@@ -19,7 +23,7 @@ use super::bridge::Client;
 struct Setting {
     gateway: TestGateway,
     mint: Mint,
-    _upstream: ScriptedUpstream,
+    upstream: ScriptedUpstream,
 }
 
 impl Setting {
@@ -46,7 +50,7 @@ impl Setting {
         Some(Self {
             gateway: TestGateway::start(&upstream, &yaml),
             mint,
-            _upstream: upstream,
+            upstream,
         })
     }
 

@@ -27,7 +27,7 @@ async fn setting(test: &str, options: &str, bus: &Arc<MemoryBus>) -> Option<Sett
     Some(Setting {
         gateway: TestGateway::handling(&yaml, |builder| builder.bus(bus)),
         mint,
-        _upstream: upstream,
+        upstream,
     })
 }
 

@@ -89,6 +89,7 @@ pub(super) async fn end(
         .map_err(|_too_long| bad("the body is cut, or longer than 4096 bytes"))?;
     let (code, reason) = farewell(&said)?;
     let user = named(user)?;
+    view.push.forget_user(&user);
     let handles = view.directory().sessions(&user);
     tracing::info!(
         sessions = handles.len(),

@@ -27,7 +27,7 @@ use crate::headers::{FieldName, Headers};
 use crate::limits::Permits;
 use crate::metrics::{CallMeter, ExchangeMeter};
 use crate::proxy::Proxy;
-use crate::push::directory::Recipient;
+use crate::push::resume::Recipient;
 use crate::upstream::Service;
 use crate::worker::Worker;
 

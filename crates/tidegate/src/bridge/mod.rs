@@ -14,12 +14,16 @@ mod events;
 mod faults;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod goaway;
 mod headers;
 mod identity;
 mod members;
 mod pace;
+mod post;
 mod problem;
 mod push;
+mod refusal;
+mod resume;
 mod session;
 mod stream;
 mod token;
@@ -47,8 +51,8 @@ use crate::headers::{FieldName, Headers, InvalidFieldName};
 use crate::limits::Users;
 use crate::pipeline::{FrameFilters, SaysLater};
 use crate::proxy::Proxy;
-use crate::push::directory::Recipient;
 use crate::push::mailbox::Mailbox;
+use crate::push::resume::Recipient;
 use crate::router::Captures;
 use crate::session::facts::Facts;
 use crate::upgrade::{Acceptance, Decision, Partner, Wish};
@@ -59,7 +63,9 @@ const VERSION_1: &str = "tidegate.v1.json";
 /// The old protocol by name; it is also what a client without subprotocols speaks.
 const LEGACY: &str = "tidegate.legacy";
 /// What works, in the words of the protocol.
-const FEATURES: [&str; 6] = ["cancel", "stream", "credit", "batch", "push", "auth"];
+const FEATURES: [&str; 7] = [
+    "cancel", "stream", "credit", "batch", "push", "auth", "resume",
+];
 
 /// Whether a handshake is of a client that can say who it is in its first message.
 pub(crate) fn may_say_hello(exchange: &Exchange) -> bool {
@@ -115,7 +121,7 @@ impl Bridge {
         let facts = Facts::new(route, exchange, None, subprotocol.as_ref());
         let (bridge, worker_of) = (Arc::clone(self), Arc::clone(worker));
         let caller = Caller::new(bridge, worker_of, exchange, version_1);
-        let mailbox = Some(Arc::clone(caller.recipient.mailbox()));
+        let mailbox = Some(caller.recipient.mailbox());
         let life = Arc::clone(&caller.life);
         let code = AnyHandler::new(caller);
         Decision::Accept(Box::new(Acceptance {
@@ -227,7 +233,7 @@ impl Caller {
     }
 
     /// The first frame of a connection of version 1.
-    fn welcome(&self, session: &str, who: &Who) -> String {
+    fn welcome(&self, session: &str, who: &Who, resumed: Option<bool>) -> String {
         let plan = &self.bridge.plan;
         let mut welcome = json!({
             "op": "welcome",
@@ -247,6 +253,9 @@ impl Caller {
             if let Some(end) = principal.claim("exp") {
                 welcome["exp"] = end;
             }
+        }
+        if let Some(resume) = self.resumable(resumed) {
+            welcome["resume"] = resume;
         }
         welcome.to_string()
     }

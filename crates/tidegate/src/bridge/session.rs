@@ -25,6 +25,7 @@ use super::envelope::{self, Id, Refused, Request};
 use super::faults::Faults;
 use super::members::{Few, Members, text};
 use super::pace::Pace;
+use super::post::{Post, Told};
 use super::problem::Problem;
 use super::push::Closed;
 use super::stream::Window;
@@ -32,11 +33,6 @@ use super::token::{self, Late, Looking, Opened, Shown, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::limits::{Gauge, Taken};
 use crate::session::handle::Handle;
-
-/// Malformed frames in a minute that are answered; the next ends the session.
-const MAX_MALFORMED: u32 = 10;
-/// Messages in a minute that are answered for having come too fast.
-const MAX_TOO_FAST: u32 = 1000;
 
 /// Ends when the call is over, with its id.
 type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
@@ -47,6 +43,8 @@ pub(super) struct Session<'a> {
     /// Its remote control.
     pub(super) handle: Arc<Handle>,
     pub(super) socket: WebSocketSession,
+    /// What comes to it from behind.
+    pub(super) post: Post,
     /// Who it speaks for.
     pub(super) who: Who,
     /// What there is besides where that was not known at first.
@@ -59,16 +57,16 @@ pub(super) struct Session<'a> {
     pub(super) is_leaving: bool,
     /// `None` while no call is.
     pub(super) underway: Option<Box<Underway<'a>>>,
-    faults: Option<Box<Faults>>,
-    pace: Option<Box<Pace>>,
+    pub(super) faults: Option<Box<Faults>>,
+    pub(super) pace: Option<Box<Pace>>,
     /// When something was last sent.
-    spoken: Instant,
+    pub(super) spoken: Instant,
     alarm: Alarm,
 }
 
 /// The calls that are under way.
 pub(super) struct Underway<'a> {
-    running: FuturesUnordered<Running<'a>>,
+    pub(super) running: FuturesUnordered<Running<'a>>,
     /// Those with an id.
     pub(super) open: HashMap<Id, Open>,
     /// All those of its user, where they have a bound.
@@ -109,8 +107,8 @@ enum Next {
     Received(Option<Result<Message, SessionError>>),
     /// A newer token was looked at.
     Shown(Shown),
-    /// Something was pushed, or nothing can be any more.
-    Pushed(Result<(), Closed>),
+    /// Something has come from behind, or nothing can be sent any more.
+    Told(Result<Told, Closed>),
     /// A time has come.
     Time,
 }
@@ -125,6 +123,7 @@ impl<'a> Session<'a> {
         let (plan, now) = (&caller.bridge.plan, Instant::now());
         Some(Self {
             caller,
+            post: Post::begin(caller, &handle),
             handle,
             socket,
             who,
@@ -142,11 +141,14 @@ impl<'a> Session<'a> {
 
     async fn run(&mut self) -> Result<(), BoxError> {
         // Boxed, here and below, so that a session that waits does not hold the room.
-        let is_known = self.hello_by().is_none();
-        if self.caller.version_1 && is_known && Box::pin(self.welcome()).await.is_err() {
+        if Box::pin(self.greet()).await.is_err() {
             return Ok(());
         }
         loop {
+            if self.is_finished() {
+                let _over = Box::pin(send_away(&mut self.socket, 1000, "resumed")).await;
+                return Ok(());
+            }
             let rest = self.rest();
             match poll_fn(|cx| self.poll_next(rest, cx)).await {
                 Next::Ended(id) => {
@@ -162,14 +164,21 @@ impl<'a> Session<'a> {
                 Next::Received(None) => return Ok(()),
                 Next::Received(Some(received)) => {
                     let received = received?;
-                    if !self.is_leaving && Box::pin(self.received(&received)).await.is_err() {
+                    if self.is_leaving {
+                        continue;
+                    }
+                    self.post.heard();
+                    if Box::pin(self.received(&received)).await.is_err() {
                         return Ok(());
                     }
                 }
-                Next::Pushed(Ok(())) => self.spoken = Instant::now(),
-                Next::Pushed(Err(Closed)) => return Ok(()),
+                Next::Told(told) => {
+                    if Box::pin(self.told(told)).await.is_err() {
+                        return Ok(());
+                    }
+                }
                 Next::Time => {
-                    if Box::pin(self.due()).await.is_err() {
+                    if Box::pin(self.overdue()).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -195,56 +204,15 @@ impl<'a> Session<'a> {
         {
             return Poll::Ready(Next::Received(received));
         }
-        if self.hello_by().is_none()
-            && !self.is_leaving
-            && let Poll::Ready(pushed) = self.caller.poll_push(&mut self.socket, cx)
-        {
-            return Poll::Ready(Next::Pushed(pushed));
+        let is_known = self.hello_by().is_none() && !self.is_leaving;
+        let told = self
+            .post
+            .poll(self.caller, (&mut self.socket, is_known), cx);
+        if let Poll::Ready(told) = told {
+            return Poll::Ready(Next::Told(told));
         }
-        let times = [rest, self.silent_at(), self.due_at()]
-            .into_iter()
-            .flatten();
+        let times = [rest, self.silent_at(), self.due()].into_iter().flatten();
         self.alarm.poll(times.min(), cx).map(|()| Next::Time)
-    }
-
-    /// When something is due of what has to do with its token.
-    fn due_at(&self) -> Option<Instant> {
-        self.token_due().filter(|_| !self.is_leaving)
-    }
-
-    /// Does what a time has come for.
-    async fn due(&mut self) -> Result<(), Over> {
-        let now = Instant::now();
-        if self.due_at().is_some_and(|at| at <= now) {
-            self.token_overdue().await?;
-        }
-        if self.silent_at().is_some_and(|at| at <= now) {
-            self.caller.recipient.mailbox().forget_old();
-            // Where it fails, the session is over, and tells so next.
-            let _ = self.ping().await;
-        }
-        Ok(())
-    }
-
-    async fn welcome(&mut self) -> Result<(), Over> {
-        let welcome = self.caller.welcome(self.socket.id(), &self.who);
-        self.send(welcome).await
-    }
-
-    /// When its client has been told nothing for so long that it is to be pinged.
-    fn silent_at(&self) -> Option<Instant> {
-        let interval = self.caller.bridge.plan.ping_interval?;
-        let is_told = self.caller.version_1 && !self.is_leaving && self.hello_by().is_none();
-        is_told.then(|| self.spoken + interval)
-    }
-
-    async fn ping(&mut self) -> Result<(), Over> {
-        let time = crate::time::unix_milliseconds();
-        self.caller.life.set_sign(true);
-        let sent = self.send(format!("{{\"op\":\"ping\",\"t\":{time}}}"));
-        let sent = sent.await;
-        self.caller.life.set_sign(false);
-        sent
     }
 
     /// A call is over; with the last one, all that calls need is given back.
@@ -254,6 +222,11 @@ impl<'a> Session<'a> {
         }
         self.underway
             .take_if(|underway| underway.running.is_empty());
+    }
+
+    /// Something was sent now.
+    pub(super) fn has_spoken(&mut self) {
+        self.spoken = Instant::now();
     }
 
     pub(super) async fn send(&mut self, frame: String) -> Result<(), Over> {
@@ -344,40 +317,6 @@ impl<'a> Session<'a> {
             _ if is_late => self.too_fast(members, due).await,
             _ => self.request(members).await,
         }
-    }
-
-    async fn too_fast(&mut self, members: Members<'_>, due: Duration) -> Result<(), Over> {
-        let problem = Problem::too_fast(due);
-        self.caller.count_refusal(None, &problem);
-        let (members, id) = match Request::parse(members) {
-            Ok(request) => (request.members, request.id),
-            Err(refused) => (refused.members, refused.id),
-        };
-        let to = Correlation::new(&members, id, self.caller.version_1);
-        self.refuse(&to, &problem).await?;
-        self.count_too_fast().await
-    }
-
-    /// A frame with an `op` is told once, until one is in time again: an error for each would be no less of
-    /// a flood.
-    async fn op_too_fast(&mut self, members: &Members<'_>, due: Duration) -> Result<(), Over> {
-        if !std::mem::replace(&mut self.faults().has_told_late, true) {
-            self.tell(&Problem::too_fast(due), members).await?;
-        }
-        self.count_too_fast().await
-    }
-
-    fn charge(&mut self, bytes: usize) {
-        if let Some(pace) = &mut self.pace {
-            pace.charge(bytes);
-        }
-    }
-
-    async fn count_too_fast(&mut self) -> Result<(), Over> {
-        if self.faults().too_fast.exceeds(MAX_TOO_FAST) {
-            return send_away(&mut self.socket, 4429, "rate_limited").await;
-        }
-        Ok(())
     }
 
     async fn request(&mut self, members: Members<'_>) -> Result<(), Over> {
@@ -537,7 +476,7 @@ impl<'a> Session<'a> {
                 self.caller.life.set_sign(false);
                 sent
             }
-            "ack" => match self.caller.ack(members) {
+            "ack" => match Caller::ack(&self.post.mailbox, members) {
                 Ok(()) => Ok(()),
                 Err(problem) => self.malformed(problem).await,
             },
@@ -559,50 +498,6 @@ impl<'a> Session<'a> {
             .and_then(|value| Id::parse(value).ok())?;
         self.underway.as_mut()?.open.get_mut(&id)
     }
-
-    /// Tells of an error that belongs to no request, but may be to a frame with an id.
-    async fn tell(&mut self, problem: &Problem, members: &Members<'_>) -> Result<(), Over> {
-        let mut frame = b"{\"op\":\"error\",".to_vec();
-        if let Some(Ok(id)) = members.value("id").map(Id::parse) {
-            frame.extend_from_slice(b"\"id\":");
-            id.write(&mut frame);
-            frame.push(b',');
-        }
-        frame.extend_from_slice(b"\"error\":");
-        problem.write(None, &mut frame);
-        frame.push(b'}');
-        self.send(String::from_utf8(frame).unwrap_or_default())
-            .await
-    }
-
-    async fn refuse(&mut self, to: &Correlation, problem: &Problem) -> Result<(), Over> {
-        if self.caller.is_silent(to) {
-            return Ok(());
-        }
-        self.send(to.refusal(problem, None)).await
-    }
-
-    pub(super) async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
-        if self.caller.version_1 {
-            self.tell(&problem, &Members::default()).await?;
-        } else {
-            self.send(Correlation::none().refusal(&problem, None))
-                .await?;
-        }
-        self.count_malformed().await
-    }
-
-    fn faults(&mut self) -> &mut Faults {
-        self.faults.get_or_insert_with(|| Box::new(Faults::new()))
-    }
-
-    async fn count_malformed(&mut self) -> Result<(), Over> {
-        if !self.faults().malformed.exceeds(MAX_MALFORMED) {
-            return Ok(());
-        }
-        let code = if self.caller.version_1 { 4400 } else { 1007 };
-        send_away(&mut self.socket, code, "protocol_error").await
-    }
 }
 
 impl Underway<'_> {
@@ -616,13 +511,17 @@ impl Underway<'_> {
 }
 
 /// Closes the session, for what its client did.
-async fn send_away(socket: &mut WebSocketSession, code: u16, reason: &str) -> Result<(), Over> {
+pub(super) async fn send_away(
+    socket: &mut WebSocketSession,
+    code: u16,
+    reason: &str,
+) -> Result<(), Over> {
     socket.close(code, reason).await;
     Err(Over)
 }
 
 impl Caller {
-    fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
+    pub(super) fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
         let meters = self.worker.meters.bridged(None);
         meters.refused(method, problem.status.as_u16());
     }

@@ -17,6 +17,7 @@ use super::envelope::{self, Id};
 use super::headers;
 use super::members::{Members, text};
 use super::problem::Problem;
+use super::resume;
 use super::session::{Over, Session};
 use crate::auth::{AuthError, Principal, TokenError};
 use crate::config::plan::{ForwardAuth, OnExpiry};
@@ -258,6 +259,10 @@ impl<'a> Session<'a> {
         };
         let Some(by) = self.hello_by() else {
             self.who.defaults = defaults;
+            if resume::asked(members).is_some() {
+                let welcome = self.welcome(members);
+                return self.send(welcome).await;
+            }
             return Ok(());
         };
         let Some(token) = members.value("token").and_then(text) else {
@@ -312,7 +317,7 @@ impl<'a> Session<'a> {
             user = principal.user(),
             "a bridge's client has said who it is"
         );
-        let welcome = caller.welcome(self.socket.id(), &self.who);
+        let welcome = self.welcome(members);
         self.send(welcome).await
     }
 

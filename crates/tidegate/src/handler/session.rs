@@ -24,7 +24,7 @@ use crate::access_log::Ended;
 use crate::config::plan::HandlerLimits;
 use crate::limits::Permits;
 use crate::metrics::SessionMeter;
-use crate::session::clock::{after, end_of_age};
+use crate::session::clock::{after, end_of_age, notice_of_age, whole_seconds};
 use crate::session::handle::NEVER;
 use crate::session::registry::Registered;
 use crate::session::{Cause, Ending, Initiator};
@@ -43,7 +43,7 @@ impl Agreed {
             limits,
             info,
             deflate,
-            mailbox: _,
+            mailbox,
             life,
         } = self;
         let (transport, early) = opening.downstream;
@@ -70,8 +70,14 @@ impl Agreed {
         with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
         let leg = Leg::new(transport, filtered);
         let (session, driver) = Driver::start(leg, with, config);
+        let ends = end_of_age(limits.max_age, opening.worker.clock.now());
+        let can_be_told = mailbox.is_some_and(|mailbox| mailbox.is_version_1());
+        let before = limits.max_age.filter(|_| can_be_told).map(notice_of_age);
         let mut hosted = Hosted {
-            ends: end_of_age(limits.max_age, opening.worker.clock.now()),
+            ends,
+            warns: before.map_or(NEVER, |before| ends.saturating_sub(whole_seconds(before))),
+            can_be_told,
+            is_put_off: false,
             control: driver.control(),
             watch,
             ordered: None,
@@ -164,6 +170,12 @@ struct Hosted {
     limits: Arc<HandlerLimits>,
     /// When it is too old.
     ends: u32,
+    /// When its client is told of that.
+    warns: u32,
+    /// Whether its client understands that.
+    can_be_told: bool,
+    /// Its end, for the gateway's, waits for what is under way.
+    is_put_off: bool,
     /// What we have ended it for.
     ordered: Option<Ending>,
     /// How it ends.
@@ -182,18 +194,37 @@ impl Hosted {
     fn obey(&mut self) {
         let orders = self.registered.handle().take_orders();
         if let Some(cause) = orders.end {
-            self.end(cause);
+            self.end_when_it_may(cause);
         }
         if !orders.overdue {
             return;
         }
         let now = self.worker.clock.now();
+        if now >= self.warns {
+            self.warns = NEVER;
+            self.registered.handle().give_notice(Cause::MaxAge);
+        }
         if now >= self.ends {
             self.end(Cause::MaxAge);
         } else if now >= self.idle_at() {
             self.end(Cause::IdleTimeout);
         }
         self.control.wake();
+    }
+
+    /// Where the gateway drains, what is under way has as long as there is.
+    fn end_when_it_may(&mut self, cause: Cause) {
+        self.is_put_off =
+            cause == Cause::Drain && self.is_busy() && !self.worker.drain.is_nearly_late();
+        if !self.is_put_off {
+            self.end(cause);
+        }
+    }
+
+    /// Whether something would be lost if it ended now.
+    fn is_busy(&self) -> bool {
+        let handle = self.registered.handle();
+        self.can_be_told && (handle.is_busy() || handle.has_notice())
     }
 
     fn end(&mut self, cause: Cause) {
@@ -231,12 +262,21 @@ impl Hosted {
 
     /// Shows that it ends, and sets the deadline anew where that has come.
     fn arm(&mut self) {
+        if self.is_put_off && !self.is_busy() {
+            self.is_put_off = false;
+            self.end(Cause::Drain);
+        }
         if self.ending.is_none() && self.watch.is_closing() {
             self.ending = self.control.ending().map(|ending| self.translated(&ending));
             self.registered.handle().publish_end(self.ending);
         }
         let next = match self.ending {
-            None => self.watch.wants().min(self.ends).min(self.idle_at()),
+            None => self
+                .watch
+                .wants()
+                .min(self.ends)
+                .min(self.warns)
+                .min(self.idle_at()),
             Some(_) => self.watch.wants(),
         };
         self.registered.handle().bring_forward(next);

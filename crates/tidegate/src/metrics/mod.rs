@@ -19,7 +19,7 @@ pub(crate) use self::bridge::{BridgeMeters, CallMeter};
 use self::cell::{Counter, Histogram, Level, Sparse};
 pub(crate) use self::exchange::ExchangeMeter;
 pub(crate) use self::page::{Facts, page};
-pub(crate) use self::push::{PushMeters, PushSource};
+pub(crate) use self::push::{PushMeters, PushSource, Resumed};
 pub(crate) use self::session::{SessionMeter, microseconds};
 use crate::error::UpstreamError;
 use crate::tls::accept;

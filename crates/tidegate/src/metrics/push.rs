@@ -1,5 +1,7 @@
 //! What became of pushes, counted where they are left in mailboxes.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::cell::{Counter, Histogram, REQUEST_BOUNDS};
 use super::text::Page;
 use crate::push::mailbox::Offered;
@@ -15,20 +17,37 @@ pub(crate) enum PushSource {
     Kafka,
 }
 
+/// What became of a session that was to be resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// It goes on, and nothing is lost.
+    Recovered,
+    /// It goes on, and something is lost.
+    Lost,
+    /// There was none, or not for who asked.
+    Refused,
+}
+
+const RESUMED: [&str; 3] = ["recovered", "lost", "refused"];
 const SOURCES: [&str; 3] = ["api", "bus", "kafka"];
-const RESULTS: [&str; 6] = [
+const RESULTS: [&str; 7] = [
     "queued",
     "replaced",
     "dropped_oldest",
     "overflowed",
     "closing",
+    "kept",
     "unmatched",
 ];
 const UNMATCHED: usize = RESULTS.len() - 1;
 
 /// Pushes by source, and by what became of each for each session that was meant.
 #[derive(Debug, Default)]
-pub(crate) struct PushMeters([[Counter; RESULTS.len()]; SOURCES.len()]);
+pub(crate) struct PushMeters {
+    pushes: [[Counter; RESULTS.len()]; SOURCES.len()],
+    resumed: [Counter; RESUMED.len()],
+    suspended: AtomicUsize,
+}
 
 impl PushMeters {
     /// One was left for one session.
@@ -39,13 +58,24 @@ impl PushMeters {
             Offered::DroppedOldest => 2,
             Offered::Overflowed => 3,
             Offered::Closing => 4,
+            Offered::Kept => 5,
         };
-        self.0[source as usize][place].add(1);
+        self.pushes[source as usize][place].add(1);
     }
 
     /// One was for nobody who is here.
     pub(crate) fn unmatched(&self, source: PushSource) {
-        self.0[source as usize][UNMATCHED].add(1);
+        self.pushes[source as usize][UNMATCHED].add(1);
+    }
+
+    /// Somebody wanted a session to go on.
+    pub(crate) fn resumed(&self, resumed: Resumed) {
+        self.resumed[resumed as usize].add(1);
+    }
+
+    /// Sessions that are kept for clients that are not there.
+    pub(crate) fn set_suspended(&self, count: usize) {
+        self.suspended.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn write<'a>(&self, page: &mut Page, latency: impl Iterator<Item = &'a Histogram>) {
@@ -55,7 +85,7 @@ impl PushMeters {
             "counter",
             "Pushes by how they came, and by what became of each for each session that was meant.",
         );
-        for (source, counts) in SOURCES.into_iter().zip(&self.0) {
+        for (source, counts) in SOURCES.into_iter().zip(&self.pushes) {
             for (result, count) in RESULTS.into_iter().zip(counts) {
                 page.sample(
                     name,
@@ -64,6 +94,22 @@ impl PushMeters {
                 );
             }
         }
+        let name = "tidegate_sessions_resumed_total";
+        page.family(
+            name,
+            "counter",
+            "Bridge sessions that were to be resumed, by what became of that.",
+        );
+        for (result, count) in RESUMED.into_iter().zip(&self.resumed) {
+            page.sample(name, &[("result", result)], count.value());
+        }
+        let name = "tidegate_sessions_suspended";
+        page.family(
+            name,
+            "gauge",
+            "Bridge sessions that are kept for clients that may come back.",
+        );
+        page.sample(name, &[], self.suspended.load(Ordering::Relaxed) as u64);
         let name = "tidegate_push_latency_seconds";
         page.family(
             name,

@@ -7,7 +7,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Push;
 use super::mailbox::Mailbox;
 use crate::auth::Identity;
 use crate::session::handle::Handle;
@@ -54,40 +53,6 @@ enum Few {
     Many(Vec<Arc<Mailbox>>),
 }
 
-/// A session's mailbox. Dropped, nothing more can be left in it.
-#[derive(Debug)]
-pub(crate) struct Recipient {
-    push: Arc<Push>,
-    mailbox: Arc<Mailbox>,
-}
-
-impl Recipient {
-    /// Whoever will have `mailbox`, once its session is entered.
-    pub(crate) fn new(push: &Arc<Push>, mailbox: Mailbox) -> Self {
-        Self {
-            push: Arc::clone(push),
-            mailbox: Arc::new(mailbox),
-        }
-    }
-
-    /// It is this user's. Said a second time, it changes nothing.
-    pub(crate) fn identify(&self, identity: &Arc<Identity>) {
-        if self.mailbox.identify(identity) {
-            self.push.directory.enter_user(identity, &self.mailbox);
-        }
-    }
-
-    pub(crate) const fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.mailbox
-    }
-}
-
-impl Drop for Recipient {
-    fn drop(&mut self) {
-        self.push.directory.leave(&self.mailbox);
-    }
-}
-
 impl Directory {
     /// From now on the session of `handle` gets what is left in `mailbox`.
     pub(crate) fn enter(&self, mailbox: &Arc<Mailbox>, handle: &Arc<Handle>) {
@@ -100,7 +65,7 @@ impl Directory {
         }
     }
 
-    fn enter_user(&self, identity: &Arc<Identity>, mailbox: &Arc<Mailbox>) {
+    pub(super) fn enter_user(&self, identity: &Arc<Identity>, mailbox: &Arc<Mailbox>) {
         let mut users = self.users.lock(identity.user());
         match users.get_mut(identity.user()) {
             Some(few) => few.add(mailbox),
@@ -112,9 +77,13 @@ impl Directory {
     }
 
     /// It does not any more.
-    fn leave(&self, mailbox: &Arc<Mailbox>) {
+    pub(super) fn leave(&self, mailbox: &Arc<Mailbox>) {
         let Some(id) = mailbox.detach() else { return };
         self.sessions.lock(&id).remove(&id);
+        self.leave_user(mailbox);
+    }
+
+    fn leave_user(&self, mailbox: &Arc<Mailbox>) {
         let Some(user) = mailbox.identity().map(|one| one.user()) else {
             return;
         };
@@ -125,13 +94,34 @@ impl Directory {
         }
     }
 
+    /// The session `to` has `mailbox` from now on, which was that of `from`, in place of `fresh`.
+    pub(super) fn move_to(
+        &self,
+        (from, to): (SessionId, SessionId),
+        mailbox: &Arc<Mailbox>,
+        fresh: &Arc<Mailbox>,
+    ) {
+        self.sessions.lock(&from).remove(&from);
+        self.sessions.lock(&to).insert(to, Arc::clone(mailbox));
+        self.leave_user(fresh);
+    }
+
+    /// The mailbox of a session.
+    pub(super) fn find(&self, id: SessionId) -> Option<Arc<Mailbox>> {
+        self.sessions.lock(&id).get(&id).map(Arc::clone)
+    }
+
+    /// Whether a user has more than one.
+    pub(super) fn has_more(&self, user: &str) -> bool {
+        matches!(self.users.lock(user).get(user), Some(Few::Many(_)))
+    }
+
     /// Calls `each` with the mailbox of a session.
     pub(super) fn session(&self, id: &str, each: &mut dyn FnMut(&Arc<Mailbox>)) {
         let Ok(id) = id.parse::<SessionId>() else {
             return;
         };
-        let found = self.sessions.lock(&id).get(&id).map(Arc::clone);
-        if let Some(mailbox) = found {
+        if let Some(mailbox) = self.find(id) {
             each(&mailbox);
         }
     }

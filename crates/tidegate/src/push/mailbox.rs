@@ -4,6 +4,10 @@
 //! Each push has the session's next number, `seq`, when it is left here, so that a client sees a hole
 //! where something was thrown away. What was sent is kept until the client says that it has it, within
 //! bounds; up to which `seq` something was lost so is remembered.
+//!
+//! It outlives the socket that it is emptied into: see `resume`.
+
+pub(super) mod resume;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use tidegate_ws::Message;
 use tokio::time::Instant;
 
+use self::resume::Digest;
 use super::parcel::Parcel;
 use crate::auth::Identity;
 use crate::config::plan::{BridgePlan, SlowConsumer};
@@ -33,17 +38,25 @@ pub(crate) struct Mailbox {
 struct Inner {
     /// The session that it belongs to now.
     seat: Option<Arc<Handle>>,
+    /// What that is called, or was called.
+    id: Option<SessionId>,
+    /// Of what its client shows who comes back to it; `None`: nobody can.
+    token: Option<Digest>,
     /// Who sends what waits, where it has found nothing.
     waker: Option<Waker>,
     /// The number that was given last.
     seq: u64,
+    /// The number that was sent last to the session that it belongs to.
+    sent: u64,
     /// Up to here its client has all that was not lost.
     acked: u64,
     /// Up to here something was thrown away that its client may not have.
     lost: u64,
     waiting: Queue,
-    /// Sent; it comes before what waits.
+    /// Sent at least once; it comes before what waits.
     unacked: Queue,
+    /// Who has its session now, in its place.
+    successor: Option<Arc<Mailbox>>,
     /// Nothing more is sent: its client was too slow, or the session is over.
     is_over: bool,
 }
@@ -88,6 +101,17 @@ pub(crate) enum Offered {
     Overflowed,
     /// The session ends.
     Closing,
+    /// It is kept for a client that is not there.
+    Kept,
+}
+
+/// What there is to do for a session with its mailbox.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Something is to be sent.
+    Send,
+    /// Nothing any more: another session has it.
+    TakenOver,
 }
 
 /// What is to be sent.
@@ -113,8 +137,13 @@ impl Mailbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether its client speaks version 1 of the bridge's protocol.
+    pub(crate) const fn is_version_1(&self) -> bool {
+        self.is_version_1
+    }
+
     /// Whose it is, where that is known.
-    pub(super) fn identity(&self) -> Option<&Arc<Identity>> {
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.get()
     }
 
@@ -126,7 +155,14 @@ impl Mailbox {
 
     /// It belongs to this session from now on.
     pub(super) fn attach(&self, handle: &Arc<Handle>) {
-        self.lock().seat = Some(Arc::clone(handle));
+        let mut inner = self.lock();
+        inner.id = Some(handle.id);
+        inner.seat = Some(Arc::clone(handle));
+    }
+
+    /// The session that it belongs to now.
+    pub(super) fn handle(&self) -> Option<Arc<Handle>> {
+        self.lock().seat.clone()
     }
 
     /// It belongs to no session any more; to which it did.
@@ -134,17 +170,27 @@ impl Mailbox {
         let mut inner = self.lock();
         inner.is_over = true;
         inner.waker = None;
-        let seat = inner.seat.take();
-        drop(inner);
-        seat.map(|handle| handle.id)
+        inner.token = None;
+        inner.seat = None;
+        inner.id.take()
     }
 
     /// Leaves `parcel`.
     pub(super) fn offer(&self, parcel: &Arc<Parcel>) -> Offered {
         let mut inner = self.lock();
         if inner.is_over {
+            let successor = inner.successor.clone();
+            if let Some(next) = successor.filter(|_| parcel.is_for_sessions()) {
+                drop(inner);
+                return next.offer(parcel);
+            }
+            let is_suspended = inner.seat.is_none() && inner.id.is_some();
             self.keep(&mut inner, parcel);
-            return Offered::Closing;
+            return if is_suspended {
+                Offered::Kept
+            } else {
+                Offered::Closing
+            };
         }
         let mut offered = Offered::Queued;
         if self.plan.push.slow_consumer == SlowConsumer::Conflate
@@ -180,7 +226,16 @@ impl Mailbox {
             inner.waiting = Queue::default();
             return;
         }
-        inner.add(parcel, true);
+        if parcel.is_kept() {
+            // Nobody waits for word from a client that is not there.
+            let is_open = inner.seat.is_some();
+            inner.add(parcel, is_open);
+            self.trim(inner);
+        }
+    }
+
+    /// Throws away what is more than may be kept.
+    fn trim(&self, inner: &mut Inner) {
         let buffer = &self.plan.push.buffer;
         while inner.unacked.len() + inner.waiting.len() > buffer.messages
             || (inner.unacked.bytes + inner.waiting.bytes) as u64 > buffer.bytes
@@ -189,11 +244,14 @@ impl Mailbox {
         }
     }
 
-    /// Ready when something waits; else who polls is woken once something does.
-    pub(crate) fn poll_waiting(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Ready when there is something to do for session `seat`; else who polls is woken once there is.
+    pub(crate) fn poll_turn(&self, seat: SessionId, cx: &Context<'_>) -> Poll<Turn> {
         let mut inner = self.lock();
-        if !inner.is_over && !inner.waiting.items.is_empty() {
-            return Poll::Ready(());
+        if !inner.is_of(seat) {
+            return Poll::Ready(Turn::TakenOver);
+        }
+        if !inner.is_over && (!inner.waiting.items.is_empty() || inner.has_unsent()) {
+            return Poll::Ready(Turn::Send);
         }
         match &mut inner.waker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -202,14 +260,22 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// The next that waits, which is taken to be sent now.
-    pub(crate) fn take(&self) -> Option<Taken> {
+    /// The next for session `seat`, which is taken to be sent now.
+    pub(crate) fn take(&self, seat: SessionId) -> Option<Taken> {
         let mut inner = self.lock();
-        if inner.is_over {
+        if inner.is_over || !inner.is_of(seat) {
             return None;
+        }
+        if let Some((seq, parcel)) = inner.next_again() {
+            drop(inner);
+            return Some(Taken {
+                frame: parcel.version_1(seq),
+                begun: Instant::now(),
+            });
         }
         let mut item = inner.waiting.pop()?;
         let (seq, parcel, begun) = (item.seq, Arc::clone(&item.parcel), item.parcel.begun);
+        inner.sent = seq;
         if self.is_version_1 && parcel.is_kept() {
             item.since = Instant::now();
             inner.unacked.push(item);
@@ -225,13 +291,7 @@ impl Mailbox {
 
     /// Its client has everything up to `seq`.
     pub(crate) fn ack(&self, seq: u64) {
-        let mut inner = self.lock();
-        inner.acked = inner.acked.max(seq.min(inner.seq));
-        while let Some(mut item) = inner.unacked.pop_up_to(seq) {
-            if item.ack == Ack::Open {
-                item.ack = Ack::Acked;
-            }
-        }
+        self.lock().has_all_up_to(seq);
     }
 
     /// Lets go of what was sent so long ago that nobody will ask for it.
@@ -242,9 +302,11 @@ impl Mailbox {
     fn bound(&self, inner: &mut Inner) {
         let buffer = &self.plan.push.buffer;
         while let Some(oldest) = inner.unacked.items.front() {
-            let is_within = inner.unacked.len() <= buffer.messages
-                && inner.unacked.bytes as u64 <= buffer.bytes
-                && oldest.since.elapsed() <= buffer.age;
+            // What is still to be sent again is spared: its client was told that it comes.
+            let is_within = oldest.seq > inner.sent
+                || inner.unacked.len() <= buffer.messages
+                    && inner.unacked.bytes as u64 <= buffer.bytes
+                    && oldest.since.elapsed() <= buffer.age;
             if is_within {
                 break;
             }
@@ -266,6 +328,40 @@ impl Mailbox {
 }
 
 impl Inner {
+    /// Its client has everything up to `seq`.
+    fn has_all_up_to(&mut self, seq: u64) {
+        self.acked = self.acked.max(seq.min(self.seq));
+        while let Some(mut item) = self.unacked.pop_up_to(seq) {
+            if item.ack == Ack::Open {
+                item.ack = Ack::Acked;
+            }
+        }
+    }
+
+    fn is_of(&self, seat: SessionId) -> bool {
+        let other = self.seat.as_ref().filter(|handle| handle.id != seat);
+        other.is_none()
+    }
+
+    /// Whether something is to be sent again.
+    fn has_unsent(&self) -> bool {
+        let last = self.unacked.items.back();
+        last.is_some_and(|item| item.seq > self.sent)
+    }
+
+    /// The next that is sent again.
+    fn next_again(&mut self) -> Option<(u64, Arc<Parcel>)> {
+        if !self.has_unsent() {
+            return None;
+        }
+        let sent = self.sent;
+        let place = self.unacked.items.partition_point(|item| item.seq <= sent);
+        let item = self.unacked.items.get_mut(place)?;
+        item.since = Instant::now();
+        self.sent = item.seq;
+        Some((item.seq, Arc::clone(&item.parcel)))
+    }
+
     fn add(&mut self, parcel: &Arc<Parcel>, is_version_1: bool) {
         let tracked = parcel.acks.as_ref().filter(|_| is_version_1);
         if let Some(acks) = tracked {
@@ -326,6 +422,23 @@ impl Queue {
         self.pop()
     }
 
+    /// Whoever waits for word from its client waits in vain.
+    fn expect_nothing(&mut self) {
+        self.items.iter_mut().for_each(|item| item.settle());
+    }
+
+    /// Throws away what is of no use later.
+    fn forget_live(&mut self) {
+        let bytes = &mut self.bytes;
+        self.items.retain(|item| {
+            let is_kept = item.parcel.is_kept();
+            if !is_kept {
+                *bytes = bytes.saturating_sub(item.parcel.size());
+            }
+            is_kept
+        });
+    }
+
     /// Throws away the one with this key; whether there was one.
     fn forget_key(&mut self, key: &str) -> bool {
         let place = self
@@ -348,8 +461,8 @@ impl Queue {
     }
 }
 
-impl Drop for Item {
-    fn drop(&mut self) {
+impl Item {
+    fn settle(&mut self) {
         if let Some(acks) = self
             .parcel
             .acks
@@ -358,5 +471,12 @@ impl Drop for Item {
         {
             acks.settle(self.ack == Ack::Acked);
         }
+        self.ack = Ack::Untold;
+    }
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        self.settle();
     }
 }

@@ -7,18 +7,22 @@
 //! whoever waits for it by `outcome`.
 
 pub(crate) mod directory;
+mod kept;
 pub(crate) mod keys;
 pub(crate) mod mailbox;
 pub(crate) mod outcome;
 mod parcel;
 pub(crate) mod request;
+pub(crate) mod resume;
 mod router;
 #[cfg(test)]
 mod tests;
 
 use self::directory::Directory;
+use self::kept::Kept;
 use self::keys::Keys;
 use self::outcome::Outcomes;
+use self::resume::Epoch;
 pub(crate) use self::router::Router;
 use crate::metrics::PushMeters;
 
@@ -32,4 +36,8 @@ pub(crate) struct Push {
     /// What was asked for under a key.
     pub(crate) keys: Keys,
     pub(crate) meters: PushMeters,
+    /// Mailboxes of clients that may come back.
+    kept: Kept,
+    /// What numbers of pushes belong to: they begin anew with each process.
+    epoch: Epoch,
 }

@@ -60,6 +60,12 @@ impl Parcel {
         self.push.class == PushClass::Resumable || self.acks.is_some()
     }
 
+    /// Whether it is for sessions by their names, and for nobody else.
+    pub(super) fn is_for_sessions(&self) -> bool {
+        let mut targets = self.push.targets.iter();
+        targets.all(|target| matches!(target, PushTarget::Session(_)))
+    }
+
     /// As version 1 has it (`docs/bridge.md`).
     pub(super) fn version_1(&self, seq: u64) -> Message {
         let tail = self.version_1.get_or_init(|| self.version_1_tail());

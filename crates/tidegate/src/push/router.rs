@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use super::Push;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Offered};
 use super::parcel::Parcel;
 use crate::bus::{Event, Payload, PushTarget, Received, Subscription};
 use crate::metrics::PushSource;
@@ -85,8 +85,9 @@ impl Push {
         let parcel = Arc::new(Parcel::new(event, push, acks));
         let mut matched = 0;
         let mut leave = |mailbox: &Arc<Mailbox>| {
-            matched += 1;
-            self.meters.offered(source, mailbox.offer(&parcel));
+            let offered = mailbox.offer(&parcel);
+            matched += usize::from(offered != Offered::Kept);
+            self.meters.offered(source, offered);
         };
         for target in &push.targets {
             match target {

@@ -7,12 +7,13 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
-use super::mailbox::{Mailbox, Offered};
+use super::mailbox::{Mailbox, Offered, Turn};
 use super::outcome::Outcomes;
 use super::parcel::testing::{parcel, push};
 use crate::bus::{EventId, PushClass};
 use crate::config::plan::{BridgePlan, BridgePush, PushBuffer, SlowConsumer};
 use crate::metrics::PushSource;
+use crate::session::id::SessionId;
 
 /// A mailbox of version 1 with room for `outbox` bytes.
 fn mailbox(outbox: u64, slow_consumer: SlowConsumer, messages: usize) -> Mailbox {
@@ -31,6 +32,11 @@ fn mailbox(outbox: u64, slow_consumer: SlowConsumer, messages: usize) -> Mailbox
     Mailbox::new(Arc::new(plan), true)
 }
 
+/// Whose they are.
+fn seat() -> SessionId {
+    "s_AAAAAAAAAAAAAAAA".parse().unwrap()
+}
+
 /// A push that is charged 1,000 bytes, or somewhat more with a key.
 fn leave(mailbox: &Mailbox, number: usize, key: Option<&str>) -> Offered {
     let mut push = push("e", &format!("\"{number:0>869}\""));
@@ -40,7 +46,7 @@ fn leave(mailbox: &Mailbox, number: usize, key: Option<&str>) -> Offered {
 
 /// The `seq` and the number of the next, where there is one.
 fn next(mailbox: &Mailbox) -> Option<(u64, usize)> {
-    let taken = mailbox.take()?;
+    let taken = mailbox.take(seat())?;
     let said: serde_json::Value = serde_json::from_str(taken.frame.as_text()?).unwrap();
     let number = said["data"].as_str()?.parse().unwrap();
     Some((said["seq"].as_u64()?, number))
@@ -53,7 +59,7 @@ fn rest(mailbox: &Mailbox) -> Vec<(u64, usize)> {
 #[test]
 fn a_mailbox_with_nothing_in_it_is_small_and_takes_no_more() {
     let size = size_of::<Mailbox>();
-    assert!(size <= 176, "{size} bytes");
+    assert!(size <= 264, "{size} bytes");
     let mailbox = mailbox(10_000, SlowConsumer::Close, 256);
     for number in 0..9 {
         assert_eq!(leave(&mailbox, number, None), Offered::Queued);
@@ -147,7 +153,7 @@ fn what_nobody_acks_has_a_bound_and_what_is_live_is_not_kept() {
     let mut live = push("e", "1");
     live.class = PushClass::Live;
     mailbox.offer(&parcel(&live, None));
-    assert!(mailbox.take().is_some());
+    assert!(mailbox.take(seat()).is_some());
     assert_eq!(mailbox.held(), 0);
 }
 
@@ -155,9 +161,9 @@ fn what_nobody_acks_has_a_bound_and_what_is_live_is_not_kept() {
 fn who_waits_is_woken_by_the_first() {
     let mailbox = mailbox(10_000, SlowConsumer::Close, 256);
     let cx = Context::from_waker(Waker::noop());
-    assert_eq!(mailbox.poll_waiting(&cx), Poll::Pending);
+    assert_eq!(mailbox.poll_turn(seat(), &cx), Poll::Pending);
     leave(&mailbox, 0, None);
-    assert_eq!(mailbox.poll_waiting(&cx), Poll::Ready(()));
+    assert_eq!(mailbox.poll_turn(seat(), &cx), Poll::Ready(Turn::Send));
 }
 
 #[tokio::test]
@@ -173,7 +179,7 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
         .collect();
     for mailbox in new.iter().chain([&old]) {
         assert_eq!(mailbox.offer(&parcel), Offered::Queued);
-        mailbox.take().unwrap();
+        mailbox.take(seat()).unwrap();
     }
     outcomes.tell(id, 4);
     assert_eq!(expected.matched().await, Some(4));

@@ -58,6 +58,12 @@ pub(crate) fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(NEVER - 2)
 }
 
+/// How long before the end of such an age a client is told of it.
+pub(crate) fn notice_of_age(max_age: Duration) -> Duration {
+    let quarter = u64::from(whole_seconds(max_age / 4));
+    Duration::from_secs(quarter.clamp(1, 30))
+}
+
 /// When a session that is opened now is too old: sessions that were opened together do not end
 /// together.
 pub(crate) fn end_of_age(max_age: Option<Duration>, now: u32) -> u32 {

@@ -29,6 +29,10 @@ pub(crate) struct Handle {
     order: AtomicU8,
     /// Nobody was told that it opened, nor will be told that it closed.
     is_untold: AtomicBool,
+    /// Why it will have to end soon, a `Cause` that its client was not told yet, or nothing (0).
+    notice: AtomicU8,
+    /// Something is under way in it that is worth to be waited for.
+    is_busy: AtomicBool,
     /// Why it has begun to end, a `Cause`, whose doing that was, an `Initiator`, and before them the
     /// close code; or nothing (0).
     ended: AtomicU32,
@@ -115,6 +119,8 @@ impl Handle {
             deadline: AtomicU32::new(NEVER),
             order: AtomicU8::new(standing),
             is_untold: AtomicBool::new(false),
+            notice: AtomicU8::new(0),
+            is_busy: AtomicBool::new(false),
             ended: AtomicU32::new(0),
             waker: AtomicWaker::new(),
             id,
@@ -339,6 +345,35 @@ impl Handle {
     /// Whether the deadline has passed.
     pub(super) fn is_due(&self, now: u32) -> bool {
         now >= self.deadline.load(Ordering::Relaxed)
+    }
+
+    /// It will have to end for `cause` soon. Those whose clients cannot be told take no notice.
+    pub(crate) fn give_notice(&self, cause: Cause) {
+        self.notice.store(cause as u8, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// The same, once.
+    pub(crate) fn take_notice(&self) -> Option<Cause> {
+        if self.notice.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        Cause::from_byte(self.notice.swap(0, Ordering::Acquire))
+    }
+
+    /// Whether it was given notice and has not taken it.
+    pub(crate) fn has_notice(&self) -> bool {
+        self.notice.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether something would be lost if it ended now.
+    pub(crate) fn set_busy(&self, is_busy: bool) {
+        self.is_busy.store(is_busy, Ordering::Relaxed);
+    }
+
+    /// The same.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
     }
 
     /// The deadline has passed.

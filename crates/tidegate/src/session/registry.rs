@@ -128,6 +128,13 @@ impl Registry {
         }
     }
 
+    /// Gives notice to every session.
+    pub(crate) fn give_notice(&self, cause: Cause) {
+        for (_key, handle) in self.lock().iter() {
+            handle.give_notice(cause);
+        }
+    }
+
     /// Tells up to `count` sessions to end, from `place` on, and moves that behind them; how many it
     /// told.
     pub(crate) fn end_next(&self, place: &mut usize, count: usize, cause: Cause) -> usize {

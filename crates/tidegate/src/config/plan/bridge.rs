@@ -41,6 +41,8 @@ pub struct BridgePlan {
     pub rates: BridgeRates,
     /// How pushes reach its sessions.
     pub push: BridgePush,
+    /// For how long a client that was lost may come back to what it missed; 120 s. `None`: it cannot.
+    pub resume: Option<Duration>,
     /// What holds for its WebSockets.
     pub websocket: Arc<HandlerLimits>,
 }
@@ -170,6 +172,7 @@ impl Default for BridgePlan {
             hello_timeout: defaults::BRIDGE_HELLO_TIMEOUT,
             rates: BridgeRates::default(),
             push: BridgePush::default(),
+            resume: Some(defaults::BRIDGE_RESUME),
             websocket: Arc::new(Self::websocket()),
         }
     }

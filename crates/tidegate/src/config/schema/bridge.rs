@@ -1,6 +1,7 @@
 //! `bridge`: the services that envelopes may call, and what holds for their calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::error::{Fault, Problems};
 use super::super::plan::{
@@ -96,6 +97,9 @@ impl Bridge {
         if let Some(spot) = fields.take("push") {
             plan.push = push::read(&spot, problems);
         }
+        if let Some(spot) = fields.take("resume") {
+            plan.resume = read_resume(&spot, plan.resume, problems);
+        }
         if let Some(spot) = fields.take("websocket") {
             let limits = handler::read_limits(&spot, BridgePlan::websocket(), problems);
             plan.websocket = Arc::new(limits);
@@ -103,6 +107,18 @@ impl Bridge {
         fields.finish(problems);
         Some(Self { services, plan })
     }
+}
+
+fn read_resume(
+    spot: &Spot<'_>,
+    default: Option<Duration>,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let mut fields = spot.fields(problems)?;
+    let ttl = fields.take("ttl");
+    let ttl = ttl.and_then(|spot| spot.value(problems, value::timeout));
+    fields.finish(problems);
+    ttl.unwrap_or(default)
 }
 
 /// Each call under way holds an answer in memory.

@@ -1,0 +1,203 @@
+//! Mailboxes whose clients are gone and may come back: each for as long as its route says, and no more of
+//! them than there may be.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::mailbox::Mailbox;
+use crate::session::id::SessionId;
+
+/// The most of them, of all users, of one, and of those who have not said who they are.
+const MOST: usize = 10_000;
+const MOST_OF_USER: usize = 16;
+const MOST_OF_NOBODY: usize = 1_000;
+
+/// The ones that are kept.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Mutex<Places>);
+
+/// When it is over, and a number that parts those of one moment.
+type Turn = (Instant, u64);
+
+#[derive(Debug, Default)]
+struct Places {
+    by_time: BTreeMap<Turn, One>,
+    by_id: HashMap<SessionId, Turn>,
+    by_user: HashMap<Option<Box<str>>, usize>,
+    count: u64,
+}
+
+/// One of them, and the session that it was of.
+#[derive(Debug)]
+pub(super) struct One {
+    pub(super) id: SessionId,
+    pub(super) mailbox: Arc<Mailbox>,
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().by_time.len()
+    }
+
+    /// Keeps one for `time`; the one that must go for it, if any.
+    pub(super) fn keep(&self, one: One, time: Duration) -> Option<One> {
+        let mut places = self.lock();
+        let user = one.user();
+        let most = if user.is_some() {
+            MOST_OF_USER
+        } else {
+            MOST_OF_NOBODY
+        };
+        let of_user = places.by_user.get(&user).copied().unwrap_or(0);
+        let gone = if of_user >= most {
+            let mut turns = places.by_time.iter();
+            let oldest = turns.find(|(_, one)| one.user() == user);
+            oldest.map(|(turn, _)| *turn)
+        } else if places.by_time.len() >= MOST {
+            places.by_time.keys().next().copied()
+        } else {
+            None
+        };
+        let gone = gone.and_then(|turn| places.take(turn));
+        places.count += 1;
+        let turn = (Instant::now() + time, places.count);
+        places.by_id.insert(one.id, turn);
+        *places.by_user.entry(user).or_default() += 1;
+        places.by_time.insert(turn, one);
+        gone
+    }
+
+    /// The one of that session is not kept any more.
+    pub(super) fn take(&self, id: SessionId) {
+        let mut places = self.lock();
+        if let Some(turn) = places.by_id.get(&id).copied() {
+            places.take(turn);
+        }
+    }
+
+    /// Those whose time is over.
+    pub(super) fn take_due(&self) -> Vec<One> {
+        let mut places = self.lock();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        while let Some((turn, _)) = places.by_time.first_key_value()
+            && turn.0 <= now
+        {
+            let turn = *turn;
+            due.extend(places.take(turn));
+        }
+        due
+    }
+
+    /// Those of a user.
+    pub(super) fn take_user(&self, user: &str) -> Vec<One> {
+        let mut places = self.lock();
+        let of_user = |one: &One| one.mailbox.identity().is_some_and(|own| own.user() == user);
+        let turns = places.by_time.iter().filter(|(_, one)| of_user(one));
+        let turns: Vec<_> = turns.map(|(turn, _)| *turn).collect();
+        turns
+            .into_iter()
+            .filter_map(|turn| places.take(turn))
+            .collect()
+    }
+}
+
+impl One {
+    fn user(&self) -> Option<Box<str>> {
+        self.mailbox.identity().map(|one| one.user().into())
+    }
+}
+
+impl Places {
+    fn take(&mut self, turn: Turn) -> Option<One> {
+        let one = self.by_time.remove(&turn)?;
+        self.by_id.remove(&one.id);
+        let user = one.user();
+        if let Some(count) = self.by_user.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_user.remove(&user);
+            }
+        }
+        Some(one)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::auth::Identity;
+    use crate::config::plan::BridgePlan;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn one(number: usize, user: Option<&str>) -> One {
+        let mailbox = Mailbox::new(Arc::new(BridgePlan::default()), true);
+        if let Some(user) = user {
+            mailbox.identify(&Arc::new(Identity::without_token(user)));
+        }
+        let mut bytes = [0; 12];
+        bytes[4..].copy_from_slice(&number.to_be_bytes());
+        let id = format!("s_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
+        One {
+            id: id.parse().unwrap(),
+            mailbox: Arc::new(mailbox),
+        }
+    }
+
+    #[test]
+    fn nobody_makes_room_for_another_users_sessions() {
+        let kept = Kept::default();
+        let id = |one: Option<One>| one.map(|one| one.id);
+        assert_eq!(id(kept.keep(one(0, Some("quiet")), LONG)), None);
+        for number in 1..=MOST_OF_USER {
+            assert_eq!(id(kept.keep(one(number, Some("loud")), LONG)), None);
+        }
+        let gone = kept.keep(one(100, Some("loud")), LONG);
+        assert_eq!(id(gone), Some(one(1, None).id));
+        for number in 0..=MOST_OF_NOBODY {
+            let gone = kept.keep(one(1000 + number, None), LONG);
+            assert_eq!(gone.is_some(), number == MOST_OF_NOBODY);
+        }
+        assert_eq!(kept.len(), 1 + MOST_OF_USER + MOST_OF_NOBODY);
+        assert_eq!(kept.take_user("loud").len(), MOST_OF_USER);
+        assert_eq!(kept.take_user("quiet").len(), 1);
+    }
+
+    #[test]
+    fn there_are_so_many_in_all() {
+        let kept = Kept::default();
+        for number in 0..MOST {
+            assert!(
+                kept.keep(one(number, Some(&number.to_string())), LONG)
+                    .is_none()
+            );
+        }
+        let gone = kept.keep(one(MOST, Some("late")), LONG);
+        assert_eq!(gone.map(|one| one.id), Some(one(0, None).id));
+        assert_eq!(kept.len(), MOST);
+    }
+
+    #[test]
+    fn each_is_kept_for_its_time() {
+        let kept = Kept::default();
+        kept.keep(one(1, Some("u")), LONG);
+        kept.keep(one(2, Some("u")), Duration::ZERO);
+        kept.keep(one(3, Some("u")), LONG);
+        kept.take(one(3, None).id);
+        let due: Vec<_> = kept.take_due().iter().map(|one| one.id).collect();
+        assert_eq!(due, [one(2, None).id]);
+        assert_eq!(kept.len(), 1);
+    }
+}
