@@ -1,5 +1,5 @@
-//! A token that was taken back opens nothing, and what it has opened is closed within a second (row
-//! X-24), whatever else is remembered or forgotten.
+//! A token that was taken back opens nothing, and what it has opened is closed within a
+//! second, whatever else is remembered or forgotten.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! When its token ends a session is closed, with the code of its kind, and not before (row X-25).
+//! When its token ends a session is closed, with the code of its kind, and not before.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
