@@ -110,10 +110,12 @@ fn is_like(template: &str, path: &str) -> bool {
     let (told, asked) = (template.split('/'), path.split('/'));
     template.contains('{')
         && told.clone().count() == asked.clone().count()
-        && told.zip(asked).all(|(told, asked)| match told.starts_with('{') {
-            true => !asked.is_empty(),
-            false => told == asked,
-        })
+        && told
+            .zip(asked)
+            .all(|(told, asked)| match told.starts_with('{') {
+                true => !asked.is_empty(),
+                false => told == asked,
+            })
 }
 
 /// What is told of a path or method that is not there: who may ask is judged first.

@@ -28,7 +28,10 @@ pub(crate) fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
         _ => answer.body["code"].is_string(),
     };
     if !is_known {
-        bail!("there is no admin listener of Tidegate at {}", client.host());
+        bail!(
+            "there is no admin listener of Tidegate at {}",
+            client.host()
+        );
     }
     let pushed = answer.expect(202)?;
     out::lines(&format!("{pushed}\n")).context("what became of it cannot be written")?;

@@ -324,7 +324,10 @@ impl Gateway {
             state: Arc::clone(&self.state),
             panics: self.panics(),
             drain: Arc::clone(&self.drain),
-            push: self.core.as_ref().map_or_else(Arc::default, |core| Arc::clone(core.push())),
+            push: self
+                .core
+                .as_ref()
+                .map_or_else(Arc::default, |core| Arc::clone(core.push())),
             bus: Arc::clone(self.bus()),
             topics: self.topics().clone(),
             logs: self.logs.clone(),

@@ -180,7 +180,7 @@ impl Core {
             authenticator,
             cors: plan.cors.clone(),
             panics,
-            push: Arc::default(),
+            push: Arc::new(Push::new(&plan.rooms)),
             services: in_order,
             endpoints,
             listener_tls: tls.listeners.clone(),

@@ -15,7 +15,10 @@ async fn in_the_shape_that_each_speaks() {
     let mut other = setting.old("u43").await;
     let body = json!({"event": "cash-out", "source": "account-service", "data": {"value": -100}});
     let told = setting.push("/v1/users/u42/push", &body).await;
-    assert_eq!((&told["queued"], &told["matched"]), (&json!(true), &json!(3)));
+    assert_eq!(
+        (&told["queued"], &told["matched"]),
+        (&json!(true), &json!(3))
+    );
     for client in [&mut one, &mut two] {
         let mut push = client.receive().await;
         let time = push["ts"].take();
@@ -35,7 +38,10 @@ async fn in_the_shape_that_each_speaks() {
     for client in [&mut one, &mut two] {
         let push = client.receive().await;
         assert_eq!((&push["seq"], &push["event"]), (&json!(2), &json!("done")));
-        assert_eq!((&push["source"], &push["data"]), (&json!("a-service"), &json!([1.5])));
+        assert_eq!(
+            (&push["source"], &push["data"]),
+            (&json!("a-service"), &json!([1.5]))
+        );
     }
     for (client, user) in [(&mut old, "u42"), (&mut other, "u43")] {
         let expected = json!({"username": user, "type": "POST", "baseUrl": "http://a-service:80/x",

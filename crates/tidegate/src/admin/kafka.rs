@@ -48,7 +48,11 @@ async fn publish(
     let is_default = plan.topics.is_empty() && topic == *view.topics.push;
     if !is_default && !plan.topics.iter().any(|one| **one == *topic) {
         let detail = "events for this topic are not taken here";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "topic_not_allowed", detail));
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "topic_not_allowed",
+            detail,
+        ));
     }
     let key = match &*push.targets {
         [PushTarget::User(user)] => Some(user.clone()),
@@ -56,7 +60,10 @@ async fn publish(
     };
     let is_routed = topic == *view.topics.push;
     let event = Event::now(topic.into(), key, Payload::Push(Box::new(push)));
-    let mut expected = view.push.outcomes.expect(event.id, PushSource::Kafka, false);
+    let mut expected = view
+        .push
+        .outcomes
+        .expect(event.id, PushSource::Kafka, false);
     view.bus.publish(event).await.map_err(bus_problem)?;
     if is_routed {
         let _matched = timeout(ROUTED_WITHIN, expected.matched()).await;
@@ -106,7 +113,9 @@ async fn admit(
             }
         }
     })?;
-    let has_role = principal.roles().any(|role| plan.roles.iter().any(|one| **one == *role));
+    let has_role = principal
+        .roles()
+        .any(|role| plan.roles.iter().any(|one| **one == *role));
     if !has_role {
         let detail = "the token has none of the roles that may publish here";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));

@@ -185,7 +185,12 @@ pub(super) async fn serve(
             let refill = Refill(reserve.clone());
             let heard = Arc::new(AtomicBool::new(false));
             let peer_ip = Peer(peer.ip().to_canonical());
-            let answer = answer(refill, (stream, peer_ip), callers.clone(), Arc::clone(&heard));
+            let answer = answer(
+                refill,
+                (stream, peer_ip),
+                callers.clone(),
+                Arc::clone(&heard),
+            );
             let panics = Arc::clone(&panics);
             let connection = async move {
                 // It ends with the panic, which is told there.

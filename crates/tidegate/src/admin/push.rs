@@ -140,7 +140,9 @@ fn too_big(detail: &'static str) -> Problem {
 fn patience(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     let [wait, timeout] = query::parse(query, ["wait", "timeout"])?;
     let patience = timeout.as_deref().map(crate::config::duration).transpose();
-    let patience = patience.ok().map(|patience| patience.unwrap_or(ACKED_WITHIN));
+    let patience = patience
+        .ok()
+        .map(|patience| patience.unwrap_or(ACKED_WITHIN));
     let patience = patience.filter(|patience| *patience <= MOST_PATIENCE);
     let patience = patience.ok_or_else(|| bad("`timeout` is a duration of at most 25s"))?;
     match wait.as_deref() {

@@ -103,7 +103,7 @@ impl Caller {
     }
 
     /// A session may outlive its token, but nobody is called in the name of who had it.
-    fn check_token(&self) -> Result<(), Problem> {
+    pub(super) fn check_token(&self) -> Result<(), Problem> {
         match &self.principal {
             Some(principal) if principal.is_over(SystemTime::now()) => Err(Problem::token_expired(
                 "the token that this session was opened with has expired",

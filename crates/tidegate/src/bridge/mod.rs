@@ -18,6 +18,7 @@ mod members;
 mod pace;
 mod problem;
 mod push;
+mod rooms;
 mod session;
 mod stream;
 
@@ -190,7 +191,7 @@ impl Caller {
             "conn": self.downstream.connection.to_string(),
             "session": session,
             "limits": { "message": plan.websocket.max_message, "inFlight": plan.max_in_flight },
-            "features": FEATURES,
+            "features": FEATURES.into_iter().chain(self.room_features()).collect::<Vec<_>>(),
             "server": { "name": "tidegate", "version": env!("CARGO_PKG_VERSION") },
         });
         if let Some(interval) = plan.ping_interval {

@@ -34,7 +34,9 @@ impl Caller {
             let Some(taken) = mailbox.take() else { break };
             let given = Pin::new(&mut *sender).start_send(taken.frame);
             given.map_err(|_gone| Closed)?;
-            self.worker.meters.pushed(taken.begun.elapsed());
+            if let Some(begun) = taken.begun {
+                self.worker.meters.pushed(begun.elapsed());
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -23,6 +23,7 @@ use super::envelope::{self, Id, Refused, Request};
 use super::members::{Few, Members, text};
 use super::pace::Pace;
 use super::problem::Problem;
+use super::rooms;
 use super::stream::Window;
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::limits::Taken;
@@ -208,6 +209,10 @@ impl<'a> Session<'a> {
             Err(problem) => return self.malformed(problem).await,
         };
         match members.value("op") {
+            // What asks for an answer can be refused for the rate.
+            Some(op) if is_late && self.version_1 && rooms::asks(op) => {
+                self.too_fast(members, due).await
+            }
             // On a connection of the old protocol it is a member like any other. None is refused for
             // the rate: what takes a call back must be heard.
             Some(op) if self.version_1 => self.op(op, &members).await,
@@ -370,6 +375,7 @@ impl<'a> Session<'a> {
                 Ok(()) => Ok(()),
                 Err(problem) => self.malformed(problem).await,
             },
+            op if rooms::is_asked(op) => self.in_room(op, members).await,
             // Nothing waits for these; they are told only so that nobody takes them for unknown.
             "hello" | "pong" => Ok(()),
             _ => {
@@ -380,6 +386,20 @@ impl<'a> Session<'a> {
                 self.tell(&problem).await
             }
         }
+    }
+
+    /// Does what is asked for in a room, and answers it.
+    async fn in_room(&mut self, op: &str, members: &Members<'_>) -> Result<(), Over> {
+        let id = members.value("id").map(Id::parse);
+        let id = match id.unwrap_or_else(|| Err(Problem::malformed(format!("{op} has an id")))) {
+            Ok(id) => id,
+            Err(problem) => return self.malformed(problem).await,
+        };
+        let told = match self.open.contains_key(&id) {
+            true => Err(Problem::duplicate_id("a request with this id is under way")),
+            false => self.caller.in_room(op, members, &self.id).await,
+        };
+        self.send(rooms::answer(&id, told)).await
     }
 
     fn addressed(&mut self, members: &Members<'_>) -> Option<&mut Open> {

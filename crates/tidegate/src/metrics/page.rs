@@ -35,6 +35,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) tls_reloads: [u64; 2],
     pub(crate) auth: AuthCounts,
     pub(crate) pushes: &'a PushMeters,
+    /// How many rooms there are, and how many members of all.
+    pub(crate) rooms: [usize; 2],
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -108,6 +110,18 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
             "gauge",
             "Users with at least one open WebSocket.",
             facts.users as f64,
+        ),
+        (
+            "tidegate_rooms",
+            "gauge",
+            "Rooms that somebody is in, or of which something is kept.",
+            facts.rooms[0] as f64,
+        ),
+        (
+            "tidegate_room_members",
+            "gauge",
+            "Members of all rooms: a session counts in each that it is in.",
+            facts.rooms[1] as f64,
         ),
         (
             "tidegate_events_untold_total",

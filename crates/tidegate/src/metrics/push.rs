@@ -11,11 +11,13 @@ pub(crate) enum PushSource {
     Api,
     /// By another, or by code of an embedder.
     Bus,
+    /// By a client, into a room.
+    Client,
     /// By `POST /kafka`.
     Kafka,
 }
 
-const SOURCES: [&str; 3] = ["api", "bus", "kafka"];
+const SOURCES: [&str; 4] = ["api", "bus", "client", "kafka"];
 const RESULTS: [&str; 6] = [
     "queued",
     "replaced",
@@ -57,7 +59,11 @@ impl PushMeters {
         );
         for (source, counts) in SOURCES.into_iter().zip(&self.0) {
             for (result, count) in RESULTS.into_iter().zip(counts) {
-                page.sample(name, &[("source", source), ("result", result)], count.value());
+                page.sample(
+                    name,
+                    &[("source", source), ("result", result)],
+                    count.value(),
+                );
             }
         }
         let name = "tidegate_push_latency_seconds";

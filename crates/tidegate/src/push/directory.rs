@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Push;
 use super::mailbox::Mailbox;
+use super::rooms::{Memberships, Most, Subscribed, Subscribing};
 use crate::auth::Identity;
 use crate::session::handle::Handle;
 use crate::session::id::SessionId;
 
 /// Pieces, so that sessions that open at once rarely wait for each other.
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// Who can be reached.
 #[derive(Debug, Default)]
@@ -59,6 +60,8 @@ enum Few {
 pub(crate) struct Recipient {
     push: Arc<Push>,
     mailbox: Arc<Mailbox>,
+    /// What it is a member of.
+    rooms: Memberships,
 }
 
 impl Recipient {
@@ -67,6 +70,7 @@ impl Recipient {
         Self {
             push: Arc::clone(push),
             mailbox: Arc::new(mailbox),
+            rooms: Memberships::default(),
         }
     }
 
@@ -80,10 +84,22 @@ impl Recipient {
     pub(crate) const fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }
+
+    /// Becomes a member of the room of this name, where it may be one of so many.
+    pub(crate) fn subscribe(&self, room: &str, wish: &Subscribing<'_>) -> Result<Subscribed, Most> {
+        self.rooms
+            .enter(&self.push.rooms, room, &self.mailbox, wish)
+    }
+
+    /// Is none of that room any more; whether it was one.
+    pub(crate) fn unsubscribe(&self, room: &str) -> bool {
+        self.rooms.leave(&self.push.rooms, room, &self.mailbox)
+    }
 }
 
 impl Drop for Recipient {
     fn drop(&mut self) {
+        self.rooms.leave_all(&self.push.rooms, &self.mailbox);
         self.push.directory.leave(&self.mailbox);
     }
 }
@@ -195,7 +211,7 @@ impl Few {
 
 /// A map in pieces.
 #[derive(Debug)]
-struct Sharded<K, V> {
+pub(super) struct Sharded<K, V> {
     shards: Box<[Mutex<HashMap<K, V>>]>,
     hasher: RandomState,
 }
@@ -210,12 +226,12 @@ impl<K, V> Default for Sharded<K, V> {
 }
 
 impl<K, V> Sharded<K, V> {
-    fn lock<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, HashMap<K, V>> {
+    pub(super) fn lock<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, HashMap<K, V>> {
         #[expect(clippy::cast_possible_truncation, reason = "a hash is cut anyway")]
         self.lock_at(self.hasher.hash_one(key) as usize)
     }
 
-    fn lock_at(&self, shard: usize) -> MutexGuard<'_, HashMap<K, V>> {
+    pub(super) fn lock_at(&self, shard: usize) -> MutexGuard<'_, HashMap<K, V>> {
         self.shards[shard % self.shards.len()]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

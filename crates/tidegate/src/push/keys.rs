@@ -193,6 +193,10 @@ mod tests {
         let known = keys.lock();
         let held = known.entries.values().filter_map(|one| one.answer.as_ref());
         assert_eq!(held.map(|one| one.len()).sum::<usize>(), known.bytes);
-        assert!(known.bytes <= MOST_BYTES + 2 * long.len(), "{}", known.bytes);
+        assert!(
+            known.bytes <= MOST_BYTES + 2 * long.len(),
+            "{}",
+            known.bytes
+        );
     }
 }

@@ -42,10 +42,19 @@ struct Inner {
     /// Up to here something was thrown away that its client may not have.
     lost: u64,
     waiting: Queue,
+    /// What has no number and is not kept; it is sent first.
+    notices: Notices,
     /// Sent; it comes before what waits.
     unacked: Queue,
     /// Nothing more is sent: its client was too slow, or the session is over.
     is_over: bool,
+}
+
+/// Frames that all who get them share, and their bytes.
+#[derive(Debug, Default)]
+struct Notices {
+    frames: VecDeque<Message>,
+    bytes: usize,
 }
 
 /// Items in the order of their numbers. Without any it holds nothing.
@@ -94,8 +103,8 @@ pub(crate) enum Offered {
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) frame: Message,
-    /// When its event happened.
-    pub(crate) begun: Instant,
+    /// When its event happened; `None`: it is none of a publisher's.
+    pub(crate) begun: Option<Instant>,
 }
 
 impl Mailbox {
@@ -134,6 +143,7 @@ impl Mailbox {
         let mut inner = self.lock();
         inner.is_over = true;
         inner.waker = None;
+        inner.notices = Notices::default();
         let seat = inner.seat.take();
         drop(inner);
         seat.map(|handle| handle.id)
@@ -174,6 +184,52 @@ impl Mailbox {
         offered
     }
 
+    /// Leaves all of `parcels`, or, where there is no room for so many, none; whether it did.
+    pub(super) fn offer_all<'a>(
+        &self,
+        parcels: impl Iterator<Item = &'a Arc<Parcel>> + Clone,
+    ) -> bool {
+        let mut inner = self.lock();
+        let bytes = inner.waiting.bytes + parcels.clone().map(|one| one.size()).sum::<usize>();
+        if inner.is_over || bytes as u64 > self.plan.push.outbox {
+            return false;
+        }
+        for parcel in parcels {
+            inner.add(parcel, self.is_version_1);
+        }
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Leaves a frame that has no number. None can be missed: where there is no room for one more, the
+    /// session is ended.
+    pub(super) fn notify(&self, notice: &Message) -> Offered {
+        let mut inner = self.lock();
+        if inner.is_over {
+            return Offered::Closing;
+        }
+        let bytes = inner.notices.bytes + notice.payload().len();
+        if inner.notices.bytes > 0 && bytes as u64 > self.plan.push.outbox {
+            inner.is_over = true;
+            if let Some(handle) = &inner.seat {
+                handle.order(Cause::SlowConsumer);
+            }
+            return Offered::Overflowed;
+        }
+        inner.notices.bytes = bytes;
+        inner.notices.frames.push_back(notice.clone());
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Offered::Queued
+    }
+
     /// Nothing is sent any more. What its client could be sent again is kept, within bounds.
     fn keep(&self, inner: &mut Inner, parcel: &Arc<Parcel>) {
         if !self.is_version_1 {
@@ -192,7 +248,8 @@ impl Mailbox {
     /// Ready when something waits; else who polls is woken once something does.
     pub(crate) fn poll_waiting(&self, cx: &Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
-        if !inner.is_over && !inner.waiting.items.is_empty() {
+        let is_empty = inner.waiting.items.is_empty() && inner.notices.frames.is_empty();
+        if !inner.is_over && !is_empty {
             return Poll::Ready(());
         }
         match &mut inner.waker {
@@ -208,6 +265,9 @@ impl Mailbox {
         if inner.is_over {
             return None;
         }
+        if let Some(frame) = inner.notices.pop() {
+            return Some(Taken { frame, begun: None });
+        }
         let mut item = inner.waiting.pop()?;
         let (seq, parcel, begun) = (item.seq, Arc::clone(&item.parcel), item.parcel.begun);
         if self.is_version_1 && parcel.is_kept() {
@@ -220,7 +280,10 @@ impl Mailbox {
             true => parcel.version_1(seq),
             false => parcel.legacy(self.identity().map(|one| one.user())),
         };
-        Some(Taken { frame, begun })
+        Some(Taken {
+            frame,
+            begun: Some(begun),
+        })
     }
 
     /// Its client has everything up to `seq`.
@@ -281,6 +344,17 @@ impl Inner {
     }
 }
 
+impl Notices {
+    fn pop(&mut self) -> Option<Message> {
+        let frame = self.frames.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(frame.payload().len());
+        if self.frames.is_empty() {
+            self.frames = VecDeque::new();
+        }
+        Some(frame)
+    }
+}
+
 impl Queue {
     fn len(&self) -> usize {
         self.items.len()
@@ -331,7 +405,12 @@ impl Queue {
 
 impl Drop for Item {
     fn drop(&mut self) {
-        if let Some(acks) = self.parcel.acks.as_ref().filter(|_| self.ack != Ack::Untold) {
+        if let Some(acks) = self
+            .parcel
+            .acks
+            .as_ref()
+            .filter(|_| self.ack != Ack::Untold)
+        {
             acks.settle(self.ack == Ack::Acked);
         }
     }

@@ -222,6 +222,7 @@ impl Written<'_> {
             targets: targets.into(),
             event,
             source,
+            from: None,
             data: data.to_owned(),
             key: self.key,
             class: match self.class {
@@ -243,8 +244,13 @@ fn names(names: Names, target: fn(Box<str>) -> PushTarget) -> Result<Vec<PushTar
     if names.is_empty() || names.len() > MOST_TARGETS {
         return Err(Wrong::Malformed("a push is for 1 to 10000 targets".into()));
     }
-    if names.iter().any(|name| !(1..=LONGEST_NAME).contains(&name.len())) {
-        return Err(Wrong::Malformed("a target is a name of 1 to 256 bytes".into()));
+    if names
+        .iter()
+        .any(|name| !(1..=LONGEST_NAME).contains(&name.len()))
+    {
+        return Err(Wrong::Malformed(
+            "a target is a name of 1 to 256 bytes".into(),
+        ));
     }
     let mut seen = HashSet::with_capacity(names.len());
     let once = names.iter().filter(|name| seen.insert(name.as_str()));
@@ -255,11 +261,15 @@ fn bounded(name: &'static str, text: &str, most: usize) -> Result<(), Wrong> {
     if text.len() <= most {
         return Ok(());
     }
-    Err(Wrong::Malformed(format!("`{name}` is longer than {most} bytes").into()))
+    Err(Wrong::Malformed(
+        format!("`{name}` is longer than {most} bytes").into(),
+    ))
 }
 
 /// The service that a `baseUrl` names: its host.
 fn service_of(base_url: &str) -> &str {
-    let rest = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    let rest = base_url
+        .split_once("://")
+        .map_or(base_url, |(_, rest)| rest);
     rest.split(['/', ':', '?']).next().unwrap_or_default()
 }

@@ -29,7 +29,8 @@ pub(crate) fn plan() -> Plan {
 /// The same, with more at its end and more of its route.
 pub(crate) fn plan_with(more: &str, of_route: &str) -> Plan {
     let yaml = YAML.replace("{ name: all,", &format!("{{ name: all, {of_route}"));
-    let plan = Config::from_yaml("test.yaml", &format!("{yaml}{more}")).and_then(|config| config.resolve());
+    let plan = Config::from_yaml("test.yaml", &format!("{yaml}{more}"))
+        .and_then(|config| config.resolve());
     plan.unwrap()
 }
 

@@ -8,6 +8,7 @@ use tidegate_ws::deflate;
 use super::super::defaults;
 use super::super::secret::Secret;
 use super::{HandlerLimits, ProxyPlan, Rate};
+use crate::auth::RoomRule;
 
 /// How a route ends at a bridge.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct BridgePlan {
     pub rates: BridgeRates,
     /// How pushes reach its sessions.
     pub push: BridgePush,
+    /// Who may do what in which rooms; nobody may do anything in any.
+    pub rooms: Vec<RoomRule>,
     /// What holds for its WebSockets.
     pub websocket: Arc<HandlerLimits>,
 }
@@ -161,6 +164,7 @@ impl Default for BridgePlan {
             ping_interval: Some(defaults::WEBSOCKET_KEEP_ALIVE.0),
             rates: BridgeRates::default(),
             push: BridgePush::default(),
+            rooms: Vec::new(),
             websocket: Arc::new(Self::websocket()),
         }
     }

@@ -9,7 +9,7 @@ use super::super::plan::{
 use super::super::secret::Secret;
 use super::super::value;
 use super::super::yaml::{Fields, Located, Spot};
-use super::{auth, handler, limits, located, push};
+use super::{auth, handler, limits, located, push, rooms};
 
 /// The value of `bridge`.
 #[derive(Debug, Clone)]
@@ -92,6 +92,9 @@ impl Bridge {
         }
         if let Some(spot) = fields.take("push") {
             plan.push = push::read(&spot, problems);
+        }
+        if let Some(spot) = fields.take("rooms") {
+            plan.rooms = rooms::read_rules(&spot, problems);
         }
         if let Some(spot) = fields.take("websocket") {
             let limits = handler::read_limits(&spot, BridgePlan::websocket(), problems);
