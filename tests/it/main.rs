@@ -51,6 +51,7 @@ mod panics_end_one_session;
 mod path_decides_the_route;
 mod peers_of_sessions_are_measured;
 mod pings_are_forwarded_or_answered;
+mod presence;
 mod process_starts_and_ends;
 mod push;
 mod redirects_lead_to_https;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tidegate::bus::{EventBus, Subscription};
 use tidegate::config::Config;
 use tidegate::config::plan::{EndpointPlan, Plan, ProxyPlan, ServicePlan, ServiceTls, TargetPlan};
 use tidegate::{Census, Gateway, GatewayBuilder};
@@ -80,6 +81,12 @@ impl TestGateway {
     ) -> Result<Self, String> {
         let _loopback = is_over_tls().then(Loopback::now);
         Self::from_builder(plan(&whole_file(&[], yaml))?, register)
+    }
+
+    /// A gateway from a whole file, with what an embedder `registers`.
+    pub fn hosting(yaml: &str, register: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
+        let started = plan(yaml).and_then(|plan| Self::from_builder(plan, register));
+        started.unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
     }
 
     fn from_plan(plan: Plan) -> Result<Self, String> {
@@ -196,6 +203,30 @@ impl TestGateway {
         let gateway = self.gateway.take();
         let cutting = tokio::task::spawn_blocking(|| drop(gateway));
         within("the gateway to end", cutting).await.unwrap();
+    }
+
+    /// What carries its events.
+    #[must_use]
+    pub fn bus(&self) -> &dyn EventBus {
+        &**self.gateway.as_ref().unwrap().bus()
+    }
+
+    /// The events of sessions and of users from now on.
+    #[must_use]
+    pub fn events(&self) -> Subscription {
+        let topics = self.gateway.as_ref().unwrap().topics();
+        let topics = [
+            &*topics.sessions,
+            &*topics.user_connect,
+            &*topics.user_disconnect,
+        ];
+        self.bus().subscribe_to(&topics)
+    }
+
+    /// How many users are online.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.census().users
     }
 
     fn census(&self) -> Census {

@@ -50,6 +50,21 @@ pub fn is_held(inode: &str) -> bool {
     inodes("self").contains(inode)
 }
 
+/// The other ends' ports of the connections to `port` of this machine that are established, as the kernel
+/// has them.
+#[must_use]
+pub fn established_on(port: u16) -> Vec<u16> {
+    let local = format!(":{port:04X}");
+    table()
+        .filter_map(|row| {
+            let words: Vec<&str> = row.split_whitespace().collect();
+            let is_one = words.get(1)?.ends_with(&local) && *words.get(3)? == "01";
+            let remote = words.get(2)?.rsplit(':').next()?;
+            is_one.then(|| u16::from_str_radix(remote, 16).unwrap())
+        })
+        .collect()
+}
+
 /// The ports on which the process `pid` listens.
 #[must_use]
 pub fn listening(pid: u32) -> Vec<u16> {
@@ -214,6 +229,7 @@ mod tests {
         let (port, client, peer) = pair();
         let (local, remote) = (client.local_addr().unwrap(), peer.local_addr().unwrap());
         assert_eq!(open_on(port), 2);
+        assert_eq!(established_on(port), [local.port()]);
         assert!(is_open(local.port(), remote.port()) && is_open(remote.port(), local.port()));
     }
 

@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Make a token to try a gateway with, and see what a token says
     #[command(subcommand)]
     Token(TokenCommand),
+    /// See who is online, and end the sessions of a user, by the admin listener
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Show the version
     Version,
 }
@@ -64,6 +67,14 @@ pub(crate) enum SessionsCommand {
     Ls(SessionsLsArgs),
     /// End a session, at the boundary between two frames
     Kill(SessionsKillArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// List the users who are online
+    Ls(UsersLsArgs),
+    /// End all sessions that a user has now
+    Kick(UsersKickArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -184,6 +195,30 @@ pub(crate) struct SessionsKillArgs {
     #[arg(long, value_name = "CODE")]
     pub(crate) code: Option<u16>,
     /// The reason that the client gets, at most 123 bytes; `admin` unless it is given
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsersLsArgs {
+    /// Print a JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsersKickArgs {
+    /// The user's name
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) user: String,
+    /// The close code that the clients get; 1008 unless it is given, and 4440 of a handler or a bridge
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<u16>,
+    /// The reason that the clients get, at most 123 bytes; `admin` unless it is given
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     #[command(flatten)]

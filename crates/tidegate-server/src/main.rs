@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Sessions(command) => sessions::sessions(&command),
         Command::Token(command) => token::token(&command),
+        Command::Users(command) => sessions::users(&command),
         Command::Version => version::version(),
     };
     log::close();

@@ -26,7 +26,7 @@ use crate::limits::{Caps, RouteCaps};
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
 use crate::pipeline::{CorsPlan, Pipeline, Setting};
-use crate::presence::{Directory, Eviction, Teller};
+use crate::presence::{Directory, Teller};
 use crate::proxy::Proxy;
 use crate::push::Push;
 use crate::route::{Route, Target};
@@ -163,13 +163,7 @@ impl Core {
                 TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
             };
             matchers.push(route.matcher.clone());
-            routes.push(Arc::new(Route {
-                name: Arc::clone(&route.name),
-                caps: RouteCaps::new(&route.limits),
-                cors: route.cors.clone(),
-                pipeline: pipeline(route, &authenticator),
-                target,
-            }));
+            routes.push(Arc::new(built(route, target, &authenticator)));
         }
         ConfigErrors::none_of(missing)?;
         let router = Router::new(matchers);
@@ -185,21 +179,25 @@ impl Core {
             endpoints,
             listener_tls: tls.listeners.clone(),
             reloads: Default::default(),
-            directory: Arc::new(Directory::new(
-                teller,
-                Eviction::wanted(&plan.limits.sessions),
-            )),
+            directory: Arc::new(Directory::new(teller, &plan.limits.sessions)),
             pools: Mutex::default(),
         })
     }
 }
 
-fn pipeline(route: &RoutePlan, authenticator: &Arc<Authenticator>) -> Pipeline {
+/// The route that ends at `target`.
+fn built(route: &RoutePlan, target: Target, authenticator: &Arc<Authenticator>) -> Route {
     let setting = Setting {
         authenticator: Arc::clone(authenticator),
         cors: route.cors.clone(),
     };
-    Pipeline::build(&route.filters, &setting)
+    Route {
+        name: Arc::clone(&route.name),
+        caps: RouteCaps::new(&route.limits),
+        cors: route.cors.clone(),
+        pipeline: Pipeline::build(&route.filters, &setting),
+        target,
+    }
 }
 
 /// One thread of the data plane, as those who run on it know it.

@@ -1,6 +1,12 @@
 //! Services tell users something through their bridge sessions.
 
+mod by_the_command;
+mod clients_say_that_they_have_it;
 mod every_session_of_a_user_is_told;
+mod nothing_is_pushed_twice;
+mod old_publishers_need_no_change;
+mod pushes_are_addressed;
+mod slow_readers_hold_up_nobody;
 
 use serde_json::Value;
 use tidegate_tests::mint::SECRET;

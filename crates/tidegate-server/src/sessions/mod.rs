@@ -1,7 +1,9 @@
-//! `tidegate sessions`: what WebSockets does a running gateway have, and an end to one of them.
+//! `tidegate sessions` and `tidegate users`: what WebSockets does a running gateway have, whose are they,
+//! and an end to them.
 
 pub(crate) mod client;
 mod tls;
+mod users;
 
 use std::process::ExitCode;
 
@@ -9,6 +11,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use self::client::{Client, encoded};
+pub(crate) use self::users::users;
 use crate::cli::{SessionsCommand, SessionsKillArgs, SessionsLsArgs};
 use crate::out;
 

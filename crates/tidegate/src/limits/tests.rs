@@ -54,7 +54,9 @@ fn every_refusal_has_its_count() {
         Overload::ListenerFull,
         Overload::RouteFull,
         Overload::ServiceFull,
+        Overload::SessionsFull,
         Overload::TooManyConnections,
+        Overload::TooManySessions,
         Overload::TooManyHandshakes { retry_after: 1 },
     ]
     .map(|overload| overload.status_and_label().1);

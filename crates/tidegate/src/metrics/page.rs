@@ -522,6 +522,7 @@ mod tests {
         let (one, two) = (Meters::new(1, 0), Meters::new(1, 0));
         one.accepted.add(2);
         two.accepted.add(3);
+        let pushes = PushMeters::default();
         let facts = Facts {
             version: "1",
             commit: "c",
@@ -541,6 +542,7 @@ mod tests {
                 },
             )],
             auth: AuthCounts::default(),
+            pushes: &pushes,
             draining: false,
             started: 0.5,
         };

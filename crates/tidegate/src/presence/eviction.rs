@@ -32,9 +32,7 @@ type Line = Vec<Arc<Handle>>;
 impl Eviction {
     /// One where somebody is to be sent away at all.
     pub(crate) fn wanted(limits: &SessionLimits) -> Option<Self> {
-        let has_limit =
-            limits.most.is_some() || limits.per_user.is_some() || limits.per_address.is_some();
-        let is_wanted = has_limit && limits.over == OverSessions::EvictOldest;
+        let is_wanted = limits.are_any() && limits.over == OverSessions::EvictOldest;
         is_wanted.then(|| Self {
             limits: *limits,
             lines: Mutex::default(),

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) use self::eviction::Eviction;
 pub(crate) use self::teller::{Teller, Telling};
 use crate::auth::Identity;
+use crate::config::plan::SessionLimits;
 use crate::session::handle::Handle;
 
 /// Maps that are locked apart from each other.
@@ -69,12 +70,12 @@ pub(crate) struct Online {
 }
 
 impl Directory {
-    pub(crate) fn new(teller: Arc<Teller>, eviction: Option<Eviction>) -> Self {
+    pub(crate) fn new(teller: Arc<Teller>, limits: &SessionLimits) -> Self {
         Self {
             shards: [const { Mutex::new(Shard::new()) }; SHARDS],
             hasher: RandomState::new(),
             online: AtomicUsize::new(0),
-            eviction,
+            eviction: Eviction::wanted(limits),
             teller,
         }
     }
@@ -149,10 +150,10 @@ impl Directory {
         if is_told {
             self.teller.connected(identity.user(), &seat.roles);
         }
-        // Most have one, and a vector that grows begins with four.
-        let mut sessions = Vec::with_capacity(1);
-        sessions.push(seat);
-        let user = User { sessions, is_told };
+        let user = User {
+            sessions: vec![seat],
+            is_told,
+        };
         shard.insert(Name(Arc::clone(identity)), user);
     }
 
@@ -226,7 +227,7 @@ impl Directory {
 
 impl Default for Directory {
     fn default() -> Self {
-        Self::new(Arc::default(), None)
+        Self::new(Arc::default(), &SessionLimits::default())
     }
 }
 

@@ -172,7 +172,7 @@ impl Mailbox {
                 }
                 return Offered::Overflowed;
             }
-            inner.drop_oldest();
+            inner.drop_waiting();
             offered = Offered::DroppedOldest;
         }
         inner.add(parcel, self.is_version_1);
@@ -316,6 +316,18 @@ impl Mailbox {
     }
 }
 
+#[cfg(test)]
+impl Mailbox {
+    /// How many it holds; where there are none, it has no memory for any.
+    pub(super) fn held(&self) -> usize {
+        let inner = self.lock();
+        let held = inner.waiting.len() + inner.unacked.len();
+        let room = inner.waiting.items.capacity() + inner.unacked.items.capacity();
+        assert!(held > 0 || room == 0, "room for {room}");
+        held
+    }
+}
+
 impl Inner {
     fn add(&mut self, parcel: &Arc<Parcel>, is_version_1: bool) {
         let tracked = parcel.acks.as_ref().filter(|_| is_version_1);
@@ -337,9 +349,16 @@ impl Inner {
 
     /// Throws the oldest away, sent or not.
     fn drop_oldest(&mut self) {
-        let oldest = self.unacked.pop().or_else(|| self.waiting.pop());
-        if let Some(item) = oldest {
-            self.lost = item.seq;
+        match self.unacked.pop() {
+            Some(item) => self.lost = self.lost.max(item.seq),
+            None => self.drop_waiting(),
+        }
+    }
+
+    /// Throws the oldest away that waits.
+    fn drop_waiting(&mut self) {
+        if let Some(item) = self.waiting.pop() {
+            self.lost = self.lost.max(item.seq);
         }
     }
 }

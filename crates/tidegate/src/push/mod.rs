@@ -15,6 +15,8 @@ mod parcel;
 pub(crate) mod request;
 pub(crate) mod rooms;
 mod router;
+#[cfg(test)]
+mod tests;
 
 use self::directory::Directory;
 use self::keys::Keys;

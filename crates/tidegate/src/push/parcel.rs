@@ -183,3 +183,83 @@ fn joined(head: &[u8], tail: &[u8]) -> Message {
     // All of it came from strings.
     Message::text(String::from_utf8(text).unwrap_or_default())
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::bus::{LegacyPush, Payload, PushClass};
+
+    /// A push of so many bytes of data.
+    pub(in super::super) fn push(event: &str, data: &str) -> PushEvent {
+        PushEvent {
+            targets: [PushTarget::All].into(),
+            event: event.into(),
+            source: "".into(),
+            data: RawValue::from_string(data.to_owned()).unwrap(),
+            key: None,
+            class: PushClass::Resumable,
+            ack: false,
+            legacy: None::<Box<LegacyPush>>,
+        }
+    }
+
+    pub(in super::super) fn parcel(push: &PushEvent, acks: Option<Arc<Acks>>) -> Arc<Parcel> {
+        let event = Event::now("t".into(), None, Payload::Push(Box::new(push.clone())));
+        Arc::new(Parcel::new(&event, push, acks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{parcel, push};
+    use super::*;
+    use crate::bus::LegacyPush;
+
+    fn text(message: &Message) -> &str {
+        message.as_text().unwrap()
+    }
+
+    #[test]
+    fn what_is_told_is_told_as_it_came_in_either_shape() {
+        let mut one = push("a\"b", "{\"n\": 1.50,\"s\":\"\\u0041\"}");
+        one.source = "src".into();
+        one.ack = true;
+        let parcel = parcel(&one, None);
+        let time = parcel.time;
+        let expected = format!(
+            "{{\"op\":\"push\",\"seq\":7,\"event\":\"a\\\"b\",\"source\":\"src\",\"ts\":{time},\
+             \"data\":{{\"n\": 1.50,\"s\":\"\\u0041\"}},\"ack\":true}}"
+        );
+        assert_eq!(text(&parcel.version_1(7)), expected);
+        assert_eq!(
+            text(&parcel.legacy(Some("u\"4"))),
+            "{\"username\":\"u\\\"4\",\"type\":\"GET\",\"baseUrl\":\"http://src\",\
+             \"uri\":\"a\\\"b\",\"body\":{\"n\": 1.50,\"s\":\"\\u0041\"}}"
+        );
+    }
+
+    #[test]
+    fn what_came_in_the_old_shape_keeps_it() {
+        let mut one = push("x?y", "null");
+        one.targets = [PushTarget::Room("r".into())].into();
+        one.legacy = Some(Box::new(LegacyPush {
+            kind: "PUT".into(),
+            base_url: "lb://s/b".into(),
+            uri: "x?y".into(),
+        }));
+        let parcel = parcel(&one, None);
+        assert_eq!(
+            text(&parcel.legacy(None)),
+            "{\"type\":\"PUT\",\"baseUrl\":\"lb://s/b\",\"uri\":\"x?y\",\"body\":null}"
+        );
+        let version_1 = parcel.version_1(u64::MAX);
+        let said: serde_json::Value = serde_json::from_str(text(&version_1)).unwrap();
+        assert_eq!(
+            (&said["room"], &said["event"]),
+            (&"r".into(), &"x?y".into())
+        );
+        assert_eq!(said["seq"], u64::MAX);
+    }
+}

@@ -33,6 +33,14 @@ pub struct SessionLimits {
     pub over: OverSessions,
 }
 
+impl SessionLimits {
+    /// Whether there is any limit among them.
+    #[must_use]
+    pub const fn are_any(&self) -> bool {
+        self.most.is_some() || self.per_user.is_some() || self.per_address.is_some()
+    }
+}
+
 /// What becomes of one session too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OverSessions {

@@ -145,17 +145,16 @@ fn sessions(
     let Some(spot) = fields.take("over") else {
         return limits;
     };
-    let has_limit =
-        limits.most.is_some() || limits.per_user.is_some() || limits.per_address.is_some();
-    if !has_limit {
-        let message = "there is no limit on sessions here that `over` could be about";
-        problems.doubt(&spot.place(), message, "write `max_sessions_per_user: 5`");
-    }
     let over = spot.name_of(problems, "way with one session too many", &OVER);
-    SessionLimits {
+    let limits = SessionLimits {
         over: over.unwrap_or_default(),
         ..limits
+    };
+    if limits.over == OverSessions::EvictOldest && !limits.are_any() {
+        let message = "there is no limit on sessions here, so nobody is ever sent away";
+        problems.doubt(&spot.place(), message, "write `max_sessions_per_user: 5`");
     }
+    limits
 }
 
 /// The keys of each level's `limits`, and of what is looked for among them.
