@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidegate_ws::cors::CorsFields;
 
+use crate::bridge::presence;
 use crate::error::{Fault, GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::limits::Permits;
@@ -169,7 +170,8 @@ async fn answer_own<'w>(
     meter: &mut ExchangeMeter<'_>,
     stamp: &mut Option<CorsFields>,
 ) -> Result<Option<Answer>, GatewayError> {
-    let is_own = worker.authenticator().answers(exchange);
+    let is_presence = presence::answers(worker, exchange);
+    let is_own = is_presence || worker.authenticator().answers(exchange);
     if cors::is_preflight(exchange) {
         let mut policy = worker.cors();
         if !is_own && let Some(method) = cors::asked_method(exchange) {
@@ -195,6 +197,9 @@ async fn answer_own<'w>(
     }
     if let Some(cors) = worker.cors() {
         *stamp = cors.judge(exchange)?;
+    }
+    if is_presence {
+        return presence::answer(worker, exchange).await.map(Some);
     }
     worker.authenticator().answer(exchange).await.map(Some)
 }

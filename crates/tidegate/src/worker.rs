@@ -156,7 +156,7 @@ impl Core {
                     let services = plan.services.iter().map(|plan| proxy(plan, place));
                     Target::Bridge(Arc::new(Bridge::new(
                         Arc::clone(plan),
-                        place,
+                        (place, route),
                         services.collect(),
                     )))
                 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tidegate_tests::mint::SECRET;
+use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
 
 use super::{Setting, ask, join};
 use crate::bridge::Client;
@@ -149,8 +151,85 @@ async fn to_those_who_may_see_it() {
         .await;
     assert_eq!(posted["status"], 405, "{posted}");
     let state = setting.look("/v1/rooms/quiet:1").await.1;
+    assert_eq!(state["user_count"], 0);
     assert_eq!(
         (&state["members"], &state["users"]),
         (&json!(3), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn over_http_no_more_than_through_a_bridge() {
+    let test = "over_http_no_more_than_through_a_bridge";
+    let Some(setting) = Setting::new(test, RULES).await else {
+        return;
+    };
+    let mut member = setting.session("u1").await;
+    join(&mut member, "desk:1").await;
+    join(&mut member, "chat:1").await;
+    let target = |room: &str| Request::get(&format!("/_tidegate/presence/{room}"));
+    let bearer = |user: &str, roles: Value| {
+        let token = Token::secret().claim("sub", user).claim("roles", roles);
+        format!("Bearer {}", setting.mint.sign(&token))
+    };
+    let (staff, guest) = (bearer("s", json!(["staff"])), bearer("g", json!([])));
+    for (room, token, status) in [
+        ("desk:1", Some(&staff), 200),
+        ("desk%3A1", Some(&staff), 200),
+        ("desk:1", Some(&guest), 403),
+        // Whoever opens a session at /open may see it, known or not.
+        ("chat:1", Some(&guest), 200),
+        ("chat:1", None, 200),
+        ("desk:1", None, 401),
+        ("quiet:1", Some(&staff), 403),
+    ] {
+        let mut request = target(room);
+        if let Some(token) = token {
+            request = request.with("Authorization", token);
+        }
+        let answer = setting.gateway.ask(&request).await;
+        assert_eq!(
+            answer.status(),
+            status,
+            "{room} {token:?}: {}",
+            answer.text()
+        );
+        if status == 200 {
+            let body: Value = serde_json::from_str(&answer.text()).unwrap();
+            assert_eq!(body["users"], json!([{"user": "u1", "conns": 1}]));
+            assert_eq!(answer.head.field("Cache-Control"), Some("no-store"));
+        }
+    }
+    let wrong = target("desk:1").with("Authorization", "Bearer x");
+    assert_eq!(setting.gateway.ask(&wrong).await.status(), 401);
+    let posted = Request::new("POST", "/_tidegate/presence/desk:1").with("Authorization", &staff);
+    assert_eq!(setting.gateway.ask(&posted.body("")).await.status(), 405);
+}
+
+#[tokio::test]
+async fn what_a_bridge_asks_is_asked_over_http_too() {
+    let test = "what_a_bridge_asks_is_asked_over_http_too";
+    let Some(mint) = Mint::open(test) else { return };
+    let upstream = ScriptedUpstream::bind().await;
+    let yaml = format!(
+        "auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
+         services: {{ up: {{ endpoints: [http://UP] }} }}\n\
+         routes:\n\
+         - {{ name: staff, match: {{ path: /ws }}, filters: [{{ require: {{ roles: staff }} }}], \
+             bridge: {{ services: up, rooms: [{{ match: '**', presence: all }}] }} }}\n"
+    );
+    let gateway = TestGateway::start(&upstream, &yaml);
+    for (roles, status) in [(json!(["staff"]), 200), (json!(["guest"]), 403)] {
+        let token = mint.sign(&Token::secret().claim("roles", roles));
+        let request = Request::get("/_tidegate/presence/a");
+        let request = request.with("Authorization", &format!("Bearer {token}"));
+        assert_eq!(gateway.ask(&request).await.status(), status);
+    }
+    assert_eq!(
+        gateway
+            .ask(&Request::get("/_tidegate/presence/a"))
+            .await
+            .status(),
+        401
     );
 }

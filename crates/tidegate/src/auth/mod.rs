@@ -215,7 +215,10 @@ impl Authenticator {
     }
 
     /// Both of these, of the token in `Authorization` alone.
-    async fn by_header(&self, exchange: &mut Exchange) -> Result<Arc<Principal>, AuthError> {
+    pub(crate) async fn by_header(
+        &self,
+        exchange: &mut Exchange,
+    ) -> Result<Arc<Principal>, AuthError> {
         let shown = sources::take(exchange, &[TokenSource::Header])?;
         if !matches!(shown.credential, Some(Credential::Bearer(_))) {
             let (bearer, basic) = (self.jwt.is_some(), false);
@@ -226,6 +229,13 @@ impl Authenticator {
             Ok(None) => self.wait(exchange, shown, None).await,
             Ok(Some(judged)) => self.settle(exchange, Ok(judged)),
             Err(error) => self.settle(exchange, Err(error)),
+        }
+    }
+
+    /// Nobody has said who it is, though that matters.
+    pub(crate) const fn missing(&self) -> AuthError {
+        AuthError::Missing {
+            schemes: self.schemes(),
         }
     }
 

@@ -16,7 +16,7 @@ use super::address::{Base, Target, target};
 use super::envelope::{Credit, Encoding, Request};
 use super::members::text;
 use super::problem::Problem;
-use super::{Bridge, headers};
+use super::{Bridge, headers, presence};
 use crate::auth::Principal;
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
@@ -157,13 +157,19 @@ impl Call {
     pub(super) async fn answer(self, caller: &Caller) -> Result<(Answer, Permits), Problem> {
         let mut meter = ExchangeMeter::of_call(&caller.worker, &self.exchange.method);
         let mut permits = Permits::default();
-        let called = dispatch::call(
-            &caller.worker,
-            self.exchange,
-            self.service.as_deref(),
-            &mut permits,
-            &mut meter,
-        );
+        let called = async {
+            if self.service.is_none() && presence::is_asked(&self.exchange) {
+                return caller.presence(&self.exchange);
+            }
+            dispatch::call(
+                &caller.worker,
+                self.exchange,
+                self.service.as_deref(),
+                &mut permits,
+                &mut meter,
+            )
+            .await
+        };
         let answered = match timeout(self.patience, called).await {
             Ok(answered) => answered,
             Err(_elapsed) => {

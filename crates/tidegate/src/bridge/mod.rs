@@ -16,6 +16,7 @@ mod headers;
 mod identity;
 mod members;
 mod pace;
+pub(crate) mod presence;
 mod problem;
 mod push;
 mod rooms;
@@ -32,12 +33,12 @@ use tidegate_ws::{AnyHandler, HandshakeInfo, SessionConfig, WebSocketSession};
 use self::call::Caller;
 use self::identity::Signer;
 use self::problem::Problem;
-use crate::config::plan::{BridgePlan, ForwardAuth};
+use crate::config::plan::{BridgePlan, ForwardAuth, RoutePlan};
 use crate::exchange::Exchange;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers};
 use crate::limits::Users;
-use crate::pipeline::FrameFilters;
+use crate::pipeline::{FrameFilters, RequirePlan};
 use crate::proxy::Proxy;
 use crate::push::directory::Recipient;
 use crate::push::mailbox::Mailbox;
@@ -65,10 +66,16 @@ pub(crate) struct Bridge {
     /// Tells services who calls, where the plan says so.
     signer: Option<Signer>,
     users: Users,
+    /// What its route asks of who opens a session; `None`: that is not all.
+    asked: Option<Vec<RequirePlan>>,
 }
 
 impl Bridge {
-    pub(crate) fn new(plan: Arc<BridgePlan>, place: usize, services: Vec<Proxy>) -> Self {
+    pub(crate) fn new(
+        plan: Arc<BridgePlan>,
+        (place, route): (usize, &RoutePlan),
+        services: Vec<Proxy>,
+    ) -> Self {
         let named = |proxy: Proxy| (Arc::clone(&proxy.service.plan.name), Arc::new(proxy));
         Self {
             config: Arc::new(handler::config(&plan.websocket)),
@@ -76,6 +83,7 @@ impl Bridge {
                 ForwardAuth::SignedHeaders(secret) => Some(Signer::new(secret)),
                 ForwardAuth::Bearer | ForwardAuth::None => None,
             },
+            asked: presence::asked_by(route),
             users: Users::new(plan.max_in_flight_per_user),
             plan,
             place,

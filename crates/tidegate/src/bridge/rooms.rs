@@ -80,7 +80,7 @@ impl Caller {
         }
     }
 
-    fn may(&self, act: RoomAct, room: &str) -> bool {
+    pub(super) fn may(&self, act: RoomAct, room: &str) -> bool {
         let rules = &self.bridge.plan.rooms;
         rules
             .iter()

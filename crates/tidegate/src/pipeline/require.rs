@@ -30,7 +30,11 @@ pub(super) struct Require {
 
 impl RequirePlan {
     /// Whether the user may come.
-    fn judge(&self, principal: &Principal, exchange: &Exchange) -> Result<(), AuthError> {
+    pub(crate) fn judge(
+        &self,
+        principal: &Principal,
+        exchange: &Exchange,
+    ) -> Result<(), AuthError> {
         let has_role = |wanted: &str| principal.roles().any(|role| role == wanted);
         if !self.roles.is_empty() && !self.roles.iter().any(|role| has_role(role)) {
             return Err(AuthError::Forbidden);

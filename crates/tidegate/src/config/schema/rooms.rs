@@ -8,7 +8,7 @@ use super::auth;
 use crate::auth::{Expression, Grant, RoomPattern, RoomRule};
 
 /// Each membership holds a place in its room.
-const MOST_ROOMS: u32 = 100_000;
+const MOST_ROOMS: u32 = 10_000;
 /// So many pushes may be sent to who comes back.
 const MOST_MESSAGES: u32 = 100_000;
 

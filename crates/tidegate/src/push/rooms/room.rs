@@ -73,7 +73,7 @@ pub(crate) struct Subscribed {
 }
 
 /// Who is in a room, and with how many sessions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// How many times members had been told of changes.
     pub(crate) batch: u64,
