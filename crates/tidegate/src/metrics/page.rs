@@ -543,6 +543,7 @@ mod tests {
             )],
             auth: AuthCounts::default(),
             pushes: &pushes,
+            rooms: [1, 2],
             draining: false,
             started: 0.5,
         };

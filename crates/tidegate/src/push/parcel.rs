@@ -189,7 +189,7 @@ pub(super) mod testing {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::bus::{LegacyPush, Payload, PushClass};
+    use crate::bus::{LegacyPush, Payload, PushClass, PushTarget};
 
     /// A push of so many bytes of data.
     pub(in super::super) fn push(event: &str, data: &str) -> PushEvent {
@@ -197,6 +197,7 @@ pub(super) mod testing {
             targets: [PushTarget::All].into(),
             event: event.into(),
             source: "".into(),
+            from: None,
             data: RawValue::from_string(data.to_owned()).unwrap(),
             key: None,
             class: PushClass::Resumable,
@@ -207,7 +208,7 @@ pub(super) mod testing {
 
     pub(in super::super) fn parcel(push: &PushEvent, acks: Option<Arc<Acks>>) -> Arc<Parcel> {
         let event = Event::now("t".into(), None, Payload::Push(Box::new(push.clone())));
-        Arc::new(Parcel::new(&event, push, acks))
+        Arc::new(Parcel::new(&event, push.clone(), acks))
     }
 }
 
