@@ -11,7 +11,7 @@ use super::envelope::Id;
 use super::members::{Members, text};
 use super::problem::Problem;
 use crate::auth::RoomAct;
-use crate::bus::{BusError, Event, Payload, PushClass, PushEvent, PushTarget};
+use crate::bus::{BusError, Event, Payload, PushEvent, PushTarget};
 use crate::push::keys::{Claim, Use};
 use crate::push::rooms::{Since, Subscribing};
 
@@ -146,15 +146,8 @@ impl Caller {
             None => None,
         };
         let push = PushEvent {
-            targets: [PushTarget::Room(room.into())].into(),
-            event,
-            source: Box::default(),
             from: user.map(Box::from),
-            data: data.to_owned(),
-            key: None,
-            class: PushClass::Resumable,
-            ack: false,
-            legacy: None,
+            ..PushEvent::new([PushTarget::Room(room.into())], event, data.to_owned())
         };
         let teller = self.worker.directory().teller();
         let topic = Arc::clone(&teller.topics().push);

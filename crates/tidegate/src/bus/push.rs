@@ -5,7 +5,20 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 /// Something that those who are online are told.
+///
+/// ```
+/// # use tidegate::Gateway;
+/// # use tidegate::bus::{BusError, Event, Payload, PushEvent, PushTarget};
+/// # async fn tell(gateway: &Gateway) -> Result<(), BusError> {
+/// let data = serde_json::value::RawValue::from_string(r#"{"value":-100}"#.to_owned());
+/// let push = PushEvent::new([PushTarget::User("u42".into())], "cash-out", data.unwrap());
+/// let (topic, key) = (gateway.topics().push.clone(), Some("u42".into()));
+/// let event = Event::now(topic, key, Payload::Push(Box::new(push)));
+/// gateway.bus().publish(event).await
+/// # }
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct PushEvent {
     /// Who is told; a session that is meant twice is told twice.
     pub targets: Box<[PushTarget]>,
@@ -73,6 +86,26 @@ impl PushTarget {
 }
 
 impl PushEvent {
+    /// What `targets` are told: resumable, from no service, without a key.
+    #[must_use]
+    pub fn new(
+        targets: impl Into<Box<[PushTarget]>>,
+        event: impl Into<Box<str>>,
+        data: Box<RawValue>,
+    ) -> Self {
+        Self {
+            targets: targets.into(),
+            event: event.into(),
+            source: "".into(),
+            from: None,
+            data,
+            key: None,
+            class: PushClass::default(),
+            ack: false,
+            legacy: None,
+        }
+    }
+
     /// About how many bytes it holds.
     #[must_use]
     pub fn size(&self) -> usize {

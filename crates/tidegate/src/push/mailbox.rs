@@ -43,7 +43,7 @@ struct Inner {
     lost: u64,
     waiting: Queue,
     /// What has no number and is not kept; it is sent first.
-    notices: Notices,
+    notices: Option<Box<Notices>>,
     /// Sent; it comes before what waits.
     unacked: Queue,
     /// Nothing more is sent: its client was too slow, or the session is over.
@@ -143,7 +143,7 @@ impl Mailbox {
         let mut inner = self.lock();
         inner.is_over = true;
         inner.waker = None;
-        inner.notices = Notices::default();
+        inner.notices = None;
         let seat = inner.seat.take();
         drop(inner);
         seat.map(|handle| handle.id)
@@ -212,16 +212,18 @@ impl Mailbox {
         if inner.is_over {
             return Offered::Closing;
         }
-        let bytes = inner.notices.bytes + notice.payload().len();
-        if inner.notices.bytes > 0 && bytes as u64 > self.plan.push.outbox {
+        let held = inner.notices.as_ref().map_or(0, |notices| notices.bytes);
+        let bytes = held + notice.payload().len();
+        if held > 0 && bytes as u64 > self.plan.push.outbox {
             inner.is_over = true;
             if let Some(handle) = &inner.seat {
                 handle.order(Cause::SlowConsumer);
             }
             return Offered::Overflowed;
         }
-        inner.notices.bytes = bytes;
-        inner.notices.frames.push_back(notice.clone());
+        let notices = inner.notices.get_or_insert_default();
+        notices.bytes = bytes;
+        notices.frames.push_back(notice.clone());
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
@@ -248,7 +250,7 @@ impl Mailbox {
     /// Ready when something waits; else who polls is woken once something does.
     pub(crate) fn poll_waiting(&self, cx: &Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
-        let is_empty = inner.waiting.items.is_empty() && inner.notices.frames.is_empty();
+        let is_empty = inner.waiting.items.is_empty() && inner.notices.is_none();
         if !inner.is_over && !is_empty {
             return Poll::Ready(());
         }
@@ -265,7 +267,7 @@ impl Mailbox {
         if inner.is_over {
             return None;
         }
-        if let Some(frame) = inner.notices.pop() {
+        if let Some(frame) = inner.take_notice() {
             return Some(Taken { frame, begun: None });
         }
         let mut item = inner.waiting.pop()?;
@@ -347,6 +349,16 @@ impl Inner {
         self.waiting.push(item);
     }
 
+    fn take_notice(&mut self) -> Option<Message> {
+        let notices = self.notices.as_mut()?;
+        let frame = notices.frames.pop_front()?;
+        notices.bytes = notices.bytes.saturating_sub(frame.payload().len());
+        if notices.frames.is_empty() {
+            self.notices = None;
+        }
+        Some(frame)
+    }
+
     /// Throws the oldest away, sent or not.
     fn drop_oldest(&mut self) {
         match self.unacked.pop() {
@@ -360,17 +372,6 @@ impl Inner {
         if let Some(item) = self.waiting.pop() {
             self.lost = self.lost.max(item.seq);
         }
-    }
-}
-
-impl Notices {
-    fn pop(&mut self) -> Option<Message> {
-        let frame = self.frames.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(frame.payload().len());
-        if self.frames.is_empty() {
-            self.frames = VecDeque::new();
-        }
-        Some(frame)
     }
 }
 

@@ -63,17 +63,15 @@ impl Parcel {
         acks: Option<Arc<Acks>>,
         place: Place,
     ) -> Self {
+        // There may be many targets, and none of them matters here.
         let push = PushEvent {
-            // There may be many others, and none of them matters here.
-            targets: Box::default(),
-            event: push.event.clone(),
             source: push.source.clone(),
             from: push.from.clone(),
-            data: push.data.clone(),
             key: push.key.clone(),
             class: push.class,
             ack: push.ack,
             legacy: push.legacy.clone(),
+            ..PushEvent::new([], push.event.clone(), push.data.clone())
         };
         Self {
             place: Some(place),
@@ -189,21 +187,12 @@ pub(super) mod testing {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::bus::{LegacyPush, Payload, PushClass, PushTarget};
+    use crate::bus::{Payload, PushTarget};
 
     /// A push of so many bytes of data.
     pub(in super::super) fn push(event: &str, data: &str) -> PushEvent {
-        PushEvent {
-            targets: [PushTarget::All].into(),
-            event: event.into(),
-            source: "".into(),
-            from: None,
-            data: RawValue::from_string(data.to_owned()).unwrap(),
-            key: None,
-            class: PushClass::Resumable,
-            ack: false,
-            legacy: None::<Box<LegacyPush>>,
-        }
+        let data = RawValue::from_string(data.to_owned()).unwrap();
+        PushEvent::new([PushTarget::All], event, data)
     }
 
     pub(in super::super) fn parcel(push: &PushEvent, acks: Option<Arc<Acks>>) -> Arc<Parcel> {
@@ -216,7 +205,7 @@ pub(super) mod testing {
 mod tests {
     use super::testing::{parcel, push};
     use super::*;
-    use crate::bus::LegacyPush;
+    use crate::bus::{LegacyPush, Payload};
 
     fn text(message: &Message) -> &str {
         message.as_text().unwrap()
@@ -244,7 +233,6 @@ mod tests {
     #[test]
     fn what_came_in_the_old_shape_keeps_it() {
         let mut one = push("x?y", "null");
-        one.targets = [PushTarget::Room("r".into())].into();
         one.legacy = Some(Box::new(LegacyPush {
             kind: "PUT".into(),
             base_url: "lb://s/b".into(),
@@ -255,7 +243,12 @@ mod tests {
             text(&parcel.legacy(None)),
             "{\"type\":\"PUT\",\"baseUrl\":\"lb://s/b\",\"uri\":\"x?y\",\"body\":null}"
         );
-        let version_1 = parcel.version_1(u64::MAX);
+        let event = Event::now("t".into(), None, Payload::Push(Box::new(one.clone())));
+        let place = Place {
+            room: "r".into(),
+            at: None,
+        };
+        let version_1 = Parcel::in_room(&event, &one, None, place).version_1(u64::MAX);
         let said: serde_json::Value = serde_json::from_str(text(&version_1)).unwrap();
         assert_eq!(
             (&said["room"], &said["event"]),

@@ -53,7 +53,7 @@ fn rest(mailbox: &Mailbox) -> Vec<(u64, usize)> {
 #[test]
 fn a_mailbox_with_nothing_in_it_is_small_and_takes_no_more() {
     let size = size_of::<Mailbox>();
-    assert!(size <= 208, "{size} bytes");
+    assert!(size <= 184, "{size} bytes");
     let mailbox = mailbox(10_000, SlowConsumer::Close, 256);
     for number in 0..9 {
         assert_eq!(leave(&mailbox, number, None), Offered::Queued);

@@ -8,7 +8,7 @@ use serde_json::value::to_raw_value;
 
 use super::*;
 use crate::auth::Identity;
-use crate::bus::{Event, Payload, PushClass, PushEvent};
+use crate::bus::{Event, Payload, PushEvent};
 use crate::config::plan::{BridgePlan, BridgePush, RoomHistory};
 
 fn rooms(history: Option<RoomHistory>) -> Rooms {
@@ -40,17 +40,7 @@ fn mailbox() -> Arc<Mailbox> {
 
 /// Publishes `data` to a room; to how many, and how often it was made a parcel.
 fn publish(rooms: &Rooms, room: &str, data: usize) -> (usize, usize) {
-    let push = PushEvent {
-        targets: Box::default(),
-        event: "e".into(),
-        source: Box::default(),
-        from: None,
-        data: to_raw_value(&data).unwrap(),
-        key: None,
-        class: PushClass::Resumable,
-        ack: false,
-        legacy: None,
-    };
+    let push = PushEvent::new([], "e", to_raw_value(&data).unwrap());
     let event = Event::now("t".into(), None, Payload::Push(Box::new(push.clone())));
     let (mut told, mut made) = (0, 0);
     let parcel = |place| {
