@@ -64,6 +64,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     bridge(&mut page, facts, meters);
     let push_times = meters.iter().map(|meters| &meters.push_time);
     facts.pushes.write(&mut page, push_times);
+    super::push::rooms(&mut page, facts.rooms);
     handshakes(&mut page, &routes);
     routes.pop(); // no session is without a route
     open_sessions(&mut page, facts, &routes);
@@ -110,18 +111,6 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
             "gauge",
             "Users with at least one open WebSocket.",
             facts.users as f64,
-        ),
-        (
-            "tidegate_rooms",
-            "gauge",
-            "Rooms that somebody is in, or of which something is kept.",
-            facts.rooms[0] as f64,
-        ),
-        (
-            "tidegate_room_members",
-            "gauge",
-            "Members of all rooms: a session counts in each that it is in.",
-            facts.rooms[1] as f64,
         ),
         (
             "tidegate_events_untold_total",

@@ -75,3 +75,22 @@ impl PushMeters {
         page.histogram(name, &[], REQUEST_BOUNDS, latency);
     }
 }
+
+/// How many rooms there are, and how many members of all.
+pub(super) fn rooms(page: &mut Page, [open, members]: [usize; 2]) {
+    for (name, help, value) in [
+        (
+            "tidegate_rooms",
+            "Rooms that somebody is in, or of which something is kept.",
+            open,
+        ),
+        (
+            "tidegate_room_members",
+            "Members of all rooms: a session counts in each that it is in.",
+            members,
+        ),
+    ] {
+        page.family(name, "gauge", help);
+        page.sample(name, &[], value);
+    }
+}

@@ -112,7 +112,7 @@ fn read_grant(spot: &Spot<'_>, problems: &mut Problems) -> Option<Grant> {
             spot.value(problems, condition).map(Grant::Expression)
         }
         _ => {
-            choice.unknown(problems, "grant", GRANTS.into_iter());
+            choice.unknown(problems, "grant", GRANTS);
             None
         }
     }
