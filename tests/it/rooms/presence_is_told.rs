@@ -74,6 +74,7 @@ async fn a_crowd_is_told_in_few_frames() {
     let Some(setting) = Setting::new("a_crowd_is_told_in_few_frames", RULES).await else {
         return;
     };
+    let begun = std::time::Instant::now();
     let mut first = setting.session("u0").await;
     join(&mut first, "chat:1").await;
     let mut others = Vec::new();
@@ -85,7 +86,6 @@ async fn a_crowd_is_told_in_few_frames() {
         others.push(other);
     }
     let (mut seen, mut frames) = (BTreeSet::new(), 0);
-    let begun = std::time::Instant::now();
     while seen.len() < 61 {
         let (joined, left) = change(&mut first, "chat:1").await;
         frames += 1;
