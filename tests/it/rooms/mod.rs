@@ -82,7 +82,7 @@ impl Setting {
         let admin = self.gateway.admin();
         let host = admin.0.to_string();
         let request = Request::new(method, target).set("Host", &host);
-        admin.ask(&request.body(body.to_owned())).await
+        admin.ask(&request.body(body)).await
     }
 
     /// What became of a push to a room.
