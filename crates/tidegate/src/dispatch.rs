@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidegate_ws::cors::CorsFields;
 
+use crate::bridge::presence;
 use crate::error::{Fault, GatewayError, UpstreamError};
 use crate::exchange::{Answer, Exchange};
 use crate::limits::Permits;
@@ -178,8 +179,9 @@ async fn answer_own<'w>(
     meter: &mut ExchangeMeter<'_>,
     stamp: &mut Option<CorsFields>,
 ) -> Result<Option<Answer>, GatewayError> {
+    let is_presence = presence::answers(worker, exchange);
     let is_ticket = worker.authenticator().answers(exchange);
-    let is_own = is_ticket || renewal::answers(worker, exchange);
+    let is_own = is_presence || is_ticket || renewal::answers(worker, exchange);
     if cors::is_preflight(exchange) {
         let mut policy = worker.cors();
         if !is_own && let Some(method) = cors::asked_method(exchange) {
@@ -206,7 +208,9 @@ async fn answer_own<'w>(
     if let Some(cors) = worker.cors() {
         *stamp = cors.judge(exchange)?;
     }
-    let answered = if is_ticket {
+    let answered = if is_presence {
+        presence::answer(worker, exchange).await
+    } else if is_ticket {
         worker.authenticator().answer(exchange).await
     } else {
         renewal::answer(worker, exchange).await

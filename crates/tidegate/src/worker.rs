@@ -164,7 +164,7 @@ impl Core {
                     let services = plan.services.iter().map(|plan| proxy(plan, place));
                     Target::Bridge(Arc::new(Bridge::new(
                         Arc::clone(plan),
-                        place,
+                        (place, route),
                         services.collect(),
                     )))
                 }
@@ -182,7 +182,7 @@ impl Core {
             authenticator,
             cors: plan.cors.clone(),
             panics,
-            push: Arc::default(),
+            push: Arc::new(Push::new(&plan.rooms)),
             services: in_order,
             endpoints,
             listener_tls: tls.listeners.clone(),

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate::config::plan::{BridgePlan, DrainPlan, TargetPlan};
+use tidegate::config::plan::{BridgePlan, DrainPlan, RoomHistory, RoomsPlan, TargetPlan};
 use tidegate::config::{Config, Environment};
 
 #[test]
@@ -63,6 +63,11 @@ fn the_full_sample_shows_the_defaults() {
     assert_eq!(written.idle_timeout, silent.idle_timeout);
     assert_eq!(written.max_connections, silent.max_connections);
     assert_eq!(plan.drain, DrainPlan::default());
+    let rooms = RoomsPlan {
+        history: Some(RoomHistory::default()),
+        ..RoomsPlan::default()
+    };
+    assert_eq!(plan.rooms, rooms);
     let limits = |at: usize| format!("{:?}", plan.listeners[at].limits);
     assert_eq!(limits(0), limits(1));
     let [chat, bridge, all] = &plan.routes[..] else {
@@ -77,6 +82,7 @@ fn the_full_sample_shows_the_defaults() {
     let default = BridgePlan {
         services: bridge.services.clone(),
         rates: bridge.rates,
+        rooms: bridge.rooms.clone(),
         ..BridgePlan::default()
     };
     assert_eq!(format!("{bridge:?}"), format!("{default:?}"));

@@ -15,7 +15,7 @@ use super::events::Streams;
 use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
-use super::{push, routes, sessions, tokens, users};
+use super::{push, rooms, routes, sessions, tokens, users};
 use crate::time;
 
 /// What is answered here, for machines.
@@ -51,6 +51,8 @@ fn places() -> Vec<Place> {
             "/v1/events",
             get(move |state, query| streams.follow(state, query)),
         ),
+        ("/v1/rooms", get(rooms::list)),
+        ("/v1/rooms/{room}", get(rooms::one)),
         ("/v1/routes", get(routes::routes)),
         ("/v1/services", get(routes::services)),
         ("/v1/users/{user}/push", post(push::to_user)),

@@ -16,6 +16,7 @@ mod listen;
 mod problem;
 mod push;
 mod query;
+mod rooms;
 mod routes;
 mod sessions;
 #[cfg(test)]

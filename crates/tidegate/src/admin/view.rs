@@ -167,6 +167,7 @@ impl View {
                 .first()
                 .map_or_else(Default::default, |(one, _)| one.authenticator().counts()),
             pushes: &self.push.meters,
+            rooms: self.push.rooms.counts(),
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

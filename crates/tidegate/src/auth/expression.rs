@@ -35,7 +35,7 @@ const LARGEST_REGEX: usize = 32 << 10;
 /// How many macros may work on what another one made: each may make its list twice as large.
 const LONGEST_CHAIN: u8 = 3;
 
-const VARIABLES: [&str; 3] = ["subject", "request", "environment"];
+const VARIABLES: [&str; 4] = ["subject", "request", "environment", "room"];
 /// What each of them has.
 const MEMBERS: [&[&str]; 3] = [
     &["user", "roles", "scopes", "claims"],
@@ -51,6 +51,9 @@ const MEMBERS: [&[&str]; 3] = [
     ],
     &["now", "date", "time", "hour", "weekday"],
 ];
+/// Which of them there are for a request, and for what is done in a room.
+const OF_REQUEST: [bool; VARIABLES.len()] = [true, true, true, false];
+const IN_ROOM: [bool; VARIABLES.len()] = [true, false, true, true];
 /// What may be called, besides operators and macros.
 const FUNCTIONS: [&str; 13] = [
     "bool",
@@ -114,6 +117,9 @@ pub enum ExpressionError {
         "`all`, `exists`, `filter` and `map` cannot stand in each other: lists are as long as users make them"
     )]
     Nested,
+    /// There is no variable of that name for what is done in a room.
+    #[error("there is no `{0}`; there are `subject`, `room` and `environment`")]
+    RoomVariable(String),
     /// It is no CEL.
     #[error("it is no CEL: {0}")]
     Syntax(String),
@@ -128,6 +134,18 @@ impl Expression {
     /// # Errors
     /// Where it is none, or could cost more than a request is worth.
     pub fn parse(text: &str) -> Result<Self, ExpressionError> {
+        Self::parse_with(text, OF_REQUEST)
+    }
+
+    /// Reads one over what is done in a room: it has `room`, the room's name, and no `request`.
+    ///
+    /// # Errors
+    /// As for the other.
+    pub fn parse_for_room(text: &str) -> Result<Self, ExpressionError> {
+        Self::parse_with(text, IN_ROOM)
+    }
+
+    fn parse_with(text: &str, there: [bool; VARIABLES.len()]) -> Result<Self, ExpressionError> {
         if text.len() > LONGEST {
             return Err(ExpressionError::Long);
         }
@@ -147,6 +165,7 @@ impl Expression {
             bound: Vec::new(),
             depth: 0,
             chain: 0,
+            there,
             names: &mut names,
         }
         .check(&tree.expr)?;
@@ -160,8 +179,25 @@ impl Expression {
 
     /// Whether it holds. What fails, or is no truth value, does not hold.
     pub(crate) fn holds(&self, principal: &Principal, exchange: &Exchange) -> bool {
+        self.judge(principal, &mut |context| {
+            if self.names[1] {
+                context.add_variable_from_value(VARIABLES[1], request_of(exchange));
+            }
+        })
+    }
+
+    /// The same for what is done in the room of that name.
+    pub(crate) fn holds_in_room(&self, principal: &Principal, room: &str) -> bool {
+        self.judge(principal, &mut |context| {
+            if self.names[3] {
+                context.add_variable_from_value(VARIABLES[3], text(room));
+            }
+        })
+    }
+
+    fn judge(&self, principal: &Principal, add: &mut dyn FnMut(&mut Context<'_, '_>)) -> bool {
         let mut context = Context::with_env(Arc::clone(&self.environment));
-        let [subject, request, environment] = self.names;
+        let [subject, _, environment, _] = self.names;
         if subject {
             let Some(value) = subject_of(principal) else {
                 tracing::debug!("a token has too many claims for an expression");
@@ -169,9 +205,7 @@ impl Expression {
             };
             context.add_variable_from_value(VARIABLES[0], value);
         }
-        if request {
-            context.add_variable_from_value(VARIABLES[1], request_of(exchange));
-        }
+        add(&mut context);
         if environment {
             context.add_variable_from_value(VARIABLES[2], now_of(SystemTime::now()));
         }
@@ -220,6 +254,8 @@ struct Walk<'t, 'n> {
     depth: u16,
     /// Of macros, each on the list of the one before.
     chain: u8,
+    /// Which of `VARIABLES` there are.
+    there: [bool; VARIABLES.len()],
     names: &'n mut [bool; VARIABLES.len()],
 }
 
@@ -290,7 +326,8 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn name(&mut self, name: &str) -> Result<(), ExpressionError> {
-        if let Some(place) = VARIABLES.iter().position(|one| *one == name) {
+        let place = VARIABLES.iter().position(|one| *one == name);
+        if let Some(place) = place.filter(|place| self.there[*place]) {
             self.names[place] = true;
             return Ok(());
         }
@@ -298,7 +335,11 @@ impl<'t> Walk<'t, '_> {
         if self.bound.contains(&name) || FUNCTIONS.contains(&name) {
             return Ok(());
         }
-        Err(ExpressionError::Variable(name.to_owned()))
+        let name = name.to_owned();
+        Err(match self.there {
+            IN_ROOM => ExpressionError::RoomVariable(name),
+            _ => ExpressionError::Variable(name),
+        })
     }
 }
 

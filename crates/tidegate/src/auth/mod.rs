@@ -20,6 +20,7 @@ mod principal;
 mod refresh;
 mod renewal;
 mod revocation;
+mod rooms;
 mod sources;
 mod tickets;
 pub mod token;
@@ -46,6 +47,8 @@ pub use self::principal::{Identity, Principal};
 pub(crate) use self::refresh::Refresher;
 pub use self::revocation::RevocationPlan;
 pub(crate) use self::revocation::{Full, Revocations, Revoked};
+pub(crate) use self::rooms::RoomAct;
+pub use self::rooms::{Grant, RoomPattern, RoomPatternError, RoomRule};
 use self::sources::Credential;
 pub(crate) use self::sources::Shown;
 pub use self::sources::TokenSource;
@@ -249,6 +252,12 @@ impl Authenticator {
             }
         };
         self.settle(exchange, judged)
+    }
+
+    /// Nobody has said who it is, though that matters.
+    pub(crate) fn missing(&self, exchange: &Exchange) -> AuthError {
+        let schemes = self.schemes(exchange);
+        AuthError::Missing { schemes }
     }
 
     /// Why a token cannot be verified, though there was a fetch.

@@ -14,7 +14,7 @@ use crate::pipeline::CorsPlan;
 
 impl Authenticator {
     /// Who sends a request, by the token in `Authorization` alone.
-    pub(super) async fn by_header(
+    pub(crate) async fn by_header(
         &self,
         exchange: &mut Exchange,
     ) -> Result<Arc<Principal>, AuthError> {

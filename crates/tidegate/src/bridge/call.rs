@@ -17,7 +17,7 @@ use super::envelope::{Credit, Encoding, Request};
 use super::members::text;
 use super::problem::Problem;
 use super::token::{Opened, Who};
-use super::{Bridge, headers, trace};
+use super::{Bridge, headers, presence, trace};
 use crate::authority::Authority;
 use crate::body::{Body, BodyError, Part};
 use crate::dispatch;
@@ -236,13 +236,19 @@ impl Call {
         let mut noted = Noted { meter, call };
         let meter = &mut noted.meter;
         let mut permits = Permits::default();
-        let called = dispatch::call(
-            &caller.worker,
-            self.exchange,
-            self.service.as_deref(),
-            &mut permits,
-            meter,
-        );
+        let called = async {
+            if self.service.is_none() && presence::is_asked(&self.exchange) {
+                return caller.presence(&self.exchange);
+            }
+            dispatch::call(
+                &caller.worker,
+                self.exchange,
+                self.service.as_deref(),
+                &mut permits,
+                meter,
+            )
+            .await
+        };
         let answered = match timeout(self.patience, called).await {
             Ok(answered) => answered,
             Err(_elapsed) => {

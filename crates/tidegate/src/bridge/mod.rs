@@ -20,10 +20,12 @@ mod identity;
 mod members;
 mod pace;
 mod post;
+pub(crate) mod presence;
 mod problem;
 mod push;
 mod refusal;
 mod resume;
+mod rooms;
 mod session;
 mod stream;
 mod token;
@@ -43,13 +45,13 @@ use self::identity::Signer;
 use self::problem::Problem;
 use self::token::{Opened, Who};
 use crate::body::Body;
-use crate::config::plan::{BridgePlan, ForwardAuth};
+use crate::config::plan::{BridgePlan, ForwardAuth, RoutePlan};
 use crate::exchange::Exchange;
 use crate::forwarded;
 use crate::handler::{self, Agreed};
 use crate::headers::{FieldName, Headers, InvalidFieldName};
 use crate::limits::Users;
-use crate::pipeline::{FrameFilters, SaysLater};
+use crate::pipeline::{FrameFilters, RequirePlan, SaysLater};
 use crate::proxy::Proxy;
 use crate::push::mailbox::Mailbox;
 use crate::push::resume::Recipient;
@@ -87,10 +89,16 @@ pub(crate) struct Bridge {
     /// Tells services who calls, where the plan says so.
     signer: Option<Signer>,
     users: Users,
+    /// What its route asks of who opens a session; `None`: that is not all.
+    asked: Option<Vec<RequirePlan>>,
 }
 
 impl Bridge {
-    pub(crate) fn new(plan: Arc<BridgePlan>, place: usize, services: Vec<Proxy>) -> Self {
+    pub(crate) fn new(
+        plan: Arc<BridgePlan>,
+        (place, route): (usize, &RoutePlan),
+        services: Vec<Proxy>,
+    ) -> Self {
         let named = |proxy: Proxy| (Arc::clone(&proxy.service.plan.name), Arc::new(proxy));
         Self {
             config: Arc::new(handler::config(&plan.websocket)),
@@ -98,6 +106,7 @@ impl Bridge {
                 ForwardAuth::SignedHeaders(secret) => Some(Signer::new(secret)),
                 ForwardAuth::Bearer | ForwardAuth::None => None,
             },
+            asked: presence::asked_by(route),
             users: Users::new(plan.max_in_flight_per_user),
             plan,
             place,
@@ -241,7 +250,7 @@ impl Caller {
             "conn": self.downstream.connection.to_string(),
             "session": session,
             "limits": { "message": plan.websocket.max_message, "inFlight": plan.max_in_flight },
-            "features": FEATURES,
+            "features": FEATURES.into_iter().chain(self.room_features()).collect::<Vec<_>>(),
             "server": { "name": "tidegate", "version": env!("CARGO_PKG_VERSION") },
         });
         if let Some(interval) = plan.ping_interval {

@@ -38,6 +38,18 @@ problems! {
     invalid_uri = "invalid_uri", BAD_REQUEST;
     /// A `baseUrl` that names no service of the route.
     service_not_allowed = "service_not_allowed", FORBIDDEN;
+    /// What is not granted to who asks for it.
+    forbidden = "forbidden", FORBIDDEN;
+    /// More rooms than a session may be in.
+    too_many_rooms = "too_many_rooms", TOO_MANY_REQUESTS;
+    /// A key of a push that has no answer yet.
+    key_in_use = "key_in_use", CONFLICT;
+    /// What is told is too long.
+    message_too_big = "message_too_big", PAYLOAD_TOO_LARGE;
+    /// The bus takes nothing.
+    bus_full = "bus_full", SERVICE_UNAVAILABLE;
+    /// The bus is not there.
+    bus_unreachable = "bus_unreachable", SERVICE_UNAVAILABLE;
     /// A method that the bridge does not send.
     method_not_allowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// A request of somebody who has not said who that is.

@@ -41,7 +41,9 @@ impl Caller {
             };
             let given = Pin::new(&mut *socket).start_send(taken.frame);
             given.map_err(|_gone| Closed)?;
-            self.worker.meters.pushed(taken.begun.elapsed());
+            if let Some(begun) = taken.begun {
+                self.worker.meters.pushed(begun.elapsed());
+            }
         }
         Poll::Ready(Ok(Turn::Send))
     }

@@ -28,6 +28,7 @@ use super::pace::Pace;
 use super::post::{Post, Told};
 use super::problem::Problem;
 use super::push::Closed;
+use super::rooms;
 use super::stream::Window;
 use super::token::{self, Late, Looking, Opened, Shown, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
@@ -304,6 +305,8 @@ impl<'a> Session<'a> {
             self.caller.life.moved(&self.caller.worker.clock);
         }
         match name {
+            // What asks for an answer has one.
+            Some(name) if is_late && rooms::is_asked(&name) => self.too_fast(members, due).await,
             // What takes a call back, or lets it go on, must be heard.
             Some(name) if is_late && !matches!(&*name, "cancel" | "credit") => {
                 self.op_too_fast(&members, due).await
@@ -480,6 +483,7 @@ impl<'a> Session<'a> {
                 Ok(()) => Ok(()),
                 Err(problem) => self.malformed(problem).await,
             },
+            op if rooms::is_asked(op) => self.in_room(op, members).await,
             // Nothing waits for it; it is told only so that nobody takes it for unknown.
             "pong" => Ok(()),
             _ => {
@@ -490,6 +494,26 @@ impl<'a> Session<'a> {
                 self.tell(&problem, members).await
             }
         }
+    }
+
+    /// Does what is asked for in a room, and answers it.
+    async fn in_room(&mut self, op: &str, members: &Members<'_>) -> Result<(), Over> {
+        let id = members.value("id").map(Id::parse);
+        let id = match id.unwrap_or_else(|| Err(Problem::malformed(format!("{op} has an id")))) {
+            Ok(id) => id,
+            Err(problem) => return self.malformed(problem).await,
+        };
+        let told = match self.is_open(&id) {
+            true => Err(Problem::duplicate_id("a request with this id is under way")),
+            false => match self.who.check() {
+                Ok(()) => {
+                    let whose = (&self.who, self.socket.id());
+                    self.caller.in_room(op, members, whose).await
+                }
+                Err(problem) => Err(problem),
+            },
+        };
+        self.send(rooms::answer(&id, told)).await
     }
 
     fn addressed(&mut self, members: &Members<'_>) -> Option<&mut Open> {

@@ -26,6 +26,8 @@ pub struct PushEvent {
     pub event: Box<str>,
     /// Which service it is from; empty where that is not said.
     pub source: Box<str>,
+    /// The user who has published it through a session; `None` where a service has.
+    pub from: Option<Box<str>>,
     /// What is told, as it came.
     pub data: Box<RawValue>,
     /// Of two with one key a slow client may get the later one alone.
@@ -95,6 +97,7 @@ impl PushEvent {
             targets: targets.into(),
             event: event.into(),
             source: "".into(),
+            from: None,
             data,
             key: None,
             class: PushClass::default(),
@@ -111,6 +114,7 @@ impl PushEvent {
             size_of::<LegacyPush>() + texts.iter().map(|text| text.len()).sum::<usize>()
         });
         let key = self.key.as_ref().map_or(0, |key| key.len());
+        let key = key + self.from.as_ref().map_or(0, |user| user.len());
         let texts = self.event.len() + self.source.len() + key + self.data.get().len();
         let targets = self.targets.iter().map(PushTarget::size);
         size_of::<Self>() + texts + legacy + targets.sum::<usize>()

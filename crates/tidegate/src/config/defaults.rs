@@ -109,3 +109,11 @@ pub const PUSH_BUFFER_MESSAGES: usize = 256;
 pub const PUSH_BUFFER_BYTES: u64 = 1024 * 1024;
 /// See [`PUSH_BUFFER_MESSAGES`].
 pub const PUSH_BUFFER_AGE: Duration = Duration::from_secs(120);
+/// See [`RoomsPlan`](super::plan::RoomsPlan).
+pub const ROOMS_PER_SESSION: usize = 100;
+/// See [`RoomHistory`](super::plan::RoomHistory).
+pub const ROOM_HISTORY_MESSAGES: usize = 100;
+/// See [`RoomHistory`](super::plan::RoomHistory).
+pub const ROOM_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
+/// See [`RoomHistory`](super::plan::RoomHistory).
+pub const ROOM_HISTORY_MEMORY: u64 = 64 * 1024 * 1024;

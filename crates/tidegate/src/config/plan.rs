@@ -8,6 +8,7 @@ mod handler;
 mod kafka;
 mod limits;
 mod listener;
+mod rooms;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +29,7 @@ pub use self::limits::{
     GatewayLimits, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
 };
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
+pub use self::rooms::{RoomHistory, RoomsPlan};
 pub use self::tls::{CertificateFiles, ClientCertificates, ListenerTls, ServiceTls, TlsVersion};
 use super::defaults;
 use super::secret::Secret;
@@ -66,6 +68,8 @@ pub struct Plan {
     pub cors: Option<CorsPlan>,
     /// What events are called on the bus.
     pub bus: BusPlan,
+    /// What holds for rooms.
+    pub rooms: RoomsPlan,
     /// The services that routes name.
     pub services: Vec<Arc<ServicePlan>>,
     /// The routes, in the order in which they are tried.

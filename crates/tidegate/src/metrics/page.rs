@@ -35,6 +35,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) tls_reloads: [u64; 2],
     pub(crate) auth: AuthCounts,
     pub(crate) pushes: &'a PushMeters,
+    /// How many rooms there are, and how many members of all.
+    pub(crate) rooms: [usize; 2],
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -62,6 +64,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     bridge(&mut page, facts, meters);
     let push_times = meters.iter().map(|meters| &meters.push_time);
     facts.pushes.write(&mut page, push_times);
+    super::push::rooms(&mut page, facts.rooms);
     handshakes(&mut page, &routes);
     routes.pop(); // no session is without a route
     open_sessions(&mut page, facts, &routes);
@@ -541,6 +544,7 @@ mod tests {
             )],
             auth: AuthCounts::default(),
             pushes: &pushes,
+            rooms: [1, 2],
             draining: false,
             started: 0.5,
         };

@@ -13,6 +13,8 @@ pub(crate) enum PushSource {
     Api,
     /// By another, or by code of an embedder.
     Bus,
+    /// By a client, into a room.
+    Client,
     /// By `POST /kafka`.
     Kafka,
 }
@@ -29,7 +31,7 @@ pub(crate) enum Resumed {
 }
 
 const RESUMED: [&str; 3] = ["recovered", "lost", "refused"];
-const SOURCES: [&str; 3] = ["api", "bus", "kafka"];
+const SOURCES: [&str; 4] = ["api", "bus", "client", "kafka"];
 const RESULTS: [&str; 7] = [
     "queued",
     "replaced",
@@ -117,5 +119,24 @@ impl PushMeters {
             "From when a push was taken to when its frame was given to a session's socket.",
         );
         page.histogram(name, &[], REQUEST_BOUNDS, latency);
+    }
+}
+
+/// How many rooms there are, and how many members of all.
+pub(super) fn rooms(page: &mut Page, [open, members]: [usize; 2]) {
+    for (name, help, value) in [
+        (
+            "tidegate_rooms",
+            "Rooms that somebody is in, or of which something is kept.",
+            open,
+        ),
+        (
+            "tidegate_room_members",
+            "Members of all rooms: a session counts in each that it is in.",
+            members,
+        ),
+    ] {
+        page.family(name, "gauge", help);
+        page.sample(name, &[], value);
     }
 }

@@ -13,7 +13,7 @@ use crate::session::handle::Handle;
 use crate::session::id::SessionId;
 
 /// Pieces, so that sessions that open at once rarely wait for each other.
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// Who can be reached.
 #[derive(Debug, Default)]
@@ -185,7 +185,7 @@ impl Few {
 
 /// A map in pieces.
 #[derive(Debug)]
-struct Sharded<K, V> {
+pub(super) struct Sharded<K, V> {
     shards: Box<[Mutex<HashMap<K, V>>]>,
     hasher: RandomState,
 }
@@ -200,12 +200,12 @@ impl<K, V> Default for Sharded<K, V> {
 }
 
 impl<K, V> Sharded<K, V> {
-    fn lock<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, HashMap<K, V>> {
+    pub(super) fn lock<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, HashMap<K, V>> {
         #[expect(clippy::cast_possible_truncation, reason = "a hash is cut anyway")]
         self.lock_at(self.hasher.hash_one(key) as usize)
     }
 
-    fn lock_at(&self, shard: usize) -> MutexGuard<'_, HashMap<K, V>> {
+    pub(super) fn lock_at(&self, shard: usize) -> MutexGuard<'_, HashMap<K, V>> {
         self.shards[shard % self.shards.len()]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

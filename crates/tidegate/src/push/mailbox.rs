@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use self::resume::Digest;
 use super::parcel::Parcel;
+use super::rooms::Memberships;
 use crate::auth::Identity;
 use crate::config::plan::{BridgePlan, SlowConsumer};
 use crate::session::Cause;
@@ -32,6 +33,8 @@ pub(crate) struct Mailbox {
     plan: Arc<BridgePlan>,
     is_version_1: bool,
     inner: Mutex<Inner>,
+    /// What its session is a member of, and stays one of while it is suspended.
+    rooms: OnceLock<Box<Memberships>>,
 }
 
 #[derive(Debug, Default)]
@@ -53,12 +56,21 @@ struct Inner {
     /// Up to here something was thrown away that its client may not have.
     lost: u64,
     waiting: Queue,
+    /// What has no number and is not kept; it is sent first.
+    notices: Option<Box<Notices>>,
     /// Sent at least once; it comes before what waits.
     unacked: Queue,
     /// Who has its session now, in its place.
     successor: Option<Arc<Mailbox>>,
     /// Nothing more is sent: its client was too slow, or the session is over.
     is_over: bool,
+}
+
+/// Frames that all who get them share, and their bytes.
+#[derive(Debug, Default)]
+struct Notices {
+    frames: VecDeque<Message>,
+    bytes: usize,
 }
 
 /// Items in the order of their numbers. Without any it holds nothing.
@@ -118,8 +130,8 @@ pub(crate) enum Turn {
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) frame: Message,
-    /// When its event happened.
-    pub(crate) begun: Instant,
+    /// When its event happened; `None`: it is none of a publisher's.
+    pub(crate) begun: Option<Instant>,
 }
 
 impl Mailbox {
@@ -130,7 +142,18 @@ impl Mailbox {
             plan,
             is_version_1,
             inner: Mutex::default(),
+            rooms: OnceLock::new(),
         }
+    }
+
+    /// What its session is a member of; `None`: of nothing so far.
+    pub(super) fn rooms(&self) -> Option<&Memberships> {
+        self.rooms.get().map(|rooms| &**rooms)
+    }
+
+    /// The same, to become one.
+    pub(super) fn rooms_to_enter(&self) -> &Memberships {
+        self.rooms.get_or_init(Box::default)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -172,6 +195,7 @@ impl Mailbox {
         inner.waker = None;
         inner.token = None;
         inner.seat = None;
+        inner.notices = None;
         inner.id.take()
     }
 
@@ -220,6 +244,54 @@ impl Mailbox {
         offered
     }
 
+    /// Leaves all of `parcels`, or, where there is no room for so many, none; whether it did.
+    pub(super) fn offer_all<'a>(
+        &self,
+        parcels: impl Iterator<Item = &'a Arc<Parcel>> + Clone,
+    ) -> bool {
+        let mut inner = self.lock();
+        let bytes = inner.waiting.bytes + parcels.clone().map(|one| one.size()).sum::<usize>();
+        if inner.is_over || bytes as u64 > self.plan.push.outbox {
+            return false;
+        }
+        for parcel in parcels {
+            inner.add(parcel, self.is_version_1);
+        }
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Leaves a frame that has no number. None can be missed: where there is no room for one more, the
+    /// session is ended.
+    pub(super) fn notify(&self, notice: &Message) -> Offered {
+        let mut inner = self.lock();
+        if inner.is_over {
+            return Offered::Closing;
+        }
+        let held = inner.notices.as_ref().map_or(0, |notices| notices.bytes);
+        let bytes = held + notice.payload().len();
+        if held > 0 && bytes as u64 > self.plan.push.outbox {
+            inner.is_over = true;
+            if let Some(handle) = &inner.seat {
+                handle.order(Cause::SlowConsumer);
+            }
+            return Offered::Overflowed;
+        }
+        let notices = inner.notices.get_or_insert_default();
+        notices.bytes = bytes;
+        notices.frames.push_back(notice.clone());
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Offered::Queued
+    }
+
     /// Nothing is sent any more. What its client could be sent again is kept, within bounds.
     fn keep(&self, inner: &mut Inner, parcel: &Arc<Parcel>) {
         if !self.is_version_1 {
@@ -250,7 +322,8 @@ impl Mailbox {
         if !inner.is_of(seat) {
             return Poll::Ready(Turn::TakenOver);
         }
-        if !inner.is_over && (!inner.waiting.items.is_empty() || inner.has_unsent()) {
+        let is_empty = inner.waiting.items.is_empty() && inner.notices.is_none();
+        if !inner.is_over && (!is_empty || inner.has_unsent()) {
             return Poll::Ready(Turn::Send);
         }
         match &mut inner.waker {
@@ -270,8 +343,11 @@ impl Mailbox {
             drop(inner);
             return Some(Taken {
                 frame: parcel.version_1(seq),
-                begun: Instant::now(),
+                begun: None,
             });
+        }
+        if let Some(frame) = inner.take_notice() {
+            return Some(Taken { frame, begun: None });
         }
         let mut item = inner.waiting.pop()?;
         let (seq, parcel, begun) = (item.seq, Arc::clone(&item.parcel), item.parcel.begun);
@@ -286,7 +362,10 @@ impl Mailbox {
             true => parcel.version_1(seq),
             false => parcel.legacy(self.identity().map(|one| one.user())),
         };
-        Some(Taken { frame, begun })
+        Some(Taken {
+            frame,
+            begun: Some(begun),
+        })
     }
 
     /// Its client has everything up to `seq`.
@@ -378,6 +457,16 @@ impl Inner {
             },
         };
         self.waiting.push(item);
+    }
+
+    fn take_notice(&mut self) -> Option<Message> {
+        let notices = self.notices.as_mut()?;
+        let frame = notices.frames.pop_front()?;
+        notices.bytes = notices.bytes.saturating_sub(frame.payload().len());
+        if notices.frames.is_empty() {
+            self.notices = None;
+        }
+        Some(frame)
     }
 
     /// Throws the oldest away, sent or not.

@@ -3,7 +3,8 @@
 //! `request` reads what a publisher writes, and the bus carries it as an event. `router` sees each event
 //! once, makes a `parcel` of it, which is encoded once, and leaves that in the `mailbox` of each session
 //! that is meant; the `directory` knows them. The session's own task takes it from there
-//! (`bridge/push.rs`), so that nobody here ever waits for a client. What became of an event is told to
+//! (`bridge/push.rs`), so that nobody here ever waits for a client. Who is in which of the `rooms` is known
+//! there, and what was told to each of them lately. What became of an event is told to
 //! whoever waits for it by `outcome`.
 
 pub(crate) mod directory;
@@ -14,6 +15,7 @@ pub(crate) mod outcome;
 mod parcel;
 pub(crate) mod request;
 pub(crate) mod resume;
+pub(crate) mod rooms;
 mod router;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,9 @@ use self::kept::Kept;
 use self::keys::Keys;
 use self::outcome::Outcomes;
 use self::resume::Epoch;
+use self::rooms::Rooms;
 pub(crate) use self::router::Router;
+use crate::config::plan::RoomsPlan;
 use crate::metrics::PushMeters;
 
 /// What all of the gateway shares of it.
@@ -33,11 +37,24 @@ pub(crate) struct Push {
     pub(crate) directory: Directory,
     /// Who waits to hear what became of an event.
     pub(crate) outcomes: Outcomes,
+    /// Who is told what is pushed to a room.
+    pub(crate) rooms: Rooms,
     /// What was asked for under a key.
     pub(crate) keys: Keys,
+    /// The same of what sessions have published to rooms, who cannot push the others out.
+    pub(crate) published: Keys,
     pub(crate) meters: PushMeters,
     /// Mailboxes of clients that may come back.
     kept: Kept,
     /// What numbers of pushes belong to: they begin anew with each process.
     epoch: Epoch,
+}
+
+impl Push {
+    pub(crate) fn new(rooms: &RoomsPlan) -> Self {
+        Self {
+            rooms: Rooms::new(rooms.clone()),
+            ..Self::default()
+        }
+    }
 }

@@ -7,6 +7,7 @@ use tidegate_ws::Message;
 use tokio::time::Instant;
 
 use super::outcome::Acks;
+use super::rooms::Epoch;
 use crate::bus::{Event, PushClass, PushEvent, PushTarget};
 
 /// What a mailbox is charged for beside the texts of an event.
@@ -20,6 +21,8 @@ pub(crate) struct Parcel {
     time: u128,
     /// The same by the clock that is never set.
     pub(super) begun: Instant,
+    /// Where it is told to a room.
+    place: Option<Place>,
     /// What stands behind `seq`.
     version_1: OnceLock<Box<[u8]>>,
     /// What stands behind `username`.
@@ -28,26 +31,59 @@ pub(crate) struct Parcel {
     pub(super) acks: Option<Arc<Acks>>,
 }
 
+/// The room that a push is told to, and where it stands among the pushes of that room.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) room: Arc<str>,
+    /// The room's epoch and the push's number in it, where who has missed it can ask for it.
+    pub(super) at: Option<(Epoch, u64)>,
+}
+
 impl Parcel {
     /// What `push` is, of the event `event`.
-    pub(super) fn new(event: &Event, push: &PushEvent, acks: Option<Arc<Acks>>) -> Self {
+    pub(super) fn new(event: &Event, push: PushEvent, acks: Option<Arc<Acks>>) -> Self {
         let since = event.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let age = event.time.elapsed().unwrap_or_default();
         let now = Instant::now();
         Self {
-            push: push.clone(),
+            push,
             time: since.as_millis(),
             begun: now.checked_sub(age).unwrap_or(now),
+            place: None,
             version_1: OnceLock::new(),
             legacy: OnceLock::new(),
             acks,
         }
     }
 
+    /// The same for the members of one room.
+    pub(super) fn in_room(
+        event: &Event,
+        push: &PushEvent,
+        acks: Option<Arc<Acks>>,
+        place: Place,
+    ) -> Self {
+        // There may be many targets, and none of them matters here.
+        let push = PushEvent {
+            source: push.source.clone(),
+            from: push.from.clone(),
+            key: push.key.clone(),
+            class: push.class,
+            ack: push.ack,
+            legacy: push.legacy.clone(),
+            ..PushEvent::new([], push.event.clone(), push.data.clone())
+        };
+        Self {
+            place: Some(place),
+            ..Self::new(event, push, acks)
+        }
+    }
+
     /// What it is charged for, whichever shape it takes.
     pub(super) fn size(&self) -> usize {
         let push = &self.push;
-        push.data.get().len() + push.event.len() + push.source.len() + OVERHEAD
+        let room = self.place.as_ref().map_or(0, |place| place.room.len());
+        push.data.get().len() + push.event.len() + push.source.len() + room + OVERHEAD
     }
 
     /// What it replaces, and is replaced by.
@@ -85,10 +121,17 @@ impl Parcel {
     fn version_1_tail(&self) -> Box<[u8]> {
         let push = &self.push;
         let mut tail = Vec::with_capacity(self.size());
-        if let [PushTarget::Room(room)] = &*push.targets {
-            member("room", room, &mut tail);
+        if let Some(place) = &self.place {
+            member("room", &place.room, &mut tail);
+            if let Some((epoch, seq)) = &place.at {
+                let at = format!("\"at\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}},");
+                tail.extend_from_slice(at.as_bytes());
+            }
         }
         member("event", &push.event, &mut tail);
+        if let Some(user) = &push.from {
+            member("from", user, &mut tail);
+        }
         if !push.source.is_empty() {
             member("source", &push.source, &mut tail);
         }
@@ -150,7 +193,7 @@ pub(super) mod testing {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::bus::Payload;
+    use crate::bus::{Payload, PushTarget};
 
     /// A push of so many bytes of data.
     pub(in super::super) fn push(event: &str, data: &str) -> PushEvent {
@@ -160,7 +203,7 @@ pub(super) mod testing {
 
     pub(in super::super) fn parcel(push: &PushEvent, acks: Option<Arc<Acks>>) -> Arc<Parcel> {
         let event = Event::now("t".into(), None, Payload::Push(Box::new(push.clone())));
-        Arc::new(Parcel::new(&event, push, acks))
+        Arc::new(Parcel::new(&event, push.clone(), acks))
     }
 }
 
@@ -168,7 +211,7 @@ pub(super) mod testing {
 mod tests {
     use super::testing::{parcel, push};
     use super::*;
-    use crate::bus::LegacyPush;
+    use crate::bus::{LegacyPush, Payload};
 
     fn text(message: &Message) -> &str {
         message.as_text().unwrap()
@@ -196,7 +239,6 @@ mod tests {
     #[test]
     fn what_came_in_the_old_shape_keeps_it() {
         let mut one = push("x?y", "null");
-        one.targets = [PushTarget::Room("r".into())].into();
         one.legacy = Some(Box::new(LegacyPush {
             kind: "PUT".into(),
             base_url: "lb://s/b".into(),
@@ -207,7 +249,12 @@ mod tests {
             text(&parcel.legacy(None)),
             "{\"type\":\"PUT\",\"baseUrl\":\"lb://s/b\",\"uri\":\"x?y\",\"body\":null}"
         );
-        let version_1 = parcel.version_1(u64::MAX);
+        let event = Event::now("t".into(), None, Payload::Push(Box::new(one.clone())));
+        let place = Place {
+            room: "r".into(),
+            at: None,
+        };
+        let version_1 = Parcel::in_room(&event, &one, None, place).version_1(u64::MAX);
         let said: serde_json::Value = serde_json::from_str(text(&version_1)).unwrap();
         assert_eq!(
             (&said["room"], &said["event"]),

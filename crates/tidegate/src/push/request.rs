@@ -222,6 +222,7 @@ impl Written<'_> {
             targets: targets.into(),
             event,
             source,
+            from: None,
             data: data.to_owned(),
             key: self.key,
             class: match self.class {

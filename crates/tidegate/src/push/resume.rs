@@ -7,6 +7,7 @@ use super::Push;
 use super::kept::One;
 use super::mailbox::Mailbox;
 use super::mailbox::resume::{Left, Returning};
+use super::rooms::{Most, Subscribed, Subscribing};
 use crate::auth::Identity;
 use crate::metrics::Resumed;
 use crate::session::handle::Handle;
@@ -88,6 +89,20 @@ impl Recipient {
         user.is_some_and(|user| self.push.directory.has_more(user))
     }
 
+    /// Becomes a member of the room of this name, where it may be one of so many.
+    pub(crate) fn subscribe(&self, room: &str, wish: &Subscribing<'_>) -> Result<Subscribed, Most> {
+        let mailbox = self.mailbox();
+        let rooms = mailbox.rooms_to_enter();
+        rooms.enter(&self.push.rooms, room, &mailbox, wish)
+    }
+
+    /// Is none of that room any more; whether it was one.
+    pub(crate) fn unsubscribe(&self, room: &str) -> bool {
+        let mailbox = self.mailbox();
+        let rooms = mailbox.rooms();
+        rooms.is_some_and(|rooms| rooms.leave(&self.push.rooms, room, &mailbox))
+    }
+
     /// What numbers of pushes belong to.
     pub(crate) fn epoch(&self) -> &str {
         &self.push.epoch.0
@@ -124,6 +139,7 @@ impl Recipient {
         self.push.kept.take(from);
         self.push.meters.set_suspended(self.push.kept.len());
         directory.move_to((from, to), &old, &has.mailbox);
+        self.push.leave_rooms(&has.mailbox);
         for parcel in has.mailbox.retire(&old) {
             old.offer(&parcel);
         }
@@ -138,7 +154,10 @@ impl Drop for Recipient {
         let seat = has.handle.as_ref().map(|handle| handle.id);
         match has.mailbox.leave(seat) {
             Left::TakenOver => {}
-            Left::Over => self.push.directory.leave(&has.mailbox),
+            Left::Over => {
+                self.push.leave_rooms(&has.mailbox);
+                self.push.directory.leave(&has.mailbox);
+            }
             Left::Kept(id, time) => {
                 let one = One {
                     id,
@@ -162,10 +181,18 @@ impl Push {
         self.forsake(self.kept.take_user(user));
     }
 
+    /// Its session is a member of nothing any more.
+    fn leave_rooms(&self, mailbox: &Arc<Mailbox>) {
+        if let Some(rooms) = mailbox.rooms() {
+            rooms.leave_all(&self.rooms, mailbox);
+        }
+    }
+
     fn forsake(&self, gone: impl IntoIterator<Item = One>) {
         self.meters.set_suspended(self.kept.len());
         for One { id, mailbox } in gone {
             if mailbox.is_forsaken(id) {
+                self.leave_rooms(&mailbox);
                 self.directory.leave(&mailbox);
             }
         }

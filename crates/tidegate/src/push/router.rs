@@ -1,6 +1,7 @@
 //! Events on their way from the bus to mailboxes. All of it is one task on a thread of its own: it
 //! waits for no client, and no worker waits for it.
 
+use std::cell::LazyCell;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Push;
 use super::mailbox::{Mailbox, Offered};
 use super::parcel::Parcel;
-use crate::bus::{Event, Payload, PushTarget, Received, Subscription};
+use crate::bus::{Event, Payload, PushClass, PushEvent, PushTarget, Received, Subscription};
 use crate::metrics::PushSource;
 use crate::task::{self, Kind, Panics};
 
@@ -30,12 +31,13 @@ impl Router {
         subscription: Subscription,
         panics: Arc<Panics>,
     ) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().build()?;
+        let runtime = Builder::new_current_thread().enable_time().build()?;
         let ended = CancellationToken::new();
         let end = ended.clone();
         let run = move || {
             let routing = route_all(&push, subscription, &panics);
-            runtime.block_on(end.run_until_cancelled_owned(routing));
+            let both = async { tokio::join!(routing, push.rooms.tend(&panics)) };
+            runtime.block_on(end.run_until_cancelled_owned(both));
         };
         let thread = thread::Builder::new().name("tidegate-push".into());
         Ok(Self {
@@ -82,20 +84,34 @@ impl Push {
         };
         let expectation = self.outcomes.of(event.id);
         let (source, acks) = expectation.unwrap_or((PushSource::Bus, None));
-        let parcel = Arc::new(Parcel::new(event, push, acks));
+        let source = match push.from {
+            Some(_) => PushSource::Client,
+            None => source,
+        };
+        let parcel = LazyCell::new(|| {
+            let (push, acks) = (PushEvent::clone(push), acks.clone());
+            Arc::new(Parcel::new(event, push, acks))
+        });
         let mut matched = 0;
-        let mut leave = |mailbox: &Arc<Mailbox>| {
-            let offered = mailbox.offer(&parcel);
+        let mut offer = |mailbox: &Arc<Mailbox>, parcel: &Arc<Parcel>| {
+            let offered = mailbox.offer(parcel);
             matched += usize::from(offered != Offered::Kept);
             self.meters.offered(source, offered);
         };
+        let mut leave = |mailbox: &Arc<Mailbox>| offer(mailbox, &parcel);
         for target in &push.targets {
             match target {
                 PushTarget::User(user) => self.directory.user(user, &mut leave),
                 PushTarget::Session(id) => self.directory.session(id, &mut leave),
                 PushTarget::All => self.directory.all(&mut leave),
-                // There are no rooms yet, so nobody is in one.
                 PushTarget::Room(_) => {}
+            }
+        }
+        for target in &push.targets {
+            if let PushTarget::Room(room) = target {
+                let is_live = push.class == PushClass::Live;
+                let parcel = |place| Parcel::in_room(event, push, acks.clone(), place);
+                self.rooms.publish(room, is_live, parcel, &mut offer);
             }
         }
         if matched == 0 {

@@ -8,6 +8,7 @@ use tidegate_ws::deflate;
 use super::super::defaults;
 use super::super::secret::Secret;
 use super::{HandlerLimits, ProxyPlan, Rate};
+use crate::auth::RoomRule;
 
 /// How a route ends at a bridge.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct BridgePlan {
     pub push: BridgePush,
     /// For how long a client that was lost may come back to what it missed; 120 s. `None`: it cannot.
     pub resume: Option<Duration>,
+    /// Who may do what in which rooms; nobody may do anything in any.
+    pub rooms: Vec<RoomRule>,
     /// What holds for its WebSockets.
     pub websocket: Arc<HandlerLimits>,
 }
@@ -173,6 +176,7 @@ impl Default for BridgePlan {
             rates: BridgeRates::default(),
             push: BridgePush::default(),
             resume: Some(defaults::BRIDGE_RESUME),
+            rooms: Vec::new(),
             websocket: Arc::new(Self::websocket()),
         }
     }

@@ -10,7 +10,7 @@ use super::super::plan::{
 use super::super::secret::Secret;
 use super::super::value;
 use super::super::yaml::{Fields, Located, Spot};
-use super::{auth, handler, limits, located, push};
+use super::{auth, handler, limits, located, push, rooms};
 
 /// The value of `bridge`.
 #[derive(Debug, Clone)]
@@ -99,6 +99,9 @@ impl Bridge {
         }
         if let Some(spot) = fields.take("resume") {
             plan.resume = read_resume(&spot, plan.resume, problems);
+        }
+        if let Some(spot) = fields.take("rooms") {
+            plan.rooms = rooms::read_rules(&spot, problems);
         }
         if let Some(spot) = fields.take("websocket") {
             let limits = handler::read_limits(&spot, BridgePlan::websocket(), problems);

@@ -20,6 +20,7 @@ mod proxy_protocol;
 mod push;
 mod redirect;
 mod require;
+mod rooms;
 mod route;
 mod service;
 mod tls;
@@ -30,7 +31,7 @@ use ipnet::IpNet;
 use super::error::{Place, Problems};
 use super::plan::{
     AccessLogPlan, AuthPlan, Bind, BusPlan, DrainPlan, ForwardedHeader, GatewayLimits,
-    ListenerLimits, ListenerTls, ProxyProtocolPlan,
+    ListenerLimits, ListenerTls, ProxyProtocolPlan, RoomsPlan,
 };
 use super::value;
 use super::yaml::{Located, Quoted, Spot};
@@ -67,6 +68,7 @@ pub(super) struct Root {
     pub(super) auth: Option<AuthPlan>,
     pub(super) cors: Option<Cors>,
     pub(super) bus: BusPlan,
+    pub(super) rooms: RoomsPlan,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
     /// Where the file begins, for what concerns all of it.
@@ -109,6 +111,7 @@ impl Root {
         let auth = fields.take("auth");
         let cors = fields.take("cors");
         let bus = fields.take("bus");
+        let rooms = fields.take("rooms");
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
@@ -137,6 +140,9 @@ impl Root {
             cors: cors.and_then(|spot| Cors::read(&spot, problems)),
             bus: bus
                 .and_then(|spot| bus::read(&spot, problems))
+                .unwrap_or_default(),
+            rooms: rooms
+                .map(|spot| rooms::read(&spot, problems))
                 .unwrap_or_default(),
             auth: auth.and_then(|spot| auth::read(&spot, problems)),
             services: services

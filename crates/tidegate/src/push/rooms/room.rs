@@ -1,0 +1,216 @@
+//! One room: its members, and the number of its last push.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_ws::Message;
+
+use super::Epoch;
+use super::crowd::Crowd;
+use super::history::Past;
+use crate::auth::Identity;
+use crate::push::mailbox::Mailbox;
+
+/// A room.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(super) name: Arc<str>,
+    pub(super) epoch: Epoch,
+    inner: Mutex<Inner>,
+}
+
+/// What changes in it.
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    /// There is no such room any more; who has come too late looks again.
+    pub(super) is_gone: bool,
+    /// The number of its last push.
+    pub(super) seq: u64,
+    /// By the place of their mailboxes in memory.
+    members: HashMap<usize, Member>,
+    pub(super) crowd: Crowd,
+    pub(super) past: Past,
+}
+
+#[derive(Debug)]
+struct Member {
+    mailbox: Arc<Mailbox>,
+    /// It has been offered all pushes behind this one.
+    from: u64,
+    /// As whom it is seen.
+    shown: Option<Arc<Identity>>,
+    /// Whether it is told who comes and goes.
+    sees: bool,
+}
+
+/// How somebody wants to be a member.
+#[derive(Debug, Default)]
+pub(crate) struct Subscribing<'a> {
+    /// As whom it is seen; `None`: not at all.
+    pub(crate) shown: Option<&'a Arc<Identity>>,
+    /// Whether it is told who comes and goes.
+    pub(crate) sees: bool,
+    /// Up to where it has all pushes of the room.
+    pub(crate) since: Option<Since>,
+}
+
+/// A place among the pushes of a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Since {
+    /// `None`: of no room that there ever was.
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) seq: u64,
+}
+
+/// What a member is told when it has become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subscribed {
+    pub(crate) epoch: Epoch,
+    pub(crate) seq: u64,
+    /// Whether it has missed nothing since then, or gets it now.
+    pub(crate) recovered: bool,
+    pub(crate) members: usize,
+}
+
+/// Who is in a room, and with how many sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// How many times members had been told of changes.
+    pub(crate) batch: u64,
+    pub(crate) users: Vec<(Box<str>, usize)>,
+    /// Sessions, also of those who are not seen.
+    pub(crate) members: usize,
+}
+
+/// What there is to tell of a room.
+#[derive(Debug)]
+pub(crate) struct RoomState {
+    pub(crate) name: Arc<str>,
+    pub(crate) epoch: Epoch,
+    pub(crate) seq: u64,
+    pub(crate) members: usize,
+    /// How many pushes are kept.
+    pub(crate) kept: usize,
+    pub(crate) users: usize,
+}
+
+impl Room {
+    pub(super) fn new(name: &str, epoch: Epoch) -> Self {
+        Self {
+            name: name.into(),
+            epoch,
+            inner: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(mailbox: &Arc<Mailbox>) -> usize {
+    Arc::as_ptr(mailbox).addr()
+}
+
+impl Inner {
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether nothing holds it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.members.is_empty() && self.past.is_nothing()
+    }
+
+    pub(super) fn mailboxes(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
+        self.members.values().map(|member| &member.mailbox)
+    }
+
+    /// A session comes, or asks once more; what it is told, and whether it was none.
+    pub(super) fn enter(
+        &mut self,
+        epoch: Epoch,
+        mailbox: &Arc<Mailbox>,
+        wish: &Subscribing<'_>,
+    ) -> (Subscribed, bool) {
+        let since = wish.since.filter(|since| since.epoch == Some(epoch));
+        let since = since.map(|since| since.seq).filter(|seq| *seq <= self.seq);
+        let before = self.members.get_mut(&key(mailbox));
+        let is_new = before.is_none();
+        let recovered = match before {
+            // What is behind its beginning it was offered already.
+            Some(member) => {
+                member.sees = wish.sees;
+                since.is_some_and(|since| since >= member.from)
+            }
+            None => {
+                let recovered = since.filter(|since| self.past.offer(*since, self.seq, mailbox));
+                let member = Member {
+                    mailbox: Arc::clone(mailbox),
+                    from: recovered.unwrap_or(self.seq),
+                    shown: wish.shown.map(Arc::clone),
+                    sees: wish.sees,
+                };
+                if let Some(shown) = &member.shown {
+                    self.crowd.enter(shown.user());
+                }
+                self.members.insert(key(mailbox), member);
+                recovered.is_some()
+            }
+        };
+        let subscribed = Subscribed {
+            epoch,
+            seq: self.seq,
+            recovered,
+            members: self.members.len(),
+        };
+        (subscribed, is_new)
+    }
+
+    /// A session goes; whether it was a member.
+    pub(super) fn leave(&mut self, mailbox: &Arc<Mailbox>) -> bool {
+        let Some(member) = self.members.remove(&key(mailbox)) else {
+            return false;
+        };
+        if let Some(shown) = &member.shown {
+            self.crowd.leave(shown.user());
+        }
+        if self.members.is_empty() {
+            // An empty room holds no room.
+            self.members = HashMap::new();
+            self.crowd.nobody_is_left();
+        }
+        true
+    }
+
+    /// Tells those who may see it who has come and gone.
+    pub(super) fn tell_change(&mut self, room: &str) {
+        let Some(change) = self.crowd.take_change(room) else {
+            return;
+        };
+        let frame = Message::text(change);
+        for member in self.members.values().filter(|member| member.sees) {
+            member.mailbox.notify(&frame);
+        }
+    }
+
+    pub(super) fn look(&mut self) -> Seen {
+        let (batch, users) = self.crowd.look();
+        Seen {
+            batch,
+            users,
+            members: self.members.len(),
+        }
+    }
+
+    pub(super) fn state(&self, room: &Room) -> RoomState {
+        RoomState {
+            name: Arc::clone(&room.name),
+            epoch: room.epoch,
+            seq: self.seq,
+            members: self.members.len(),
+            kept: self.past.len(),
+            users: self.crowd.len(),
+        }
+    }
+}
