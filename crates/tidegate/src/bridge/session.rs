@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::answer::{Correlation, string};
+use super::answer::Correlation;
 use super::call::{Call, Caller};
 use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
@@ -32,11 +32,6 @@ use super::token::{self, Late, Looking, Opened, Shown, Who};
 use crate::config::plan::{LegacyErrors, OverRate};
 use crate::limits::{Gauge, Taken};
 use crate::session::handle::Handle;
-
-/// Malformed frames in a minute that are answered; the next ends the session.
-const MAX_MALFORMED: u32 = 10;
-/// Messages in a minute that are answered for having come too fast.
-const MAX_TOO_FAST: u32 = 1000;
 
 /// Ends when the call is over, with its id.
 type Running<'a> = Pin<Box<dyn Future<Output = Option<Id>> + Send + 'a>>;
@@ -59,8 +54,8 @@ pub(super) struct Session<'a> {
     pub(super) is_leaving: bool,
     /// `None` while no call is.
     pub(super) underway: Option<Box<Underway<'a>>>,
-    faults: Option<Box<Faults>>,
-    pace: Option<Box<Pace>>,
+    pub(super) faults: Option<Box<Faults>>,
+    pub(super) pace: Option<Box<Pace>>,
     /// When something was last sent.
     spoken: Instant,
     alarm: Alarm,
@@ -77,8 +72,8 @@ pub(super) struct Underway<'a> {
 
 /// What can be said to a call that is under way.
 pub(super) struct Open {
-    cancel: Option<oneshot::Sender<()>>,
-    window: Window,
+    pub(super) cancel: Option<oneshot::Sender<()>>,
+    pub(super) window: Window,
 }
 
 /// The session is over: nothing can be sent any more, or the client is sent away.
@@ -346,40 +341,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn too_fast(&mut self, members: Members<'_>, due: Duration) -> Result<(), Over> {
-        let problem = Problem::too_fast(due);
-        self.caller.count_refusal(None, &problem);
-        let (members, id) = match Request::parse(members) {
-            Ok(request) => (request.members, request.id),
-            Err(refused) => (refused.members, refused.id),
-        };
-        let to = Correlation::new(&members, id, self.caller.version_1);
-        self.refuse(&to, &problem).await?;
-        self.count_too_fast().await
-    }
-
-    /// A frame with an `op` is told once, until one is in time again: an error for each would be no less of
-    /// a flood.
-    async fn op_too_fast(&mut self, members: &Members<'_>, due: Duration) -> Result<(), Over> {
-        if !std::mem::replace(&mut self.faults().has_told_late, true) {
-            self.tell(&Problem::too_fast(due), members).await?;
-        }
-        self.count_too_fast().await
-    }
-
-    fn charge(&mut self, bytes: usize) {
-        if let Some(pace) = &mut self.pace {
-            pace.charge(bytes);
-        }
-    }
-
-    async fn count_too_fast(&mut self) -> Result<(), Over> {
-        if self.faults().too_fast.exceeds(MAX_TOO_FAST) {
-            return send_away(&mut self.socket, 4429, "rate_limited").await;
-        }
-        Ok(())
-    }
-
     async fn request(&mut self, members: Members<'_>) -> Result<(), Over> {
         let request = match Request::parse(members) {
             Ok(request) => request,
@@ -496,113 +457,6 @@ impl<'a> Session<'a> {
             id
         }));
     }
-
-    async fn op(&mut self, name: &str, members: &Members<'_>) -> Result<(), Over> {
-        match name {
-            "hello" => self.hello(members).await,
-            "auth" => self.auth(members).await,
-            _ if self.hello_by().is_some() => self.tell(&token::unauthenticated(), members).await,
-            "cancel" => {
-                if let Some(open) = self.addressed(members)
-                    && let Some(cancel) = open.cancel.take()
-                {
-                    let _ = cancel.send(());
-                }
-                Ok(())
-            }
-            "credit" => {
-                let bytes = members.value("n");
-                let bytes = bytes.and_then(|value| serde_json::from_str(value.get()).ok());
-                match (bytes, self.addressed(members)) {
-                    (Some(bytes), Some(open)) => open.window.grant(bytes),
-                    (None, _) => {
-                        let problem = Problem::malformed("credit has n, a number of bytes");
-                        return self.malformed(problem).await;
-                    }
-                    // Its answer is over.
-                    (Some(_), None) => {}
-                }
-                Ok(())
-            }
-            "ping" => {
-                let mut pong = b"{\"op\":\"pong\"".to_vec();
-                if let Some(time) = members.value("t").filter(|time| time.get().len() <= 32) {
-                    pong.extend_from_slice(b",\"t\":");
-                    pong.extend_from_slice(time.get().as_bytes());
-                }
-                pong.push(b'}');
-                self.caller.life.set_sign(true);
-                let sent = self.send(String::from_utf8(pong).unwrap_or_default());
-                let sent = sent.await;
-                self.caller.life.set_sign(false);
-                sent
-            }
-            "ack" => match self.caller.ack(members) {
-                Ok(()) => Ok(()),
-                Err(problem) => self.malformed(problem).await,
-            },
-            // Nothing waits for it; it is told only so that nobody takes it for unknown.
-            "pong" => Ok(()),
-            _ => {
-                let mut detail = Vec::new();
-                string(&name.chars().take(32).collect::<String>(), &mut detail);
-                let detail = String::from_utf8(detail).unwrap_or_default();
-                let problem = Problem::malformed(format!("unknown op {detail}"));
-                self.tell(&problem, members).await
-            }
-        }
-    }
-
-    fn addressed(&mut self, members: &Members<'_>) -> Option<&mut Open> {
-        let id = members
-            .value("id")
-            .and_then(|value| Id::parse(value).ok())?;
-        self.underway.as_mut()?.open.get_mut(&id)
-    }
-
-    /// Tells of an error that belongs to no request, but may be to a frame with an id.
-    async fn tell(&mut self, problem: &Problem, members: &Members<'_>) -> Result<(), Over> {
-        let mut frame = b"{\"op\":\"error\",".to_vec();
-        if let Some(Ok(id)) = members.value("id").map(Id::parse) {
-            frame.extend_from_slice(b"\"id\":");
-            id.write(&mut frame);
-            frame.push(b',');
-        }
-        frame.extend_from_slice(b"\"error\":");
-        problem.write(None, &mut frame);
-        frame.push(b'}');
-        self.send(String::from_utf8(frame).unwrap_or_default())
-            .await
-    }
-
-    async fn refuse(&mut self, to: &Correlation, problem: &Problem) -> Result<(), Over> {
-        if self.caller.is_silent(to) {
-            return Ok(());
-        }
-        self.send(to.refusal(problem, None)).await
-    }
-
-    pub(super) async fn malformed(&mut self, problem: Problem) -> Result<(), Over> {
-        if self.caller.version_1 {
-            self.tell(&problem, &Members::default()).await?;
-        } else {
-            self.send(Correlation::none().refusal(&problem, None))
-                .await?;
-        }
-        self.count_malformed().await
-    }
-
-    fn faults(&mut self) -> &mut Faults {
-        self.faults.get_or_insert_with(|| Box::new(Faults::new()))
-    }
-
-    async fn count_malformed(&mut self) -> Result<(), Over> {
-        if !self.faults().malformed.exceeds(MAX_MALFORMED) {
-            return Ok(());
-        }
-        let code = if self.caller.version_1 { 4400 } else { 1007 };
-        send_away(&mut self.socket, code, "protocol_error").await
-    }
 }
 
 impl Underway<'_> {
@@ -616,13 +470,17 @@ impl Underway<'_> {
 }
 
 /// Closes the session, for what its client did.
-async fn send_away(socket: &mut WebSocketSession, code: u16, reason: &str) -> Result<(), Over> {
+pub(super) async fn send_away(
+    socket: &mut WebSocketSession,
+    code: u16,
+    reason: &str,
+) -> Result<(), Over> {
     socket.close(code, reason).await;
     Err(Over)
 }
 
 impl Caller {
-    fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
+    pub(super) fn count_refusal(&self, method: Option<&Method>, problem: &Problem) {
         let meters = self.worker.meters.bridged(None);
         meters.refused(method, problem.status.as_u16());
     }
