@@ -131,10 +131,19 @@ async fn both_directions_at_once() {
     let (mut client_reads, mut client_writes) = client.into_stream().into_split();
     let (mut peer_reads, mut peer_writes) = peer.into_stream().into_split();
     let (mut got_up, mut got_down) = (vec![0; up.len()], vec![0; down.len()]);
+    // Over TLS what was written may wait for room in the socket until it is flushed.
+    let send_up = async {
+        client_writes.write_all(&up).await?;
+        client_writes.flush().await
+    };
+    let send_down = async {
+        peer_writes.write_all(&down).await?;
+        peer_writes.flush().await
+    };
     let all = async {
         tokio::try_join!(
-            client_writes.write_all(&up),
-            peer_writes.write_all(&down),
+            send_up,
+            send_down,
             peer_reads.read_exact(&mut got_up),
             client_reads.read_exact(&mut got_down),
         )
@@ -159,7 +168,11 @@ async fn message_of_64_mib() {
     }
     let (mut client, mut peer) = (client.into_stream(), peer.into_stream());
     let mut got = vec![0; bytes.len()];
-    let all = async { tokio::try_join!(client.write_all(&bytes), peer.read_exact(&mut got)) };
+    let send = async {
+        client.write_all(&bytes).await?;
+        client.flush().await
+    };
+    let all = async { tokio::try_join!(send, peer.read_exact(&mut got)) };
     tidegate_tests::within("64 MiB", all).await.unwrap();
     assert!(got == bytes, "the message is garbled");
 }

@@ -128,6 +128,7 @@ const NOT_OVER_TLS: &[&str] = &[
     "early_answers_and_uploads::upload",
     "foreign_",
     "library::",
+    "lifetimes::clocks_may_be_set::",
     "hop_by_hop_fields_stop_here::protecting_ones_cannot_be_named_away",
     "host_and_origin_are_as_configured::origin_of_a_client_that_has_one",
     "memory_stays_flat::",

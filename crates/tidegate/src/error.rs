@@ -370,6 +370,20 @@ pub(crate) fn date() -> HeaderValue {
     HeaderValue::from_str(&now).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// What the gateway itself answers where it is asked for something of its own.
+pub(crate) fn own_json(body: &serde_json::Value) -> Answer {
+    let mut answer = Answer::new(StatusCode::OK);
+    for (name, value) in [
+        ("Date", date()),
+        ("Content-Type", HeaderValue::from_static("application/json")),
+        ("Cache-Control", HeaderValue::from_static("no-store")),
+    ] {
+        answer.headers.append(FieldName::from_static(name), value);
+    }
+    answer.body = Body::full(body.to_string());
+    answer
+}
+
 /// Whether an answer with this status of ours may be another one a moment later.
 pub(crate) fn is_retryable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)

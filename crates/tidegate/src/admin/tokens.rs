@@ -20,7 +20,7 @@ use crate::session::Cause;
 /// The most bytes of what is said about it: the longest token has 16 KiB.
 const MOST_SAID: usize = 32 * 1024;
 /// The longest name of a token, or of a user.
-const LONGEST_NAME: usize = 1024;
+const LONGEST_NAME: usize = 256;
 /// The end of the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
@@ -96,7 +96,7 @@ fn asked(body: &[u8], now: SystemTime) -> Result<Asked, Problem> {
     };
     let (kind, name) = only(said)?;
     let text = name.trim_ascii();
-    if name.is_empty() || kind != "token" && name.len() > LONGEST_NAME {
+    if name.is_empty() || kind != "token" && name.chars().count() > LONGEST_NAME {
         return Err(bad(
             "what is to be revoked is empty, or longer than any can be",
         ));

@@ -1,16 +1,14 @@
 //! `POST /_tidegate/ticket`: a ticket for who bears a token in `Authorization`.
 
-use http::{HeaderValue, Method, StatusCode};
+use http::Method;
 use serde_json::json;
 
 use super::Authenticator;
 use super::cache::Now;
 use super::error::AuthError;
 use super::tickets::{LIFETIME, Redeemed};
-use crate::body::Body;
-use crate::error::{GatewayError, date};
+use crate::error::{GatewayError, own_json};
 use crate::exchange::{Answer, Exchange};
-use crate::headers::FieldName;
 use crate::pipeline::FilterError;
 use crate::router::RouteError;
 
@@ -31,16 +29,7 @@ impl Authenticator {
         }
         let ticket = self.ticket(exchange).await.map_err(FilterError::Auth)?;
         let body = json!({ "ticket": ticket, "expires_in": LIFETIME.as_secs() });
-        let mut answer = Answer::new(StatusCode::OK);
-        for (name, value) in [
-            ("Date", date()),
-            ("Content-Type", HeaderValue::from_static("application/json")),
-            ("Cache-Control", HeaderValue::from_static("no-store")),
-        ] {
-            answer.headers.append(FieldName::from_static(name), value);
-        }
-        answer.body = Body::full(body.to_string());
-        Ok(answer)
+        Ok(own_json(&body))
     }
 
     async fn ticket(&self, exchange: &mut Exchange) -> Result<String, AuthError> {

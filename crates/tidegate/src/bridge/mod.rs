@@ -18,6 +18,7 @@ mod goaway;
 mod headers;
 mod identity;
 mod members;
+mod ops;
 mod pace;
 mod post;
 pub(crate) mod presence;

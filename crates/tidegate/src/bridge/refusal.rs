@@ -50,7 +50,7 @@ impl Session<'_> {
         }
     }
 
-    async fn count_too_fast(&mut self) -> Result<(), Over> {
+    pub(super) async fn count_too_fast(&mut self) -> Result<(), Over> {
         if self.faults().too_fast.exceeds(MAX_TOO_FAST) {
             return send_away(&mut self.socket, 4429, "rate_limited").await;
         }
@@ -93,7 +93,7 @@ impl Session<'_> {
         self.count_malformed().await
     }
 
-    fn faults(&mut self) -> &mut Faults {
+    pub(super) fn faults(&mut self) -> &mut Faults {
         self.faults.get_or_insert_with(|| Box::new(Faults::new()))
     }
 

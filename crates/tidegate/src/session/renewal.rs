@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::Method;
 use serde_json::json;
 
 use crate::auth::{AuthError, Principal, TokenError};
-use crate::body::Body;
-use crate::error::{GatewayError, date};
+use crate::error::{GatewayError, own_json};
 use crate::exchange::{Answer, Exchange};
-use crate::headers::FieldName;
 use crate::pipeline::FilterError;
 use crate::route::Target;
 use crate::router::RouteError;
@@ -59,16 +57,7 @@ pub(crate) async fn answer(
     authenticator.note_renewal(renewed.is_ok());
     let (handle, principal) = renewed?;
     let body = json!({ "session": handle.id.to_string(), "exp": principal.claims().get("exp") });
-    let mut answer = Answer::new(StatusCode::OK);
-    for (name, value) in [
-        ("Date", date()),
-        ("Content-Type", HeaderValue::from_static("application/json")),
-        ("Cache-Control", HeaderValue::from_static("no-store")),
-    ] {
-        answer.headers.append(FieldName::from_static(name), value);
-    }
-    answer.body = Body::full(body.to_string());
-    Ok(answer)
+    Ok(own_json(&body))
 }
 
 fn auth(error: AuthError) -> GatewayError {
