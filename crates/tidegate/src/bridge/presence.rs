@@ -4,17 +4,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::Method;
 use serde_json::json;
 
 use super::Bridge;
 use super::call::Caller;
 use crate::auth::{AuthError, Principal, RoomAct};
-use crate::body::Body;
 use crate::config::plan::RoutePlan;
-use crate::error::{GatewayError, date};
+use crate::error::{GatewayError, own_json};
 use crate::exchange::{Answer, Exchange};
-use crate::headers::FieldName;
 use crate::pipeline::{FilterError, FilterPlan, RequirePlan};
 use crate::push::rooms::Rooms;
 use crate::route::Target;
@@ -146,14 +144,5 @@ fn snapshot(rooms: &Rooms, room: &str) -> Answer {
         "members": seen.members,
         "users": users.collect::<Vec<_>>(),
     });
-    let mut answer = Answer::new(StatusCode::OK);
-    for (name, value) in [
-        ("Date", date()),
-        ("Content-Type", HeaderValue::from_static("application/json")),
-        ("Cache-Control", HeaderValue::from_static("no-store")),
-    ] {
-        answer.headers.append(FieldName::from_static(name), value);
-    }
-    answer.body = Body::full(body.to_string());
-    answer
+    own_json(&body)
 }
