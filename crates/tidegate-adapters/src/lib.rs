@@ -1,6 +1,7 @@
-//! Adapters to systems that somebody else operates.
+//! Adapters to systems that somebody else operates, one feature each; by default there is none.
 //!
-//! Nothing is here yet: Kafka, Redis and Eureka arrive with the seams they stand on, one feature
-//! each. The crate exists so that the direction of the dependencies
-//! (`tidegate-server → tidegate-adapters → tidegate → tidegate-ws`) is fixed and checked from the
-//! first day.
+//! The direction of the dependencies (`tidegate-server → tidegate-adapters → tidegate → tidegate-ws`) is
+//! checked.
+
+#[cfg(feature = "kafka")]
+pub mod kafka;

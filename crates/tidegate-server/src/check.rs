@@ -10,7 +10,7 @@ use tidegate::limits::descriptors;
 use tidegate::tls;
 
 use crate::cli::CheckArgs;
-use crate::{config, out};
+use crate::{assemble, config, out};
 
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let path = config::find(&args.config)?;
@@ -38,6 +38,10 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             // This program registers none.
             let checked = Gateway::builder(plan.clone()).check();
             let is_linked = checked.map_err(out::line).is_ok();
+            let missing = assemble::missing(&plan);
+            if let Some(missing) = missing {
+                out::line(format_args!("{}: {missing}", config.file()));
+            }
             let log = plan.access_log.as_ref();
             let stuck = log.and_then(|log| Some((log, log.target.check().err()?)));
             if let Some((log, error)) = &stuck {
@@ -46,7 +50,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
                     "{file}: access_log: it cannot be opened at {target}: {error}"
                 ));
             }
-            if !broken.is_empty() || !is_linked || stuck.is_some() {
+            if !broken.is_empty() || !is_linked || missing.is_some() || stuck.is_some() {
                 return Ok(ExitCode::FAILURE);
             }
             let (services, routes) = (plan.services.len(), plan.routes.len());

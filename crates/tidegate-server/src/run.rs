@@ -6,14 +6,14 @@ use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use tidegate::config::Plan;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::cli::RunArgs;
 use crate::signals::{self, Received, Signals};
-use crate::{config, log, systemd, version};
+use crate::{assemble, config, log, systemd, version};
 use tidegate::Gateway;
 use tidegate::limits::descriptors;
 use tidegate::logs::Control;
@@ -56,7 +56,15 @@ pub(crate) fn serve(
     drop(entered); // a gateway has runtimes of its own
     plan.commit = version::COMMIT.map(Into::into);
     plan.other_logs.extend(log::control());
-    let gateway = Gateway::start(plan)?;
+    if let Some(missing) = assemble::missing(&plan) {
+        bail!(missing);
+    }
+    let bus = assemble::bus(&plan)?;
+    let mut builder = Gateway::builder(plan);
+    if let Some(bus) = bus {
+        builder = builder.bus(bus);
+    }
+    let gateway = builder.start()?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());
     tracing::info!(descriptors, max_connections = connections, "limits");
     for (name, address) in gateway.addresses() {

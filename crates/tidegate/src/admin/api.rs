@@ -103,7 +103,7 @@ struct Check {
     detail: &'static str,
 }
 
-fn checks(view: &View) -> [Check; 5] {
+fn checks(view: &View) -> [Check; 6] {
     let (draining, whole) = (view.is_draining(), view.is_whole());
     let check = |name, passes, detail| Check {
         name,
@@ -136,6 +136,11 @@ fn checks(view: &View) -> [Check; 5] {
                 check("keys", false, "the keys of tokens are older than max_stale")
             }
             Some((false, _)) => check("keys", false, "the keys of tokens were not fetched yet"),
+        },
+        if view.bus.state().is_ready {
+            check("bus", true, "attached")
+        } else {
+            check("bus", false, "events of other processes do not arrive yet")
         },
     ]
 }

@@ -19,9 +19,8 @@ use super::listen::Lasting;
 use super::problem::Problem;
 use super::query::{self, bad};
 use super::view::View;
-use crate::bus::{Event, Payload, Received, Subscription};
+use crate::bus::{Received, Subscription};
 use crate::presence::Teller;
-use crate::time;
 
 /// Streams at one time.
 const MOST_STREAMS: usize = 16;
@@ -135,52 +134,7 @@ impl Stream for Lines {
 
 fn told(received: &Received) -> Value {
     match received {
-        Received::Event(event) => described(event),
+        Received::Event(event) => event.to_json(),
         Received::Missed(count) => json!({ "type": "missed", "count": count }),
     }
-}
-
-/// An event as an object.
-fn described(event: &Event) -> Value {
-    let (kind, mut told) = match &event.payload {
-        Payload::SessionOpened(opened) => (
-            "session.opened",
-            json!({
-                "session": opened.session,
-                "user": opened.user.as_deref(),
-                "roles": &*opened.roles,
-                "node": &*opened.node,
-                "route": &*opened.route,
-                "client": opened.client.to_string(),
-            }),
-        ),
-        Payload::SessionClosed(closed) => (
-            "session.closed",
-            json!({
-                "session": closed.session,
-                "user": closed.user.as_deref(),
-                "roles": &*closed.roles,
-                "node": &*closed.node,
-                "route": &*closed.route,
-                "cause": closed.cause.label(),
-                "initiator": closed.initiator.label(),
-                "code": closed.code,
-                "duration_seconds": closed.duration.as_secs_f64(),
-            }),
-        ),
-        Payload::UserConnected(user) => (
-            "user.online",
-            json!({ "user": &*user.user, "roles": &*user.roles }),
-        ),
-        Payload::UserDisconnected(user) => (
-            "user.offline",
-            json!({ "user": &*user.user, "timeout": user.is_timeout }),
-        ),
-        // What is pushed is between a service and its users.
-        Payload::Push(_) => ("push", json!({})),
-    };
-    told["id"] = event.id.to_string().into();
-    told["type"] = kind.into();
-    told["time"] = time::rfc3339(event.time).into();
-    told
 }

@@ -232,6 +232,7 @@ impl Published<'_> {
 
 pub(super) fn bus_problem(error: BusError) -> Problem {
     let (code, detail) = match error {
+        BusError::TooBig => return too_big("the bus carries no event of this size"),
         BusError::Full => ("bus_full", "the bus has no room for more events"),
         _ => ("bus_unreachable", "the bus cannot be reached"),
     };

@@ -147,6 +147,7 @@ impl View {
             connections: census.connections,
             users: census.users,
             untold: self.directory.teller().untold(),
+            bus: self.bus.state(),
             panics: census.panics,
             // All workers have the same caps too.
             refusals: self

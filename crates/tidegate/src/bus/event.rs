@@ -110,6 +110,27 @@ pub struct SessionClosed {
     pub duration: Duration,
 }
 
+impl UserConnected {
+    /// That `user` is online, with these roles.
+    #[must_use]
+    pub fn new(user: impl Into<Arc<str>>, roles: impl Into<Arc<[Box<str>]>>) -> Self {
+        let (user, roles) = (user.into(), roles.into());
+        Self { user, roles }
+    }
+}
+
+impl UserDisconnected {
+    /// That `user` is offline; of its last token nothing is known.
+    #[must_use]
+    pub fn new(user: impl Into<Arc<str>>, is_timeout: bool) -> Self {
+        Self {
+            user: user.into(),
+            token: None,
+            is_timeout,
+        }
+    }
+}
+
 /// The name of an event: no two events of any nodes have one, but for the same event told twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId {
@@ -139,6 +160,18 @@ impl EventId {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
     }
+
+    /// The name that these bytes are: for what another process names, or makes of something that stays
+    /// the same wherever it is told.
+    #[must_use]
+    pub const fn of_bytes(bytes: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
+        Self {
+            epoch: (number >> 64) as u64,
+            number: number as u64,
+        }
+    }
 }
 
 impl fmt::Display for EventId {
@@ -166,12 +199,7 @@ impl FromStr for EventId {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(letters);
         let bytes = bytes.map_err(|_no_letters| NotAnEventId)?;
         let bytes = bytes.try_into().map_err(|_other_length| NotAnEventId)?;
-        let number = u128::from_be_bytes(bytes);
-        #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
-        Ok(Self {
-            epoch: (number >> 64) as u64,
-            number: number as u64,
-        })
+        Ok(Self::of_bytes(bytes))
     }
 }
 

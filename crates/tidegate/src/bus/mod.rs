@@ -8,6 +8,7 @@
 //! online; users who go offline; sessions that open and close.
 
 mod event;
+mod json;
 mod memory;
 mod push;
 mod subscription;
@@ -21,6 +22,7 @@ pub use self::event::{
     Event, EventId, NotAnEventId, Payload, SessionClosed, SessionOpened, UserConnected,
     UserDisconnected,
 };
+pub use self::json::NotAnEvent;
 pub use self::memory::MemoryBus;
 pub use self::push::{LegacyPush, PushClass, PushEvent, PushTarget};
 pub use self::subscription::{Received, Subscriber, Subscription};
@@ -50,9 +52,38 @@ pub trait EventBus: Send + Sync + Debug + 'static {
         let _ = topic;
         true
     }
+
+    /// How it is, for those who operate the gateway. Asked often: it must not wait.
+    fn state(&self) -> BusState {
+        BusState::default()
+    }
 }
 
-/// Why an event was not accepted. For a caller over HTTP each is a 503 with `Retry-After`.
+/// How a bus is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BusState {
+    /// Whether what is published from now on reaches this process. Until then the gateway is not ready;
+    /// once `true` it stays so, for a bus that fails later is no reason to turn clients away.
+    pub is_ready: bool,
+    /// By topic, where that is known: what is published and has not arrived here.
+    pub lag: Vec<(Arc<str>, u64)>,
+    /// By topic: what arrived, and was no event.
+    pub undecodable: Vec<(Arc<str>, u64)>,
+}
+
+impl Default for BusState {
+    fn default() -> Self {
+        Self {
+            is_ready: true,
+            lag: Vec::new(),
+            undecodable: Vec::new(),
+        }
+    }
+}
+
+/// Why an event was not accepted. For a caller over HTTP each is a 503 with `Retry-After`, but for one
+/// that is too big.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusError {
@@ -62,6 +93,9 @@ pub enum BusError {
     /// What carries events cannot be reached.
     #[error("the bus cannot be reached")]
     Unreachable,
+    /// It carries no event of this size; the same event is refused again.
+    #[error("the bus carries no event of this size")]
+    TooBig,
 }
 
 /// The names of the topics. The first three are those of the predecessor (row B-033).

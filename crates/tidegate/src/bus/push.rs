@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
+use super::NotAnEvent;
+
 /// Something that those who are online are told.
 ///
 /// ```
@@ -40,9 +42,8 @@ pub struct PushEvent {
     pub legacy: Option<Box<LegacyPush>>,
 }
 
-/// Who is told.
+/// Who is told. Whatever carries pushes must have a place for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PushTarget {
     /// All sessions of a user.
     User(Box<str>),
@@ -104,6 +105,29 @@ impl PushEvent {
             ack: false,
             legacy: None,
         }
+    }
+
+    /// What stands in a record of the predecessor's, for this user: `body` is a text of JSON, or a text.
+    ///
+    /// # Errors
+    /// When a name in it is empty or too long, or the body is longer than 1 MiB.
+    pub fn of_record(user: &str, legacy: LegacyPush, body: &str) -> Result<Self, NotAnEvent> {
+        crate::push::request::of_record(user, legacy, body).map_err(NotAnEvent::new)
+    }
+
+    /// What `POST /v1/push` takes: one push.
+    ///
+    /// # Errors
+    /// When it is not such.
+    pub fn from_json(text: &[u8]) -> Result<Self, NotAnEvent> {
+        crate::push::request::parse_one(text).map_err(NotAnEvent::new)
+    }
+
+    /// As `POST /v1/push` takes it; `None` where it has targets of several kinds, which have no place
+    /// there. Nor has the user whom it is from.
+    #[must_use]
+    pub fn to_json(&self) -> Option<String> {
+        crate::push::request::written(self)
     }
 
     /// About how many bytes it holds.

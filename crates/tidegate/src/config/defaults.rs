@@ -117,3 +117,11 @@ pub const ROOM_HISTORY_MESSAGES: usize = 100;
 pub const ROOM_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
 /// See [`RoomHistory`](super::plan::RoomHistory).
 pub const ROOM_HISTORY_MEMORY: u64 = 64 * 1024 * 1024;
+/// How long a record may take until the brokers have it.
+pub const KAFKA_PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Records that may wait for the brokers.
+pub const KAFKA_MAX_QUEUED: u32 = 10_000;
+/// The most bytes of a record.
+pub const KAFKA_MAX_MESSAGE_SIZE: u32 = 1_000_000;
+/// How often it is looked for new partitions.
+pub const KAFKA_TOPIC_REFRESH: Duration = Duration::from_secs(10);

@@ -22,7 +22,9 @@ pub use self::bridge::{
     BridgeHeaders, BridgePlan, BridgePush, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
     PushBuffer, SlowConsumer,
 };
-pub use self::bus::BusPlan;
+pub use self::bus::{
+    BusFormat, BusPlan, BusTls, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan,
+};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::kafka::KafkaPlan;
 pub use self::limits::{

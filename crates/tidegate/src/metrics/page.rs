@@ -9,6 +9,7 @@ use super::session::{is_of_slow_consumer, of_end_key};
 use super::text::{Page, Unit};
 use super::{BridgeMeters, METHODS, Meters, PushMeters, REASONS, RouteMeters, ServiceMeters};
 use crate::auth::AuthCounts;
+use crate::bus::BusState;
 use crate::logs::Lines;
 use crate::tls::accept;
 
@@ -27,6 +28,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) users: usize,
     /// Of how many sessions and users nothing was told on the bus.
     pub(crate) untold: u64,
+    pub(crate) bus: BusState,
     /// How many were refused for a cap, by code.
     pub(crate) refusals: Vec<(&'static str, u64)>,
     /// How many lines each log has had.
@@ -49,6 +51,7 @@ const NO_ROUTE: &str = "-";
 pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     let mut page = Page::default();
     process(&mut page, facts, meters);
+    bus(&mut page, &facts.bus);
     refusals(&mut page, facts);
     auth(&mut page, &facts.auth);
     tls(&mut page, facts, meters);
@@ -134,6 +137,31 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
     );
     let labels = [("version", facts.version), ("commit", facts.commit)];
     page.sample("tidegate_build_info", &labels, 1);
+}
+
+/// Nothing of a bus that stays within the process.
+fn bus(page: &mut Page, state: &BusState) {
+    for (name, kind, help, samples) in [
+        (
+            "tidegate_kafka_consumer_lag",
+            "gauge",
+            "Records of a topic that have not arrived here yet.",
+            &state.lag,
+        ),
+        (
+            "tidegate_kafka_undecodable_total",
+            "counter",
+            "Records of a topic that were no events, and were skipped.",
+            &state.undecodable,
+        ),
+    ] {
+        if !samples.is_empty() {
+            page.family(name, kind, help);
+        }
+        for (topic, count) in samples {
+            page.sample(name, &[("topic", topic)], count);
+        }
+    }
 }
 
 /// The refusal that is for a rate, and so has a metric of its own.
@@ -533,6 +561,7 @@ mod tests {
             panics: 0,
             users: 7,
             untold: 0,
+            bus: BusState::default(),
             refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
             tls_reloads: [0; 2],
             logs: vec![(

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Roles;
 use crate::bus::{
-    Event, EventBus, MemoryBus, Payload, SessionClosed, SessionOpened, Topics, UserConnected,
+    BusError, Event, EventBus, MemoryBus, Payload, SessionClosed, SessionOpened, Topics, UserConnected,
     UserDisconnected,
 };
 use crate::config::plan::BusPlan;
@@ -236,6 +236,10 @@ impl Teller {
         loop {
             let error = match self.bus.publish(event.clone()).await {
                 Ok(()) => return,
+                Err(error @ BusError::TooBig) => {
+                    tracing::error!(%error, "an event is not told");
+                    return;
+                }
                 Err(error) => error,
             };
             tracing::warn!(%error, "an event is not published yet");

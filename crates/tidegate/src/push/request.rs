@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::bus::{LegacyPush, PushClass, PushEvent, PushTarget};
@@ -147,6 +147,95 @@ pub(crate) fn parse_kafka(body: &[u8], parse_strings: bool) -> Result<(String, P
         ..Written::default()
     };
     Ok((topic, written.message(targets)?))
+}
+
+/// A record of the predecessor's (row B-030). A body that is a text of JSON is what that says, any other is
+/// told as the text that it is.
+pub(crate) fn of_record(user: &str, legacy: LegacyPush, body: &str) -> Result<PushEvent, Wrong> {
+    let body = match serde_json::from_str::<Box<RawValue>>(body) {
+        Ok(body) => body,
+        Err(_no_json) => serde_json::value::to_raw_value(body).map_err(|error| no_json(&error))?,
+    };
+    let targets = names(Names::One(user.to_owned()), PushTarget::User)?;
+    let written = Written {
+        kind: Some(legacy.kind),
+        base_url: Some(legacy.base_url),
+        uri: Some(legacy.uri),
+        body: Some(&body),
+        ..Written::default()
+    };
+    written.message(targets)
+}
+
+/// Reads one push that says itself whom it is for.
+pub(crate) fn parse_one(body: &[u8]) -> Result<PushEvent, Wrong> {
+    read(body)?.push()
+}
+
+/// The same, written.
+pub(crate) fn written(push: &PushEvent) -> Option<String> {
+    #[derive(Serialize)]
+    struct Out<'a> {
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        user: Vec<&'a str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        session: Vec<&'a str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        room: Vec<&'a str>,
+        #[serde(skip_serializing_if = "is_false")]
+        all: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        event: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none", rename = "type")]
+        kind: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none", rename = "baseUrl")]
+        base_url: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uri: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+        class: &'static str,
+        #[serde(skip_serializing_if = "is_false")]
+        ack: bool,
+        data: &'a RawValue,
+    }
+    let legacy = push.legacy.as_deref();
+    let mut out = Out {
+        user: Vec::new(),
+        session: Vec::new(),
+        room: Vec::new(),
+        all: false,
+        event: legacy.is_none().then_some(&*push.event),
+        source: (legacy.is_none() && !push.source.is_empty()).then_some(&*push.source),
+        kind: legacy.map(|legacy| &*legacy.kind),
+        base_url: legacy.map(|legacy| &*legacy.base_url),
+        uri: legacy.map(|legacy| &*legacy.uri),
+        key: push.key.as_deref(),
+        class: match push.class {
+            PushClass::Live => "live",
+            PushClass::Resumable => "resumable",
+        },
+        ack: push.ack,
+        data: &push.data,
+    };
+    for target in &push.targets {
+        match target {
+            PushTarget::User(name) => out.user.push(name),
+            PushTarget::Session(name) => out.session.push(name),
+            PushTarget::Room(name) => out.room.push(name),
+            PushTarget::All => out.all = true,
+        }
+    }
+    let kinds = [out.user.len(), out.session.len(), out.room.len()];
+    let kinds = kinds.iter().filter(|count| **count > 0).count() + usize::from(out.all);
+    (kinds == 1).then(|| serde_json::to_string(&out).ok())?
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn read(body: &[u8]) -> Result<Written<'_>, Wrong> {

@@ -137,6 +137,11 @@ impl Cause {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|&cause| cause as u8 == byte)
     }
+
+    /// The one that is called so.
+    pub(crate) fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.label() == label)
+    }
 }
 
 /// How a session is ended: why, by whom, and what both sides are told (`docs/statuses.md`).
@@ -251,9 +256,15 @@ impl Initiator {
     }
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Admin, Self::Client, Self::Gateway, Self::Upstream];
-        all.into_iter().find(|&one| one as u8 == byte)
+        Self::ALL.into_iter().find(|&one| one as u8 == byte)
     }
+
+    /// The one that is called so.
+    pub(crate) fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.label() == label)
+    }
+
+    const ALL: [Self; 4] = [Self::Admin, Self::Client, Self::Gateway, Self::Upstream];
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::super::error::{Fault, Place, Problems};
 use super::super::plan::BusPlan;
 use super::super::value;
 use super::super::yaml::{Quoted, Spot};
+use super::kafka;
 
 /// The longest name of a topic, as brokers have it.
 const LONGEST_TOPIC: usize = 249;
@@ -21,6 +22,10 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<BusPlan> 
     }
     if let Some(spot) = fields.take("topics") {
         read_topics(&spot, &mut plan, problems);
+    }
+    let kafka = fields.take("kafka");
+    if let Some(spot) = kafka {
+        plan.kafka = kafka::read(&spot, &plan.topics, problems).map(Arc::new);
     }
     fields.finish(problems);
     Some(plan)

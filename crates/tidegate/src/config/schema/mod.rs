@@ -13,6 +13,7 @@ mod drain;
 mod filter;
 mod handler;
 mod jwks;
+mod kafka;
 mod limits;
 mod matcher;
 mod proxy;

@@ -1,0 +1,385 @@
+//! The one consumer: every record of every topic that somebody here subscribes to, from the end on that the
+//! topic had when the first of them did.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt as _;
+use rdkafka::Message;
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::util::Timeout;
+use tidegate::bus::{BusError, Payload};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking, yield_now};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::avro::{Kind, Record};
+use super::context::Context;
+use super::lookup::{self, Found, Known};
+use super::positions::Positions;
+use super::producer::Outgoing;
+use super::registry::NoSchema;
+use super::{framing, record};
+
+/// How soon what could not be passed on is tried again.
+const AGAIN: Duration = Duration::from_millis(20);
+/// How soon brokers that did not answer are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// A topic that was not there is read from so long before we looked: clocks differ.
+const SKEW: Duration = Duration::from_secs(60);
+/// How long a place for what is no event is waited for.
+const DEAD_LETTER: Duration = Duration::from_secs(30);
+
+/// What a record came to.
+enum Outcome {
+    /// It is where it belongs.
+    Done,
+    /// Nobody has room, or its schema is not known yet.
+    Wait,
+}
+
+/// The consumer's task.
+pub(super) struct Reading {
+    shared: Arc<Shared>,
+    consumer: Arc<StreamConsumer<Context>>,
+    positions: Positions,
+    /// Topics that are wanted and were not there when we looked, with the time.
+    absent: HashMap<Arc<str>, i64>,
+    /// Topics of which it is not known where to begin.
+    wanted: Vec<Arc<str>>,
+    looking: Option<JoinHandle<Vec<(Arc<str>, KafkaResult<Found>)>>>,
+}
+
+impl Reading {
+    pub(super) fn new(shared: Arc<Shared>, consumer: StreamConsumer<Context>) -> Self {
+        Self {
+            shared,
+            consumer: Arc::new(consumer),
+            positions: Positions::default(),
+            absent: HashMap::new(),
+            wanted: Vec::new(),
+            looking: None,
+        }
+    }
+
+    /// Reads until the end; `wishes` are topics that somebody subscribes to.
+    pub(super) async fn run(
+        mut self,
+        mut wishes: mpsc::Receiver<Arc<str>>,
+        end: CancellationToken,
+        refresh: Duration,
+    ) {
+        let mut refresh = interval(refresh);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let consumer = Arc::clone(&self.consumer);
+        loop {
+            let is_stuck = !self.positions.stuck().is_empty();
+            let may_look = self.looking.is_none();
+            let must_ask = may_look && !(self.wanted.is_empty() && self.absent.is_empty());
+            tokio::select! {
+                biased;
+                () = end.cancelled() => break,
+                Some(topic) = wishes.recv() => self.want(topic),
+                found = looked(&mut self.looking) => self.found(found),
+                _ = refresh.tick(), if may_look => self.look(true),
+                () = sleep(ASK_AGAIN), if must_ask => self.look(false),
+                () = sleep(AGAIN), if is_stuck => self.try_held().await,
+                received = consumer.recv() => {
+                    match received {
+                        Ok(message) => self.arrived(&message).await,
+                        Err(error) => self.failed(&error),
+                    }
+                    // Whatever waits in librdkafka is ready at once.
+                    yield_now().await;
+                }
+            }
+            self.shared.note(&self.positions, self.consumer.context());
+        }
+    }
+
+    /// Finds out where to begin with a topic.
+    fn want(&mut self, topic: Arc<str>) {
+        if !self.positions.knows(&topic) && !self.wanted.contains(&topic) {
+            self.wanted.push(topic);
+            if self.looking.is_none() {
+                self.look(false);
+            }
+        }
+    }
+
+    /// Looks for topics that are wanted, and with `all` for new partitions of those that are read.
+    fn look(&mut self, all: bool) {
+        let gone: Vec<Arc<str>> = self.positions.topics().cloned().collect();
+        let gone = gone.into_iter().filter(|topic| !self.shared.is_wanted(topic));
+        for topic in gone.collect::<Vec<_>>() {
+            self.absent.remove(&topic);
+            if self.positions.remove(&topic) {
+                self.shared.forget(&topic);
+                self.assign();
+            }
+        }
+        let mut questions: Vec<(Arc<str>, Known)> = Vec::new();
+        for topic in &self.wanted {
+            questions.push((Arc::clone(topic), Known::Nothing));
+        }
+        for topic in self.positions.topics() {
+            if let Some(since) = self.absent.get(topic) {
+                questions.push((Arc::clone(topic), Known::Absent(*since)));
+            } else if all {
+                let known = self.positions.of(topic).map(|(number, _)| number);
+                let known = Known::Partitions(known.collect());
+                questions.push((Arc::clone(topic), known));
+            }
+        }
+        if questions.is_empty() {
+            return;
+        }
+        let (consumer, shared) = (Arc::clone(&self.consumer), Arc::clone(&self.shared));
+        self.looking = Some(spawn_blocking(move || {
+            shared.learn_cluster(&consumer);
+            let mut found = Vec::with_capacity(questions.len());
+            for (topic, known) in questions {
+                let answer = lookup::look(&consumer, &topic, &known);
+                let is_over = answer.is_err();
+                found.push((topic, answer));
+                if is_over {
+                    break; // the others would fail as well, one after the other
+                }
+            }
+            found
+        }));
+    }
+
+    fn found(&mut self, found: Vec<(Arc<str>, KafkaResult<Found>)>) {
+        let mut is_changed = false;
+        for (topic, found) in found {
+            match found {
+                Ok(Some(partitions)) => {
+                    let count = partitions.len();
+                    if self.positions.add(&topic, partitions) {
+                        is_changed = true;
+                        tracing::info!(topic = &*topic, partitions = count, "reading");
+                    }
+                    self.absent.remove(&topic);
+                }
+                Ok(None) => {
+                    if self.positions.of(&topic).next().is_none() {
+                        self.positions.add(&topic, []);
+                        self.absent.entry(Arc::clone(&topic)).or_insert_with(skewed_now);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, topic = &*topic, "the partitions are not known");
+                    continue;
+                }
+            }
+            self.wanted.retain(|one| *one != topic);
+        }
+        if is_changed {
+            self.assign();
+        }
+        for topic in self.positions.topics() {
+            self.shared.is_read(topic);
+        }
+    }
+
+    /// Has everything read from where it is now.
+    fn assign(&mut self) {
+        if let Err(error) = self.consumer.assign(&self.positions.list()) {
+            tracing::error!(%error, "the partitions cannot be read");
+        }
+        for (topic, number) in self.positions.stuck() {
+            self.pause(&topic, number, true);
+        }
+    }
+
+    fn pause(&self, topic: &str, number: i32, pauses: bool) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, number);
+        let done = match pauses {
+            true => self.consumer.pause(&list),
+            false => self.consumer.resume(&list),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, topic, number, "a partition is neither held up nor read on");
+        }
+    }
+
+    async fn arrived(&mut self, message: &BorrowedMessage<'_>) {
+        self.consumer.context().is_back();
+        let (topic, number) = (message.topic(), message.partition());
+        let Some(partition) = self.positions.get(topic, number) else {
+            return;
+        };
+        // It came before the partition was assigned anew.
+        if message.offset() < partition.next {
+            return;
+        }
+        partition.next = message.offset() + 1;
+        if !partition.held.is_empty() {
+            partition.held.push_back(message.detach());
+            return;
+        }
+        if let Outcome::Wait = self.pass_on(message).await {
+            if let Some(partition) = self.positions.get(topic, number) {
+                partition.held.push_back(message.detach());
+            }
+            self.pause(topic, number, true);
+        }
+    }
+
+    /// Tries what is held once more, partition by partition.
+    async fn try_held(&mut self) {
+        for (topic, number) in self.positions.stuck() {
+            loop {
+                let Some(partition) = self.positions.get(&topic, number) else {
+                    break;
+                };
+                let Some(message) = partition.held.pop_front() else {
+                    self.pause(&topic, number, false);
+                    break;
+                };
+                if let Outcome::Wait = self.pass_on(&message).await {
+                    if let Some(partition) = self.positions.get(&topic, number) {
+                        partition.held.push_front(message);
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Leaves a record with all who subscribe, if they all have room.
+    async fn pass_on(&self, message: &impl Message) -> Outcome {
+        let payload = match self.decode(message) {
+            Ok(Some(payload)) => payload,
+            Ok(None) => return Outcome::Wait,
+            Err(what) => {
+                self.bury(message, &what).await;
+                return Outcome::Done;
+            }
+        };
+        let topic = self.shared.topic(message.topic());
+        let event = record::event(message, topic, payload);
+        match self.shared.local.offer(event) {
+            Ok(()) => Outcome::Done,
+            Err(_full) => Outcome::Wait,
+        }
+    }
+
+    /// What a record says; `None` while its schema is not known.
+    fn decode(&self, message: &impl Message) -> Result<Option<Payload>, String> {
+        let kind = record::kind_of(message.topic(), &self.shared.topics);
+        let value = message.payload().ok_or("it has no value")?;
+        let Some((id, datum)) = framing::split(value) else {
+            return record::from_json(message, kind, value).map(Some);
+        };
+        if kind == Kind::Text {
+            return Err("it is Avro, and this topic's records are JSON".to_owned());
+        }
+        let Some(registry) = &self.shared.registry else {
+            return Err("it is Avro, and there is no registry of schemas".to_owned());
+        };
+        match registry.schema(id).now_or_never() {
+            None | Some(Err(NoSchema::Away(_))) => Ok(None),
+            Some(Err(NoSchema::Missing(why))) => Err(format!("its schema {id}: {why}")),
+            Some(Ok(schema)) => {
+                let record = Record::read(kind, &schema, datum)?;
+                record::from_avro(message, record).map(Some)
+            }
+        }
+    }
+
+    /// Counts what is no event, says so, and leaves it where somebody may look at it.
+    async fn bury(&self, message: &impl Message, what: &str) {
+        let (topic, number, offset) = (message.topic(), message.partition(), message.offset());
+        self.shared.count_undecodable(topic);
+        tracing::warn!(topic, partition = number, offset, what, "a record is no event");
+        let Some(grave) = &self.shared.dead_letters else {
+            return;
+        };
+        let origin = format!("{topic}/{number}/{offset}");
+        let headers = message.headers().map(rdkafka::message::Headers::iter);
+        let headers = headers.into_iter().flatten();
+        let headers = headers.fold(OwnedHeaders::new(), OwnedHeaders::insert);
+        let header = |key, value| Header {
+            key,
+            value: Some(value),
+        };
+        let headers = headers.insert(header("tidegate-origin", &origin));
+        let outgoing = Outgoing {
+            topic: Arc::clone(grave),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.insert(header("tidegate-error", &what.to_owned())),
+            time: SystemTime::now(),
+        };
+        let patience = Instant::now() + DEAD_LETTER;
+        while let Err(error) = self.shared.producer.send(&outgoing).await {
+            if error == BusError::TooBig || Instant::now() > patience {
+                tracing::error!(%error, origin, "it is not among the dead letters either");
+                return;
+            }
+            sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// An error in place of a record.
+    fn failed(&mut self, error: &KafkaError) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AutoOffsetReset) {
+            tracing::debug!(%error, "the consumer");
+            return;
+        }
+        // Which partition it is, it does not say.
+        tracing::warn!(%error, "records that were not read yet are gone");
+        let mut moved = Vec::new();
+        for topic in self.positions.topics() {
+            for (number, partition) in self.positions.of(topic) {
+                moved.push((Arc::clone(topic), number, partition.next));
+            }
+        }
+        let consumer = Arc::clone(&self.consumer);
+        for (topic, number, next) in moved {
+            let ends = consumer.fetch_watermarks(&topic, number, Timeout::After(ASK_AGAIN));
+            let Ok((low, high)) = ends else { continue };
+            if (low..=high).contains(&next) {
+                continue;
+            }
+            // Of a topic that was made anew nothing has been read yet.
+            tracing::error!(topic = &*topic, partition = number, from = next, to = low, "a gap");
+            if let Some(partition) = self.positions.get(&topic, number) {
+                partition.next = low;
+            }
+            let seek = consumer.seek(&topic, number, Offset::Offset(low), Timeout::After(ASK_AGAIN));
+            if let Err(error) = seek {
+                tracing::warn!(%error, topic = &*topic, number, "it cannot be read on");
+            }
+        }
+        self.assign();
+    }
+}
+
+/// What was found, once somebody looked.
+async fn looked(
+    looking: &mut Option<JoinHandle<Vec<(Arc<str>, KafkaResult<Found>)>>>,
+) -> Vec<(Arc<str>, KafkaResult<Found>)> {
+    let Some(handle) = looking else {
+        return std::future::pending().await;
+    };
+    let found = Pin::new(handle).await;
+    *looking = None;
+    found.unwrap_or_default()
+}
+
+fn skewed_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = now.unwrap_or_default().saturating_sub(SKEW);
+    i64::try_from(since.as_millis()).unwrap_or_default()
+}

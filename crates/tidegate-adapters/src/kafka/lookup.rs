@@ -1,0 +1,82 @@
+//! Which partitions a topic has, and where each is read from. It asks the brokers and waits for them, so it
+//! runs on a thread of its own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::context::Context;
+
+/// How long the brokers have for one question.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is known of a topic before.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    /// Nothing: it is read from its end on.
+    Nothing,
+    /// It was not there at this time (milliseconds since 1970): it is read from then on.
+    Absent(i64),
+    /// These partitions are read; others are read from their beginning.
+    Partitions(BTreeSet<i32>),
+}
+
+/// Partitions that are to be read, each with the first offset; `None` where there is no such topic.
+pub(super) type Found = Option<Vec<(i32, i64)>>;
+
+/// Looks for partitions of `topic` that are not known.
+pub(super) fn look(
+    consumer: &Arc<StreamConsumer<Context>>,
+    topic: &str,
+    known: &Known,
+) -> KafkaResult<Found> {
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    let told = metadata.topics().iter().find(|one| one.name() == topic);
+    let Some(told) = told else {
+        return Ok(None);
+    };
+    match told.error().map(RDKafkaErrorCode::from) {
+        None => {}
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            return Ok(None);
+        }
+        Some(other) => return Err(KafkaError::MetadataFetch(other)),
+    }
+    let numbers: BTreeSet<i32> = told.partitions().iter().map(|one| one.id()).collect();
+    if numbers.is_empty() {
+        return Ok(None);
+    }
+    let offset = |number: i32| match known {
+        Known::Nothing => Ok(consumer.fetch_watermarks(topic, number, PATIENCE)?.1),
+        Known::Absent(since) => from_time(consumer, topic, number, *since),
+        Known::Partitions(_) => Ok(consumer.fetch_watermarks(topic, number, PATIENCE)?.0),
+    };
+    let is_new = |number: &i32| match known {
+        Known::Partitions(numbers) => !numbers.contains(number),
+        Known::Nothing | Known::Absent(_) => true,
+    };
+    let found = numbers.into_iter().filter(is_new);
+    let found = found.map(|number| Ok((number, offset(number)?)));
+    found.collect::<KafkaResult<_>>().map(Some)
+}
+
+/// The offset of the first record that is not older.
+fn from_time(
+    consumer: &Arc<StreamConsumer<Context>>,
+    topic: &str,
+    number: i32,
+    since: i64,
+) -> KafkaResult<i64> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, number, Offset::Offset(since))?;
+    let found = consumer.offsets_for_times(list, PATIENCE)?;
+    let offset = found.find_partition(topic, number).map(|one| one.offset());
+    match offset {
+        Some(Offset::Offset(offset)) => Ok(offset),
+        _ => Ok(consumer.fetch_watermarks(topic, number, PATIENCE)?.1),
+    }
+}

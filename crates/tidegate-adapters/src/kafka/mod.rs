@@ -1,0 +1,371 @@
+//! Events over Apache Kafka: [`KafkaBus`] carries them between processes, and to whoever else reads and
+//! writes the same topics (rows B-030 to B-036).
+//!
+//! What is published goes to the brokers and comes back from there, to this process as to all others. One
+//! producer sends; one consumer reads every partition of each topic that somebody here subscribes to
+//! (`docs/adr/0020`), and leaves what it reads with the subscribers. Both live on one thread of their own,
+//! and no request and no session waits for them.
+
+mod avro;
+mod consumer;
+mod context;
+mod framing;
+mod http;
+mod lookup;
+mod murmur;
+mod positions;
+mod producer;
+mod record;
+mod registry;
+mod settings;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::error::KafkaError;
+use tidegate::bus::{
+    BusError, BusState, Event, EventBus, MemoryBus, Subscription, Topics,
+};
+use tidegate::config::plan::{BusFormat, BusPlan, KafkaBusPlan};
+use tokio::runtime::Builder;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use self::consumer::Reading;
+use self::context::Context;
+use self::http::Client;
+use self::positions::Positions;
+use self::producer::{Outgoing, Producer};
+use self::registry::Registry;
+
+/// How much later than a record's own timeout it is told that it failed.
+const GRACE: Duration = Duration::from_secs(1);
+/// Topics that may be wished for at one time; there are four.
+const WISHES: usize = 64;
+/// How long the brokers have to say which cluster they are.
+const CLUSTER: Duration = Duration::from_secs(5);
+
+/// Why there is no bus. That the brokers are away is no reason.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KafkaBusError {
+    /// Nothing in the plan says which brokers, or which registry.
+    #[error("the plan has no `bus.kafka` with a registry of schemas")]
+    NoPlan,
+    /// A file of TLS is of no use, or there is no thread.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// librdkafka refuses the settings.
+    #[error("librdkafka: {0}")]
+    Client(#[from] KafkaError),
+}
+
+/// A bus over the brokers of one cluster. Dropped, it sends what is left, for two seconds at most.
+#[derive(Debug)]
+pub struct KafkaBus {
+    shared: Arc<Shared>,
+    wishes: mpsc::Sender<Arc<str>>,
+    end: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What both ends of it know.
+struct Shared {
+    plan: Arc<KafkaBusPlan>,
+    node: Arc<str>,
+    topics: Topics,
+    dead_letters: Option<Arc<str>>,
+    producer: Producer,
+    /// There where Avro is read or written.
+    registry: Option<Registry>,
+    /// Who subscribes in this process.
+    local: MemoryBus,
+    seen: Mutex<Seen>,
+    /// A topic is read that was not before.
+    reads_more: Notify,
+    /// Whether all that is wanted has been read once.
+    is_ready: AtomicBool,
+    cluster: OnceLock<Box<str>>,
+}
+
+/// By topic.
+#[derive(Debug, Default)]
+struct Seen {
+    topics: HashMap<Arc<str>, TopicSeen>,
+    undecodable: HashMap<Arc<str>, u64>,
+}
+
+#[derive(Debug, Default)]
+struct TopicSeen {
+    /// Whether all that is published from now on arrives here.
+    is_read: bool,
+    lag: u64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("brokers", &self.plan.brokers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaBus {
+    /// Starts the bus that the plan means. It does not wait for the brokers.
+    ///
+    /// # Errors
+    /// When the plan means none, a file of TLS is of no use, or librdkafka refuses the settings.
+    pub fn start(bus: &BusPlan) -> Result<Self, KafkaBusError> {
+        let plan = bus.kafka.as_ref().ok_or(KafkaBusError::NoPlan)?;
+        if plan.format == BusFormat::Avro && plan.registry.is_none() {
+            return Err(KafkaBusError::NoPlan);
+        }
+        let client = plan.registry.as_ref().map(Client::new).transpose()?;
+        let registers = plan.registry.as_ref().is_some_and(|plan| plan.register);
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .thread_name("tidegate-kafka-ask")
+            .build()?;
+        let registry = client.map(|client| Registry::new(client, registers, runtime.handle().clone()));
+        let shared = Arc::new(Shared {
+            plan: Arc::clone(plan),
+            node: Arc::clone(&bus.node),
+            topics: bus.topics.clone(),
+            dead_letters: plan.dead_letter_topic.clone(),
+            producer: Producer::new(settings::producer(bus, plan))?,
+            registry,
+            local: MemoryBus::default(),
+            seen: Mutex::default(),
+            reads_more: Notify::new(),
+            is_ready: AtomicBool::new(!plan.wait_at_start),
+            cluster: OnceLock::new(),
+        });
+        let entered = runtime.enter();
+        let consumer: StreamConsumer<Context> =
+            settings::consumer(bus, plan).create_with_context(Context::default())?;
+        drop(entered);
+        let (wishes, wished) = mpsc::channel(WISHES);
+        let end = CancellationToken::new();
+        let reading = Reading::new(Arc::clone(&shared), consumer);
+        let (ended, refresh) = (end.clone(), plan.topic_refresh);
+        let thread = thread::Builder::new().name("tidegate-kafka".into());
+        let thread = thread.spawn(move || {
+            runtime.block_on(reading.run(wished, ended, refresh));
+            runtime.shutdown_background(); // a broker that does not answer holds up nobody
+        })?;
+        Ok(Self {
+            shared,
+            wishes,
+            end,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for KafkaBus {
+    fn drop(&mut self) {
+        self.end.cancel();
+        self.shared.producer.flush();
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has nothing left to do.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl EventBus for KafkaBus {
+    fn publish(&self, event: Event) -> BoxFuture<'_, Result<(), BusError>> {
+        Box::pin(async move {
+            let patience = self.shared.plan.publish_timeout + GRACE;
+            let published = timeout(patience, self.shared.publish(&event)).await;
+            published.unwrap_or(Err(BusError::Unreachable))
+        })
+    }
+
+    fn subscribe_to(&self, topics: &[&str]) -> Subscription {
+        let subscription = self.shared.local.subscribe_to(topics);
+        for topic in topics {
+            let topic = self.shared.topic(topic);
+            self.shared.seen().topics.entry(Arc::clone(&topic)).or_default();
+            if self.wishes.try_send(Arc::clone(&topic)).is_err() {
+                tracing::error!(topic = &*topic, "too many topics are wished for at once");
+            }
+        }
+        subscription
+    }
+
+    fn state(&self) -> BusState {
+        self.shared.state()
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of a topic, shared where it is one of ours.
+    fn topic(&self, name: &str) -> Arc<str> {
+        let ours = self.topics.all().into_iter().find(|topic| ***topic == *name);
+        ours.map_or_else(|| name.into(), Arc::clone)
+    }
+
+    async fn publish(&self, event: &Event) -> Result<(), BusError> {
+        // Who subscribes here sees all that is accepted.
+        while !self.is_read_here(&event.topic) {
+            let more = self.reads_more.notified();
+            if self.is_read_here(&event.topic) {
+                break;
+            }
+            more.await;
+        }
+        let outgoing = self.outgoing(event).await?;
+        self.producer.send(&outgoing).await
+    }
+
+    async fn outgoing(&self, event: &Event) -> Result<Outgoing, BusError> {
+        let key = record::key(event);
+        let avro = match self.plan.format {
+            BusFormat::Avro => record::to_avro(&event.payload),
+            BusFormat::Json | BusFormat::CloudEvents => None,
+        };
+        let (key, value, headers) = match avro {
+            Some((record, extra)) => {
+                let key = match key {
+                    Some(key) => {
+                        let subject = format!("{}-key", event.topic);
+                        let text = avro::Record::Text(key.to_owned());
+                        Some(self.framed(&subject, text).await?)
+                    }
+                    None => None,
+                };
+                let value = self.framed(record.kind().subject(), record).await?;
+                (key, value, record::headers(event, extra.as_deref()))
+            }
+            None => {
+                let (written, extra) = record::to_json(event);
+                let headers = record::headers(event, extra.as_deref());
+                let key = key.map(|key| key.as_bytes().to_vec());
+                match self.plan.format {
+                    BusFormat::CloudEvents => {
+                        let written = record::to_cloud_event(event, &self.node, &written);
+                        (key, written.into_bytes(), record::as_cloud_event(headers))
+                    }
+                    BusFormat::Avro | BusFormat::Json => (key, written.into_bytes(), headers),
+                }
+            }
+        };
+        Ok(Outgoing {
+            topic: Arc::clone(&event.topic),
+            key,
+            value: Some(value),
+            headers,
+            time: event.time,
+        })
+    }
+
+    /// A record of Avro with the id of its schema before it.
+    async fn framed(&self, subject: &str, record: avro::Record) -> Result<Vec<u8>, BusError> {
+        let registry = self.registry.as_ref().ok_or(BusError::Unreachable)?;
+        let kind = record.kind();
+        let writer = match registry.known_writer(subject, kind) {
+            Some(writer) => writer,
+            None => registry.writer(subject, kind).await.map_err(|error| {
+                tracing::warn!(%error, subject, "there is no schema to write with");
+                BusError::Unreachable
+            })?,
+        };
+        let datum = record.write(&writer.schema).map_err(|error| {
+            tracing::error!(error, subject, "an event has no place in the registered schema");
+            BusError::Unreachable
+        })?;
+        Ok(framing::frame(writer.id, &datum))
+    }
+
+    fn is_read_here(&self, topic: &str) -> bool {
+        let seen = self.seen();
+        seen.topics.get(topic).is_none_or(|seen| seen.is_read)
+    }
+
+    /// Whether somebody here subscribes to it.
+    fn is_wanted(&self, topic: &str) -> bool {
+        self.local.is_watched(topic)
+    }
+
+    /// A topic is read from now on.
+    fn is_read(&self, topic: &Arc<str>) {
+        let mut seen = self.seen();
+        let of_topic = seen.topics.entry(Arc::clone(topic)).or_default();
+        if std::mem::replace(&mut of_topic.is_read, true) {
+            return;
+        }
+        if seen.topics.values().all(|topic| topic.is_read) {
+            self.is_ready.store(true, Ordering::Release);
+        }
+        drop(seen);
+        self.reads_more.notify_waiters();
+    }
+
+    /// A topic is not read any more.
+    fn forget(&self, topic: &str) {
+        self.seen().topics.remove(topic);
+    }
+
+    /// Notes how far each topic has been read.
+    fn note(&self, positions: &Positions, context: &Context) {
+        let mut seen = self.seen();
+        for topic in positions.topics() {
+            let lag = positions.of(topic).map(|(number, partition)| {
+                let waiting = partition.held.len() as u64;
+                let end = context.end(topic, number).unwrap_or(partition.next);
+                waiting + u64::try_from(end - partition.next).unwrap_or_default()
+            });
+            let lag = lag.sum();
+            if let Some(of_topic) = seen.topics.get_mut(topic) {
+                of_topic.lag = lag;
+            }
+        }
+    }
+
+    fn count_undecodable(&self, topic: &str) {
+        let topic = self.topic(topic);
+        *self.seen().undecodable.entry(topic).or_default() += 1;
+    }
+
+    /// Asks which cluster it is, until that is known.
+    fn learn_cluster(&self, consumer: &StreamConsumer<Context>) {
+        if self.cluster.get().is_none()
+            && let Some(cluster) = consumer.client().fetch_cluster_id(CLUSTER)
+        {
+            let _ = self.cluster.set(cluster.into());
+        }
+    }
+
+    fn state(&self) -> BusState {
+        let seen = self.seen();
+        let mut state = BusState::default();
+        state.is_ready = self.is_ready.load(Ordering::Acquire);
+        state.lag = seen
+            .topics
+            .iter()
+            .map(|(topic, seen)| (Arc::clone(topic), seen.lag))
+            .collect();
+        state.undecodable = seen
+            .undecodable
+            .iter()
+            .map(|(topic, count)| (Arc::clone(topic), *count))
+            .collect();
+        drop(seen);
+        state.lag.sort_unstable();
+        state.undecodable.sort_unstable();
+        state
+    }
+}

@@ -1,0 +1,119 @@
+//! The one producer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::util::Timeout;
+use tidegate::bus::BusError;
+
+use super::context::Context;
+
+/// How long what is left is sent when the gateway ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What goes to the brokers.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) topic: Arc<str>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: OwnedHeaders,
+    pub(super) time: SystemTime,
+}
+
+type Sending = FutureProducer<Context>;
+
+/// Sends records, and says when the brokers have them.
+pub(super) struct Producer {
+    config: ClientConfig,
+    context: Context,
+    /// One that has failed for good is replaced.
+    current: Mutex<Sending>,
+}
+
+impl Producer {
+    pub(super) fn new(config: ClientConfig) -> KafkaResult<Self> {
+        let context = Context::default();
+        Ok(Self {
+            current: Mutex::new(config.create_with_context(context.clone())?),
+            config,
+            context,
+        })
+    }
+
+    /// Waits until all replicas in step have it; at most about as long as a record may take.
+    pub(super) async fn send(&self, record: &Outgoing) -> Result<(), BusError> {
+        let delivery = self.hand_over(record)?;
+        match delivery.await {
+            Ok(Ok(_delivery)) => {
+                self.context.is_back();
+                Ok(())
+            }
+            Ok(Err((error, _record))) => {
+                tracing::warn!(%error, topic = &*record.topic, "a record is not published");
+                self.replace_if_failed();
+                Err(refusal(&error))
+            }
+            Err(_ended) => Err(BusError::Unreachable),
+        }
+    }
+
+    fn hand_over(
+        &self,
+        record: &Outgoing,
+    ) -> Result<rdkafka::producer::DeliveryFuture, BusError> {
+        let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = i64::try_from(since.as_millis()).unwrap_or_default();
+        let mut outgoing = FutureRecord::<[u8], [u8]>::to(&record.topic)
+            .timestamp(time)
+            .headers(record.headers.clone());
+        if let Some(key) = &record.key {
+            outgoing = outgoing.key(key);
+        }
+        if let Some(value) = &record.value {
+            outgoing = outgoing.payload(value);
+        }
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let handed = current.send_result(outgoing);
+        drop(current);
+        handed.map_err(|(error, _record)| {
+            tracing::warn!(%error, topic = &*record.topic, "a record is not published");
+            self.replace_if_failed();
+            refusal(&error)
+        })
+    }
+
+    fn replace_if_failed(&self) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((code, reason)) = current.client().fatal_error() else {
+            return;
+        };
+        tracing::error!(%code, reason, "the producer has failed, and is made anew");
+        match self.config.create_with_context(self.context.clone()) {
+            Ok(new) => *current = new,
+            Err(error) => tracing::error!(%error, "there is no new producer"),
+        }
+    }
+
+    /// Sends what is left, for two seconds at most.
+    pub(super) fn flush(&self) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = current.flush(Timeout::After(LAST_WORDS)) {
+            tracing::warn!(%error, left = current.in_flight_count(), "the last records are not sent");
+        }
+    }
+}
+
+fn refusal(error: &KafkaError) -> BusError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::QueueFull) => BusError::Full,
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+            BusError::TooBig
+        }
+        _ => BusError::Unreachable,
+    }
+}

@@ -1,0 +1,241 @@
+//! The registry of schemas: ids of those that we write with, and the schemas of ids that others wrote.
+//! Whatever it has said once is never asked again, for an id's schema does not change.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apache_avro::Schema;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::avro::Kind;
+use super::http::Client;
+
+/// How long it is believed that there is no schema of an id.
+const MISSING_FOR: Duration = Duration::from_secs(30);
+/// How long after a failure the registry is asked again at the earliest.
+const AWAY_FOR: Duration = Duration::from_secs(1);
+/// Ids that are remembered: more than any registry has for a few topics.
+const MOST_IDS: usize = 10_000;
+
+/// Why there is no schema.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoSchema {
+    /// There is none, or it is no Avro.
+    #[error("{0}")]
+    Missing(Arc<str>),
+    /// The registry has not said; it may be asked again.
+    #[error("the registry of schemas does not answer: {0}")]
+    Away(Arc<str>),
+}
+
+/// A schema to write with.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) id: u32,
+    pub(super) schema: Schema,
+}
+
+type Told<T> = Result<Arc<T>, NoSchema>;
+type Asked<T> = Shared<BoxFuture<'static, Told<T>>>;
+
+/// What was asked for, and when; all who ask meanwhile wait for one answer.
+struct Question<T> {
+    asked: Asked<T>,
+    since: Instant,
+}
+
+type Questions<K, T> = Mutex<HashMap<K, Question<T>>>;
+
+/// A registry with Confluent's API.
+pub(super) struct Registry {
+    client: Arc<Client>,
+    /// Whether schemas are registered that are not there.
+    registers: bool,
+    /// Where it is asked, whoever waits for the answer.
+    runtime: Handle,
+    schemas: Questions<u32, Schema>,
+    writers: Questions<(Box<str>, Kind), Writer>,
+}
+
+impl Registry {
+    pub(super) fn new(client: Client, registers: bool, runtime: Handle) -> Self {
+        Self {
+            client: Arc::new(client),
+            registers,
+            runtime,
+            schemas: Mutex::default(),
+            writers: Mutex::default(),
+        }
+    }
+
+    /// The schema that is called `id`.
+    ///
+    /// # Errors
+    /// When there is none, or the registry does not say.
+    pub(super) fn schema(&self, id: u32) -> Asked<Schema> {
+        let client = Arc::clone(&self.client);
+        self.ask(&self.schemas, id, async move {
+            let path = format!("/schemas/ids/{id}");
+            let answer = ask(&client, Method::GET, &path, None).await?;
+            parse(&answer.schema)
+        })
+    }
+
+    /// The schema with which a value of this kind is written to `subject`.
+    ///
+    /// # Errors
+    /// When there is none and none may be registered, or the registry does not say.
+    pub(super) fn writer(&self, subject: &str, kind: Kind) -> Asked<Writer> {
+        let (client, registers) = (Arc::clone(&self.client), self.registers);
+        let subject: Box<str> = subject.into();
+        let key = (subject.clone(), kind);
+        self.ask(&self.writers, key, async move {
+            find(&client, &subject, kind, registers).await
+        })
+    }
+
+    /// The same, where it is known by now.
+    pub(super) fn known_writer(&self, subject: &str, kind: Kind) -> Option<Arc<Writer>> {
+        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let question = writers.get(&(subject.into(), kind))?;
+        question.asked.peek()?.as_ref().ok().cloned()
+    }
+
+    fn ask<K: std::hash::Hash + Eq, T: Send + Sync + 'static>(
+        &self,
+        questions: &Questions<K, T>,
+        key: K,
+        answer: impl Future<Output = Told<T>> + Send + 'static,
+    ) -> Asked<T> {
+        let mut questions = questions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(question) = questions.get(&key)
+            && question.is_good()
+        {
+            return question.asked.clone();
+        }
+        if questions.len() >= MOST_IDS {
+            questions.clear();
+        }
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        // Whoever asked first may be gone before the answer comes.
+        self.runtime.spawn(async move {
+            let _ = sender.send(answer.await);
+        });
+        let asked = receiver.map(|told| {
+            told.unwrap_or_else(|_ended| Err(NoSchema::Away("the gateway ends".into())))
+        });
+        let asked = asked.boxed().shared();
+        let since = Instant::now();
+        let question = Question {
+            asked: asked.clone(),
+            since,
+        };
+        questions.insert(key, question);
+        asked
+    }
+}
+
+impl<T> Question<T> {
+    fn is_good(&self) -> bool {
+        match self.asked.peek() {
+            None | Some(Ok(_)) => true,
+            Some(Err(NoSchema::Missing(_))) => self.since.elapsed() < MISSING_FOR,
+            Some(Err(NoSchema::Away(_))) => self.since.elapsed() < AWAY_FOR,
+        }
+    }
+}
+
+/// What the registry answers, as far as it is looked at.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Said {
+    id: u32,
+    schema: String,
+    #[serde(rename = "schemaType")]
+    kind: Option<String>,
+    message: Option<String>,
+}
+
+async fn find(client: &Client, subject: &str, kind: Kind, registers: bool) -> Told<Writer> {
+    let body = json!({ "schema": kind.written() });
+    let subjects = format!("/subjects/{subject}");
+    let ours = match registers {
+        true => ask(client, Method::POST, &format!("{subjects}/versions"), Some(&body)).await,
+        false => ask(client, Method::POST, &subjects, Some(&body)).await,
+    };
+    let refused = match ours {
+        Ok(said) => {
+            let schema = super::avro::schema_of(kind);
+            let schema = schema.map_err(|error| NoSchema::Missing(error.into()))?;
+            return Ok(Arc::new(Writer {
+                id: said.id,
+                schema,
+            }));
+        }
+        Err(NoSchema::Missing(refused)) => refused,
+        Err(away) => return Err(away),
+    };
+    // Whoever registered it first may have written it another way.
+    let latest = format!("{subjects}/versions/latest");
+    let latest = ask(client, Method::GET, &latest, None).await;
+    let said = latest.map_err(|error| match error {
+        NoSchema::Missing(_) => NoSchema::Missing(refused),
+        away @ NoSchema::Away(_) => away,
+    })?;
+    let schema = Schema::parse_str(&said.schema);
+    let schema = schema.map_err(|error| NoSchema::Missing(error.to_string().into()))?;
+    Ok(Arc::new(Writer {
+        id: said.id,
+        schema,
+    }))
+}
+
+fn parse(text: &str) -> Told<Schema> {
+    let parsed = std::panic::catch_unwind(|| Schema::parse_str(text));
+    let parsed = parsed.map_err(|_panic| NoSchema::Missing("its schema is none".into()))?;
+    parsed
+        .map(Arc::new)
+        .map_err(|error| NoSchema::Missing(format!("its schema is no Avro: {error}").into()))
+}
+
+async fn ask(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Said, NoSchema> {
+    let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+    let (status, body) = client.ask(method, path, body).await.map_err(|error| {
+        tracing::warn!(%error, path, "the registry of schemas does not answer");
+        NoSchema::Away(error.to_string().into())
+    })?;
+    let said = serde_json::from_slice::<Said>(&body);
+    let is_refused = matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY
+    );
+    match said {
+        Ok(said) if status.is_success() => match said.kind.as_deref() {
+            None | Some("AVRO") => Ok(said),
+            Some(other) => Err(NoSchema::Missing(format!("its schema is {other}").into())),
+        },
+        said => {
+            let message = said.ok().and_then(|said| said.message);
+            let message = format!("{status} {}", message.unwrap_or_default());
+            tracing::warn!(message, path, "the registry of schemas refuses");
+            let message = message.trim().into();
+            Err(match is_refused {
+                true => NoSchema::Missing(message),
+                // A password may be set right, and a server put right.
+                false => NoSchema::Away(message),
+            })
+        }
+    }
+}

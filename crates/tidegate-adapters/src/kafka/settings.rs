@@ -1,0 +1,90 @@
+//! The plan in librdkafka's words.
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use tidegate::config::plan::{BusPlan, KafkaBusPlan, SaslMechanism};
+
+/// Kilobytes of records that may wait for the brokers, and of records that have come and wait for us.
+const MOST_WAITING_KB: u32 = 64 * 1024;
+const MOST_FETCHED_KB: u32 = 16 * 1024;
+/// How often librdkafka says where partitions end, in milliseconds.
+const STATISTICS_MS: u32 = 2_000;
+/// How long after a failure a broker is tried again at the most, in milliseconds.
+const RECONNECT_MS: u32 = 2_000;
+
+/// What both ends have.
+fn common(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", plan.brokers.join(","));
+    config.set("client.id", &*bus.node);
+    config.set("reconnect.backoff.max.ms", RECONNECT_MS.to_string());
+    config.set("socket.keepalive.enable", "true");
+    config.set("topic.metadata.refresh.interval.ms", refresh(plan));
+    let protocol = match (&plan.tls, &plan.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(tls) = &plan.tls {
+        let ca = tls.ca.as_ref().map(|file| file.to_string_lossy());
+        config.set("ssl.ca.location", ca.as_deref().unwrap_or("probe"));
+        if let Some(files) = &tls.certificate {
+            config.set("ssl.certificate.location", files.cert.to_string_lossy());
+            config.set("ssl.key.location", files.key.to_string_lossy());
+        }
+    }
+    if let Some(sasl) = &plan.sasl {
+        let mechanism = match sasl.mechanism {
+            SaslMechanism::Plain => "PLAIN",
+            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+        };
+        config.set("sasl.mechanism", mechanism);
+        config.set("sasl.username", &*sasl.user);
+        let password = String::from_utf8_lossy(sasl.password.reveal());
+        config.set("sasl.password", password);
+    }
+    config.set_log_level(RDKafkaLogLevel::Info);
+    config
+}
+
+fn refresh(plan: &KafkaBusPlan) -> String {
+    plan.topic_refresh.as_millis().clamp(100, 300_000).to_string()
+}
+
+/// One producer: each record once, in order, and with all replicas that are in step.
+pub(super) fn producer(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
+    let mut config = common(bus, plan);
+    config.set("enable.idempotence", "true");
+    config.set("acks", "all");
+    // A key is where Java's producers have it.
+    config.set("partitioner", "murmur2_random");
+    config.set("linger.ms", "1");
+    let timeout = plan.publish_timeout.as_millis().max(1).to_string();
+    config.set("message.timeout.ms", &timeout);
+    config.set("queue.buffering.max.messages", plan.max_queued.to_string());
+    config.set("queue.buffering.max.kbytes", MOST_WAITING_KB.to_string());
+    config.set("message.max.bytes", plan.max_message_size.to_string());
+    config
+}
+
+/// A consumer of partitions that we name, from offsets that we name. Nobody is in its group, and nothing is
+/// committed there.
+pub(super) fn consumer(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
+    let mut config = common(bus, plan);
+    config.set("group.id", "tidegate");
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    // Where an offset is gone, it is we who say what is next.
+    config.set("auto.offset.reset", "error");
+    config.set("allow.auto.create.topics", "false");
+    config.set("enable.partition.eof", "false");
+    config.set("fetch.wait.max.ms", "100");
+    config.set("fetch.error.backoff.ms", "100");
+    config.set("queued.min.messages", "10000");
+    config.set("queued.max.messages.kbytes", MOST_FETCHED_KB.to_string());
+    config.set("statistics.interval.ms", STATISTICS_MS.to_string());
+    config
+}
