@@ -117,3 +117,9 @@ pub const ROOM_HISTORY_MESSAGES: usize = 100;
 pub const ROOM_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
 /// See [`RoomHistory`](super::plan::RoomHistory).
 pub const ROOM_HISTORY_MEMORY: u64 = 64 * 1024 * 1024;
+/// See [`BusHistory`](super::plan::BusHistory).
+pub const BUS_HISTORY_EVENTS: usize = 1000;
+/// See [`BUS_HISTORY_EVENTS`].
+pub const BUS_HISTORY_BYTES: u64 = 16 * 1024 * 1024;
+/// See [`BUS_HISTORY_EVENTS`].
+pub const BUS_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);

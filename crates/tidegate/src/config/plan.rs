@@ -22,7 +22,7 @@ pub use self::bridge::{
     BridgeHeaders, BridgePlan, BridgePush, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
     PushBuffer, SlowConsumer,
 };
-pub use self::bus::BusPlan;
+pub use self::bus::{BusHistory, BusPlan};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::kafka::KafkaPlan;
 pub use self::limits::{
