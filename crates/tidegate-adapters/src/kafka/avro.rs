@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::util::max_allocation_bytes;
 use apache_avro::writer::datum::GenericDatumWriter;
-use apache_avro::Schema;
 
 /// The most that one length in a record may ask for. Its records are at most as large as brokers take.
 const MOST_ALLOCATED: usize = 16 * 1024 * 1024;
@@ -59,7 +59,9 @@ impl Kind {
         match self {
             Self::Push => "io.github.sevenparadigms.gateway.kafka.model.WebSocketEvent",
             Self::Connected => "io.github.sevenparadigms.gateway.kafka.model.UserConnectEvent",
-            Self::Disconnected => "io.github.sevenparadigms.gateway.kafka.model.UserDisconnectEvent",
+            Self::Disconnected => {
+                "io.github.sevenparadigms.gateway.kafka.model.UserDisconnectEvent"
+            }
             Self::Text => "string",
         }
     }
@@ -78,7 +80,11 @@ impl Record {
     fn into_value(self) -> Value {
         let record = |fields: Vec<(&str, Value)>| {
             let fields = fields.into_iter();
-            Value::Record(fields.map(|(name, value)| (name.to_owned(), value)).collect())
+            Value::Record(
+                fields
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+            )
         };
         match self {
             Self::Push {
@@ -250,7 +256,11 @@ mod tests {
     fn each_record_is_these_bytes() {
         for (record, bytes) in all() {
             let (kind, schema) = (record.kind(), schema_of(record.kind()).unwrap());
-            assert_eq!(record.clone().write(&schema).as_ref(), Ok(&bytes), "{kind:?}");
+            assert_eq!(
+                record.clone().write(&schema).as_ref(),
+                Ok(&bytes),
+                "{kind:?}"
+            );
             assert_eq!(Record::read(kind, &schema, &bytes), Ok(record));
         }
     }

@@ -117,7 +117,9 @@ impl Reading {
     /// Looks for topics that are wanted, and with `all` for new partitions of those that are read.
     fn look(&mut self, all: bool) {
         let gone: Vec<Arc<str>> = self.positions.topics().cloned().collect();
-        let gone = gone.into_iter().filter(|topic| !self.shared.is_wanted(topic));
+        let gone = gone
+            .into_iter()
+            .filter(|topic| !self.shared.is_wanted(topic));
         for topic in gone.collect::<Vec<_>>() {
             self.absent.remove(&topic);
             if self.positions.remove(&topic) {
@@ -172,7 +174,9 @@ impl Reading {
                 Ok(None) => {
                     if self.positions.of(&topic).next().is_none() {
                         self.positions.add(&topic, []);
-                        self.absent.entry(Arc::clone(&topic)).or_insert_with(skewed_now);
+                        self.absent
+                            .entry(Arc::clone(&topic))
+                            .or_insert_with(skewed_now);
                     }
                 }
                 Err(error) => {
@@ -301,7 +305,13 @@ impl Reading {
     async fn bury(&self, message: &impl Message, what: &str) {
         let (topic, number, offset) = (message.topic(), message.partition(), message.offset());
         self.shared.count_undecodable(topic);
-        tracing::warn!(topic, partition = number, offset, what, "a record is no event");
+        tracing::warn!(
+            topic,
+            partition = number,
+            offset,
+            what,
+            "a record is no event"
+        );
         let Some(grave) = &self.shared.dead_letters else {
             return;
         };
@@ -353,11 +363,22 @@ impl Reading {
                 continue;
             }
             // Of a topic that was made anew nothing has been read yet.
-            tracing::error!(topic = &*topic, partition = number, from = next, to = low, "a gap");
+            tracing::error!(
+                topic = &*topic,
+                partition = number,
+                from = next,
+                to = low,
+                "a gap"
+            );
             if let Some(partition) = self.positions.get(&topic, number) {
                 partition.next = low;
             }
-            let seek = consumer.seek(&topic, number, Offset::Offset(low), Timeout::After(ASK_AGAIN));
+            let seek = consumer.seek(
+                &topic,
+                number,
+                Offset::Offset(low),
+                Timeout::After(ASK_AGAIN),
+            );
             if let Err(error) = seek {
                 tracing::warn!(%error, topic = &*topic, number, "it cannot be read on");
             }

@@ -64,13 +64,17 @@ impl Client {
     pub(super) fn new(plan: &RegistryPlan) -> io::Result<Self> {
         let authority = &plan.endpoint.authority;
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
         let port = authority.port();
         let port = port.unwrap_or(if plan.endpoint.is_tls { 443 } else { 80 });
         let tls = match plan.endpoint.is_tls {
             true => {
                 let name = ServerName::try_from(host.to_owned());
-                let name = name.map_err(|_no_name| bad("the registry's host is no name for TLS"))?;
+                let name =
+                    name.map_err(|_no_name| bad("the registry's host is no name for TLS"))?;
                 Some((TlsConnector::from(Arc::new(tls(&plan.tls)?)), name))
             }
             false => None,
@@ -182,8 +186,8 @@ fn tls(plan: &BusTls) -> io::Result<ClientConfig> {
     match &plan.ca {
         Some(file) => {
             let certificates = CertificateDer::pem_file_iter(file);
-            let certificates = certificates
-                .map_err(|error| bad(&format_args!("{}: {error}", file.display())))?;
+            let certificates =
+                certificates.map_err(|error| bad(&format_args!("{}: {error}", file.display())))?;
             for certificate in certificates {
                 let certificate = certificate
                     .map_err(|error| bad(&format_args!("{}: {error}", file.display())))?;

@@ -30,9 +30,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
-use tidegate::bus::{
-    BusError, BusState, Event, EventBus, MemoryBus, Subscription, Topics,
-};
+use tidegate::bus::{BusError, BusState, Event, EventBus, MemoryBus, Subscription, Topics};
 use tidegate::config::plan::{BusFormat, BusPlan, KafkaBusPlan};
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc};
@@ -134,7 +132,8 @@ impl KafkaBus {
             .enable_all()
             .thread_name("tidegate-kafka-ask")
             .build()?;
-        let registry = client.map(|client| Registry::new(client, registers, runtime.handle().clone()));
+        let registry =
+            client.map(|client| Registry::new(client, registers, runtime.handle().clone()));
         let shared = Arc::new(Shared {
             plan: Arc::clone(plan),
             node: Arc::clone(&bus.node),
@@ -142,7 +141,7 @@ impl KafkaBus {
             dead_letters: plan.dead_letter_topic.clone(),
             producer: Producer::new(settings::producer(bus, plan))?,
             registry,
-            local: MemoryBus::default(),
+            local: MemoryBus::new(None),
             seen: Mutex::default(),
             reads_more: Notify::new(),
             is_ready: AtomicBool::new(!plan.wait_at_start),
@@ -194,7 +193,11 @@ impl EventBus for KafkaBus {
         let subscription = self.shared.local.subscribe_to(topics);
         for topic in topics {
             let topic = self.shared.topic(topic);
-            self.shared.seen().topics.entry(Arc::clone(&topic)).or_default();
+            self.shared
+                .seen()
+                .topics
+                .entry(Arc::clone(&topic))
+                .or_default();
             if self.wishes.try_send(Arc::clone(&topic)).is_err() {
                 tracing::error!(topic = &*topic, "too many topics are wished for at once");
             }
@@ -214,7 +217,11 @@ impl Shared {
 
     /// The name of a topic, shared where it is one of ours.
     fn topic(&self, name: &str) -> Arc<str> {
-        let ours = self.topics.all().into_iter().find(|topic| ***topic == *name);
+        let ours = self
+            .topics
+            .all()
+            .into_iter()
+            .find(|topic| ***topic == *name);
         ours.map_or_else(|| name.into(), Arc::clone)
     }
 
@@ -284,7 +291,11 @@ impl Shared {
             })?,
         };
         let datum = record.write(&writer.schema).map_err(|error| {
-            tracing::error!(error, subject, "an event has no place in the registered schema");
+            tracing::error!(
+                error,
+                subject,
+                "an event has no place in the registered schema"
+            );
             BusError::Unreachable
         })?;
         Ok(framing::frame(writer.id, &datum))

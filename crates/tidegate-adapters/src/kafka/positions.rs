@@ -39,7 +39,11 @@ impl Positions {
     }
 
     /// Reads partitions that were not read before, from these offsets on.
-    pub(super) fn add(&mut self, topic: &Arc<str>, found: impl IntoIterator<Item = (i32, i64)>) -> bool {
+    pub(super) fn add(
+        &mut self,
+        topic: &Arc<str>,
+        found: impl IntoIterator<Item = (i32, i64)>,
+    ) -> bool {
         let partitions = self.topics.entry(Arc::clone(topic)).or_default();
         let before = partitions.len();
         for (number, next) in found {

@@ -62,10 +62,7 @@ impl Producer {
         }
     }
 
-    fn hand_over(
-        &self,
-        record: &Outgoing,
-    ) -> Result<rdkafka::producer::DeliveryFuture, BusError> {
+    fn hand_over(&self, record: &Outgoing) -> Result<rdkafka::producer::DeliveryFuture, BusError> {
         let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = i64::try_from(since.as_millis()).unwrap_or_default();
         let mut outgoing = FutureRecord::<[u8], [u8]>::to(&record.topic)

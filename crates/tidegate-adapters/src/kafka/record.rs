@@ -8,8 +8,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rdkafka::Message;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tidegate::bus::{
     Event, EventId, LegacyPush, Payload, PushClass, PushEvent, PushTarget, Topics, UserConnected,
     UserDisconnected,
@@ -255,9 +255,10 @@ pub(super) fn key_text(key: &[u8]) -> Option<&str> {
         // A length as Avro writes it: seven bits at a time, twice the number.
         let end = datum.iter().position(|byte| byte & 0x80 == 0)?;
         let (length, text) = datum.split_at(end + 1);
-        let length = length.iter().rev().fold(0_u64, |length, byte| {
-            length << 7 | u64::from(byte & 0x7f)
-        });
+        let length = length
+            .iter()
+            .rev()
+            .fold(0_u64, |length, byte| length << 7 | u64::from(byte & 0x7f));
         return (length == 2 * text.len() as u64)
             .then(|| str::from_utf8(text).ok())
             .flatten();
@@ -350,7 +351,11 @@ pub(super) fn from_avro(message: &impl Message, record: Record) -> Result<Payloa
 }
 
 /// What a record of JSON says: of a CloudEvent, its data.
-pub(super) fn from_json(message: &impl Message, kind: Kind, value: &[u8]) -> Result<Payload, String> {
+pub(super) fn from_json(
+    message: &impl Message,
+    kind: Kind,
+    value: &[u8],
+) -> Result<Payload, String> {
     #[derive(Deserialize)]
     struct Around<'a> {
         specversion: Option<&'a RawValue>,
@@ -366,9 +371,14 @@ pub(super) fn from_json(message: &impl Message, kind: Kind, value: &[u8]) -> Res
         (Some(_), None) => return Err("it is a CloudEvent without `data`".to_owned()),
         (None, _) => (value, false),
     };
-    let word = around.kind.and_then(|kind| serde_json::from_str::<String>(kind.get()).ok());
+    let word = around
+        .kind
+        .and_then(|kind| serde_json::from_str::<String>(kind.get()).ok());
     let word = word.unwrap_or_default();
-    let word = word.strip_prefix(TYPE_PREFIX).filter(|_| is_cloud_event).unwrap_or(&word);
+    let word = word
+        .strip_prefix(TYPE_PREFIX)
+        .filter(|_| is_cloud_event)
+        .unwrap_or(&word);
     if kind != Kind::Push {
         let told: Value = serde_json::from_slice(told).map_err(|error| error.to_string())?;
         return Payload::from_json(word, &told).map_err(|error| error.to_string());

@@ -167,7 +167,15 @@ async fn find(client: &Client, subject: &str, kind: Kind, registers: bool) -> To
     let body = json!({ "schema": kind.written() });
     let subjects = format!("/subjects/{subject}");
     let ours = match registers {
-        true => ask(client, Method::POST, &format!("{subjects}/versions"), Some(&body)).await,
+        true => {
+            ask(
+                client,
+                Method::POST,
+                &format!("{subjects}/versions"),
+                Some(&body),
+            )
+            .await
+        }
         false => ask(client, Method::POST, &subjects, Some(&body)).await,
     };
     let refused = match ours {

@@ -51,7 +51,10 @@ fn common(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
 }
 
 fn refresh(plan: &KafkaBusPlan) -> String {
-    plan.topic_refresh.as_millis().clamp(100, 300_000).to_string()
+    plan.topic_refresh
+        .as_millis()
+        .clamp(100, 300_000)
+        .to_string()
 }
 
 /// One producer: each record once, in order, and with all replicas that are in step.

@@ -210,7 +210,11 @@ mod tests {
             let event = Event::now("t".into(), None, payload.clone());
             let mut written = event.to_json();
             let members = written.as_object_mut().unwrap();
-            members.remove(if members.contains_key("roles") { "roles" } else { "user" });
+            members.remove(if members.contains_key("roles") {
+                "roles"
+            } else {
+                "user"
+            });
             let read = Payload::from_json(payload.kind(), &written);
             assert!(read.is_err(), "{written}");
         }

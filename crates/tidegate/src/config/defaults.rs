@@ -125,3 +125,9 @@ pub const KAFKA_MAX_QUEUED: u32 = 10_000;
 pub const KAFKA_MAX_MESSAGE_SIZE: u32 = 1_000_000;
 /// How often it is looked for new partitions.
 pub const KAFKA_TOPIC_REFRESH: Duration = Duration::from_secs(10);
+/// See [`BusHistory`](super::plan::BusHistory).
+pub const BUS_HISTORY_EVENTS: usize = 1000;
+/// See [`BUS_HISTORY_EVENTS`].
+pub const BUS_HISTORY_BYTES: u64 = 16 * 1024 * 1024;
+/// See [`BUS_HISTORY_EVENTS`].
+pub const BUS_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);

@@ -3,6 +3,7 @@
 
 mod auth;
 mod bridge;
+mod broker;
 mod bus;
 mod handler;
 mod kafka;
@@ -22,9 +23,8 @@ pub use self::bridge::{
     BridgeHeaders, BridgePlan, BridgePush, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
     PushBuffer, SlowConsumer,
 };
-pub use self::bus::{
-    BusFormat, BusPlan, BusTls, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan,
-};
+pub use self::broker::{BusFormat, BusTls, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan};
+pub use self::bus::{BusHistory, BusPlan};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::kafka::KafkaPlan;
 pub use self::limits::{

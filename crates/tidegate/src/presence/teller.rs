@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Roles;
 use crate::bus::{
-    BusError, Event, EventBus, MemoryBus, Payload, SessionClosed, SessionOpened, Topics, UserConnected,
-    UserDisconnected,
+    BusError, Event, EventBus, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
+    UserConnected, UserDisconnected,
 };
 use crate::config::plan::BusPlan;
 use crate::session::handle::Handle;

@@ -61,15 +61,26 @@ pub(super) fn read(
         plan.sasl = read_sasl(spot, problems);
         if plan.tls.is_none() && plan.sasl.as_ref().is_some_and(shows_password) {
             let message = "the password goes over the network as it is";
-            problems.doubt(&spot.place(), message, "write `tls: {}` beside it, or another mechanism");
+            problems.doubt(
+                &spot.place(),
+                message,
+                "write `tls: {}` beside it, or another mechanism",
+            );
         }
     }
     read_bounds(&mut fields, &mut plan, problems);
     if let Some(spot) = fields.take("dead_letter_topic") {
         let topic: Option<Arc<str>> = spot.value(problems, bus::topic);
-        if topic.as_ref().is_some_and(|topic| topics.all().contains(&topic)) {
+        if topic
+            .as_ref()
+            .is_some_and(|topic| topics.all().contains(&topic))
+        {
             let message = "records that are no events would be read again and again";
-            problems.suggest(&spot.place(), message, "name a topic that is read by others alone");
+            problems.suggest(
+                &spot.place(),
+                message,
+                "name a topic that is read by others alone",
+            );
         }
         plan.dead_letter_topic = topic;
     }
@@ -128,7 +139,9 @@ fn broker(text: &str) -> Result<Box<str>, Fault> {
     let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
     let is_bracketed = host.starts_with('[') && host.ends_with(']');
     let is_host = !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/,\"".contains(&byte))
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"/,\"".contains(&byte))
         && (is_bracketed || !host.contains(':'));
     if is_port && is_host {
         return Ok(text.into());
