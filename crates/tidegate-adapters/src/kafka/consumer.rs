@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use apache_avro::Schema;
 use futures_util::FutureExt as _;
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
@@ -13,7 +14,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::util::Timeout;
-use tidegate::bus::{BusError, Payload};
+use tidegate::bus::{BusError, Event, Payload, PushClass, PushTarget};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -25,7 +26,7 @@ use super::context::Context;
 use super::lookup::{self, Found, Known};
 use super::positions::Positions;
 use super::producer::Outgoing;
-use super::registry::NoSchema;
+use super::registry::{Asked, NoSchema};
 use super::{framing, record};
 
 /// How soon what could not be passed on is tried again.
@@ -54,8 +55,13 @@ pub(super) struct Reading {
     absent: HashMap<Arc<str>, i64>,
     /// Topics of which it is not known where to begin.
     wanted: Vec<Arc<str>>,
-    looking: Option<JoinHandle<Vec<(Arc<str>, KafkaResult<Found>)>>>,
+    looking: Option<JoinHandle<Looked>>,
+    /// What the brokers call each topic, with the cluster's name.
+    identities: HashMap<Arc<str>, Vec<u8>>,
 }
+
+/// What was found of each topic: what it is, and its partitions.
+type Looked = Vec<(Arc<str>, Option<Vec<u8>>, KafkaResult<Found>)>;
 
 impl Reading {
     pub(super) fn new(shared: Arc<Shared>, consumer: StreamConsumer<Context>) -> Self {
@@ -66,6 +72,7 @@ impl Reading {
             absent: HashMap::new(),
             wanted: Vec::new(),
             looking: None,
+            identities: HashMap::new(),
         }
     }
 
@@ -100,7 +107,6 @@ impl Reading {
                     yield_now().await;
                 }
             }
-            self.shared.note(&self.positions, self.consumer.context());
         }
     }
 
@@ -145,12 +151,15 @@ impl Reading {
         }
         let (consumer, shared) = (Arc::clone(&self.consumer), Arc::clone(&self.shared));
         self.looking = Some(spawn_blocking(move || {
-            shared.learn_cluster(&consumer);
             let mut found = Vec::with_capacity(questions.len());
             for (topic, known) in questions {
                 let answer = lookup::look(&consumer, &topic, &known);
                 let is_over = answer.is_err();
-                found.push((topic, answer));
+                let identity = match answer {
+                    Ok(Some(_)) => shared.identity(&consumer, &topic),
+                    _ => None,
+                };
+                found.push((topic, identity, answer));
                 if is_over {
                     break; // the others would fail as well, one after the other
                 }
@@ -159,9 +168,12 @@ impl Reading {
         }));
     }
 
-    fn found(&mut self, found: Vec<(Arc<str>, KafkaResult<Found>)>) {
+    fn found(&mut self, found: Looked) {
         let mut is_changed = false;
-        for (topic, found) in found {
+        for (topic, identity, found) in found {
+            if let Some(identity) = identity {
+                self.identities.insert(Arc::clone(&topic), identity);
+            }
             match found {
                 Ok(Some(partitions)) => {
                     let count = partitions.len();
@@ -190,6 +202,10 @@ impl Reading {
             self.assign();
         }
         for topic in self.positions.topics() {
+            let partitions = self.positions.of(topic);
+            let partitions = partitions.map(|(number, partition)| (number, partition.next));
+            let identity = self.identities.get(topic).map(|id| &id[..]);
+            self.shared.history().begin(topic, identity, partitions);
             self.shared.is_read(topic);
         }
     }
@@ -262,43 +278,25 @@ impl Reading {
 
     /// Leaves a record with all who subscribe, if they all have room.
     async fn pass_on(&self, message: &impl Message) -> Outcome {
-        let payload = match self.decode(message) {
+        let (topic, number, offset) = (message.topic(), message.partition(), message.offset());
+        let payload = match self.shared.decode(message) {
             Ok(Some(payload)) => payload,
             Ok(None) => return Outcome::Wait,
             Err(what) => {
                 self.bury(message, &what).await;
+                self.shared.history().given(topic, number, offset, None);
                 return Outcome::Done;
             }
         };
-        let topic = self.shared.topic(message.topic());
-        let event = record::event(message, topic, payload);
-        match self.shared.local.offer(event) {
-            Ok(()) => Outcome::Done,
-            Err(_full) => Outcome::Wait,
+        let event = Arc::new(self.shared.event(message, payload));
+        if !record::is_copy(message)
+            && let Err(_full) = self.shared.local.relay(&event)
+        {
+            return Outcome::Wait;
         }
-    }
-
-    /// What a record says; `None` while its schema is not known.
-    fn decode(&self, message: &impl Message) -> Result<Option<Payload>, String> {
-        let kind = record::kind_of(message.topic(), &self.shared.topics);
-        let value = message.payload().ok_or("it has no value")?;
-        let Some((id, datum)) = framing::split(value) else {
-            return record::from_json(message, kind, value).map(Some);
-        };
-        if kind == Kind::Text {
-            return Err("it is Avro, and this topic's records are JSON".to_owned());
-        }
-        let Some(registry) = &self.shared.registry else {
-            return Err("it is Avro, and there is no registry of schemas".to_owned());
-        };
-        match registry.schema(id).now_or_never() {
-            None | Some(Err(NoSchema::Away(_))) => Ok(None),
-            Some(Err(NoSchema::Missing(why))) => Err(format!("its schema {id}: {why}")),
-            Some(Ok(schema)) => {
-                let record = Record::read(kind, &schema, datum)?;
-                record::from_avro(message, record).map(Some)
-            }
-        }
+        let kept = event.position.is_some().then_some(event);
+        self.shared.history().given(topic, number, offset, kept);
+        Outcome::Done
     }
 
     /// Counts what is no event, says so, and leaves it where somebody may look at it.
@@ -373,6 +371,7 @@ impl Reading {
             if let Some(partition) = self.positions.get(&topic, number) {
                 partition.next = low;
             }
+            self.shared.history().jump(&topic, number, low);
             let seek = consumer.seek(
                 &topic,
                 number,
@@ -388,9 +387,7 @@ impl Reading {
 }
 
 /// What was found, once somebody looked.
-async fn looked(
-    looking: &mut Option<JoinHandle<Vec<(Arc<str>, KafkaResult<Found>)>>>,
-) -> Vec<(Arc<str>, KafkaResult<Found>)> {
+async fn looked(looking: &mut Option<JoinHandle<Looked>>) -> Looked {
     let Some(handle) = looking else {
         return std::future::pending().await;
     };
@@ -403,4 +400,56 @@ fn skewed_now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let since = now.unwrap_or_default().saturating_sub(SKEW);
     i64::try_from(since.as_millis()).unwrap_or_default()
+}
+
+impl Shared {
+    /// What a record says; `None` while its schema is not known.
+    pub(super) fn decode(&self, message: &impl Message) -> Result<Option<Payload>, String> {
+        let kind = record::kind_of(message.topic(), &self.topics);
+        let value = message.payload().ok_or("it has no value")?;
+        let Some((id, datum)) = framing::split(value) else {
+            return record::from_json(message, kind, value).map(Some);
+        };
+        if kind == Kind::Text {
+            return Err("it is Avro, and this topic's records are JSON".to_owned());
+        }
+        let Some(registry) = &self.registry else {
+            return Err("it is Avro, and there is no registry of schemas".to_owned());
+        };
+        match registry.schema(id).now_or_never() {
+            None | Some(Err(NoSchema::Away(_))) => Ok(None),
+            Some(Err(NoSchema::Missing(why))) => Err(format!("its schema {id}: {why}")),
+            Some(Ok(schema)) => {
+                let record = Record::read(kind, &schema, datum)?;
+                record::from_avro(message, record).map(Some)
+            }
+        }
+    }
+
+    /// The schema that is asked for so that a record can be read.
+    pub(super) fn schema_of(&self, message: &impl Message) -> Option<Asked<Schema>> {
+        let (id, _datum) = framing::split(message.payload()?)?;
+        Some(self.registry.as_ref()?.schema(id))
+    }
+
+    /// The event around what a record says, and where it stands in its user's history.
+    pub(super) fn event(&self, message: &impl Message, payload: Payload) -> Event {
+        let mut event = record::event(message, self.topic(message.topic()), payload);
+        if let (Payload::Push(push), Some(key)) = (&mut event.payload, message.key()) {
+            let user = match &*push.targets {
+                [PushTarget::User(user)] if push.class == PushClass::Resumable => Some(user),
+                _ => None,
+            };
+            let Some(user) = user else { return event };
+            if record::key_text(key) == Some(user) {
+                let place = (message.partition(), message.offset());
+                let place = self.history().place(message.topic(), user, key, place);
+                event.position = place;
+            } else {
+                // Whose key is no user's, stands in no user's order, and cannot be asked for.
+                push.class = PushClass::Live;
+            }
+        }
+        event
+    }
 }

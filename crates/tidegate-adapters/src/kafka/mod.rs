@@ -7,9 +7,11 @@
 //! and no request and no session waits for them.
 
 mod avro;
+mod backfill;
 mod consumer;
 mod context;
 mod framing;
+mod history;
 mod http;
 mod lookup;
 mod murmur;
@@ -18,29 +20,33 @@ mod producer;
 mod record;
 mod registry;
 mod settings;
+mod topic_id;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
-use tidegate::bus::{BusError, BusState, Event, EventBus, MemoryBus, Subscription, Topics};
+use tidegate::bus::{
+    Bounds, BusError, BusState, Event, EventBus, MemoryBus, Payload, Position, PushTarget, Replay,
+    Subscription, Topics,
+};
 use tidegate::config::plan::{BusFormat, BusPlan, KafkaBusPlan};
 use tokio::runtime::Builder;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::consumer::Reading;
 use self::context::Context;
+use self::history::{Answer, History};
 use self::http::Client;
-use self::positions::Positions;
 use self::producer::{Outgoing, Producer};
 use self::registry::Registry;
 
@@ -48,6 +54,8 @@ use self::registry::Registry;
 const GRACE: Duration = Duration::from_secs(1);
 /// Topics that may be wished for at one time; there are four.
 const WISHES: usize = 64;
+/// Copies that are on their way at one time.
+const COPIES_AT_ONCE: usize = 256;
 /// How long the brokers have to say which cluster they are.
 const CLUSTER: Duration = Duration::from_secs(5);
 
@@ -71,6 +79,7 @@ pub enum KafkaBusError {
 pub struct KafkaBus {
     shared: Arc<Shared>,
     wishes: mpsc::Sender<Arc<str>>,
+    missed: mpsc::Sender<backfill::Asked>,
     end: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,6 +96,9 @@ struct Shared {
     /// Who subscribes in this process.
     local: MemoryBus,
     seen: Mutex<Seen>,
+    history: Mutex<History>,
+    /// What the consumer is told.
+    context: Context,
     /// A topic is read that was not before.
     reads_more: Notify,
     /// Whether all that is wanted has been read once.
@@ -105,7 +117,6 @@ struct Seen {
 struct TopicSeen {
     /// Whether all that is published from now on arrives here.
     is_read: bool,
-    lag: u64,
 }
 
 impl fmt::Debug for Shared {
@@ -143,26 +154,34 @@ impl KafkaBus {
             registry,
             local: MemoryBus::new(None),
             seen: Mutex::default(),
+            history: Mutex::new(History::new(plan.history_memory)),
+            context: Context::default(),
             reads_more: Notify::new(),
             is_ready: AtomicBool::new(!plan.wait_at_start),
             cluster: OnceLock::new(),
         });
         let entered = runtime.enter();
         let consumer: StreamConsumer<Context> =
-            settings::consumer(bus, plan).create_with_context(Context::default())?;
+            settings::consumer(bus, plan).create_with_context(shared.context.clone())?;
+        let again: StreamConsumer<Context> =
+            settings::history(bus, plan).create_with_context(Context::default())?;
         drop(entered);
         let (wishes, wished) = mpsc::channel(WISHES);
         let end = CancellationToken::new();
         let reading = Reading::new(Arc::clone(&shared), consumer);
         let (ended, refresh) = (end.clone(), plan.topic_refresh);
+        let (missed, asked) = mpsc::channel(backfill::MOST_WAITING);
+        let again = backfill::run(Arc::clone(&shared), again, asked, end.clone());
         let thread = thread::Builder::new().name("tidegate-kafka".into());
         let thread = thread.spawn(move || {
-            runtime.block_on(reading.run(wished, ended, refresh));
+            let reading = reading.run(wished, ended, refresh);
+            runtime.block_on(async { tokio::join!(reading, again) });
             runtime.shutdown_background(); // a broker that does not answer holds up nobody
         })?;
         Ok(Self {
             shared,
             wishes,
+            missed,
             end,
             thread: Some(thread),
         })
@@ -205,13 +224,62 @@ impl EventBus for KafkaBus {
         subscription
     }
 
+    fn replay(
+        &self,
+        topic: &str,
+        key: &str,
+        after: &Position,
+        most: Bounds,
+    ) -> BoxFuture<'_, Result<Replay, BusError>> {
+        let answer = self.shared.history().replay(topic, key, after, most);
+        let (sender, answered) = oneshot::channel();
+        let asked = backfill::Asked {
+            topic: self.shared.topic(topic),
+            user: key.into(),
+            after: after.clone(),
+            most,
+            answer: sender,
+        };
+        Box::pin(async move {
+            match answer {
+                Answer::Replay(replay) => Ok(replay),
+                Answer::Read { .. } => backfill::ask(&self.missed, asked, answered).await,
+            }
+        })
+    }
+
+    fn end(&self, topic: &str, key: &str) -> Option<Position> {
+        let key = self.shared.key_bytes(topic, key)?;
+        self.shared.history().end(topic, &key)
+    }
+
     fn state(&self) -> BusState {
         self.shared.state()
     }
 }
 
 impl Shared {
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key as this process writes it; `None` while that is not known.
+    fn key_bytes(&self, topic: &str, key: &str) -> Option<Vec<u8>> {
+        if self.plan.format != BusFormat::Avro {
+            return Some(key.as_bytes().to_vec());
+        }
+        let subject = format!("{topic}-key");
+        let writer = self
+            .registry
+            .as_ref()?
+            .known_writer(&subject, avro::Kind::Text)?;
+        let datum = avro::Record::Text(key.to_owned())
+            .write(&writer.schema)
+            .ok()?;
+        Some(framing::frame(writer.id, &datum))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,6 +301,14 @@ impl Shared {
                 break;
             }
             more.await;
+        }
+        for copies in copies(event).chunks(COPIES_AT_ONCE) {
+            let sending = copies.iter().map(async |copy| {
+                let mut outgoing = self.outgoing(copy).await?;
+                outgoing.headers = record::as_copy(outgoing.headers);
+                self.producer.send(&outgoing).await
+            });
+            try_join_all(sending).await?;
         }
         let outgoing = self.outgoing(event).await?;
         self.producer.send(&outgoing).await
@@ -328,22 +404,7 @@ impl Shared {
     /// A topic is not read any more.
     fn forget(&self, topic: &str) {
         self.seen().topics.remove(topic);
-    }
-
-    /// Notes how far each topic has been read.
-    fn note(&self, positions: &Positions, context: &Context) {
-        let mut seen = self.seen();
-        for topic in positions.topics() {
-            let lag = positions.of(topic).map(|(number, partition)| {
-                let waiting = partition.held.len() as u64;
-                let end = context.end(topic, number).unwrap_or(partition.next);
-                waiting + u64::try_from(end - partition.next).unwrap_or_default()
-            });
-            let lag = lag.sum();
-            if let Some(of_topic) = seen.topics.get_mut(topic) {
-                of_topic.lag = lag;
-            }
-        }
+        self.history().forget(topic);
     }
 
     fn count_undecodable(&self, topic: &str) {
@@ -351,23 +412,33 @@ impl Shared {
         *self.seen().undecodable.entry(topic).or_default() += 1;
     }
 
-    /// Asks which cluster it is, until that is known.
-    fn learn_cluster(&self, consumer: &StreamConsumer<Context>) {
-        if self.cluster.get().is_none()
-            && let Some(cluster) = consumer.client().fetch_cluster_id(CLUSTER)
-        {
+    /// What tells a topic from all others, of whatever cluster, and from one of its name before it.
+    fn identity(&self, consumer: &StreamConsumer<Context>, topic: &str) -> Option<Vec<u8>> {
+        if self.cluster.get().is_none() {
+            let cluster = consumer.client().fetch_cluster_id(CLUSTER)?;
             let _ = self.cluster.set(cluster.into());
         }
+        let id = topic_id::of(consumer, topic, CLUSTER)?;
+        Some([self.cluster.get()?.as_bytes(), b"\0", &id].concat())
+    }
+
+    /// Records of a topic that are with the brokers and not with who subscribes here.
+    fn lag(&self, topic: &str) -> u64 {
+        let history = self.history();
+        let lag = history.given_up_to(topic).map(|(number, given)| {
+            let end = self.context.end(topic, number).unwrap_or(given);
+            u64::try_from(end - given).unwrap_or_default()
+        });
+        lag.sum()
     }
 
     fn state(&self) -> BusState {
         let seen = self.seen();
         let mut state = BusState::default();
         state.is_ready = self.is_ready.load(Ordering::Acquire);
-        state.lag = seen
-            .topics
-            .iter()
-            .map(|(topic, seen)| (Arc::clone(topic), seen.lag))
+        let topics = seen.topics.keys();
+        state.lag = topics
+            .map(|topic| (Arc::clone(topic), self.lag(topic)))
             .collect();
         state.undecodable = seen
             .undecodable
@@ -379,4 +450,24 @@ impl Shared {
         state.undecodable.sort_unstable();
         state
     }
+}
+
+/// What is for several is one record, which stands in nobody's partition: where it is kept for users, each
+/// finds a copy in its own.
+fn copies(event: &Event) -> Vec<Event> {
+    let Payload::Push(push) = &event.payload else {
+        return Vec::new();
+    };
+    if push.targets.len() < 2 {
+        return Vec::new();
+    }
+    let copies = push.kept_for().map(|user| {
+        let mut push = push.clone();
+        push.targets = [PushTarget::User(user.into())].into();
+        let mut copy = event.clone();
+        copy.key = Some(user.into());
+        copy.payload = Payload::Push(push);
+        copy
+    });
+    copies.collect()
 }

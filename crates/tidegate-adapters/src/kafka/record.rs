@@ -19,6 +19,9 @@ use super::avro::{Kind, Record};
 
 /// The event's name.
 pub(super) const ID: &str = "tidegate-id";
+/// There where the push stands elsewhere as well, for whom it is now; this one is for those who ask for it
+/// later.
+pub(super) const COPY: &str = "tidegate-copy";
 /// What a value has no place for.
 pub(super) const PUSH: &str = "tidegate-push";
 /// The kind of CloudEvents that ours are.
@@ -229,6 +232,14 @@ pub(super) fn as_cloud_event(headers: OwnedHeaders) -> OwnedHeaders {
     })
 }
 
+/// The header that makes it a copy.
+pub(super) fn as_copy(headers: OwnedHeaders) -> OwnedHeaders {
+    headers.insert(Header {
+        key: COPY,
+        value: Some("1"),
+    })
+}
+
 /// What a record's value is of; what is told of sessions is JSON in every format.
 pub(super) fn kind_of(topic: &str, topics: &Topics) -> Kind {
     if *topics.user_connect == *topic {
@@ -247,6 +258,11 @@ fn header<'a>(message: &'a impl Message, name: &str) -> Option<&'a str> {
     let headers = message.headers()?;
     let found = headers.iter().find(|header| header.key == name)?;
     str::from_utf8(found.value?).ok()
+}
+
+/// Whether it is for those alone who ask later.
+pub(super) fn is_copy(message: &impl Message) -> bool {
+    header(message, COPY).is_some()
 }
 
 /// The text of a key: a framed Avro text, or a text.

@@ -42,8 +42,8 @@ pub(super) struct Writer {
     pub(super) schema: Schema,
 }
 
-type Told<T> = Result<Arc<T>, NoSchema>;
-type Asked<T> = Shared<BoxFuture<'static, Told<T>>>;
+pub(super) type Told<T> = Result<Arc<T>, NoSchema>;
+pub(super) type Asked<T> = Shared<BoxFuture<'static, Told<T>>>;
 
 /// What was asked for, and when; all who ask meanwhile wait for one answer.
 struct Question<T> {

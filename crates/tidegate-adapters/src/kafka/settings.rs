@@ -91,3 +91,12 @@ pub(super) fn consumer(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
     config.set("statistics.interval.ms", STATISTICS_MS.to_string());
     config
 }
+
+/// The same for what is read again; it is told where a partition ends.
+pub(super) fn history(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
+    let mut config = consumer(bus, plan);
+    config.set("enable.partition.eof", "true");
+    config.set("statistics.interval.ms", "0");
+    config.set("fetch.wait.max.ms", "10");
+    config
+}

@@ -16,13 +16,15 @@ use crate::config::plan::BusHistory;
 /// [asked for](EventBus::replay).
 #[derive(Debug)]
 pub struct MemoryBus {
-    /// By topic.
-    subscribers: Mutex<HashMap<Box<str>, Vec<Arc<Subscriber>>>>,
+    subscribers: Mutex<Subscribers>,
     /// How many topics anybody subscribes to.
     watched: AtomicUsize,
     /// Locked after `subscribers`, where both are.
     history: Option<Mutex<History>>,
 }
+
+/// By topic.
+type Subscribers = HashMap<Box<str>, Vec<Arc<Subscriber>>>;
 
 /// Keeps what [`BusHistory::default`] says.
 impl Default for MemoryBus {
@@ -52,28 +54,51 @@ impl MemoryBus {
     /// # Errors
     /// [`BusError::Full`] when one of them holds back and has no room; then nobody gets it.
     pub fn offer(&self, event: Event) -> Result<(), BusError> {
-        // Held all the while, so that all see events in one order.
-        let mut subscribers = self
+        let topic = Arc::clone(&event.topic);
+        let mut subscribers = self.admitting(&event)?;
+        let event = match self.history() {
+            Some(mut history) => history.place(event),
+            None => Arc::new(Event {
+                position: None,
+                ..event
+            }),
+        };
+        self.leave(&mut subscribers, &topic, &event);
+        Ok(())
+    }
+
+    /// The same for an event of another bus, whose subscribers in this process these are: it is left as it
+    /// is, and not kept.
+    ///
+    /// # Errors
+    /// As those of [`MemoryBus::offer`].
+    pub fn relay(&self, event: &Arc<Event>) -> Result<(), BusError> {
+        let mut subscribers = self.admitting(event)?;
+        self.leave(&mut subscribers, &event.topic, event);
+        Ok(())
+    }
+
+    /// All subscribers, locked, so that all see events in one order.
+    fn admitting(&self, event: &Event) -> Result<MutexGuard<'_, Subscribers>, BusError> {
+        let subscribers = self
             .subscribers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for subscriber in subscribers.get(&*event.topic).into_iter().flatten() {
-            subscriber.admits(&event)?;
+            subscriber.admits(event)?;
         }
-        let event = match self.history() {
-            Some(mut history) => history.place(event),
-            // Another bus may leave its own here, and knows where they stand.
-            None => Arc::new(event),
+        Ok(subscribers)
+    }
+
+    fn leave(&self, subscribers: &mut Subscribers, topic: &str, event: &Arc<Event>) {
+        let Some(these) = subscribers.get_mut(topic) else {
+            return;
         };
-        let Some(these) = subscribers.get_mut(&*event.topic) else {
-            return Ok(());
-        };
-        these.retain(|subscriber| subscriber.offer(&event));
+        these.retain(|subscriber| subscriber.offer(event));
         if these.is_empty() {
-            subscribers.remove(&*event.topic);
+            subscribers.remove(topic);
         }
         self.watched.store(subscribers.len(), Ordering::Release);
-        Ok(())
     }
 }
 

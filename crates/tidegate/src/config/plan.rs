@@ -21,7 +21,7 @@ use ipnet::IpNet;
 pub use self::auth::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
 pub use self::bridge::{
     BridgeHeaders, BridgePlan, BridgePush, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
-    PushBuffer, SlowConsumer,
+    PushBuffer, ReplayPlan, SlowConsumer,
 };
 pub use self::broker::{BusFormat, BusTls, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan};
 pub use self::bus::{BusHistory, BusPlan};

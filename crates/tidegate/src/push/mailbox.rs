@@ -7,6 +7,7 @@
 //!
 //! It outlives the socket that it is emptied into: see `resume`.
 
+mod replay;
 pub(super) mod resume;
 
 use std::collections::VecDeque;
@@ -17,9 +18,11 @@ use tidegate_ws::Message;
 use tokio::time::Instant;
 
 use self::resume::Digest;
+use super::cursor::Cursors;
 use super::parcel::Parcel;
 use super::rooms::Memberships;
 use crate::auth::Identity;
+use crate::bus::Position;
 use crate::config::plan::{BridgePlan, SlowConsumer};
 use crate::session::Cause;
 use crate::session::handle::Handle;
@@ -60,6 +63,8 @@ struct Inner {
     notices: Option<Box<Notices>>,
     /// Sent at least once; it comes before what waits.
     unacked: Queue,
+    /// Up to here what stands in its user's history was left here at once.
+    replayed: Option<Position>,
     /// Who has its session now, in its place.
     successor: Option<Arc<Mailbox>>,
     /// Nothing more is sent: its client was too slow, or the session is over.
@@ -202,6 +207,9 @@ impl Mailbox {
     /// Leaves `parcel`.
     pub(super) fn offer(&self, parcel: &Arc<Parcel>) -> Offered {
         let mut inner = self.lock();
+        if inner.has_replayed(parcel) {
+            return Offered::Queued;
+        }
         if inner.is_over {
             let successor = inner.successor.clone();
             if let Some(next) = successor.filter(|_| parcel.is_for_sessions()) {
@@ -333,8 +341,10 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// The next for session `seat`, which is taken to be sent now.
-    pub(crate) fn take(&self, seat: SessionId) -> Option<Taken> {
+    /// The next for session `seat`, which is taken to be sent now, with such a cursor if it has one.
+    pub(crate) fn take(&self, seat: SessionId, cursors: Option<&Cursors>) -> Option<Taken> {
+        let user = self.identity().map(|one| one.user());
+        let reader = cursors.zip(user);
         let mut inner = self.lock();
         if inner.is_over || !inner.is_of(seat) {
             return None;
@@ -342,7 +352,7 @@ impl Mailbox {
         if let Some((seq, parcel)) = inner.next_again() {
             drop(inner);
             return Some(Taken {
-                frame: parcel.version_1(seq),
+                frame: parcel.version_1(seq, reader),
                 begun: None,
             });
         }
@@ -359,8 +369,8 @@ impl Mailbox {
         }
         drop(inner);
         let frame = match self.is_version_1 {
-            true => parcel.version_1(seq),
-            false => parcel.legacy(self.identity().map(|one| one.user())),
+            true => parcel.version_1(seq, reader),
+            false => parcel.legacy(user),
         };
         Some(Taken {
             frame,

@@ -28,6 +28,9 @@ pub struct KafkaBusPlan {
     pub max_queued: u32,
     /// The most bytes of a record; 1,000,000, as brokers have it.
     pub max_message_size: u32,
+    /// The most bytes of resumable pushes of a topic that are kept here; 16 MiB. What is older is read from
+    /// the brokers again.
+    pub history_memory: u64,
     /// How often it is looked for new partitions; 10 s.
     pub topic_refresh: Duration,
     /// Where records go that are no events; nowhere.
@@ -49,6 +52,7 @@ impl KafkaBusPlan {
             publish_timeout: defaults::KAFKA_PUBLISH_TIMEOUT,
             max_queued: defaults::KAFKA_MAX_QUEUED,
             max_message_size: defaults::KAFKA_MAX_MESSAGE_SIZE,
+            history_memory: defaults::BUS_HISTORY_BYTES,
             topic_refresh: defaults::KAFKA_TOPIC_REFRESH,
             dead_letter_topic: None,
             wait_at_start: true,

@@ -108,6 +108,10 @@ fn read_bounds(fields: &mut Fields<'_>, plan: &mut KafkaBusPlan, problems: &mut 
         let most = spot.value(problems, message_size);
         plan.max_message_size = most.unwrap_or(plan.max_message_size);
     }
+    if let Some(spot) = fields.take("history_memory") {
+        let most = spot.value(problems, value::bounded_size);
+        plan.history_memory = most.unwrap_or(plan.history_memory);
+    }
     if let Some(spot) = fields.take("topic_refresh") {
         let refresh = spot.value(problems, value::duration);
         plan.topic_refresh = refresh.unwrap_or(plan.topic_refresh);
