@@ -33,6 +33,7 @@ mod handlers;
 mod hop_by_hop_fields_stop_here;
 mod host_and_origin_are_as_configured;
 mod identity;
+mod kafka;
 mod library;
 mod lifetimes;
 mod listed_extensions_pass;

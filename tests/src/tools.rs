@@ -91,6 +91,18 @@ pub fn tidegate(test: &str) -> Option<PathBuf> {
     found(test, "the binary tidegate", is_there.then_some(binary))
 }
 
+/// The binary `tidegate` with every adapter; `None`, said aloud, when it is not there.
+#[must_use]
+pub fn tidegate_with_adapters(test: &str) -> Option<PathBuf> {
+    let binary = PathBuf::from(variable(test, "TIDEGATE_BIN_ADAPTERS")?);
+    let is_there = binary.is_file();
+    found(
+        test,
+        "tidegate with every adapter",
+        is_there.then_some(binary),
+    )
+}
+
 /// The example `name` of the library, which cargo builds beside the tests of the workspace; `None`,
 /// said aloud, when it is not there.
 #[must_use]

@@ -9,6 +9,7 @@ import base64
 import json
 import sys
 import threading
+import time
 import uuid
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -105,6 +106,15 @@ class Party:
     def create(self, topic, partitions=1, config=None):
         made = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config or {})
         self.admin.create_topics([made])[topic].result(PATIENCE)
+        # It is there; that its partitions can be asked for comes a moment later.
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.ends(topic) and None
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def grow(self, topic, partitions):
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(PATIENCE)

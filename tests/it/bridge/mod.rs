@@ -76,6 +76,11 @@ impl Client {
         let mut text = Vec::new();
         loop {
             let frame = self.0.read_frame().await;
+            if frame.opcode == PING {
+                let pong = Frame::new(PONG, &frame.payload);
+                self.0.send_frame(&pong.from_client()).await;
+                continue;
+            }
             text.extend_from_slice(&frame.payload);
             assert!(frame.opcode == TEXT || frame.opcode == 0, "{frame:?}");
             if frame.fin {

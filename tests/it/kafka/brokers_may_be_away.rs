@@ -1,0 +1,164 @@
+//! Brokers that are away hold up no socket; nobody is told that something is published which is not; and when
+//! they are back, reading goes on where it was.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tidegate_tests::backing::Kafka;
+use tidegate_tests::time::within_limit;
+
+use super::{Node, Setting};
+
+/// How long a broker that has started again may take until it is used again.
+const BACK: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn no_push_is_missing_after_a_broker_was_stopped() {
+    let test = "no_push_is_missing_after_a_broker_was_stopped";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let node = setting.node_with("n1", "publish_timeout: 1s").await;
+    let mut client = setting.old(&node, "bro").await;
+    for number in 0..3 {
+        setting.publish("bro", "u", &number.to_string()).await;
+        assert_eq!(client.receive().await["body"], number);
+    }
+    kafka.daemon().stop().await;
+    let begun = Instant::now();
+    let refused = node
+        .post("/v1/users/bro/push", &json!({"event": "e"}))
+        .await;
+    assert_eq!(refused.status(), 503, "{}", refused.text());
+    assert!(refused.head.field("Retry-After").is_some());
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    // Sockets go on: they open, and what they are asked is answered.
+    let (mut other, _) = setting.new_session(&node, "sis").await;
+    other.send(&json!({"op": "ping", "id": 1})).await;
+    assert_eq!(other.receive().await["op"], "pong");
+    assert_eq!(node.admin.get("/readyz").await.status(), 200);
+    kafka.start_again().await;
+    for number in 3..6 {
+        setting.publish("bro", "u", &number.to_string()).await;
+    }
+    for number in 3..6 {
+        let push = within_limit(BACK, "what was published meanwhile", client.receive()).await;
+        assert_eq!(push["body"], number);
+    }
+    let told = until_published(&node).await;
+    assert_eq!(told["matched"], 1);
+    assert_eq!(client.receive().await["uri"], "again");
+}
+
+/// Publishes until the brokers take it.
+async fn until_published(node: &Node) -> Value {
+    let publishing = async {
+        loop {
+            let answer = node
+                .post("/v1/users/bro/push", &json!({"event": "again"}))
+                .await;
+            if answer.status() == 202 {
+                return serde_json::from_str(&answer.text()).unwrap();
+            }
+            assert_eq!(answer.status(), 503, "{}", answer.text());
+        }
+    };
+    within_limit(BACK, "a push is taken again", publishing).await
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_meanwhile_is_told_later() {
+    let test = "who_comes_and_goes_meanwhile_is_told_later";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let node = setting.node_with("n1", "publish_timeout: 1s").await;
+    let first = setting.old(&node, "first").await;
+    let mut connects = setting.party.watch(&setting.topics.connect).await;
+    assert_eq!(connects.next().await["key"], "first");
+    kafka.door(0).cut();
+    let second = setting.old(&node, "second").await;
+    drop(first);
+    drop(second);
+    node.says("an event is not published yet").await;
+    kafka.door(0).mend();
+    let record = within_limit(BACK, "who came meanwhile", connects.next()).await;
+    assert_eq!(record["key"], "second");
+    let mut disconnects = setting.party.watch(&setting.topics.disconnect).await;
+    for _ in 0..2 {
+        let record = within_limit(BACK, "who went meanwhile", disconnects.next()).await;
+        let user = record["key"].as_str().unwrap();
+        assert!(["first", "second"].contains(&user), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_starts_without_brokers_is_ready_once_they_are_there() {
+    let test = "a_node_that_starts_without_brokers_is_ready_once_they_are_there";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    kafka.door(0).cut();
+    let node = Node::start(&setting.binary, &setting.yaml("n1", "")).await;
+    let eager = setting.yaml("n2", "wait_at_start: false");
+    let eager = Node::start(&setting.binary, &eager).await;
+    assert_eq!(eager.admin.get("/readyz").await.status(), 200);
+    let ready = node.admin.get("/readyz").await;
+    assert_eq!(ready.status(), 503);
+    assert!(ready.text().starts_with("bus: "), "{}", ready.text());
+    let mut client = setting.old(&node, "bro").await;
+    kafka.door(0).mend();
+    within_limit(BACK, "the node is ready", node.is_ready()).await;
+    setting.publish("bro", "u", "1").await;
+    assert_eq!(client.receive().await["body"], 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told_to_who_publishes() {
+    let test = "a_full_queue_is_told_to_who_publishes";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let node = setting
+        .node_with("n1", "max_queued: 2, publish_timeout: 10s")
+        .await;
+    until_published(&node).await;
+    kafka.door(0).hold();
+    let body = json!({"event": "e"});
+    let many = (0..6).map(|_| node.post("/v1/users/bro/push", &body));
+    let answers = within_limit(
+        BACK,
+        "all are answered",
+        futures_util::future::join_all(many),
+    )
+    .await;
+    let codes: Vec<String> = answers.iter().map(|answer| answer.text()).collect();
+    assert!(
+        answers.iter().all(|answer| answer.status() == 503),
+        "{codes:?}"
+    );
+    assert!(
+        codes.iter().any(|text| text.contains("bus_full")),
+        "{codes:?}"
+    );
+    assert!(
+        codes.iter().any(|text| text.contains("bus_unreachable")),
+        "{codes:?}"
+    );
+}
