@@ -18,7 +18,7 @@ mod users_have_their_share;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use tidegate_tests::frame::{Frame, TEXT};
+use tidegate_tests::frame::{Frame, PING, PONG, TEXT};
 use tidegate_tests::wire::Wire;
 use tidegate_tests::{Head, Request, ScriptedUpstream, TestGateway};
 
