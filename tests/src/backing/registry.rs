@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
 use super::daemon::{Daemon, insist};
 use super::kafka::small_java;
 use super::{Place, Proxy};
 use crate::child::spare_port;
-use crate::tools;
+use crate::{Request, Wire, tools};
 
 /// The registry.
 #[derive(Debug)]
@@ -76,6 +78,17 @@ impl Registry {
     #[must_use]
     pub fn url(&self) -> String {
         url(self.port)
+    }
+
+    /// What it answers to a GET of this path (`/subjects`).
+    ///
+    /// # Panics
+    /// When it does not answer with JSON.
+    pub async fn get(&self, path: &str) -> Value {
+        let path = format!("/apis/ccompat/v7{path}");
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let answer = Wire::new(socket).ask(&Request::get(&path)).await;
+        serde_json::from_slice(&answer.body).unwrap()
     }
 
     /// The same, through its door.

@@ -1,0 +1,111 @@
+//! Redis in its three modes.
+
+use tidegate_tests::backing::{Guard, Redis, RedisCluster, RedisSentinel, Reply};
+use tidegate_tests::eventually_does;
+
+const GUARDS: [Guard; 2] = [
+    Guard {
+        password: None,
+        tls: false,
+    },
+    Guard {
+        password: Some("sesame"),
+        tls: true,
+    },
+];
+
+#[tokio::test]
+async fn one_redis_keeps_what_it_has_answered() {
+    for guard in GUARDS {
+        let test = "one_redis_keeps_what_it_has_answered";
+        let Some(redis) = Redis::guarded(test, guard, 0).await else {
+            return;
+        };
+        let node = redis.node();
+        node.ask(&["SET", "name", "value"]).await;
+        node.daemon().kill().await;
+        assert!(node.connect().await.is_err());
+        node.start_again().await;
+        assert_eq!(node.ask(&["GET", "name"]).await.text(), "value");
+        node.daemon().stop().await;
+        node.start_again().await;
+        assert_eq!(node.ask(&["GET", "name"]).await.text(), "value");
+        assert_eq!(node.ask(&["GET", "other"]).await, Reply::Nil);
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_the_password() {
+    let guard = Guard {
+        password: Some("sesame"),
+        tls: false,
+    };
+    let test = "nobody_gets_in_without_the_password";
+    let Some(redis) = Redis::guarded(test, guard, 0).await else {
+        return;
+    };
+    let address = redis.node().address();
+    let connection = tidegate_tests::backing::Connection::open(address, None).await;
+    let answer = connection.unwrap().ask(&["GET", "name"]).await.unwrap();
+    assert!(matches!(answer, Reply::Error(words) if words.starts_with("NOAUTH")));
+}
+
+#[tokio::test]
+async fn sentinels_make_the_replica_master() {
+    for guard in GUARDS {
+        let test = "sentinels_make_the_replica_master";
+        let Some(redis) = RedisSentinel::start(test, guard).await else {
+            return;
+        };
+        let (old, new) = (&redis.nodes()[0], &redis.nodes()[1]);
+        assert_eq!(redis.master().await.unwrap().address(), old.address());
+        old.ask(&["SET", "name", "value"]).await;
+        eventually_does("the replica has it", async || {
+            new.ask(&["GET", "name"]).await.text() == "value"
+        })
+        .await;
+        old.daemon().kill().await;
+        eventually_does("the replica is master", async || {
+            let master = redis.master().await;
+            master.is_some_and(|master| master.address() == new.address())
+        })
+        .await;
+        assert_eq!(new.ask(&["SET", "name", "newer"]).await.text(), "OK");
+        old.start_again().await;
+        eventually_does("the old master follows", async || {
+            old.ask(&["GET", "name"]).await.text() == "newer"
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_shares_its_slots() {
+    for guard in GUARDS {
+        let test = "a_cluster_shares_its_slots";
+        let Some(redis) = RedisCluster::start(test, guard).await else {
+            return;
+        };
+        let [first, second, third] = redis.nodes() else {
+            panic!("three nodes");
+        };
+        // Its slot is 866.
+        assert_eq!(first.ask(&["SET", "hello", "x"]).await.text(), "OK");
+        let moved = format!("MOVED 866 127.0.0.1:{}", redis.doors()[0].port());
+        for other in [second, third] {
+            assert_eq!(
+                other.ask(&["GET", "hello"]).await,
+                Reply::Error(moved.clone())
+            );
+        }
+        third.daemon().kill().await;
+        eventually_does("it is missed", async || {
+            let answer = second.ask(&["CLUSTER", "INFO"]).await;
+            answer.text().contains("cluster_state:fail")
+        })
+        .await;
+        third.start_again().await;
+        eventually_does("all is well again", async || redis.is_whole().await).await;
+        assert_eq!(first.ask(&["GET", "hello"]).await.text(), "x");
+    }
+}
