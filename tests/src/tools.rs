@@ -91,16 +91,20 @@ pub fn tidegate(test: &str) -> Option<PathBuf> {
     found(test, "the binary tidegate", is_there.then_some(binary))
 }
 
-/// The binary `tidegate` with every adapter; `None`, said aloud, when it is not there.
+/// The binary `tidegate` built with this feature: `TIDEGATE_FULL_BIN`, or else [`tidegate`]; `None`, said
+/// aloud, when there is none.
 #[must_use]
-pub fn tidegate_with_adapters(test: &str) -> Option<PathBuf> {
-    let binary = PathBuf::from(variable(test, "TIDEGATE_BIN_ADAPTERS")?);
-    let is_there = binary.is_file();
-    found(
-        test,
-        "tidegate with every adapter",
-        is_there.then_some(binary),
-    )
+pub fn tidegate_with(test: &str, feature: &str) -> Option<PathBuf> {
+    let full = std::env::var_os("TIDEGATE_FULL_BIN").map(PathBuf::from);
+    let binary = match full {
+        Some(binary) => binary,
+        None => tidegate(test)?,
+    };
+    let output = std::process::Command::new(&binary).arg("version").output();
+    let output = output.map(|one| String::from_utf8_lossy(&one.stdout).into_owned());
+    let has_it = output.is_ok_and(|text| text.split([' ', ',', '\n']).any(|word| word == feature));
+    let what = format!("the binary tidegate with the feature {feature}");
+    found(test, &what, has_it.then_some(binary))
 }
 
 /// The example `name` of the library, which cargo builds beside the tests of the workspace; `None`,

@@ -58,6 +58,11 @@ impl Run {
         self.target.join("debug").join("tidegate")
     }
 
+    /// The same with every adapter.
+    pub(crate) fn full_gateway(&self) -> PathBuf {
+        self.target.join("debug").join("tidegate-full")
+    }
+
     /// What cargo knows of the workspace's own packages.
     pub(crate) fn metadata(&self) -> anyhow::Result<Value> {
         metadata(&self.root)

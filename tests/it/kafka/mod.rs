@@ -102,7 +102,7 @@ impl Setting {
 
     async fn with(test: &str, brokers: String, registry: String, party: PartyOf) -> Option<Self> {
         let setting = Self {
-            binary: tools::tidegate_with_adapters(test)?,
+            binary: tools::tidegate_with(test, "kafka")?,
             mint: Mint::open(test)?,
             brokers,
             registry,

@@ -22,6 +22,20 @@ pub(crate) fn install(wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     apt_get(&[&install[..], &missing].concat())
 }
 
+/// What librdkafka is built with, where it is missing.
+pub(crate) fn install_headers() -> anyhow::Result<()> {
+    let has_them = ["--exists", "openssl", "zlib"];
+    let program = shell::which("pkg-config");
+    if program.is_some_and(|program| shell::succeeds(Command::new(program).args(has_them))) {
+        return Ok(());
+    }
+    shell::which("apt-get").context("install pkg-config and the headers of OpenSSL and zlib")?;
+    apt_get(&["update", "--quiet"])?;
+    let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
+    let packages = ["pkg-config", "libssl-dev", "zlib1g-dev"];
+    apt_get(&[&install[..], &packages].concat())
+}
+
 /// Debian's own Python comes without what makes a virtual environment.
 fn is_usable(command: &str) -> bool {
     shell::which(command).is_some_and(|program| {

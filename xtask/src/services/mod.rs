@@ -3,7 +3,7 @@
 //! Everything but Debian's packages goes into the repository's own folders. Versions are pinned in
 //! `tests/tools/` (`package-lock.json`, `requirements*.txt`, `*/pom.xml`).
 
-mod debian;
+pub(crate) mod debian;
 mod java;
 mod scripts;
 
@@ -88,6 +88,7 @@ pub(crate) fn environment(run: &Run) -> Vec<(&'static str, PathBuf)> {
     let [kafka, registry] = ["kafka", "registry"].map(|name| run.tools().join(name));
     [
         ("TIDEGATE_BIN", run.gateway(), run.gateway()),
+        ("TIDEGATE_FULL_BIN", run.full_gateway(), run.full_gateway()),
         (
             "TIDEGATE_NODE_TOOLS",
             tools.clone(),

@@ -1,13 +1,11 @@
 //! The records of the predecessor (rows B-030 to B-032) as Avro.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
-use apache_avro::Schema;
-use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::util::max_allocation_bytes;
-use apache_avro::writer::datum::GenericDatumWriter;
+use apache_avro::{Schema, from_avro_datum, to_avro_datum};
 
 /// The most that one length in a record may ask for. Its records are at most as large as brokers take.
 const MOST_ALLOCATED: usize = 16 * 1024 * 1024;
@@ -125,11 +123,7 @@ impl Record {
     pub(super) fn write(self, schema: &Schema) -> Result<Vec<u8>, String> {
         let value = self.into_value().resolve(schema);
         let value = value.map_err(|error| error.to_string())?;
-        let writer = GenericDatumWriter::builder(schema).build();
-        let writer = writer.map_err(|error| error.to_string())?;
-        writer
-            .write_value_to_vec(value)
-            .map_err(|error| error.to_string())
+        to_avro_datum(schema, value).map_err(|error| error.to_string())
     }
 
     /// Reads a datum that was written with the schema `written`, which may be another version of ours.
@@ -149,19 +143,16 @@ impl Record {
 
 fn read_unguarded(kind: Kind, written: &Schema, mut datum: &[u8]) -> Result<Record, String> {
     let named = |schema: &Schema| match schema {
-        Schema::Record(record) => Some(record.name.name().to_owned()),
+        Schema::Record(record) => Some(record.name.name.clone()),
         _ => None,
     };
     let ours = schema_of(kind)?;
-    if named(written) != named(&ours) {
+    if named(written) != named(ours) {
         let what = named(written).unwrap_or_else(|| "no record".to_owned());
         return Err(format!("it is a {what}"));
     }
-    let reader = GenericDatumReader::builder(written).reader_schema(&ours);
-    let reader = reader.build().map_err(|error| error.to_string())?;
-    let value = reader
-        .read_value(&mut datum)
-        .map_err(|error| error.to_string())?;
+    let value = from_avro_datum(written, &mut datum, Some(ours));
+    let value = value.map_err(|error| error.to_string())?;
     if !datum.is_empty() {
         return Err(format!("{} bytes follow it", datum.len()));
     }
@@ -169,8 +160,11 @@ fn read_unguarded(kind: Kind, written: &Schema, mut datum: &[u8]) -> Result<Reco
 }
 
 /// The schema of a kind, parsed.
-pub(super) fn schema_of(kind: Kind) -> Result<Schema, String> {
-    Schema::parse_str(kind.written()).map_err(|error| error.to_string())
+pub(super) fn schema_of(kind: Kind) -> Result<&'static Schema, String> {
+    static PARSED: [OnceLock<Result<Schema, String>>; 4] = [const { OnceLock::new() }; 4];
+    let parsed = PARSED[kind as usize]
+        .get_or_init(|| Schema::parse_str(kind.written()).map_err(|error| error.to_string()));
+    parsed.as_ref().map_err(Clone::clone)
 }
 
 fn record_of(kind: Kind, value: Value) -> Option<Record> {
@@ -257,11 +251,11 @@ mod tests {
         for (record, bytes) in all() {
             let (kind, schema) = (record.kind(), schema_of(record.kind()).unwrap());
             assert_eq!(
-                record.clone().write(&schema).as_ref(),
+                record.clone().write(schema).as_ref(),
                 Ok(&bytes),
                 "{kind:?}"
             );
-            assert_eq!(Record::read(kind, &schema, &bytes), Ok(record));
+            assert_eq!(Record::read(kind, schema, &bytes), Ok(record));
         }
     }
 
@@ -270,13 +264,13 @@ mod tests {
         for (record, bytes) in all() {
             let (kind, schema) = (record.kind(), schema_of(record.kind()).unwrap());
             for end in 0..bytes.len() {
-                let read = Record::read(kind, &schema, &bytes[..end]);
+                let read = Record::read(kind, schema, &bytes[..end]);
                 assert!(read.is_err(), "{kind:?} {end} {read:?}");
             }
             let longer = [&bytes[..], b"\x00"].concat();
-            assert!(Record::read(kind, &schema, &longer).is_err(), "{kind:?}");
+            assert!(Record::read(kind, schema, &longer).is_err(), "{kind:?}");
             let huge = b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01";
-            assert!(Record::read(kind, &schema, huge).is_err(), "{kind:?}");
+            assert!(Record::read(kind, schema, huge).is_err(), "{kind:?}");
         }
     }
 
@@ -293,17 +287,17 @@ mod tests {
         let datum = b"\x02\x0e\x02x\x04u1\x02\x04{}\x10http://a";
         assert_eq!(Record::read(Kind::Push, &written, datum), Ok(push()));
         let connected = schema_of(Kind::Connected).unwrap();
-        let read = Record::read(Kind::Push, &connected, b"\x04u1\x00");
+        let read = Record::read(Kind::Push, connected, b"\x04u1\x00");
         assert_eq!(read, Err("it is a UserConnectEvent".to_owned()));
     }
 
     #[test]
     fn the_misplaced_default_is_no_more_than_a_mark() {
         let schema = schema_of(Kind::Push).unwrap();
-        let Schema::Record(record) = &schema else {
+        let Schema::Record(record) = schema else {
             panic!("{schema:?}");
         };
-        assert_eq!(record.name.to_string(), Kind::Push.subject());
+        assert_eq!(record.name.fullname(None), Kind::Push.subject());
         assert!(record.fields[0].default.is_none());
     }
 }

@@ -182,6 +182,7 @@ async fn find(client: &Client, subject: &str, kind: Kind, registers: bool) -> To
         Ok(said) => {
             let schema = super::avro::schema_of(kind);
             let schema = schema.map_err(|error| NoSchema::Missing(error.into()))?;
+            let schema = schema.clone();
             return Ok(Arc::new(Writer {
                 id: said.id,
                 schema,
