@@ -364,7 +364,7 @@ impl Mailbox {
         let mut item = inner.waiting.pop()?;
         let (seq, parcel, begun) = (item.seq, Arc::clone(&item.parcel), item.parcel.begun);
         inner.sent = seq;
-        if self.is_version_1 && parcel.is_kept() {
+        if self.is_version_1 && parcel.is_held() {
             item.since = Instant::now();
             inner.unacked.push(item);
             self.bound(&mut inner);
@@ -543,6 +543,9 @@ impl Queue {
             }
             is_kept
         });
+        if self.items.is_empty() {
+            self.items = VecDeque::new();
+        }
     }
 
     /// Throws away the one with this key; whether there was one.
