@@ -181,7 +181,10 @@ impl Session<'_> {
         if let Some(has_all) = resumed {
             let all_or_not = [Resumed::Lost, Resumed::Recovered];
             caller.recipient.note(all_or_not[usize::from(has_all)]);
-            return self.welcome(&CameBack::Continued(has_all, place)).await;
+            // It may go on by another token than it was a member by.
+            let left = caller.judge_rooms(&self.who);
+            self.welcome(&CameBack::Continued(has_all, place)).await?;
+            return self.tell_left(&left).await;
         }
         if let (Some(after), Some(user)) = (place, self.who.user()) {
             let missed = caller.missed(user.into(), after);
