@@ -1,6 +1,7 @@
 //! Sessions are members of rooms, and are told what is pushed there.
 
 mod members_are_told;
+mod newer_tokens_are_asked_anew;
 mod patterns_cannot_be_widened;
 mod presence_is_told;
 mod what_was_missed_comes_again;

@@ -47,8 +47,9 @@ pub(super) enum CameBack {
     Replayed(Position),
 }
 
-/// What a client has missed, while that is asked for; `None`: that cannot be said.
-pub(super) type Replaying<'a> = Pin<Box<dyn Future<Output = Option<Missed>> + Send + 'a>>;
+/// What a client has missed, while that is asked for; `None`: that cannot be said. In a thin box, because
+/// few sessions ever have one.
+pub(super) type Replaying<'a> = Box<Pin<Box<dyn Future<Output = Option<Missed>> + Send + 'a>>>;
 
 /// What a client has missed.
 #[derive(Debug)]
@@ -180,10 +181,14 @@ impl Session<'_> {
         if let Some(has_all) = resumed {
             let all_or_not = [Resumed::Lost, Resumed::Recovered];
             caller.recipient.note(all_or_not[usize::from(has_all)]);
-            return self.welcome(&CameBack::Continued(has_all, place)).await;
+            // It may go on by another token than it was a member by.
+            let left = caller.judge_rooms(&self.who);
+            self.welcome(&CameBack::Continued(has_all, place)).await?;
+            return self.tell_left(&left).await;
         }
         if let (Some(after), Some(user)) = (place, self.who.user()) {
-            self.post.replaying = Some(Box::pin(caller.missed(user.into(), after)));
+            let missed = caller.missed(user.into(), after);
+            self.post.replaying = Some(Box::new(Box::pin(missed)));
             return Ok(());
         }
         caller.recipient.note(Resumed::Refused);

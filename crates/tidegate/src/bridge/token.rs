@@ -85,8 +85,8 @@ pub(super) struct Shown {
     judged: Result<Arc<Principal>, AuthError>,
 }
 
-/// A newer token while it is looked at.
-pub(super) type Looking<'a> = Pin<Box<dyn Future<Output = Shown> + Send + 'a>>;
+/// A newer token while it is looked at. In a thin box, because few sessions ever have one.
+pub(super) type Looking<'a> = Box<Pin<Box<dyn Future<Output = Shown> + Send + 'a>>>;
 
 impl Who {
     /// Who opened a session, by its handshake.
@@ -369,10 +369,10 @@ impl<'a> Session<'a> {
             return self.send(answer(&id, Err(&problem))).await;
         }
         let (caller, token) = (self.caller, token.into_owned());
-        self.looking = Some(Box::pin(async move {
+        self.looking = Some(Box::new(Box::pin(async move {
             let judged = caller.look(caller.client, &token).await;
             Shown { id, judged }
-        }));
+        })));
         Ok(())
     }
 
@@ -384,15 +384,20 @@ impl<'a> Session<'a> {
         });
         let authenticator = self.caller.worker.authenticator();
         authenticator.note_renewal(judged.is_ok());
-        let frame = match judged {
-            Ok(principal) => answer(&shown.id, Ok(&principal)),
+        let (frame, left) = match judged {
+            // Before anything is sent, which may take a while.
+            Ok(principal) => (
+                answer(&shown.id, Ok(&principal)),
+                self.caller.judge_rooms(&self.who),
+            ),
             Err(error) => {
                 authenticator.note(error.status_and_label().1);
                 let error = GatewayError::Filter(FilterError::Auth(error));
-                answer(&shown.id, Err(&Problem::from(&error)))
+                (answer(&shown.id, Err(&Problem::from(&error))), Vec::new())
             }
         };
-        self.send(frame).await
+        self.send(frame).await?;
+        self.tell_left(&left).await
     }
 
     /// The session speaks for `principal` from now on.
