@@ -162,3 +162,33 @@ async fn a_full_queue_is_told_to_who_publishes() {
         "{codes:?}"
     );
 }
+
+#[tokio::test]
+async fn what_is_gone_before_it_was_read_is_told_and_the_rest_is_read() {
+    let test = "what_is_gone_before_it_was_read_is_told_and_the_rest_is_read";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let node = setting.node("n1").await;
+    let mut client = setting.old(&node, "bro").await;
+    setting.publish_keyed("k", "bro", "u", "0").await;
+    assert_eq!(client.receive().await["body"], 0);
+    kafka.door(0).cut();
+    let mut last = (0, 0);
+    for number in 1..4 {
+        last = setting
+            .publish_keyed("k", "bro", "u", &number.to_string())
+            .await;
+    }
+    setting
+        .party
+        .trim(&setting.topics.push, last.0, last.1)
+        .await;
+    kafka.door(0).mend();
+    let push = within_limit(BACK, "what is left", client.receive()).await;
+    assert_eq!(push["body"], 3);
+    node.says("\"msg\":\"a gap\"").await;
+}

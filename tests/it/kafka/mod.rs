@@ -3,6 +3,7 @@
 mod bad_records_are_passed_over;
 mod brokers_know_who_we_are;
 mod brokers_may_be_away;
+mod builds_without_it_say_so;
 mod every_node_hears_everything;
 mod formats_are_chosen;
 mod missed_pushes_come_again;

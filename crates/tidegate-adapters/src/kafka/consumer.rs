@@ -12,7 +12,7 @@ use rdkafka::Message;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::Timeout;
 use tidegate::bus::{BusError, Event, Payload, PushClass, PushTarget};
 use tokio::sync::mpsc;
@@ -56,6 +56,8 @@ pub(super) struct Reading {
     /// Topics of which it is not known where to begin.
     wanted: Vec<Arc<str>>,
     looking: Option<JoinHandle<Looked>>,
+    /// Something that comes next is not there any more.
+    is_lost: bool,
     /// What the brokers call each topic, with the cluster's name.
     identities: HashMap<Arc<str>, Vec<u8>>,
 }
@@ -72,6 +74,7 @@ impl Reading {
             absent: HashMap::new(),
             wanted: Vec::new(),
             looking: None,
+            is_lost: false,
             identities: HashMap::new(),
         }
     }
@@ -97,6 +100,7 @@ impl Reading {
                 found = looked(&mut self.looking) => self.found(found),
                 _ = refresh.tick(), if may_look => self.look(true),
                 () = sleep(ASK_AGAIN), if must_ask => self.look(false),
+                () = sleep(ASK_AGAIN), if self.is_lost => self.find_lost(),
                 () = sleep(AGAIN), if is_stuck => self.try_held().await,
                 received = consumer.recv() => {
                     match received {
@@ -211,7 +215,7 @@ impl Reading {
     }
 
     /// Has everything read from where it is now.
-    fn assign(&mut self) {
+    fn assign(&self) {
         if let Err(error) = self.consumer.assign(&self.positions.list()) {
             tracing::error!(%error, "the partitions cannot be read");
         }
@@ -258,10 +262,7 @@ impl Reading {
     /// Tries what is held once more, partition by partition.
     async fn try_held(&mut self) {
         for (topic, number) in self.positions.stuck() {
-            loop {
-                let Some(partition) = self.positions.get(&topic, number) else {
-                    break;
-                };
+            while let Some(partition) = self.positions.get(&topic, number) {
                 let Some(message) = partition.held.pop_front() else {
                     self.pause(&topic, number, false);
                     break;
@@ -341,22 +342,29 @@ impl Reading {
 
     /// An error in place of a record.
     fn failed(&mut self, error: &KafkaError) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AutoOffsetReset) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
+            // Which partition it is, it does not say.
+            tracing::warn!(%error, "records that were not read yet are gone");
+            self.is_lost = true;
+        } else {
             tracing::debug!(%error, "the consumer");
-            return;
         }
-        // Which partition it is, it does not say.
-        tracing::warn!(%error, "records that were not read yet are gone");
-        let mut moved = Vec::new();
-        for topic in self.positions.topics() {
-            for (number, partition) in self.positions.of(topic) {
-                moved.push((Arc::clone(topic), number, partition.next));
-            }
-        }
-        let consumer = Arc::clone(&self.consumer);
-        for (topic, number, next) in moved {
-            let ends = consumer.fetch_watermarks(&topic, number, Timeout::After(ASK_AGAIN));
-            let Ok((low, high)) = ends else { continue };
+    }
+
+    /// Looks which partitions do not have any more what comes next, and goes on where they begin.
+    fn find_lost(&mut self) {
+        let all = self.positions.topics().flat_map(|topic| {
+            let partitions = self.positions.of(topic);
+            partitions.map(move |(number, partition)| (Arc::clone(topic), number, partition.next))
+        });
+        let all: Vec<_> = all.collect();
+        for (topic, number, next) in all {
+            let ends = self
+                .consumer
+                .fetch_watermarks(&topic, number, Timeout::After(ASK_AGAIN));
+            let Ok((low, high)) = ends else {
+                return; // it is asked again
+            };
             if (low..=high).contains(&next) {
                 continue;
             }
@@ -372,16 +380,8 @@ impl Reading {
                 partition.next = low;
             }
             self.shared.history().jump(&topic, number, low);
-            let seek = consumer.seek(
-                &topic,
-                number,
-                Offset::Offset(low),
-                Timeout::After(ASK_AGAIN),
-            );
-            if let Err(error) = seek {
-                tracing::warn!(%error, topic = &*topic, number, "it cannot be read on");
-            }
         }
+        self.is_lost = false;
         self.assign();
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! What is published goes to the brokers and comes back from there, to this process as to all others. One
 //! producer sends; one consumer reads every partition of each topic that somebody here subscribes to
-//! (`docs/adr/0020`), and leaves what it reads with the subscribers. Both live on one thread of their own,
+//! (`docs/adr/0016`), and leaves what it reads with the subscribers. Both live on one thread of their own,
 //! and no request and no session waits for them.
 
 mod avro;
@@ -20,6 +20,8 @@ mod producer;
 mod record;
 mod registry;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod topic_id;
 
 use std::collections::HashMap;

@@ -248,3 +248,122 @@ async fn ask(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use tidegate::authority::Authority;
+    use tidegate::config::Secret;
+    use tidegate::config::plan::{BusTls, EndpointPlan, RegistryPlan};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A registry that answers each request with the status and the body that are made of its head.
+    async fn registry(
+        registers: bool,
+        answer: impl Fn(&str) -> (u16, String) + Send + 'static,
+    ) -> (Registry, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        Handle::current().spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).await.unwrap() > 0 {
+                    head.push(byte[0]);
+                }
+                let (status, body) = answer(&String::from_utf8(head).unwrap());
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 {status} Any\r\nContent-Length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let plan = RegistryPlan {
+            endpoint: EndpointPlan {
+                authority: Authority::parse(format!("127.0.0.1:{port}").as_bytes()).unwrap(),
+                path: "/base".into(),
+                is_tls: false,
+                weight: 1,
+            },
+            user: Some(("alice".into(), Secret::new("secret"))),
+            tls: BusTls::default(),
+            register: registers,
+        };
+        let client = Client::new(&plan).unwrap();
+        (Registry::new(client, registers, Handle::current()), asked)
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_one_schema_at_once_asks_once_and_says_who_it_is() {
+        let (registry, asked) = registry(true, |head| {
+            assert!(
+                head.starts_with("GET /base/schemas/ids/7 HTTP/1.1\r\n"),
+                "{head}"
+            );
+            assert!(
+                head.contains("authorization: Basic YWxpY2U6c2VjcmV0\r\n"),
+                "{head}"
+            );
+            (200, r#"{"schema":"\"string\""}"#.to_owned())
+        })
+        .await;
+        let told = join_all((0..20).map(|_| registry.schema(7))).await;
+        assert!(
+            told.iter()
+                .all(|told| matches!(told.as_deref(), Ok(Schema::String)))
+        );
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_there_is_not_is_not_asked_for_all_the_time() {
+        let (registry, asked) = registry(true, |head| match head.contains("/ids/1 ") {
+            true => (404, r#"{"error_code":40403,"message":"none"}"#.to_owned()),
+            false => (500, String::new()),
+        })
+        .await;
+        for (id, pause) in [(1, MISSING_FOR), (2, AWAY_FOR)] {
+            let before = asked.load(Ordering::Relaxed);
+            for _ in 0..3 {
+                let told = registry.schema(id).await;
+                let is_missing = matches!(told, Err(NoSchema::Missing(_)));
+                assert_eq!(is_missing, id == 1, "{told:?}");
+            }
+            assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+            tokio::time::advance(pause).await;
+            assert!(registry.schema(id).await.is_err());
+            assert_eq!(asked.load(Ordering::Relaxed), before + 2);
+        }
+    }
+
+    /// Whoever registered it may have written it another way, or more than one of us may not.
+    #[tokio::test]
+    async fn a_subject_whose_schema_is_not_ours_is_written_as_it_says() {
+        let (registry, _) = registry(false, |head| {
+            let latest = r#"{"id":9,"schema":"{\"type\":\"string\",\"mark\":1}"}"#;
+            match head.starts_with("GET /base/subjects/t-key/versions/latest ") {
+                true => (200, latest.to_owned()),
+                false => {
+                    assert!(
+                        head.starts_with("POST /base/subjects/t-key HTTP/1.1"),
+                        "{head}"
+                    );
+                    (404, r#"{"error_code":40403}"#.to_owned())
+                }
+            }
+        })
+        .await;
+        assert!(registry.known_writer("t-key", Kind::Text).is_none());
+        let writer = registry.writer("t-key", Kind::Text).await.unwrap();
+        assert_eq!(writer.id, 9);
+        assert_eq!(registry.known_writer("t-key", Kind::Text).unwrap().id, 9);
+    }
+}

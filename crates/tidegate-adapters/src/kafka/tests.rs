@@ -1,0 +1,190 @@
+//! The bus against the brokers that librdkafka plays itself, and records against themselves.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rdkafka::message::{OwnedMessage, Timestamp};
+use rdkafka::mocking::MockCluster;
+use serde_json::value::RawValue;
+use tidegate::bus::{LegacyPush, PushClass, PushEvent, Received, UserConnected};
+use tokio::time::timeout;
+
+use super::record::{from_avro, from_json, to_avro, to_json};
+use super::*;
+
+fn push(targets: Vec<PushTarget>, event: &str) -> PushEvent {
+    let data = RawValue::from_string("{\"n\": 1.50}".to_owned()).unwrap();
+    PushEvent::new(targets, event, data)
+}
+
+fn event(payload: Payload) -> Event {
+    Event::now("websocket-transport".into(), None, payload)
+}
+
+fn pushes() -> Vec<PushEvent> {
+    let mut whole = push(vec![PushTarget::User("u".into())], "e");
+    whole.source = "s".into();
+    whole.from = Some("someone".into());
+    whole.key = Some("k".into());
+    whole.class = PushClass::Live;
+    whole.ack = true;
+    let mut legacy = push(vec![PushTarget::User("u".into())], "x?y");
+    legacy.source = "h".into();
+    legacy.legacy = Some(Box::new(LegacyPush {
+        kind: "PUT".into(),
+        base_url: "lb://h/p".into(),
+        uri: "x?y".into(),
+    }));
+    vec![
+        push(vec![PushTarget::User("u".into())], "e"),
+        whole,
+        legacy,
+        push(vec![PushTarget::Session("s_1".into())], "e"),
+        push(vec![PushTarget::Room("r".into())], "e"),
+        push(vec![PushTarget::All], "e"),
+        push(
+            vec![
+                PushTarget::User("u".into()),
+                PushTarget::Room("r".into()),
+                PushTarget::All,
+            ],
+            "e",
+        ),
+    ]
+}
+
+/// All of a push.
+fn all_of(push: &PushEvent) -> String {
+    format!(
+        "{push:?} {:?} {:?} {:?} {:?} {:?}",
+        push.from,
+        push.data.get(),
+        push.key,
+        push.ack,
+        push.legacy
+    )
+}
+
+fn message(value: &str, event: &Event, extra: Option<&str>) -> OwnedMessage {
+    OwnedMessage::new(
+        Some(value.into()),
+        None,
+        "websocket-transport".into(),
+        Timestamp::CreateTime(1_500),
+        0,
+        7,
+        Some(record::headers(event, extra)),
+    )
+}
+
+#[test]
+fn a_push_is_read_as_it_was_written_in_every_format() {
+    for push in pushes() {
+        let event = event(Payload::Push(Box::new(push.clone())));
+        let (written, extra) = to_avro(&event.payload).unwrap();
+        let read = from_avro(&message("", &event, extra.as_deref()), written).unwrap();
+        let (text, extra) = to_json(&event);
+        let message = message(&text, &event, extra.as_deref());
+        let of_json = from_json(&message, avro::Kind::Push, text.as_bytes()).unwrap();
+        let around = record::to_cloud_event(&event, "n", &text);
+        let of_cloud = from_json(&message, avro::Kind::Push, around.as_bytes()).unwrap();
+        for (read, format) in [(read, "avro"), (of_json, "json"), (of_cloud, "cloudevents")] {
+            let Payload::Push(read) = read else {
+                panic!("{format}: {read:?}");
+            };
+            assert_eq!(all_of(&read), all_of(&push), "{format}");
+        }
+        let read = record::event(&message, Arc::clone(&event.topic), event.payload.clone());
+        assert_eq!(read.id, event.id);
+        let since = read.time.duration_since(std::time::UNIX_EPOCH);
+        assert_eq!(since.unwrap(), Duration::from_millis(1_500));
+    }
+}
+
+#[test]
+fn a_record_without_a_name_has_the_same_one_wherever_it_is_read() {
+    let of = |offset| {
+        let time = Timestamp::CreateTime(1);
+        OwnedMessage::new(Some(vec![]), None, "t".into(), time, 1, offset, None)
+    };
+    let payload = Payload::UserConnected(UserConnected::new("u", Vec::<Box<str>>::new()));
+    let id = |offset| record::event(&of(offset), "t".into(), payload.clone()).id;
+    assert_eq!(id(1), id(1));
+    assert_ne!(id(1), id(2));
+}
+
+#[test]
+fn a_key_is_a_framed_text_or_a_text() {
+    let long = "x".repeat(300);
+    for text in ["", "u", &*long] {
+        let kind = avro::Kind::Text;
+        let datum = avro::Record::Text(text.to_owned());
+        let datum = datum.write(avro::schema_of(kind).unwrap()).unwrap();
+        assert_eq!(record::key_text(&framing::frame(9, &datum)), Some(text));
+    }
+    assert_eq!(record::key_text(b"u"), Some("u"));
+    assert_eq!(record::key_text(&[0, 0, 0, 0, 1, 4, b'u']), None);
+    assert_eq!(record::key_text(&[0xff]), None);
+}
+
+/// A bus of JSON at brokers of librdkafka's own, which live as long as the second.
+fn bus(more: impl FnOnce(&mut KafkaBusPlan)) -> (KafkaBus, impl Drop) {
+    let brokers = MockCluster::new(1).unwrap();
+    brokers.create_topic("websocket-transport", 3, 1).unwrap();
+    let mut plan = KafkaBusPlan::new(vec![brokers.bootstrap_servers().into()]);
+    plan.format = BusFormat::Json;
+    plan.max_queued = 100_000;
+    plan.publish_timeout = Duration::from_secs(20);
+    more(&mut plan);
+    let plan = BusPlan {
+        kafka: Some(Arc::new(plan)),
+        ..BusPlan::default()
+    };
+    (KafkaBus::start(&plan).unwrap(), brokers)
+}
+
+#[tokio::test]
+async fn who_holds_back_misses_nothing_and_nobody_is_told_twice() {
+    const COUNT: usize = 16_384 + 500;
+    let (bus, _brokers) = bus(|_| {});
+    let mut needs_all = bus.subscribe("websocket-transport").holding_back();
+    let publishing = (0..COUNT).map(|number| {
+        let push = push(vec![PushTarget::User("u".into())], &number.to_string());
+        bus.publish(event(Payload::Push(Box::new(push))))
+    });
+    let published = join_all(publishing).await;
+    assert!(published.iter().all(Result::is_ok));
+    let lag = || bus.state().lag.first().map(|(_, lag)| *lag);
+    // All that has room is there, and the rest is held.
+    timeout(Duration::from_secs(20), async {
+        while lag() != Some(500) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{:?} are held", lag()));
+    let mut seen = HashSet::new();
+    for number in 0..COUNT {
+        let received = timeout(Duration::from_secs(20), needs_all.receive()).await;
+        let Ok(Some(Received::Event(event))) = received else {
+            panic!("{number}: {received:?}");
+        };
+        let Payload::Push(push) = &event.payload else {
+            panic!("{event:?}");
+        };
+        assert_eq!(*push.event, number.to_string());
+        assert!(seen.insert(event.id), "{number} comes twice");
+    }
+    assert!(needs_all.try_receive().is_none());
+}
+
+#[tokio::test]
+async fn what_is_too_big_is_refused_as_such() {
+    let (bus, _brokers) = bus(|plan| plan.max_message_size = 10_000);
+    let data = format!("\"{}\"", "x".repeat(10_000));
+    let data = RawValue::from_string(data).unwrap();
+    let push = PushEvent::new([PushTarget::All], "e", data);
+    let published = bus.publish(event(Payload::Push(Box::new(push)))).await;
+    assert_eq!(published, Err(BusError::TooBig));
+}
