@@ -279,7 +279,12 @@ mod tests {
                 while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).await.unwrap() > 0 {
                     head.push(byte[0]);
                 }
-                let (status, body) = answer(&String::from_utf8(head).unwrap());
+                let head = String::from_utf8(head).unwrap();
+                let length = head.split("content-length: ").nth(1);
+                let length = length.and_then(|rest| rest.split("\r\n").next());
+                let length = length.map_or(0, |length| length.parse().unwrap());
+                stream.read_exact(&mut vec![0; length]).await.unwrap();
+                let (status, body) = answer(&head);
                 let length = body.len();
                 let answer =
                     format!("HTTP/1.1 {status} Any\r\nContent-Length: {length}\r\n\r\n{body}");

@@ -130,7 +130,7 @@ fn message_size(text: &str) -> Result<u32, Fault> {
     let size = value::size(text)?;
     let size = Some(size).filter(|size| (SMALLEST_MESSAGE..=LARGEST_MESSAGE).contains(size));
     let size = size.and_then(|size| size.try_into().ok());
-    size.ok_or_else(|| Fault::new(format!("{} is not from 10kB to 100MB", Quoted(text))))
+    size.ok_or_else(|| Fault::new(format!("{} is not from 10KB to 100MB", Quoted(text))))
 }
 
 /// `host:port`, as brokers are written everywhere.
