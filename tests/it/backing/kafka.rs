@@ -120,7 +120,7 @@ async fn who_may_log_in_does_so_in_the_clear_and_over_tls() {
     }
     assert_eq!(party.ends(&topic).await, [(0, 4)]);
     let mut wrong = login("wrong", "SASL_PLAINTEXT", "SCRAM-SHA-256");
-    wrong["message.timeout.ms"] = json!(3_000);
+    wrong["producer"] = json!({ "message.timeout.ms": 1_000 });
     let stranger = Party::with(TEST, &kafka.sasl(), None, &wrong).unwrap();
     let request = json!({ "topic": topic, "value": "AAA=" });
     let answer = stranger.tries("publish_bytes", request).await;
