@@ -89,7 +89,9 @@ class Codec:
 class Party:
     def __init__(self, brokers, url, settings):
         registry, producer = settings.pop("registry", {}), settings.pop("producer", {})
-        self.settings = {"bootstrap.servers": brokers, **settings}
+        # A broker that was away is asked again soon.
+        soon = {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 500}
+        self.settings = {"bootstrap.servers": brokers, **soon, **settings}
         self.codec = None if url == "-" else Codec(url, registry)
         self.admin = AdminClient(self.settings)
         # What waits for a broker gives up while the test still listens.
