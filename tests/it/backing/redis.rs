@@ -1,7 +1,13 @@
 //! Redis in its three modes.
 
+use std::time::Duration;
+
 use tidegate_tests::backing::{Guard, Redis, RedisCluster, RedisSentinel, Reply};
 use tidegate_tests::eventually_does;
+use tidegate_tests::time::eventually_does_within;
+
+/// How long a cluster may take to agree on something: seconds on a quiet machine.
+const LONG: Duration = Duration::from_secs(90);
 
 const OPEN: Guard = Guard {
     password: None,
@@ -101,12 +107,12 @@ async fn slots_are_shared(test: &str, guard: Guard) {
         assert_eq!(answer, Reply::Error(moved.clone()));
     }
     third.daemon().kill().await;
-    eventually_does("it is missed", async || {
+    eventually_does_within(LONG, "it is missed", async || {
         let answer = second.ask(&["CLUSTER", "INFO"]).await;
         answer.text().contains("cluster_state:fail")
     })
     .await;
     third.start_again().await;
-    eventually_does("all is well again", async || redis.is_whole().await).await;
+    eventually_does_within(LONG, "all is well", async || redis.is_whole().await).await;
     assert_eq!(first.ask(&["GET", "hello"]).await.text(), "x");
 }

@@ -1,0 +1,2 @@
+#[path = "it/backing/mod.rs"]
+mod backing;
