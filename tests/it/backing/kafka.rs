@@ -148,17 +148,13 @@ async fn a_broker_survives_what_is_done_to_it() {
     kafka.daemon().kill().await;
     kafka.start_again().await;
     assert_eq!(publish("after a kill").await, 1);
-    for (name, harm, good) in [
-        (
-            "after a cut",
-            &(|| door.cut()) as &dyn Fn(),
-            &(|| door.mend()) as &dyn Fn(),
-        ),
+    let broker = kafka.daemon();
+    let harms: [(&str, &dyn Fn(), &dyn Fn()); 3] = [
+        ("after a cut", &|| door.cut(), &|| door.mend()),
         ("after a hold", &|| door.hold(), &|| door.mend()),
-        ("after a pause", &|| kafka.daemon().pause(), &|| {
-            kafka.daemon().resume()
-        }),
-    ] {
+        ("after a pause", &|| broker.pause(), &|| broker.resume()),
+    ];
+    for (name, harm, good) in harms {
         harm();
         let mut publishing = std::pin::pin!(publish(name));
         let early = tokio::time::timeout(GRACE, &mut publishing).await;

@@ -42,6 +42,9 @@ impl Party {
     /// missing.
     pub async fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceCell<Option<Party>> = OnceCell::const_new();
+        // Nothing is started that waits for what is not there.
+        tools::kafka(test)?;
+        tools::registry(test)?;
         let (kafka, registry) = tokio::join!(Kafka::shared(test), Registry::shared(test));
         let (kafka, registry) = (kafka?, registry?);
         let open = async || Self::open(test, kafka, Some(registry));

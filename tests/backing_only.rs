@@ -1,2 +1,0 @@
-#[path = "it/backing/mod.rs"]
-mod backing;
