@@ -131,6 +131,7 @@ async fn who_may_log_in_does_so_in_the_clear_and_over_tls() {
 /// Stopped, killed and paused, it goes on with what it had; who comes through a door is cut off with it.
 #[tokio::test]
 async fn a_broker_survives_what_is_done_to_it() {
+    type Does<'a> = &'a dyn Fn();
     const TEST: &str = "a_broker_survives_what_is_done_to_it";
     let Some(kafka) = Kafka::start(TEST, 1).await else {
         return;
@@ -149,7 +150,7 @@ async fn a_broker_survives_what_is_done_to_it() {
     kafka.start_again().await;
     assert_eq!(publish("after a kill").await, 1);
     let broker = kafka.daemon();
-    let harms: [(&str, &dyn Fn(), &dyn Fn()); 3] = [
+    let harms: [(&str, Does<'_>, Does<'_>); 3] = [
         ("after a cut", &|| door.cut(), &|| door.mend()),
         ("after a hold", &|| door.hold(), &|| door.mend()),
         ("after a pause", &|| broker.pause(), &|| broker.resume()),
