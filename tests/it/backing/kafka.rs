@@ -120,7 +120,7 @@ async fn who_may_log_in_does_so_in_the_clear_and_over_tls() {
     }
     assert_eq!(party.ends(&topic).await, [(0, 4)]);
     let mut wrong = login("wrong", "SASL_PLAINTEXT", "SCRAM-SHA-256");
-    wrong["message.timeout.ms"] = json!(3_000);
+    wrong["producer"] = json!({ "message.timeout.ms": 1_000 });
     let stranger = Party::with(TEST, &kafka.sasl(), None, &wrong).unwrap();
     let request = json!({ "topic": topic, "value": "AAA=" });
     let answer = stranger.tries("publish_bytes", request).await;
@@ -131,6 +131,7 @@ async fn who_may_log_in_does_so_in_the_clear_and_over_tls() {
 /// Stopped, killed and paused, it goes on with what it had; who comes through a door is cut off with it.
 #[tokio::test]
 async fn a_broker_survives_what_is_done_to_it() {
+    type Does<'a> = &'a dyn Fn();
     const TEST: &str = "a_broker_survives_what_is_done_to_it";
     let Some(kafka) = Kafka::start(TEST, 1).await else {
         return;
@@ -148,17 +149,13 @@ async fn a_broker_survives_what_is_done_to_it() {
     kafka.daemon().kill().await;
     kafka.start_again().await;
     assert_eq!(publish("after a kill").await, 1);
-    for (name, harm, good) in [
-        (
-            "after a cut",
-            &(|| door.cut()) as &dyn Fn(),
-            &(|| door.mend()) as &dyn Fn(),
-        ),
+    let broker = kafka.daemon();
+    let harms: [(&str, Does<'_>, Does<'_>); 3] = [
+        ("after a cut", &|| door.cut(), &|| door.mend()),
         ("after a hold", &|| door.hold(), &|| door.mend()),
-        ("after a pause", &|| kafka.daemon().pause(), &|| {
-            kafka.daemon().resume()
-        }),
-    ] {
+        ("after a pause", &|| broker.pause(), &|| broker.resume()),
+    ];
+    for (name, harm, good) in harms {
         harm();
         let mut publishing = std::pin::pin!(publish(name));
         let early = tokio::time::timeout(GRACE, &mut publishing).await;

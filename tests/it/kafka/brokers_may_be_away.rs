@@ -121,7 +121,7 @@ async fn a_node_that_starts_without_brokers_is_ready_once_they_are_there() {
     assert!(ready.text().starts_with("bus: "), "{}", ready.text());
     let mut client = setting.old(&node, "bro").await;
     kafka.door(0).mend();
-    within_limit(BACK, "the node is ready", node.is_ready()).await;
+    within_limit(BACK, "the node is ready", Box::pin(node.is_ready())).await;
     setting.publish("bro", "u", "1").await;
     assert_eq!(client.receive().await["body"], 1);
 }

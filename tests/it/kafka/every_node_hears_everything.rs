@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate_tests::time::GRACE;
+use tidegate_tests::time::{GRACE, within_limit};
 
+use super::super::bridge::Client;
 use super::Setting;
 
 #[tokio::test]
@@ -17,23 +18,26 @@ async fn each_session_is_told_once_on_whatever_node_it_is() {
     let mut here = setting.old(&one, "bro").await;
     let mut there = setting.old(&two, "bro").await;
     for number in 0..20 {
-        setting
-            .publish_keyed("bro", "bro", "k", &number.to_string())
-            .await;
+        let body = number.to_string();
+        setting.publish("bro", "k", &body).await;
+        // There is no order between what is in different partitions.
+        is_told(&mut [&mut here, &mut there], "k", number).await;
         let posted = json!({"event": "p", "data": number});
         let node = if number % 2 == 0 { &one } else { &two };
         let told = node.push("/v1/users/bro/push", &posted).await;
         assert_eq!(told["matched"], 1, "{told}");
-        for client in [&mut here, &mut there] {
-            for uri in ["k", "p"] {
-                let push = client.receive().await;
-                assert_eq!((&push["uri"], &push["body"]), (&json!(uri), &json!(number)));
-            }
-        }
+        is_told(&mut [&mut here, &mut there], "p", number).await;
     }
     for client in [&mut here, &mut there] {
         let more = tokio::time::timeout(GRACE, client.receive()).await;
         assert!(more.is_err(), "{more:?}");
+    }
+}
+
+async fn is_told(clients: &mut [&mut Client], uri: &str, number: usize) {
+    for client in clients {
+        let push = client.receive().await;
+        assert_eq!((&push["uri"], &push["body"]), (&json!(uri), &json!(number)));
     }
 }
 
@@ -123,4 +127,32 @@ async fn what_was_published_before_a_node_started_is_not_told() {
     let mut client = setting.old(&node, "bro").await;
     setting.publish("bro", "after", "1").await;
     assert_eq!(client.receive().await["uri"], "after");
+}
+
+#[tokio::test]
+async fn a_topic_that_is_made_anew_is_read_on() {
+    let test = "a_topic_that_is_made_anew_is_read_on";
+    let Some(setting) = Setting::shared(test).await else {
+        return;
+    };
+    let node = setting.node("n1").await;
+    let mut client = setting.old(&node, "bro").await;
+    for _ in 0..3 {
+        setting.publish("bro", "before", "1").await;
+        assert_eq!(client.receive().await["uri"], "before");
+    }
+    setting.party.remove(&setting.topics.push).await;
+    setting.party.create(&setting.topics.push, 3).await;
+    // Whoever publishes may know the old one still.
+    let told = async {
+        loop {
+            setting.publish("bro", "after", "1").await;
+            let told = tokio::time::timeout(Duration::from_secs(1), client.receive()).await;
+            if let Ok(told) = told {
+                return told;
+            }
+        }
+    };
+    let told = within_limit(Duration::from_secs(60), "the new one is read", told).await;
+    assert_eq!(told["uri"], "after");
 }

@@ -52,8 +52,9 @@ impl Registry {
             .map(|entry| entry.unwrap().path());
         let mut jars = entries.filter(|file| file.extension().is_some_and(|end| end == "jar"));
         let (jar, data) = (jars.next().unwrap(), place.join("schemas"));
+        let home = folder.to_owned();
         let daemon = Daemon::start("registry", place.path(), move || {
-            let mut command = small_java();
+            let mut command = small_java(&home);
             command.arg("-Dquarkus.http.host=127.0.0.1");
             command.arg(format!("-Dquarkus.http.port={port}"));
             command.arg("-jar").arg(&jar);

@@ -86,8 +86,12 @@ impl Reading {
         end: CancellationToken,
         refresh: Duration,
     ) {
-        let mut refresh = interval(refresh);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // None begins anew with each record: whoever waits for one has its turn however much comes.
+        let [mut refresh, mut ask, mut again] = [refresh, ASK_AGAIN, AGAIN].map(|period| {
+            let mut interval = interval(period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        });
         let consumer = Arc::clone(&self.consumer);
         loop {
             let is_stuck = !self.positions.stuck().is_empty();
@@ -99,9 +103,15 @@ impl Reading {
                 Some(topic) = wishes.recv() => self.want(topic),
                 found = looked(&mut self.looking) => self.found(found),
                 _ = refresh.tick(), if may_look => self.look(true),
-                () = sleep(ASK_AGAIN), if must_ask => self.look(false),
-                () = sleep(ASK_AGAIN), if self.is_lost => self.find_lost(),
-                () = sleep(AGAIN), if is_stuck => self.try_held().await,
+                _ = ask.tick(), if must_ask || self.is_lost => {
+                    if self.is_lost {
+                        self.find_lost();
+                    }
+                    if must_ask {
+                        self.look(false);
+                    }
+                }
+                _ = again.tick(), if is_stuck => self.try_held().await,
                 received = consumer.recv() => {
                     match received {
                         Ok(message) => self.arrived(&message).await,
@@ -175,8 +185,11 @@ impl Reading {
     fn found(&mut self, found: Looked) {
         let mut is_changed = false;
         for (topic, identity, found) in found {
-            if let Some(identity) = identity {
-                self.identities.insert(Arc::clone(&topic), identity);
+            if let Some(identity) = identity
+                && self.is_another(&topic, identity)
+            {
+                is_changed = true;
+                continue;
             }
             match found {
                 Ok(Some(partitions)) => {
@@ -212,6 +225,21 @@ impl Reading {
             self.shared.history().begin(topic, identity, partitions);
             self.shared.is_read(topic);
         }
+    }
+
+    /// Whether a topic of that name is not the one that was read. Then it is read as one that was not there.
+    fn is_another(&mut self, topic: &Arc<str>, identity: Vec<u8>) -> bool {
+        let known = self.identities.entry(Arc::clone(topic)).or_default();
+        let before = std::mem::replace(known, identity);
+        if before.is_empty() || before == *known {
+            return false;
+        }
+        tracing::error!(topic = &**topic, "the topic was made anew");
+        self.positions.remove(topic);
+        self.shared.history().forget(topic);
+        self.positions.add(topic, []);
+        self.absent.insert(Arc::clone(topic), skewed_now());
+        true
     }
 
     /// Has everything read from where it is now.
