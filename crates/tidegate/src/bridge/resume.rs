@@ -118,7 +118,7 @@ impl Caller {
         let bus = teller.bus();
         let replay = bus.replay(&teller.topics().push, &user, &after, most);
         let missed = match timeout(PATIENCE, replay).await {
-            Ok(Ok(replay)) => Missed::of(replay, &user, (after, most)),
+            Ok(Ok(replay)) => Missed::of(&replay, &user, (after, most)),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "what a client has missed cannot be said");
                 None
@@ -138,7 +138,7 @@ impl Caller {
 
 impl Missed {
     /// `None`: that may not be all, or is too much.
-    fn of(replay: Replay, user: &str, (after, most): (Position, Bounds)) -> Option<Self> {
+    fn of(replay: &Replay, user: &str, (after, most): (Position, Bounds)) -> Option<Self> {
         let bytes = replay.events.iter().map(|event| event.size());
         let is_within = replay.events.len() <= most.events && bytes.sum::<usize>() <= most.bytes;
         if !replay.is_complete || !is_within {

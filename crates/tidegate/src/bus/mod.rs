@@ -11,7 +11,7 @@ mod event;
 mod history;
 mod json;
 mod memory;
-mod position;
+pub(crate) mod position;
 mod push;
 mod subscription;
 
