@@ -40,7 +40,7 @@ async fn what_follows_a_bad_record_comes_all_the_same() {
             json!({"username": "bro", "baseUrl": "", "uri": "u", "body": number.to_string()});
         let request =
             json!({"topic": topic, "record": "WebSocketEvent", "value": value, "partition": 1});
-        setting.party.publish_with(request).await;
+        setting.publish_record(&request).await;
         assert_eq!(client.receive().await["body"], number);
         let record = dead.next().await;
         assert_eq!(record["value_bytes"], encoded, "{record}");
