@@ -1,6 +1,8 @@
-//! Adapters to systems that somebody else operates.
+//! Adapters to systems that somebody else operates, one feature each.
 //!
-//! Nothing is here yet: Kafka, Redis and Eureka arrive with the seams they stand on, one feature
-//! each. The crate exists so that the direction of the dependencies
-//! (`tidegate-server → tidegate-adapters → tidegate → tidegate-ws`) is fixed and checked from the
-//! first day.
+//! `redis`: the shared memory of a cluster, behind `tidegate::cluster::StateStore`.
+//!
+//! The direction of the dependencies is `tidegate-server → tidegate-adapters → tidegate → tidegate-ws`.
+
+#[cfg(feature = "redis")]
+pub mod redis;

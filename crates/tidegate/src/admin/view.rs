@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::auth::Authenticator;
 use crate::bus::{EventBus, Topics};
 use crate::census::Census;
+use crate::cluster::Cluster;
 use crate::config::plan::Bind;
 use crate::drain::Drain;
 use crate::logs::Control;
@@ -32,6 +33,8 @@ pub(crate) struct View {
     pub(crate) drain: Arc<Drain>,
     pub(crate) push: Arc<Push>,
     pub(crate) bus: Arc<dyn EventBus>,
+    /// This node among others, where there may be some.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) topics: Topics,
     /// Whose lines are counted.
     pub(crate) logs: Vec<Control>,

@@ -40,6 +40,7 @@ pub use self::claims::{ClaimPath, Rules};
 pub use self::error::{AuthError, Schemes};
 pub use self::expression::{Expression, ExpressionError};
 pub use self::jwks::JwksPlan;
+pub(crate) use self::cache::Digest;
 pub(crate) use self::jwks::Keys;
 pub use self::keys::{Algorithm, Key, KeyError};
 use self::passwords::Passwords;

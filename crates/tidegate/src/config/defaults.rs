@@ -117,3 +117,13 @@ pub const ROOM_HISTORY_MESSAGES: usize = 100;
 pub const ROOM_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
 /// See [`RoomHistory`](super::plan::RoomHistory).
 pub const ROOM_HISTORY_MEMORY: u64 = 64 * 1024 * 1024;
+/// See [`ClusterPlan`](super::plan::ClusterPlan).
+pub const CLUSTER_LEASE: Duration = Duration::from_secs(30);
+/// See [`RedisPlan`](super::plan::RedisPlan).
+pub const REDIS_PREFIX: &str = "tidegate";
+/// See [`RedisPlan`](super::plan::RedisPlan).
+pub const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Where a Redis is, and where a sentinel, unless its URL says so.
+pub const REDIS_PORT: u16 = 6379;
+/// See [`REDIS_PORT`].
+pub const SENTINEL_PORT: u16 = 26_379;

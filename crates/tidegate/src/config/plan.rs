@@ -4,6 +4,7 @@
 mod auth;
 mod bridge;
 mod bus;
+mod cluster;
 mod handler;
 mod kafka;
 mod limits;
@@ -23,6 +24,7 @@ pub use self::bridge::{
     PushBuffer, SlowConsumer,
 };
 pub use self::bus::BusPlan;
+pub use self::cluster::{ClusterPlan, RedisMode, RedisPlan, RedisTls, StorePlan};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::kafka::KafkaPlan;
 pub use self::limits::{
@@ -68,6 +70,8 @@ pub struct Plan {
     pub cors: Option<CorsPlan>,
     /// What events are called on the bus.
     pub bus: BusPlan,
+    /// Where the nodes have their shared memory; by default there is one node.
+    pub cluster: ClusterPlan,
     /// What holds for rooms.
     pub rooms: RoomsPlan,
     /// The services that routes name.

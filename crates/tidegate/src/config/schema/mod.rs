@@ -8,6 +8,7 @@ mod auth;
 mod bind;
 mod bridge;
 mod bus;
+mod cluster;
 mod cors;
 mod drain;
 mod filter;
@@ -30,7 +31,7 @@ use ipnet::IpNet;
 
 use super::error::{Place, Problems};
 use super::plan::{
-    AccessLogPlan, AuthPlan, Bind, BusPlan, DrainPlan, ForwardedHeader, GatewayLimits,
+    AccessLogPlan, AuthPlan, Bind, BusPlan, ClusterPlan, DrainPlan, ForwardedHeader, GatewayLimits,
     ListenerLimits, ListenerTls, ProxyProtocolPlan, RoomsPlan,
 };
 use super::value;
@@ -68,6 +69,7 @@ pub(super) struct Root {
     pub(super) auth: Option<AuthPlan>,
     pub(super) cors: Option<Cors>,
     pub(super) bus: BusPlan,
+    pub(super) cluster: ClusterPlan,
     pub(super) rooms: RoomsPlan,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
@@ -111,6 +113,7 @@ impl Root {
         let auth = fields.take("auth");
         let cors = fields.take("cors");
         let bus = fields.take("bus");
+        let cluster = fields.take("cluster");
         let rooms = fields.take("rooms");
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
@@ -140,6 +143,9 @@ impl Root {
             cors: cors.and_then(|spot| Cors::read(&spot, problems)),
             bus: bus
                 .and_then(|spot| bus::read(&spot, problems))
+                .unwrap_or_default(),
+            cluster: cluster
+                .and_then(|spot| cluster::read(&spot, problems))
                 .unwrap_or_default(),
             rooms: rooms
                 .map(|spot| rooms::read(&spot, problems))

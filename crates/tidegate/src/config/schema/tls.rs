@@ -108,7 +108,7 @@ pub(super) fn service(spot: &Spot<'_>, problems: &mut Problems) -> Option<Servic
     Some(tls)
 }
 
-fn certificate(spot: &Spot<'_>, problems: &mut Problems) -> Option<CertificateFiles> {
+pub(super) fn certificate(spot: &Spot<'_>, problems: &mut Problems) -> Option<CertificateFiles> {
     let mut fields = spot.fields(problems)?;
     let cert = fields.need("cert", "cert: /path/to/cert.pem", problems);
     let key = fields.need("key", "key: /path/to/key.pem", problems);
@@ -143,7 +143,7 @@ fn min_version(fields: &mut Fields<'_>, problems: &mut Problems) -> TlsVersion {
     version.unwrap_or_default()
 }
 
-fn path(spot: &Spot<'_>, problems: &mut Problems) -> Option<PathBuf> {
+pub(super) fn path(spot: &Spot<'_>, problems: &mut Problems) -> Option<PathBuf> {
     spot.value(problems, |text| {
         if Path::new(text).is_absolute() {
             return Ok(PathBuf::from(text));

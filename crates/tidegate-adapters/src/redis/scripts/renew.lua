@@ -1,0 +1,20 @@
+-- Renews the lease of a node, or has it join, and looks whose lease has lapsed.
+-- KEYS: leases, dead, buried. ARGV: the node, milliseconds, 1 to join, milliseconds that the buried are known.
+-- Gives: held, unknown or dead; the members; the dead.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  redis.call('ZREM', KEYS[1], node)
+  redis.call('ZADD', KEYS[2], now, node)
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - tonumber(ARGV[4]))
+local membership = 'unknown'
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  membership = 'held'
+elseif redis.call('ZSCORE', KEYS[2], ARGV[1]) or redis.call('ZSCORE', KEYS[3], ARGV[1]) then
+  membership = 'dead'
+end
+if membership == 'held' or (membership == 'unknown' and ARGV[3] == '1') then
+  redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+end
+return { membership, redis.call('ZRANGE', KEYS[1], 0, -1), redis.call('ZRANGE', KEYS[2], 0, -1) }
