@@ -9,6 +9,7 @@ use tidegate::config::Config;
 use tidegate::limits::descriptors;
 use tidegate::tls;
 
+use crate::assemble;
 use crate::cli::CheckArgs;
 use crate::{config, out};
 
@@ -35,6 +36,10 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             for error in &broken {
                 out::line(format_args!("{}: {}", config.file(), Chain(error)));
             }
+            let missing = assemble::missing(&plan);
+            if let Some(missing) = missing {
+                out::line(format_args!("{}: {missing}", config.file()));
+            }
             // This program registers none.
             let checked = Gateway::builder(plan.clone()).check();
             let is_linked = checked.map_err(out::line).is_ok();
@@ -46,7 +51,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
                     "{file}: access_log: it cannot be opened at {target}: {error}"
                 ));
             }
-            if !broken.is_empty() || !is_linked || stuck.is_some() {
+            if !broken.is_empty() || !is_linked || stuck.is_some() || missing.is_some() {
                 return Ok(ExitCode::FAILURE);
             }
             let (services, routes) = (plan.services.len(), plan.routes.len());

@@ -1,5 +1,6 @@
 //! The binary `tidegate`: what is global to a process. The gateway itself is the crate `tidegate`.
 
+mod assemble;
 mod check;
 mod cli;
 mod completions;

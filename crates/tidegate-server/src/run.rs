@@ -11,6 +11,7 @@ use tidegate::config::Plan;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
+use crate::assemble;
 use crate::cli::RunArgs;
 use crate::signals::{self, Received, Signals};
 use crate::{config, log, systemd, version};
@@ -56,7 +57,15 @@ pub(crate) fn serve(
     drop(entered); // a gateway has runtimes of its own
     plan.commit = version::COMMIT.map(Into::into);
     plan.other_logs.extend(log::control());
-    let gateway = Gateway::start(plan)?;
+    if let Some(missing) = assemble::missing(&plan) {
+        return Err(anyhow!(missing));
+    }
+    let cluster = assemble::cluster(&plan);
+    let mut builder = Gateway::builder(plan);
+    if let Some(store) = cluster {
+        builder = builder.cluster(store);
+    }
+    let gateway = builder.start()?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());
     tracing::info!(descriptors, max_connections = connections, "limits");
     for (name, address) in gateway.addresses() {

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use crate::auth::Authenticator;
 use crate::bus::{EventBus, Topics};
 use crate::census::Census;
-use crate::cluster::Cluster;
+use crate::cluster::{Answers, Cluster, Order};
 use crate::config::plan::Bind;
 use crate::drain::Drain;
 use crate::logs::Control;
-use crate::metrics::{self, Facts};
+use crate::metrics::{self, ClusterFacts, Facts};
 use crate::presence::Directory;
 use crate::push::Push;
 use crate::task::Panics;
@@ -98,6 +98,13 @@ impl View {
         Some(worker.authenticator())
     }
 
+    /// What the other nodes do for who asks here; `None`: there are none.
+    pub(super) async fn order(&self, order: Order) -> Option<Answers> {
+        let cluster = self.cluster.as_ref()?;
+        let answers = cluster.order(order).await;
+        Some(answers).filter(|answers| answers.asked > 0)
+    }
+
     /// Whether the listener of that name speaks TLS.
     pub(super) fn has_tls(&self, listener: &str) -> bool {
         let mut workers = self.workers.iter();
@@ -149,6 +156,11 @@ impl View {
             services,
             connections: census.connections,
             users: census.users,
+            cluster: self.cluster.as_ref().map(|cluster| ClusterFacts {
+                is_connected: cluster.is_up(),
+                nodes: cluster.others().len() + 1,
+                users: cluster.online(),
+            }),
             untold: self.directory.teller().untold(),
             panics: census.panics,
             // All workers have the same caps too.

@@ -175,15 +175,20 @@ impl Cluster {
         self.online.load(Ordering::Relaxed)
     }
 
-    /// The store, for who asks from outside and does not wait for long.
-    pub(crate) async fn look<'s, T>(
-        &'s self,
-        ask: impl AsyncFnOnce(&'s dyn StateStore) -> Result<T, StoreError>,
+    /// What all nodes share.
+    pub(crate) fn store(&self) -> &dyn StateStore {
+        &*self.store
+    }
+
+    /// What the store is asked from outside, by who does not wait for long.
+    pub(crate) async fn look<T>(
+        &self,
+        ask: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         if !self.is_up() {
             return Err(StoreError::Unreachable);
         }
-        let looked = timeout(PATIENCE, ask(&*self.store)).await;
+        let looked = timeout(PATIENCE, ask).await;
         looked.unwrap_or(Err(StoreError::Unreachable))
     }
 

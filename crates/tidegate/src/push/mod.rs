@@ -17,6 +17,7 @@ pub(crate) mod request;
 pub(crate) mod resume;
 pub(crate) mod rooms;
 mod router;
+mod seen;
 #[cfg(test)]
 mod tests;
 
