@@ -1,5 +1,6 @@
 //! Child processes that end with the case which started them.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -268,12 +269,13 @@ pub fn node(folder: &Path, name: &str, arguments: &[&str]) -> Command {
 }
 
 /// A port of the loopback for a program that cannot take 0: below the range from which the system
-/// gives, so that nobody else gets it by chance.
+/// gives, so that nobody else gets it by chance, and given once only.
 #[must_use]
 pub fn spare_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = fastrand::u16(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && GIVEN.lock().unwrap().insert(port) {
             return port;
         }
     }

@@ -5,6 +5,7 @@
 //! port is chosen by the system, and nothing is shared between cases.
 
 pub mod admin;
+pub mod backing;
 pub mod browser;
 pub mod certificates;
 pub mod child;

@@ -49,6 +49,40 @@ pub fn python(test: &str) -> Option<PathBuf> {
     found(test, "Python's websockets", is_there.then_some(python))
 }
 
+/// A Python that has `confluent-kafka`; `None`, said aloud, when there is none.
+#[must_use]
+pub fn python_of_kafka(test: &str) -> Option<PathBuf> {
+    let python = PathBuf::from(variable(test, "TIDEGATE_PYTHON")?);
+    let libraries = python.parent().and_then(Path::parent);
+    let mut versions = libraries?.join("lib").read_dir().into_iter().flatten();
+    let is_there = versions.any(|version| {
+        let version = version.unwrap().path();
+        version.join("site-packages/confluent_kafka").is_dir()
+    });
+    found(test, "Python's confluent-kafka", is_there.then_some(python))
+}
+
+/// The folder with a Kafka broker's jars, and a Java to run them; `None`, said aloud, when either is
+/// not there.
+#[must_use]
+pub fn kafka(test: &str) -> Option<PathBuf> {
+    java(test, "Kafka", "TIDEGATE_KAFKA")
+}
+
+/// The folder with a registry of schemas, and a Java to run it; `None`, said aloud, when either is not
+/// there.
+#[must_use]
+pub fn registry(test: &str) -> Option<PathBuf> {
+    java(test, "the registry of schemas", "TIDEGATE_REGISTRY")
+}
+
+fn java(test: &str, what: &str, name: &str) -> Option<PathBuf> {
+    let folder = PathBuf::from(variable(test, name)?);
+    program(test, "java")?;
+    let is_there = folder.join("lib").is_dir();
+    found(test, what, is_there.then_some(folder))
+}
+
 /// The built binary `tidegate`; `None`, said aloud, when it is not there.
 #[must_use]
 pub fn tidegate(test: &str) -> Option<PathBuf> {

@@ -1,0 +1,178 @@
+//! A link that can be cut, held and mended, between whoever connects to it and a port of this machine.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How the link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    /// Connections stay, and nothing passes.
+    Held,
+    /// Connections are reset, and new ones too.
+    Cut,
+}
+
+/// The link. It works from a thread of its own, whatever the case that uses it is waiting for, and ends
+/// with this value.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    state: watch::Sender<State>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// A link to `target`, whether anybody listens there yet or not.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn to(target: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, changes) = watch::channel(State::Whole);
+        let open = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&open);
+        std::thread::spawn(move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().build().unwrap();
+            runtime.block_on(serve(listener, target, changes, counted));
+        });
+        Self {
+            address,
+            state,
+            open,
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The port where it listens.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// How many connections lead through it.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Resets what leads through it, and whatever comes until it is mended.
+    pub fn cut(&self) {
+        self.state.send_replace(State::Cut);
+    }
+
+    /// Lets nothing pass, in neither direction, and ends nothing, as a lost route does. Connections
+    /// that come meanwhile are taken and hear nothing.
+    pub fn hold(&self) {
+        self.state.send_replace(State::Held);
+    }
+
+    /// All is well again; what was held goes on.
+    pub fn mend(&self) {
+        self.state.send_replace(State::Whole);
+    }
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    target: SocketAddr,
+    mut changes: watch::Receiver<State>,
+    open: Arc<AtomicUsize>,
+) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    loop {
+        tokio::select! {
+            // Its sender is the proxy itself.
+            changed = changes.changed() => if changed.is_err() { return },
+            accepted = listener.accept() => if let Ok((near, _)) = accepted {
+                tokio::spawn(join(near, target, changes.clone(), Counted::new(&open)));
+            }
+        }
+    }
+}
+
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Both directions of one connection, until both have ended or the link is cut.
+async fn join(
+    mut near: TcpStream,
+    target: SocketAddr,
+    mut changes: watch::Receiver<State>,
+    _counted: Counted,
+) {
+    let whole = is(&mut changes, State::Whole).await;
+    let (Ok(()), Ok(mut far)) = (whole, TcpStream::connect(target).await) else {
+        near.set_zero_linger().ok();
+        return;
+    };
+    for socket in [&near, &far] {
+        socket.set_nodelay(true).ok();
+    }
+    let ((near_reads, near_writes), (far_reads, far_writes)) = (near.split(), far.split());
+    let there = pump(near_reads, far_writes, changes.clone());
+    let back = pump(far_reads, near_writes, changes.clone());
+    let ended = tokio::select! {
+        _ = is(&mut changes, State::Cut) => Err(Broken),
+        ended = async { tokio::try_join!(there, back) } => ended.map(drop),
+    };
+    if ended.is_err() {
+        near.set_zero_linger().ok();
+        far.set_zero_linger().ok();
+    }
+}
+
+/// A connection that does not end as it should.
+struct Broken;
+
+/// Waits until it is so, unless it is cut first or there is no proxy any more.
+async fn is(changes: &mut watch::Receiver<State>, wanted: State) -> Result<(), Broken> {
+    let either = |state: &State| *state == wanted || *state == State::Cut;
+    match changes.wait_for(either).await {
+        Ok(state) if *state == wanted => Ok(()),
+        _ => Err(Broken),
+    }
+}
+
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut changes: watch::Receiver<State>,
+) -> Result<(), Broken> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let count = from.read(&mut buffer).await.map_err(|_| Broken)?;
+        is(&mut changes, State::Whole).await?;
+        if count == 0 {
+            return to.shutdown().await.map_err(|_| Broken);
+        }
+        to.write_all(&buffer[..count]).await.map_err(|_| Broken)?;
+    }
+}

@@ -1,0 +1,110 @@
+//! A registry of schemas (Apicurio's), spoken to by Confluent's API.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::OnceCell;
+
+use super::daemon::{Daemon, insist};
+use super::kafka::small_java;
+use super::{Place, Proxy};
+use crate::child::spare_port;
+use crate::tools;
+
+/// The registry.
+#[derive(Debug)]
+pub struct Registry {
+    daemon: Daemon,
+    door: Proxy,
+    port: u16,
+    _place: Place,
+}
+
+impl Registry {
+    /// The registry of all cases that do it no harm; they share its subjects. `None`, said aloud, where
+    /// there is none.
+    pub async fn shared(test: &str) -> Option<&'static Self> {
+        static SHARED: OnceCell<Registry> = OnceCell::const_new();
+        let folder = tools::registry(test)?;
+        Some(SHARED.get_or_init(|| Self::launch(folder)).await)
+    }
+
+    /// One for this case; `None`, said aloud, where there is none.
+    pub async fn start(test: &str) -> Option<Self> {
+        let folder = tools::registry(test)?;
+        Some(Self::launch(folder).await)
+    }
+
+    async fn launch(folder: PathBuf) -> Self {
+        insist(async || {
+            let registry = Self::begin(&folder);
+            registry.is_ready().await.map(|()| registry)
+        })
+        .await
+    }
+
+    fn begin(folder: &Path) -> Self {
+        let (place, port) = (Place::new("registry"), spare_port());
+        let entries = folder
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut jars = entries.filter(|file| file.extension().is_some_and(|end| end == "jar"));
+        let (jar, data) = (jars.next().unwrap(), place.join("schemas"));
+        let daemon = Daemon::start("registry", place.path(), move || {
+            let mut command = small_java();
+            command.arg("-Dquarkus.http.host=127.0.0.1");
+            command.arg(format!("-Dquarkus.http.port={port}"));
+            command.arg("-jar").arg(&jar);
+            let data = format!("jdbc:h2:file:{}", data.display());
+            command.env("REGISTRY_DATASOURCE_URL", data);
+            command
+        });
+        Self {
+            daemon,
+            door: Proxy::to(([127, 0, 0, 1], port).into()),
+            port,
+            _place: place,
+        }
+    }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        let listens = async || self.daemon.has_said("Listening on:");
+        self.daemon.ready(listens).await
+    }
+
+    /// Its URL, as a configuration names it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// The same, through its door.
+    #[must_use]
+    pub fn url_of_door(&self) -> String {
+        url(self.door.port())
+    }
+
+    /// Its door.
+    #[must_use]
+    pub const fn door(&self) -> &Proxy {
+        &self.door
+    }
+
+    /// The process: to end, kill, pause and resume.
+    #[must_use]
+    pub const fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// Starts it again, after it has ended, at the same port and with the same schemas.
+    pub async fn start_again(&self) {
+        self.daemon.launch();
+        self.is_ready()
+            .await
+            .unwrap_or_else(|words| panic!("{words}"));
+    }
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/apis/ccompat/v7")
+}

@@ -1,0 +1,234 @@
+"""Somebody else at Kafka: writes and reads records by confluent-kafka and its Avro serializers.
+
+Arguments: the brokers (`host:port`), the registry's URL (or `-`), more of librdkafka's settings as JSON.
+Requests come as lines of JSON, each with an `id`; answers go out as they come, with the same `id`. What
+a watch receives goes out by itself, as `{"watch": id, "record": {...}}`.
+"""
+
+import base64
+import json
+import sys
+import threading
+import uuid
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.schema_registry import SchemaRegistryClient, record_subject_name_strategy
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+NAMESPACE = "io.github.sevenparadigms.gateway.kafka.model"
+SCHEMAS = {
+    "WebSocketEvent": [
+        # The default stands where nobody looks for it: inside the type.
+        {"name": "username", "type": {"type": "string", "default": "null"}},
+        {"name": "baseUrl", "type": "string"},
+        {"name": "uri", "type": "string"},
+        {"name": "body", "type": "string"},
+    ],
+    "UserConnectEvent": [
+        {"name": "username", "type": "string"},
+        {"name": "roles", "type": {"type": "array", "items": "string"}},
+    ],
+    "UserDisconnectEvent": [
+        {"name": "username", "type": "string"},
+        {"name": "hash", "type": "long"},
+        {"name": "isTimeOut", "type": "boolean", "default": False},
+    ],
+}
+PATIENCE = 60
+
+speaking = threading.Lock()
+
+
+def say(words):
+    with speaking:
+        print(json.dumps(words), flush=True)
+
+
+def encoded(data):
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def decoded(text):
+    return None if text is None else base64.b64decode(text)
+
+
+class Codec:
+    """Avro as the registry knows it: values by their record's name, keys as `<topic>-key`."""
+
+    def __init__(self, url, settings):
+        self.registry = SchemaRegistryClient({"url": url, **settings})
+        self.key = AvroSerializer(self.registry, '"string"')
+        self.reads = AvroDeserializer(self.registry)
+        self.values = {name: self.serializer(name, fields) for name, fields in SCHEMAS.items()}
+
+    def serializer(self, name, fields):
+        record = {"type": "record", "name": name, "namespace": NAMESPACE, "fields": fields}
+        strategy = {"subject.name.strategy": record_subject_name_strategy}
+        return AvroSerializer(self.registry, json.dumps(record), conf=strategy)
+
+    def write(self, topic, record, key, value):
+        key = self.key(key, SerializationContext(topic, MessageField.KEY))
+        return key, self.values[record](value, SerializationContext(topic, MessageField.VALUE))
+
+    def read(self, message):
+        """What an Avro consumer makes of it, and the full name of the value's writer schema."""
+        read = {}
+        for field, data in [(MessageField.KEY, message.key()), (MessageField.VALUE, message.value())]:
+            try:
+                context = SerializationContext(message.topic(), field)
+                read[str(field)] = self.reads(data, context)
+            except Exception as error:  # Whatever a bad record does to it, the test hears of it.
+                read["error"] = f"{field}: {error}"
+        return read
+
+
+class Party:
+    def __init__(self, brokers, url, settings):
+        registry = settings.pop("registry", {})
+        self.settings = {"bootstrap.servers": brokers, **settings}
+        self.codec = None if url == "-" else Codec(url, registry)
+        self.admin = AdminClient(self.settings)
+        self.producer = Producer(
+            {**self.settings, "enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": 60000}
+        )
+        threading.Thread(target=self.poll, daemon=True).start()
+        self.watches = {}
+
+    def poll(self):
+        while True:
+            self.producer.poll(1)
+
+    # Topics
+
+    def create(self, topic, partitions=1, config=None):
+        made = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config or {})
+        self.admin.create_topics([made])[topic].result(PATIENCE)
+
+    def grow(self, topic, partitions):
+        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(PATIENCE)
+
+    def remove(self, topic):
+        self.admin.delete_topics([topic])[topic].result(PATIENCE)
+
+    def partitions(self, topic):
+        found = self.admin.list_topics(topic, timeout=PATIENCE).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return sorted(found.partitions)
+
+    def topics(self):
+        return sorted(self.admin.list_topics(timeout=PATIENCE).topics)
+
+    def trim(self, topic, partition, before):
+        """Forgets what stands before an offset."""
+        where = TopicPartition(topic, partition, before)
+        self.admin.delete_records([where])[where].result(PATIENCE)
+
+    def ends(self, topic):
+        """The first and the next offset of every partition."""
+        consumer = Consumer({**self.settings, "group.id": str(uuid.uuid4())})
+        try:
+            return [
+                consumer.get_watermark_offsets(TopicPartition(topic, partition), PATIENCE)
+                for partition in self.partitions(topic)
+            ]
+        finally:
+            consumer.close()
+
+    # Records
+
+    def publish(self, request, topic, record, value, key=None, headers=None, partition=-1):
+        key = str(uuid.uuid4()) if key is None else key
+        key, value = self.codec.write(topic, record, key, value)
+        self.send(request, topic, key, value, headers, partition)
+
+    def publish_bytes(self, request, topic, value, key=None, headers=None, partition=-1):
+        self.send(request, topic, decoded(key), decoded(value), headers, partition)
+
+    def send(self, request, topic, key, value, headers, partition):
+        def delivered(error, message):
+            if error is not None:
+                say({"id": request, "error": str(error)})
+            else:
+                place = {"partition": message.partition(), "offset": message.offset()}
+                say({"id": request, "result": place})
+
+        headers = list((headers or {}).items())
+        more = {} if partition < 0 else {"partition": partition}
+        self.producer.produce(
+            topic, value=value, key=key, headers=headers, on_delivery=delivered, **more
+        )
+
+    def watch(self, request, topic, start="beginning"):
+        """Reads every partition that there is now, by hand, from the beginning or the end."""
+        consumer = Consumer(
+            {
+                **self.settings,
+                "group.id": str(uuid.uuid4()),
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 50,
+            }
+        )
+        places = [TopicPartition(topic, partition) for partition in self.partitions(topic)]
+        for place in places:
+            # Asked for now, so that all is seen which comes after the answer.
+            first, end = consumer.get_watermark_offsets(place, PATIENCE)
+            place.offset = first if start == "beginning" else end
+        consumer.assign(places)
+        self.watches[request] = threading.Event()
+        threading.Thread(target=self.receive, args=(request, consumer), daemon=True).start()
+
+    def unwatch(self, watch):
+        self.watches.pop(watch).set()
+
+    def receive(self, watch, consumer):
+        ended = self.watches[watch]
+        while not ended.is_set():
+            message = consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                say({"watch": watch, "record": self.told(message)})
+        consumer.close()
+
+    def told(self, message):
+        read = {} if self.codec is None else self.codec.read(message)
+        headers = {name: (value or b"").decode() for name, value in message.headers() or []}
+        return {
+            "topic": message.topic(),
+            "partition": message.partition(),
+            "offset": message.offset(),
+            "time": message.timestamp()[1],
+            "headers": headers,
+            "key_bytes": encoded(message.key()),
+            "value_bytes": encoded(message.value()),
+            **read,
+        }
+
+    # Who asks
+
+    # These answer by themselves, or want to know who asked.
+    LATER = {"publish", "publish_bytes"}
+    NAMED = LATER | {"watch"}
+
+    def answer(self, request, what, **arguments):
+        try:
+            named = (request,) if what in self.NAMED else ()
+            result = getattr(self, what)(*named, **arguments)
+        except Exception as error:  # The test asked, so the test hears of it.
+            say({"id": request, "error": f"{type(error).__name__}: {error}"})
+        else:
+            if what not in self.LATER:
+                say({"id": request, "result": result})
+
+
+def main():
+    brokers, url, settings = sys.argv[1:]
+    party = Party(brokers, url, json.loads(settings))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        party.answer(asked.pop("id"), asked.pop("what"), **asked)
+
+
+main()
