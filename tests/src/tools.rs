@@ -91,6 +91,22 @@ pub fn tidegate(test: &str) -> Option<PathBuf> {
     found(test, "the binary tidegate", is_there.then_some(binary))
 }
 
+/// The binary `tidegate` built with this feature: `TIDEGATE_FULL_BIN`, or else [`tidegate`]; `None`, said
+/// aloud, when there is none.
+#[must_use]
+pub fn tidegate_with(test: &str, feature: &str) -> Option<PathBuf> {
+    let full = std::env::var_os("TIDEGATE_FULL_BIN").map(PathBuf::from);
+    let binary = match full {
+        Some(binary) => binary,
+        None => tidegate(test)?,
+    };
+    let output = std::process::Command::new(&binary).arg("version").output();
+    let output = output.map(|one| String::from_utf8_lossy(&one.stdout).into_owned());
+    let has_it = output.is_ok_and(|text| text.split([' ', ',', '\n']).any(|word| word == feature));
+    let what = format!("the binary tidegate with the feature {feature}");
+    found(test, &what, has_it.then_some(binary))
+}
+
 /// The example `name` of the library, which cargo builds beside the tests of the workspace; `None`,
 /// said aloud, when it is not there.
 #[must_use]

@@ -147,7 +147,10 @@ mod tests {
         for number in 0..6400 {
             counts[Partition::of_user(&format!("u{number}")).place()] += 1;
         }
-        assert!(counts.iter().all(|count| (50..200).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (50..200).contains(count)),
+            "{counts:?}"
+        );
         // Nodes of other versions look there.
         assert_eq!(Partition::of_user("u42").place(), PLACE_OF_U42);
         assert_eq!(Partition::of("s", Some("u42")), Partition::of_user("u42"));

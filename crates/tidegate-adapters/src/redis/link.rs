@@ -13,8 +13,8 @@ use redis::{
     ScriptInvocation, TlsCertificates, cmd,
 };
 use tidegate::cluster::Inbox;
-use tidegate::config::plan::{RedisMode, RedisPlan, RedisTls};
 use tidegate::config::Secret;
+use tidegate::config::plan::{RedisMode, RedisPlan, RedisTls};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -38,10 +38,7 @@ impl std::fmt::Debug for Link {
 
 impl Link {
     /// Connects, and hears these channels from now on.
-    pub(super) async fn open(
-        plan: &RedisPlan,
-        channels: &[String],
-    ) -> RedisResult<(Self, Inbox)> {
+    pub(super) async fn open(plan: &RedisPlan, channels: &[String]) -> RedisResult<(Self, Inbox)> {
         let dialer = Dialer::new(plan)?;
         let one = dialer.find().await?;
         let speaking = dialer.connect(&one).await?;

@@ -117,7 +117,9 @@ impl RedisStore {
             self.run::<Vec<String>>(script)
         });
         let all = try_join_all(all).await?.into_iter().flat_map(pairs);
-        Ok(all.map(|(session, facts)| entry(&session, &facts)).collect())
+        Ok(all
+            .map(|(session, facts)| entry(&session, &facts))
+            .collect())
     }
 
     pub(super) async fn claim_some(
@@ -238,10 +240,7 @@ impl RedisStore {
         Ok(users.zip(counts).filter(|(_, count)| *count > 0).collect())
     }
 
-    pub(super) async fn all_of_user(
-        &self,
-        user: &str,
-    ) -> Result<Vec<(NodeId, Entry)>, StoreError> {
+    pub(super) async fn all_of_user(&self, user: &str) -> Result<Vec<(NodeId, Entry)>, StoreError> {
         let link = self.link()?;
         let partition = Partition::of_user(user);
         let mut members = cmd("SMEMBERS");

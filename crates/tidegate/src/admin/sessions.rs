@@ -101,13 +101,14 @@ pub(super) async fn list(
     ];
     let [user, route, service, address, limit, cursor, scope] =
         query::parse(query.as_deref(), names)?;
-    if Scope::parse(scope.as_deref())? == Scope::Cluster {
+    let scope = Scope::parse(scope.as_deref())?;
+    if let Some(cluster) = view.cluster.as_ref().filter(|_| scope == Scope::Cluster) {
         if user.is_some() || route.is_some() || service.is_some() || address.is_some() {
             let detail = "of all nodes, sessions are told without a filter; \
                           those of a user are at `/v1/users/{user}?scope=cluster`";
             return Err(bad(detail));
         }
-        return everywhere::list(&view, limit.as_deref(), cursor.as_deref()).await;
+        return everywhere::list(cluster, limit.as_deref(), cursor.as_deref()).await;
     }
     let filter = Filter {
         user,

@@ -35,12 +35,12 @@ use serde_json::Value;
 
 pub use self::basic::{BasicUser, PasswordHash, PasswordHashError};
 pub use self::cache::CachePlan;
+pub(crate) use self::cache::Digest;
 use self::cache::{Now, TokenCache, digest_of};
 pub use self::claims::{ClaimPath, Rules};
 pub use self::error::{AuthError, Schemes};
 pub use self::expression::{Expression, ExpressionError};
 pub use self::jwks::JwksPlan;
-pub(crate) use self::cache::Digest;
 pub(crate) use self::jwks::Keys;
 pub use self::keys::{Algorithm, Key, KeyError};
 use self::passwords::Passwords;

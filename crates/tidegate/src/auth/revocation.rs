@@ -192,9 +192,8 @@ impl Revocations {
         let ids = held.ids.iter();
         let ids = ids.map(|(id, end)| (Revoked::Id(id.clone()), end.wall()));
         let users = held.users.iter();
-        let users = users.map(|(user, (until, end))| {
-            (Revoked::User(user.clone(), *until), end.wall())
-        });
+        let users =
+            users.map(|(user, (until, end))| (Revoked::User(user.clone(), *until), end.wall()));
         tokens.chain(ids).chain(users).collect()
     }
 
@@ -262,7 +261,10 @@ impl Held {
 
     /// Whether there is nothing new in this.
     fn knows(&self, what: &Revoked, ends: Option<SystemTime>) -> bool {
-        let lasts = |end: &End| end.wall().is_none_or(|wall| ends.is_some_and(|ends| ends <= wall));
+        let lasts = |end: &End| {
+            end.wall()
+                .is_none_or(|wall| ends.is_some_and(|ends| ends <= wall))
+        };
         match what {
             Revoked::Token(digest) => self.tokens.get(digest).is_some_and(lasts),
             Revoked::Id(id) => self.ids.get(id).is_some_and(lasts),

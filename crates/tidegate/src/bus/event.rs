@@ -146,7 +146,10 @@ impl EventId {
     pub(crate) fn derived(kind: &str, incarnation: u64, whom: &str) -> Self {
         let text = format!("{kind}\n{incarnation:x}\n{whom}");
         let digest = digest(&SHA256, text.as_bytes());
-        let (epoch, rest) = digest.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
+        let (epoch, rest) = digest
+            .as_ref()
+            .split_first_chunk()
+            .unwrap_or((&[0; 8], &[]));
         let number = rest.first_chunk().unwrap_or(&[0; 8]);
         Self {
             epoch: u64::from_be_bytes(*epoch),
@@ -224,7 +227,11 @@ mod tests {
     fn what_two_tell_has_one_name() {
         let of = EventId::derived;
         assert_eq!(of("closed", 1, "s"), of("closed", 1, "s"));
-        let others = [of("offline", 1, "s"), of("closed", 2, "s"), of("closed", 1, "t")];
+        let others = [
+            of("offline", 1, "s"),
+            of("closed", 2, "s"),
+            of("closed", 1, "t"),
+        ];
         for other in others {
             assert_ne!(other, of("closed", 1, "s"));
         }

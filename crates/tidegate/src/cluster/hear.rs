@@ -61,8 +61,7 @@ impl Cluster {
                         let patience = patience.map(Duration::from_millis);
                         // Waited for before the event itself is heard.
                         let outcomes = &wired.core.push().outcomes;
-                        let waited =
-                            outcomes.expect(event, PushSource::Bus, patience.is_some());
+                        let waited = outcomes.expect(event, PushSource::Bus, patience.is_some());
                         expected.push(Box::pin(self.report(waited, (from, ask), patience)));
                     }
                 }

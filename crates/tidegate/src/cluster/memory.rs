@@ -66,8 +66,7 @@ impl State {
 
     /// Whether the user is offline without this session.
     fn rise(&mut self, session: &str, user: Option<&str>) -> bool {
-        let Some((user, sessions)) =
-            user.and_then(|user| Some((user, self.users.get_mut(user)?)))
+        let Some((user, sessions)) = user.and_then(|user| Some((user, self.users.get_mut(user)?)))
         else {
             return false;
         };
@@ -102,7 +101,9 @@ impl State {
                     self.sessions.remove(&session);
                     let _was_last = self.rise(&session, user.as_deref());
                     // Told again, it is the same.
-                    is_turn = user.as_ref().is_some_and(|user| !self.users.contains_key(user));
+                    is_turn = user
+                        .as_ref()
+                        .is_some_and(|user| !self.users.contains_key(user));
                 }
                 (is_turn, was_known, user)
             }
@@ -329,7 +330,10 @@ impl StateStore for MemoryStore {
         state
             .revoked
             .retain(|_, (_, ends)| ends.is_none_or(|ends| ends > now));
-        let behind = state.revoked.iter().filter(|(_, (number, _))| *number > after);
+        let behind = state
+            .revoked
+            .iter()
+            .filter(|(_, (number, _))| *number > after);
         let mut behind: Vec<_> = behind
             .map(|(what, (number, ends))| (*number, what.clone(), *ends))
             .collect();

@@ -27,8 +27,8 @@ pub(crate) use self::facts::Facts;
 pub(crate) use self::keeper::Keeping;
 pub use self::memory::MemoryStore;
 pub(crate) use self::node::{Cluster, Wired};
-pub(crate) use self::wire::Order;
 pub use self::store::{
     Change, Entry, Inbox, Membership, NodeId, NotANode, Orphan, Revocation, Revoked, Standing,
     StateStore, StoreError, To, Verdict,
 };
+pub(crate) use self::wire::Order;

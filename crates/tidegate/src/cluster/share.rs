@@ -146,7 +146,10 @@ mod tests {
         }
         let user = Revoked::User("a:b".into(), until);
         let later = until + Duration::from_micros(1);
-        assert_eq!(parsed(&written(&user)), Some(Revoked::User("a:b".into(), later)));
+        assert_eq!(
+            parsed(&written(&user)),
+            Some(Revoked::User("a:b".into(), later))
+        );
         for wrong in ["", "t", "t:00", "x:1", "u:1", "u:x:bro"] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Roles;
 use crate::bus::{
-    Event, EventBus, EventId, MemoryBus, Payload, SessionClosed, SessionOpened, Topics, UserConnected,
-    UserDisconnected,
+    Event, EventBus, EventId, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
+    UserConnected, UserDisconnected,
 };
 use crate::cluster::{Cluster, Entry, Facts};
 use crate::config::plan::BusPlan;

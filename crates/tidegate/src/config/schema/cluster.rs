@@ -92,9 +92,7 @@ fn read_redis(spot: &Spot<'_>, problems: &mut Problems) -> Option<ClusterPlan> {
 fn read_mode(spot: &Spot<'_>, problems: &mut Problems) -> Option<RedisMode> {
     let choice = spot.choice(problems)?;
     match choice.name {
-        "standalone" => choice
-            .no_argument(problems)
-            .map(|()| RedisMode::Standalone),
+        "standalone" => choice.no_argument(problems).map(|()| RedisMode::Standalone),
         "cluster" => choice.no_argument(problems).map(|()| RedisMode::Cluster),
         "sentinel" => {
             let spot = choice.need_argument(problems)?;
@@ -125,7 +123,11 @@ fn read_credentials(
     let is_nameless = username.is_some() && password.is_none();
     if let Some(spot) = username.as_ref().filter(|_| is_nameless) {
         let message = "a user without a password";
-        problems.suggest(&spot.place(), message, "write `password: file:/run/secrets/redis`");
+        problems.suggest(
+            &spot.place(),
+            message,
+            "write `password: file:/run/secrets/redis`",
+        );
     }
     let username = username.and_then(|spot| spot.value(problems, auth::text));
     let password = password.and_then(|spot| {
@@ -140,11 +142,7 @@ fn read_credentials(
     (username, password)
 }
 
-fn read_tls(
-    fields: &mut Fields<'_>,
-    is_spoken: bool,
-    problems: &mut Problems,
-) -> Option<RedisTls> {
+fn read_tls(fields: &mut Fields<'_>, is_spoken: bool, problems: &mut Problems) -> Option<RedisTls> {
     let spot = fields.take("tls");
     if let Some(spot) = spot.as_ref().filter(|_| !is_spoken) {
         let message = "TLS is not spoken at a `redis://` URL";
@@ -152,7 +150,9 @@ fn read_tls(
     }
     let mut plan = RedisTls::default();
     if let Some(mut fields) = spot.and_then(|spot| spot.fields(problems)) {
-        plan.ca = fields.take("ca").and_then(|spot| tls::path(&spot, problems));
+        plan.ca = fields
+            .take("ca")
+            .and_then(|spot| tls::path(&spot, problems));
         if let Some(spot) = fields.take("certificate") {
             plan.certificate = tls::certificate(&spot, problems);
         }
