@@ -45,14 +45,14 @@ async fn a_push_reaches_the_sessions_of_other_nodes_once() {
     assert_eq!(told["matched"], 0, "{told}");
     // Asked again under its key, and of another node, it is the same.
     for gate in [&a, &b, &a] {
-        let push = r#"{"target":{"user":"u42"},"event":"once"}"#;
+        let push = r#"{"user":"u42","event":"once"}"#;
         let request = tidegate_tests::Request::new("POST", "/v1/push");
         let request = request.set("Host", &gate.admin.0.to_string());
         let request = request.with("Idempotency-Key", "k1").body(push);
         let answer = gate.admin.ask(&request).await;
         assert_eq!(answer.status(), 202, "{}", answer.text());
     }
-    let last = r#"{"target":{"user":"u42"},"event":"last"}"#;
+    let last = r#"{"user":"u42","event":"last"}"#;
     b.done("POST", "/v1/push", last).await;
     for client in [&mut here, &mut there] {
         assert_eq!(client.receive().await["event"], "once");

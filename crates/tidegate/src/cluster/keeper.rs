@@ -225,8 +225,7 @@ impl Keeper {
             Membership::Dead => return Err(StoreError::Fenced),
             Membership::Unknown => {
                 tracing::warn!("the cluster's store has lost what it knew: it is told anew");
-                self.join().await?;
-                self.sync().await?;
+                return Err(StoreError::Unreachable);
             }
             Membership::Held => cluster.note(standing),
         }
