@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::mint::SECRET;
-use tidegate_tests::time::within;
+use tidegate_tests::time::{DEADLINE, within};
 use tidegate_tests::wire::{Answer, Wire};
 use tidegate_tests::{Admin, Frame, Mint, Request, Token, eventually_does, tools};
 
@@ -145,12 +146,16 @@ impl Gate {
     }
 
     async fn counts_in(&self, target: &str, users: u64) {
-        eventually_does(&format!("{target} counts {users} users"), async || {
-            let answer = self.admin.get(target).await;
-            let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            told["users_online"] == users
-        })
-        .await;
+        let begun = std::time::Instant::now();
+        loop {
+            let told = self.admin.get(target).await.text();
+            let counted: Value = serde_json::from_str(&told).unwrap_or_default();
+            if counted["users_online"] == users {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "not {users} users: {told}\n{}", self.process.output());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn ask(&self, method: &str, target: &str, body: &str) -> Answer {

@@ -18,7 +18,7 @@ async fn sessions_live_on_while_redis_is_away() {
     let (a, b) = (house.node("a", &redis).await, house.node("b", &redis).await);
     let (mut stays, _) = house.enter(&a, "stays").await;
     let (leaves, _) = house.enter(&a, "leaves").await;
-    let (_there, _) = house.enter(&b, "there").await;
+    let (mut there, _) = house.enter(&b, "there").await;
     a.counts(3).await;
     let mut of_a = a.events().await;
     server.node().daemon().kill().await;
@@ -57,7 +57,6 @@ async fn sessions_live_on_while_redis_is_away() {
         told,
         expected.map(|(kind, user)| (kind.to_owned(), user.to_owned()))
     );
-    let mut there = _there;
     assert_eq!(there.closed().await, Some(4440));
     for gate in [&a, &b] {
         gate.counts(2).await;

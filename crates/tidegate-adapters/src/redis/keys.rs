@@ -107,6 +107,11 @@ impl Keys {
         self.of_nodes("buried")
     }
 
+    /// When anybody renewed a lease last, in milliseconds.
+    pub(super) fn last_renewal(&self) -> String {
+        self.of_nodes("renewed")
+    }
+
     fn of_tokens(&self, name: &str) -> String {
         format!("{}:{{revoked}}:{name}", self.prefix)
     }

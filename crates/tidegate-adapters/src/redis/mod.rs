@@ -135,7 +135,12 @@ impl StateStore for RedisStore {
         let node = node.to_string();
         Box::pin(async move {
             let mut script = self.scripts.renew.prepare_invoke();
-            for key in [self.keys.leases(), self.keys.dead(), self.keys.buried()] {
+            for key in [
+                self.keys.leases(),
+                self.keys.dead(),
+                self.keys.buried(),
+                self.keys.last_renewal(),
+            ] {
                 script.key(key);
             }
             script.arg(node).arg(milliseconds(lease));

@@ -109,6 +109,8 @@ impl Drop for Keeping {
 
 impl Keeper {
     async fn run(mut self, end: CancellationToken) {
+        // However long the store was away, whoever comes back does so within a lease.
+        let longest = RETRY.1.min(self.cluster.lease / 4).max(RETRY.0);
         let mut pause = RETRY.0;
         loop {
             let begun = Instant::now();
@@ -127,7 +129,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = end.cancelled() => break,
-                () = self.rest(pause) => pause = (pause * 2).min(RETRY.1),
+                () = self.rest(pause) => pause = (pause * 2).min(longest),
             }
         }
         let told = timeout(LAST_WORDS, self.farewell()).await;

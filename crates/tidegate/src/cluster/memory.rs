@@ -24,6 +24,8 @@ pub struct MemoryStore(Mutex<State>);
 struct State {
     /// When the leases of members lapse.
     leases: BTreeMap<NodeId, Instant>,
+    /// When anybody renewed one last.
+    renewed: Option<Instant>,
     /// Whose leases have lapsed, and who has claimed what is left until when.
     dead: BTreeMap<NodeId, Option<(NodeId, Instant)>>,
     /// Of whom nothing is left.
@@ -45,7 +47,12 @@ struct Held {
 }
 
 impl State {
-    fn lapse(&mut self, now: Instant) {
+    fn lapse(&mut self, now: Instant, lease: Duration) {
+        let last = self.renewed.replace(now);
+        if last.is_some_and(|last| now.saturating_duration_since(last) > lease * 2 / 3) {
+            // Nobody could renew: that they are silent says nothing of them.
+            self.leases.values_mut().for_each(|until| *until = now + lease);
+        }
         let lapsed = self.leases.iter().filter(|(_, until)| **until <= now);
         let lapsed: Vec<_> = lapsed.map(|(node, _)| node.clone()).collect();
         for node in lapsed {
@@ -180,7 +187,7 @@ impl StateStore for MemoryStore {
     ) -> BoxFuture<'_, Result<Standing, StoreError>> {
         let mut state = self.lock();
         let now = Instant::now();
-        state.lapse(now);
+        state.lapse(now, lease);
         let is_dead = state.dead.contains_key(node) || state.buried.contains(node);
         let membership = match state.leases.contains_key(node) {
             true => Membership::Held,

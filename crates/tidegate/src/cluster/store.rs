@@ -26,7 +26,8 @@ pub trait StateStore: Send + Sync + Debug + 'static {
     fn open(&self, node: &NodeId) -> BoxFuture<'_, Result<Inbox, StoreError>>;
 
     /// Renews the lease of a node, and with `join` makes it a member; tells who else is one, and whose
-    /// lease has lapsed.
+    /// lease has lapsed. Where nobody has renewed for two thirds of a lease the store was away, and all
+    /// leases begin anew.
     ///
     /// # Errors
     /// When the store cannot be reached.
