@@ -15,7 +15,7 @@ use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::mint::SECRET;
 use tidegate_tests::time::{DEADLINE, within};
 use tidegate_tests::wire::{Answer, Wire};
-use tidegate_tests::{Admin, Frame, Mint, Request, Token, eventually_does, tools};
+use tidegate_tests::{Admin, Frame, Mint, Request, Token, tools};
 
 /// The lease of nodes: as short as one can be.
 const LEASE: &str = "1s";
@@ -116,8 +116,8 @@ impl Gate {
 
     /// Waits until its check of the cluster says so.
     async fn says_of_cluster(&self, status: &str) {
-        let what = format!("its check of the cluster is {status}");
-        eventually_does(&what, async || {
+        let begun = std::time::Instant::now();
+        loop {
             let answer = self.admin.get("/readyz?verbose").await;
             assert_eq!(answer.status(), 200, "{}", answer.text());
             let ready: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -125,9 +125,16 @@ impl Gate {
             let checks = ready["checks"].as_array().unwrap();
             let check = checks.iter().find(|one| one["name"] == "cluster").unwrap();
             assert_eq!(ready["degraded"], check["status"] == "degraded", "{ready}");
-            check["status"] == status
-        })
-        .await;
+            if check["status"] == status {
+                return;
+            }
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "not {status}: {ready}\n{}",
+                self.process.output()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn json(&self, target: &str) -> Value {

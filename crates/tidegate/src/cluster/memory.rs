@@ -320,12 +320,16 @@ impl StateStore for MemoryStore {
 
     fn revoke(&self, revocations: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>> {
         let mut state = self.lock();
-        for one in revocations {
-            state.revocations += 1;
-            let number = state.revocations;
-            let known = state.revoked.entry(one.what).or_insert((number, one.ends));
-            let later = known.1.zip(one.ends).map(|(one, other)| one.max(other));
-            *known = (known.0, later);
+        for Revocation { what, ends } in revocations {
+            let lasts = |known: &Option<SystemTime>| {
+                known.is_none_or(|known| ends.is_some_and(|ends| ends <= known))
+            };
+            // What is no news is not told again.
+            if !state.revoked.get(&what).is_some_and(|(_, known)| lasts(known)) {
+                state.revocations += 1;
+                let number = state.revocations;
+                state.revoked.insert(what, (number, ends));
+            }
         }
         drop(state);
         done(Ok(()))

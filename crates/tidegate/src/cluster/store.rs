@@ -236,7 +236,7 @@ pub enum Membership {
 }
 
 /// A session as the store has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// Its id.
     pub session: Box<str>,
