@@ -6,6 +6,7 @@ mod admin_is_not_for_strangers;
 mod admin_says_how_it_is;
 mod ambiguous_requests_are_refused;
 mod answers_arrive_as_sent;
+mod backing;
 mod bad_frames_end_the_session;
 mod balancers_name_their_clients;
 mod bodies_stream;

@@ -73,6 +73,17 @@ impl Authority {
         self.flawed_server(names, Flaw::None)
     }
 
+    /// The same for who is a server and a client of its like.
+    #[must_use]
+    pub fn peer(&self, names: &[&str]) -> Issued {
+        let mut params = params(names, "peer");
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        self.issue(&params)
+    }
+
     /// A server's certificate with something wrong about it.
     #[must_use]
     pub fn flawed_server(&self, names: &[&str], flaw: Flaw) -> Issued {

@@ -41,13 +41,19 @@ pub async fn eventually_within(limit: Duration, what: &str, mut condition: impl 
 }
 
 /// As [`eventually`], where finding out takes a while itself.
-pub async fn eventually_does(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub async fn eventually_does(what: &str, condition: impl AsyncFnMut() -> bool) {
+    eventually_does_within(DEADLINE, what, condition).await;
+}
+
+/// The same, for what takes longer than that by itself.
+pub async fn eventually_does_within(
+    limit: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> bool,
+) {
     let begun = Instant::now();
     while !condition().await {
-        assert!(
-            begun.elapsed() < DEADLINE,
-            "waited {DEADLINE:?} until {what}"
-        );
+        assert!(begun.elapsed() < limit, "waited {limit:?} until {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -1,6 +1,7 @@
 """Somebody else at Kafka: writes and reads records by confluent-kafka and its Avro serializers.
 
-Arguments: the brokers (`host:port`), the registry's URL (or `-`), more of librdkafka's settings as JSON.
+Arguments: the brokers (`host:port`), the registry's URL (or `-`), and as JSON more of librdkafka's
+settings, in which `producer` holds those of the producer alone and `registry` those of the registry.
 Requests come as lines of JSON, each with an `id`; answers go out as they come, with the same `id`. What
 a watch receives goes out by itself, as `{"watch": id, "record": {...}}`.
 """
@@ -9,6 +10,7 @@ import base64
 import json
 import sys
 import threading
+import time
 import uuid
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -86,13 +88,15 @@ class Codec:
 
 class Party:
     def __init__(self, brokers, url, settings):
-        registry = settings.pop("registry", {})
-        self.settings = {"bootstrap.servers": brokers, **settings}
+        registry, producer = settings.pop("registry", {}), settings.pop("producer", {})
+        # A broker that was away is asked again soon.
+        soon = {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 500}
+        self.settings = {"bootstrap.servers": brokers, **soon, **settings}
         self.codec = None if url == "-" else Codec(url, registry)
         self.admin = AdminClient(self.settings)
-        self.producer = Producer(
-            {**self.settings, "enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": 60000}
-        )
+        # What waits for a broker gives up while the test still listens.
+        waiting = {"enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": 60_000}
+        self.producer = Producer({**self.settings, **waiting, **producer})
         threading.Thread(target=self.poll, daemon=True).start()
         self.watches = {}
 
@@ -105,9 +109,22 @@ class Party:
     def create(self, topic, partitions=1, config=None):
         made = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config or {})
         self.admin.create_topics([made])[topic].result(PATIENCE)
+        self.has(topic, partitions)
 
     def grow(self, topic, partitions):
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(PATIENCE)
+        self.has(topic, partitions)
+
+    def has(self, topic, partitions):
+        """Waits until the broker knows what its controller has agreed to."""
+        ends = time.monotonic() + PATIENCE
+        while time.monotonic() < ends:
+            found = self.admin.list_topics(topic, timeout=PATIENCE).topics[topic]
+            leaders = [partition.leader for partition in found.partitions.values()]
+            if found.error is None and len(leaders) == partitions and min(leaders) >= 0:
+                return
+            time.sleep(0.02)
+        raise TimeoutError(f"{topic} has no {partitions} partitions yet")
 
     def remove(self, topic):
         self.admin.delete_topics([topic])[topic].result(PATIENCE)

@@ -83,8 +83,15 @@ impl Kafka {
         certify(&place);
         let settings = place.join("broker.properties");
         std::fs::write(&settings, properties(&place, &data, &listeners)).unwrap();
-        let libraries = folder.join("lib/*");
-        let daemon = Daemon::start("kafka", place.path(), move || java(&libraries, &settings));
+        let home = folder.to_owned();
+        let daemon = Daemon::start("kafka", place.path(), move || {
+            let log = tools::script("kafka/log4j2.xml");
+            let mut command = small_java(&home);
+            command.arg(format!("-Dlog4j2.configurationFile={}", log.display()));
+            command.arg("-cp").arg(home.join("lib/*"));
+            command.arg("kafka.Kafka").arg(&settings);
+            command
+        });
         Self {
             daemon,
             plain,
@@ -219,21 +226,12 @@ fn properties(place: &Place, data: &Path, listeners: &[Listener]) -> String {
     text
 }
 
-fn java(libraries: &Path, settings: &Path) -> Command {
-    let log = tools::script("kafka/log4j2.xml");
-    let mut command = small_java();
-    command.arg(format!("-Dlog4j2.configurationFile={}", log.display()));
-    command
-        .arg("-cp")
-        .arg(libraries)
-        .arg("kafka.Kafka")
-        .arg(settings);
-    command
-}
-
-/// A JVM that starts fast and stays small.
-pub(super) fn small_java() -> Command {
+/// A JVM that starts fast and stays small, for what is installed in `home`: the classes that it loads
+/// first are at hand there.
+pub(super) fn small_java(home: &Path) -> Command {
     let mut command = Command::new("java");
     command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    let classes = home.join("classes.jsa");
+    command.arg(format!("-XX:SharedArchiveFile={}", classes.display()));
     command
 }

@@ -1,6 +1,7 @@
 //! Somebody else at Kafka: Python's confluent-kafka with its Avro serializers, in a child process.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
-use super::{Kafka, Registry};
+use super::{Kafka, Place, Registry};
 use crate::time::{DEADLINE, within, within_limit};
 use crate::tools;
 
@@ -21,6 +22,7 @@ pub struct Party {
     requests: Mutex<ChildStdin>,
     next: AtomicU64,
     waiting: Arc<Waiting>,
+    place: Place,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +42,9 @@ impl Party {
     /// missing.
     pub async fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceCell<Option<Party>> = OnceCell::const_new();
+        // Nothing is started that waits for what is not there.
+        tools::kafka(test)?;
+        tools::registry(test)?;
         let (kafka, registry) = tokio::join!(Kafka::shared(test), Registry::shared(test));
         let (kafka, registry) = (kafka?, registry?);
         let open = async || Self::open(test, kafka, Some(registry));
@@ -53,16 +58,19 @@ impl Party {
         Self::with(test, &kafka.brokers(), url.as_deref(), &json!({}))
     }
 
-    /// The same with more of librdkafka's settings (`security.protocol`), of which `registry` are the
-    /// registry's (`basic.auth.user.info`).
+    /// The same with more of librdkafka's settings (`security.protocol`), in which `producer` holds those
+    /// of the producer alone and `registry` those of the registry (`basic.auth.user.info`).
     #[must_use]
     pub fn with(test: &str, brokers: &str, url: Option<&str>, settings: &Value) -> Option<Self> {
         let python = tools::python_of_kafka(test)?;
+        let place = Place::new("party");
+        let log = File::create(place.join("party.log")).unwrap();
         let mut child = Command::new(python)
             .arg(tools::script("kafka-party.py"))
             .args([brokers, url.unwrap_or("-"), &settings.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let waiting = Arc::<Waiting>::default();
@@ -80,6 +88,7 @@ impl Party {
             child,
             next: AtomicU64::new(1),
             waiting,
+            place,
         })
     }
 
@@ -196,6 +205,10 @@ impl Drop for Party {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        if std::thread::panicking() {
+            let said = std::fs::read_to_string(self.place.join("party.log"));
+            eprintln!("--- the party said:\n{}", said.unwrap_or_default());
+        }
     }
 }
 

@@ -15,8 +15,15 @@ enum State {
     Whole,
     /// Connections stay, and nothing passes.
     Held,
-    /// Connections are reset, and new ones too.
+    /// New connections are reset.
     Cut,
+}
+
+/// How the link is, and how often it has been cut: nobody survives a cut that is mended at once.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    state: State,
+    cuts: usize,
 }
 
 /// The link. It works from a thread of its own, whatever the case that uses it is waiting for, and ends
@@ -24,7 +31,7 @@ enum State {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    state: watch::Sender<State>,
+    now: watch::Sender<Now>,
     open: Arc<AtomicUsize>,
 }
 
@@ -38,7 +45,8 @@ impl Proxy {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (state, changes) = watch::channel(State::Whole);
+        let state = State::Whole;
+        let (now, changes) = watch::channel(Now { state, cuts: 0 });
         let open = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&open);
         std::thread::spawn(move || {
@@ -46,11 +54,7 @@ impl Proxy {
             let runtime = builder.enable_all().build().unwrap();
             runtime.block_on(serve(listener, target, changes, counted));
         });
-        Self {
-            address,
-            state,
-            open,
-        }
+        Self { address, now, open }
     }
 
     /// Where it listens.
@@ -73,25 +77,28 @@ impl Proxy {
 
     /// Resets what leads through it, and whatever comes until it is mended.
     pub fn cut(&self) {
-        self.state.send_replace(State::Cut);
+        self.now.send_modify(|now| {
+            now.state = State::Cut;
+            now.cuts += 1;
+        });
     }
 
     /// Lets nothing pass, in neither direction, and ends nothing, as a lost route does. Connections
     /// that come meanwhile are taken and hear nothing.
     pub fn hold(&self) {
-        self.state.send_replace(State::Held);
+        self.now.send_modify(|now| now.state = State::Held);
     }
 
     /// All is well again; what was held goes on.
     pub fn mend(&self) {
-        self.state.send_replace(State::Whole);
+        self.now.send_modify(|now| now.state = State::Whole);
     }
 }
 
 async fn serve(
     listener: std::net::TcpListener,
     target: SocketAddr,
-    mut changes: watch::Receiver<State>,
+    mut changes: watch::Receiver<Now>,
     open: Arc<AtomicUsize>,
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
@@ -100,7 +107,8 @@ async fn serve(
             // Its sender is the proxy itself.
             changed = changes.changed() => if changed.is_err() { return },
             accepted = listener.accept() => if let Ok((near, _)) = accepted {
-                tokio::spawn(join(near, target, changes.clone(), Counted::new(&open)));
+                let passage = Passage::new(changes.clone());
+                tokio::spawn(join(near, target, passage, Counted::new(&open)));
             }
         }
     }
@@ -122,14 +130,9 @@ impl Drop for Counted {
 }
 
 /// Both directions of one connection, until both have ended or the link is cut.
-async fn join(
-    mut near: TcpStream,
-    target: SocketAddr,
-    mut changes: watch::Receiver<State>,
-    _counted: Counted,
-) {
-    let whole = is(&mut changes, State::Whole).await;
-    let (Ok(()), Ok(mut far)) = (whole, TcpStream::connect(target).await) else {
+async fn join(mut near: TcpStream, target: SocketAddr, mut passage: Passage, _counted: Counted) {
+    let is_open = passage.is_open().await;
+    let (Ok(()), Ok(mut far)) = (is_open, TcpStream::connect(target).await) else {
         near.set_zero_linger().ok();
         return;
     };
@@ -137,10 +140,10 @@ async fn join(
         socket.set_nodelay(true).ok();
     }
     let ((near_reads, near_writes), (far_reads, far_writes)) = (near.split(), far.split());
-    let there = pump(near_reads, far_writes, changes.clone());
-    let back = pump(far_reads, near_writes, changes.clone());
+    let there = pump(near_reads, far_writes, passage.clone());
+    let back = pump(far_reads, near_writes, passage.clone());
     let ended = tokio::select! {
-        _ = is(&mut changes, State::Cut) => Err(Broken),
+        () = passage.is_cut() => Err(Broken),
         ended = async { tokio::try_join!(there, back) } => ended.map(drop),
     };
     if ended.is_err() {
@@ -152,24 +155,44 @@ async fn join(
 /// A connection that does not end as it should.
 struct Broken;
 
-/// Waits until it is so, unless it is cut first or there is no proxy any more.
-async fn is(changes: &mut watch::Receiver<State>, wanted: State) -> Result<(), Broken> {
-    let either = |state: &State| *state == wanted || *state == State::Cut;
-    match changes.wait_for(either).await {
-        Ok(state) if *state == wanted => Ok(()),
-        _ => Err(Broken),
+/// What a connection knows of the link: how it is, and the cuts that were before its time.
+#[derive(Clone)]
+struct Passage {
+    changes: watch::Receiver<Now>,
+    cuts: usize,
+}
+
+impl Passage {
+    fn new(changes: watch::Receiver<Now>) -> Self {
+        let cuts = changes.borrow().cuts;
+        Self { changes, cuts }
+    }
+
+    /// Waits until bytes may pass, unless it is cut or there is no proxy any more.
+    async fn is_open(&mut self) -> Result<(), Broken> {
+        let cuts = self.cuts;
+        let either = |now: &Now| now.state != State::Held || now.cuts != cuts;
+        match self.changes.wait_for(either).await {
+            Ok(now) if now.state == State::Whole && now.cuts == cuts => Ok(()),
+            _ => Err(Broken),
+        }
+    }
+
+    async fn is_cut(&mut self) {
+        let cuts = self.cuts;
+        self.changes.wait_for(|now| now.cuts != cuts).await.ok();
     }
 }
 
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mut changes: watch::Receiver<State>,
+    mut passage: Passage,
 ) -> Result<(), Broken> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let count = from.read(&mut buffer).await.map_err(|_| Broken)?;
-        is(&mut changes, State::Whole).await?;
+        passage.is_open().await?;
         if count == 0 {
             return to.shutdown().await.map_err(|_| Broken);
         }

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
 use super::daemon::{Daemon, insist};
 use super::kafka::small_java;
 use super::{Place, Proxy};
 use crate::child::spare_port;
-use crate::tools;
+use crate::{Request, Wire, tools};
 
 /// The registry.
 #[derive(Debug)]
@@ -50,8 +52,9 @@ impl Registry {
             .map(|entry| entry.unwrap().path());
         let mut jars = entries.filter(|file| file.extension().is_some_and(|end| end == "jar"));
         let (jar, data) = (jars.next().unwrap(), place.join("schemas"));
+        let home = folder.to_owned();
         let daemon = Daemon::start("registry", place.path(), move || {
-            let mut command = small_java();
+            let mut command = small_java(&home);
             command.arg("-Dquarkus.http.host=127.0.0.1");
             command.arg(format!("-Dquarkus.http.port={port}"));
             command.arg("-jar").arg(&jar);
@@ -76,6 +79,17 @@ impl Registry {
     #[must_use]
     pub fn url(&self) -> String {
         url(self.port)
+    }
+
+    /// What it answers to a GET of this path (`/subjects`).
+    ///
+    /// # Panics
+    /// When it does not answer with JSON.
+    pub async fn get(&self, path: &str) -> Value {
+        let path = format!("/apis/ccompat/v7{path}");
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let answer = Wire::new(socket).ask(&Request::get(&path)).await;
+        serde_json::from_slice(&answer.body).unwrap()
     }
 
     /// The same, through its door.

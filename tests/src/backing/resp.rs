@@ -22,7 +22,7 @@ pub enum Reply {
     /// A number.
     Number(i64),
     /// Several.
-    List(Vec<Reply>),
+    List(Vec<Self>),
     /// It could or would not; the words begin with a code (`WRONGTYPE`).
     Error(String),
 }

@@ -3,17 +3,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use super::once;
 use crate::run::Run;
+use crate::running::{Running, free_address};
 use crate::shell;
+use crate::steps::now;
 
 /// What Kafka and the registry ask for.
 const OLDEST_JAVA: u32 = 17;
 
-/// Whoever speaks SCRAM to a broker of the tests is this one; the kit's `kafka.rs` names it again.
+/// How long a first start may take: seconds on a quiet machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// How often its log is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Whoever speaks SCRAM to a broker of the tests is this one; `tests/src/backing/kafka.rs` names it again.
 const USER: &str = "name=alice,password=alice-secret";
 
 /// Any identifier does: the brokers of the tests never meet.
@@ -30,11 +39,18 @@ pub(crate) fn kafka(run: &Run) -> anyhow::Result<PathBuf> {
         let output = format!("-DoutputDirectory={}", folder.join("lib").display());
         maven(&sources, &["dependency:copy-dependencies", &output])
     })?;
-    let blank = folder.join("blank");
     let settings = sources.join("broker.properties");
     once(&settings, &folder.join("formatted"), || {
-        empty(&blank)?;
-        format(&folder, &blank, &settings)
+        let (blank, first) = (folder.join("blank"), folder.join("first"));
+        let used = format(&folder, &first, &settings)?;
+        let log = sources.join("log4j2.xml");
+        let mut command = small_java()?;
+        command.arg(format!("-Dlog4j2.configurationFile={}", log.display()));
+        command.arg("-cp").arg(folder.join("lib/*"));
+        command.arg("kafka.Kafka").arg(used);
+        archive("kafka", &folder, command, "Kafka Server started")?;
+        fs::remove_dir_all(first)?;
+        format(&folder, &blank, &settings).map(drop)
     })?;
     Ok(folder)
 }
@@ -46,21 +62,73 @@ pub(crate) fn registry(run: &Run) -> anyhow::Result<PathBuf> {
     once(&sources.join("pom.xml"), &folder.join("installed"), || {
         empty(&folder)?;
         let output = format!("-DoutputDirectory={}", folder.display());
-        maven(&sources, &["dependency:unpack", &output])
+        maven(&sources, &["dependency:unpack", &output])?;
+        let mut entries = folder.read_dir()?.flatten().map(|entry| entry.path());
+        let jar = entries.find(|file| file.extension().is_some_and(|end| end == "jar"));
+        let port = free_address()?.port();
+        let mut command = small_java()?;
+        command.arg("-Dquarkus.http.host=127.0.0.1");
+        command.arg(format!("-Dquarkus.http.port={port}"));
+        command.arg("-jar").arg(jar.context("no registry came")?);
+        archive("registry", &folder, command, "Listening on:")
     })?;
     Ok(folder)
 }
 
-/// Starting a JVM for it takes longer than copying what it makes, so it happens once.
-fn format(folder: &Path, blank: &Path, settings: &Path) -> anyhow::Result<()> {
-    let settings = fs::read_to_string(settings)?;
-    let file = folder.join("blank.properties");
-    let more = "listeners=PLAIN://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n\
-                controller.quorum.voters=1@127.0.0.1:2\n\
-                listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT";
-    let text = format!("{settings}\n{more}\nlog.dirs={}\n", blank.display());
-    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+/// Starts what `command` starts, until it says `words`, so that the classes which it has loaded by then
+/// are at hand in `classes.jsa` for whoever starts it next: that halves what a start costs.
+fn archive(
+    name: &'static str,
+    folder: &Path,
+    mut command: Command,
+    words: &str,
+) -> anyhow::Result<()> {
+    let option = format!(
+        "-XX:ArchiveClassesAtExit={}",
+        folder.join("classes.jsa").display()
+    );
+    // Options of a JVM stand before what it runs, so they come from outside.
+    command.env("JDK_JAVA_OPTIONS", option);
+    let path = folder.join("first.log");
+    let log = fs::File::create(&path)?;
+    command.stderr(log.try_clone()?).stdout(log);
+    let mut running = Running::start(name, &mut command)?;
+    let begun = now();
+    while !fs::read_to_string(&path)?.contains(words) {
+        running.must_run()?;
+        if begun.elapsed() > PATIENCE {
+            bail!("{name} does not start: {}", path.display());
+        }
+        thread::sleep(LOOK);
+    }
+    let pid = running.id().to_string();
+    shell::output(Command::new("kill").args(["-s", "TERM", &pid]))?;
+    running.wait_for_end(PATIENCE).map(drop)
+}
+
+/// A JVM as the kit starts it (`tests/src/backing/kafka.rs`).
+fn small_java() -> anyhow::Result<Command> {
     let mut command = Command::new(java()?);
+    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    Ok(command)
+}
+
+/// Makes the storage `data` of a new broker, and gives the settings of one that uses it. A test copies
+/// what is made here: starting a JVM for it takes longer.
+fn format(folder: &Path, data: &Path, settings: &Path) -> anyhow::Result<PathBuf> {
+    empty(data)?;
+    let settings = fs::read_to_string(settings)?;
+    let (broker, controller) = (free_address()?, free_address()?);
+    let text = format!(
+        "{settings}\nlisteners=PLAIN://{broker},CONTROLLER://{controller}\n\
+         controller.quorum.voters=1@{controller}\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT\n\
+         log.dirs={}\n",
+        data.display()
+    );
+    let file = folder.join("new.properties");
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut command = small_java()?;
     command.arg("-cp").arg(folder.join("lib/*"));
     command.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"]);
     command.arg(&file);
@@ -68,7 +136,7 @@ fn format(folder: &Path, blank: &Path, settings: &Path) -> anyhow::Result<()> {
         command.args(["--add-scram", &format!("{mechanism}=[{USER}]")]);
     }
     shell::output(&mut command)?;
-    Ok(())
+    Ok(file)
 }
 
 fn maven(sources: &Path, arguments: &[&str]) -> anyhow::Result<()> {

@@ -182,7 +182,7 @@ impl Guard {
 fn certify(place: &Place) -> Arc<ClientConfig> {
     static AUTHORITY: std::sync::LazyLock<Authority> =
         std::sync::LazyLock::new(|| Authority::new("Redis's authority"));
-    let issued = AUTHORITY.server(&["localhost", "127.0.0.1"]);
+    let issued = AUTHORITY.peer(&["localhost", "127.0.0.1"]);
     let write = |name, text: &str| std::fs::write(place.join(name), text).unwrap();
     write("authority.pem", AUTHORITY.pem());
     write("server.pem", &issued.cert);

@@ -2,16 +2,22 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::daemon::insist;
 use super::super::resp::Reply;
 use super::{Guard, Node, program};
 use crate::child::spare_port;
+use crate::time::eventually_does_within;
 
 /// By this name the Sentinels know it.
 const NAME: &str = "tidegate";
 /// How long the master must be silent until it is given up. Another is master some seconds later.
 const DOWN_AFTER_MILLISECONDS: u32 = 2_000;
+
+/// How long it may take until the next master is agreed on: some seconds on a quiet machine, and as many
+/// again for every vote that nobody wins.
+const LONG: Duration = Duration::from_secs(120);
 
 /// Two processes with data, of which one is the master, and three that watch them.
 #[derive(Debug)]
@@ -86,20 +92,20 @@ impl RedisSentinel {
         answer.texts().join(":").parse().unwrap()
     }
 
-    /// The node that all Sentinels hold for the master and that thinks so too, if there is one now.
-    pub async fn master(&self) -> Option<&Node> {
-        let named = self.master_by(0).await;
-        for number in 1..self.sentinels.len() {
-            if self.master_by(number).await != named {
-                return None;
+    /// Waits until all Sentinels hold this node for the master, and it thinks so too.
+    pub async fn has_master(&self, node: &Node) {
+        eventually_does_within(LONG, "the master is another", async || {
+            for number in 0..self.sentinels.len() {
+                if self.master_by(number).await != node.address() {
+                    return false;
+                }
             }
-        }
-        let node = self.nodes.iter().find(|node| node.address() == named)?;
-        // One that is paused or has ended still counts for them, until they have noticed.
-        let ask = async { node.connect().await?.ask(&["ROLE"]).await };
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(1), ask).await;
-        let role = answer.ok()?.ok()?;
-        matches!(&role, Reply::List(list) if list[0].text() == "master").then_some(node)
+            let Reply::List(role) = node.ask(&["ROLE"]).await else {
+                return false;
+            };
+            role.first().is_some_and(|role| role.text() == "master")
+        })
+        .await;
     }
 }
 
@@ -109,7 +115,7 @@ fn watchers(program: &Path, guard: Guard, master: u16, replica: u16) -> Vec<Node
     let mut common = vec![
         format!("sentinel monitor {NAME} 127.0.0.1 {master} 2"),
         format!("sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MILLISECONDS}"),
-        format!("sentinel failover-timeout {NAME} 10000"),
+        format!("sentinel failover-timeout {NAME} 3000"),
         format!("sentinel known-replica {NAME} 127.0.0.1 {replica}"),
     ];
     if let Some(password) = guard.password {
