@@ -160,7 +160,11 @@ impl Gate {
             if counted["users_online"] == users {
                 return;
             }
-            assert!(begun.elapsed() < DEADLINE, "not {users} users: {told}\n{}", self.process.output());
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "not {users} users: {told}\n{}",
+                self.process.output()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

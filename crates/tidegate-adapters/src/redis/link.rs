@@ -185,7 +185,13 @@ impl<'p> Dialer<'p> {
     }
 
     async fn connect(&self, client: &Client) -> RedisResult<MultiplexedConnection> {
-        let connecting = client.get_multiplexed_async_connection_with_config(&self.limits);
+        let connecting = async {
+            let connecting = client.get_multiplexed_async_connection_with_config(&self.limits);
+            let mut connection = connecting.await?;
+            // Whoever says no password where there is one is told so only now.
+            let _pong: String = cmd("PING").query_async(&mut connection).await?;
+            Ok(connection)
+        };
         self.within(connecting).await
     }
 

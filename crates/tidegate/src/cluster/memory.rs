@@ -51,7 +51,9 @@ impl State {
         let last = self.renewed.replace(now);
         if last.is_some_and(|last| now.saturating_duration_since(last) > lease * 2 / 3) {
             // Nobody could renew: that they are silent says nothing of them.
-            self.leases.values_mut().for_each(|until| *until = now + lease);
+            self.leases
+                .values_mut()
+                .for_each(|until| *until = now + lease);
         }
         let lapsed = self.leases.iter().filter(|(_, until)| **until <= now);
         let lapsed: Vec<_> = lapsed.map(|(node, _)| node.clone()).collect();
@@ -325,7 +327,11 @@ impl StateStore for MemoryStore {
                 known.is_none_or(|known| ends.is_some_and(|ends| ends <= known))
             };
             // What is no news is not told again.
-            if !state.revoked.get(&what).is_some_and(|(_, known)| lasts(known)) {
+            if !state
+                .revoked
+                .get(&what)
+                .is_some_and(|(_, known)| lasts(known))
+            {
                 state.revocations += 1;
                 let number = state.revocations;
                 state.revoked.insert(what, (number, ends));

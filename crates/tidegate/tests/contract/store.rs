@@ -115,7 +115,11 @@ async fn messages_arrive_in_order_and_nowhere_else(store: &dyn StateStore) {
         message.expect("in time").expect("the link is whole")
     };
     for number in 0..200_u8 {
-        let to = if number % 2 == 0 { To::All } else { To::Node(&one) };
+        let to = if number % 2 == 0 {
+            To::All
+        } else {
+            To::Node(&one)
+        };
         store.send(to, &[number, 0, 255, b'\n']).await.unwrap();
     }
     for number in 0..200_u8 {
@@ -145,7 +149,10 @@ async fn the_first_and_the_last_of_a_user_are_told(store: &dyn StateStore) {
     assert!(again.was_known && !again.is_turn, "{again:?}");
     assert_eq!(turn(store, &one, leave("s1", "u")).await, (false, 1));
     let last = record(store, &two, leave("s2", "u")).await;
-    assert_eq!((last.is_turn, last.was_known, last.sessions), (true, true, 0));
+    assert_eq!(
+        (last.is_turn, last.was_known, last.sessions),
+        (true, true, 0)
+    );
     // What nobody heard the answer to is told again, and answered again.
     let again = record(store, &two, leave("s2", "u")).await;
     assert_eq!((again.is_turn, again.was_known), (true, false));
@@ -171,7 +178,9 @@ async fn the_first_and_the_last_of_a_user_are_told(store: &dyn StateStore) {
 async fn verdicts_come_in_the_order_of_the_changes(store: &dyn StateStore) {
     let one = node("one");
     join(store, &one, LONG).await;
-    let users: Vec<_> = (0..150).map(|number| format!("user {number}\n{{p0}}")).collect();
+    let users: Vec<_> = (0..150)
+        .map(|number| format!("user {number}\n{{p0}}"))
+        .collect();
     let mut changes = Vec::new();
     for (number, user) in users.iter().enumerate() {
         changes.push(enter(&format!("a{number}"), user));
@@ -246,7 +255,9 @@ async fn what_is_there_is_found(store: &dyn StateStore) {
         let changes = (0..40).map(|number| leave(&format!("{letter}{number}"), &name(number)));
         store.record(node, changes.collect()).await.unwrap();
     }
-    let Change::Enter(entry) = nobody else { unreachable!() };
+    let Change::Enter(entry) = nobody else {
+        unreachable!()
+    };
     let change = Change::Leave {
         session: entry.session,
         user: None,
@@ -270,7 +281,10 @@ async fn revocations_are_told_from_any_number_on(store: &dyn StateStore) {
     let whats: Vec<_> = told.revocations.iter().map(|one| &*one.what).collect();
     assert_eq!(whats, ["a", "b"]);
     let ends = told.revocations[0].ends.unwrap();
-    assert!(ends >= hour && ends < hour + Duration::from_secs(1), "{ends:?}");
+    assert!(
+        ends >= hour && ends < hour + Duration::from_secs(1),
+        "{ends:?}"
+    );
     assert_eq!(told.revocations[1].ends, None);
     // What is known is no news, and what comes is told from there on.
     store.revoke(vec![revocation("b", None)]).await.unwrap();
@@ -286,11 +300,16 @@ async fn revocations_are_told_from_any_number_on(store: &dyn StateStore) {
         }
         found.extend(some.revocations.into_iter().map(|one| one.what));
     }
-    let expected: Vec<Box<str>> = (0..25).map(|number| format!("c{number:02}").into()).collect();
+    let expected: Vec<Box<str>> = (0..25)
+        .map(|number| format!("c{number:02}").into())
+        .collect();
     assert_eq!(found, expected);
     // One that lasts longer is news.
     let later = hour + Duration::from_secs(60);
-    store.revoke(vec![revocation("a", Some(later))]).await.unwrap();
+    store
+        .revoke(vec![revocation("a", Some(later))])
+        .await
+        .unwrap();
     let told = store.revoked(after, 10).await.unwrap();
     assert_eq!(told.revocations.len(), 1);
     assert!(told.revocations[0].ends.unwrap() >= later);
@@ -319,7 +338,11 @@ async fn leases_lapse_and_their_sessions_are_claimed_once(store: &dyn StateStore
             store.drop_claimed(&dead, &[one]).await.unwrap();
         }
         store.drop_claimed(&dead, &claimed).await.unwrap();
-        claimed = store.claim(&alive, &dead, LONG, 100).await.unwrap().unwrap_or_default();
+        claimed = store
+            .claim(&alive, &dead, LONG, 100)
+            .await
+            .unwrap()
+            .unwrap_or_default();
     }
     assert_eq!(seen.len(), 11);
     assert!(bury(store, &alive, &dead).await.is_empty());
@@ -349,15 +372,31 @@ async fn who_comes_back_keeps_what_it_enters_anew(store: &dyn StateStore) {
     join(store, &reborn, LONG).await;
     // One before it is claimed, one while it is, and one not at all.
     let kept = record(store, &reborn, enter("s1", "u")).await;
-    assert_eq!((kept.is_turn, kept.was_known, kept.sessions), (false, true, 2));
-    let claimed = store.claim(&alive, &stopped, LONG, 100).await.unwrap().unwrap();
+    assert_eq!(
+        (kept.is_turn, kept.was_known, kept.sessions),
+        (false, true, 2)
+    );
+    let claimed = store
+        .claim(&alive, &stopped, LONG, 100)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(claimed.len(), 2, "{claimed:?}");
     let back = record(store, &reborn, enter("s3", "v")).await;
-    assert_eq!((back.is_turn, back.was_known, back.sessions), (true, false, 1));
+    assert_eq!(
+        (back.is_turn, back.was_known, back.sessions),
+        (true, false, 1)
+    );
     store.drop_claimed(&stopped, &claimed).await.unwrap();
     assert!(bury(store, &alive, &stopped).await.is_empty());
-    let lasts: Vec<_> = claimed.iter().map(|one| (&*one.entry.session, one.is_last)).collect();
-    assert!(lasts.contains(&("s2", false)) && lasts.contains(&("s3", true)), "{lasts:?}");
+    let lasts: Vec<_> = claimed
+        .iter()
+        .map(|one| (&*one.entry.session, one.is_last))
+        .collect();
+    assert!(
+        lasts.contains(&("s2", false)) && lasts.contains(&("s3", true)),
+        "{lasts:?}"
+    );
     let mut held = store.held(&reborn).await.unwrap();
     held.sort();
     assert_eq!(held, [entry("s1", Some("u")), entry("s3", Some("v"))]);
