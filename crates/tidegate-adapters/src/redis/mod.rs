@@ -2,7 +2,7 @@
 //!
 //! Each verb of [`StateStore`] is a Lua script (`scripts/`), or a plain command, whose keys are all in one slot.
 //! Sessions are in 64 partitions by their user, so that a Redis Cluster has them on all its nodes; `keys`
-//! says what is where (ADR 0016). Whatever concerns a lease goes by Redis's own clock.
+//! says what is where (ADR 0017). Whatever concerns a lease goes by Redis's own clock.
 //!
 //! `link` makes the connections and hears what is sent to this node. It reconnects nothing by itself: when
 //! anything is cut, its end is told, and [`open`](StateStore::open) begins anew with fresh subscriptions.

@@ -10,7 +10,7 @@ use crate::bus::{BusError, Event, EventBus, MemoryBus, Subscription};
 /// Carries pushes to the other nodes and everything to those who subscribe here.
 ///
 /// A push goes to every node, and each leaves it for whom it has: who asked the store first where a user is
-/// would miss a session that opened a moment ago, and nobody would know (ADR 0016).
+/// would miss a session that opened a moment ago, and nobody would know (ADR 0017).
 #[derive(Debug)]
 pub(crate) struct ClusterBus {
     local: MemoryBus,
