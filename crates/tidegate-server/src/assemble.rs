@@ -23,7 +23,7 @@ pub(crate) fn cluster(plan: &Plan) -> Option<Arc<dyn StateStore>> {
     match &plan.cluster.store {
         #[cfg(feature = "redis")]
         StorePlan::Redis(plan) => {
-            let store = tidegate_adapters::redis::RedisStore::new(plan.clone());
+            let store = tidegate_adapters::redis::RedisStore::new((**plan).clone());
             Some(Arc::new(store))
         }
         _ => None,

@@ -127,7 +127,6 @@ async fn a_link_that_is_cut_or_held_is_made_anew() {
     let (mut client, _) = house.enter(&b, "u1").await;
     a.admin.counts("tidegate_cluster_nodes", 2.0).await;
     for number in 0..4 {
-        eprintln!("round {number}");
         let door = server.door(1);
         if number % 2 == 0 {
             door.cut()

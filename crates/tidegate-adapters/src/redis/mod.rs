@@ -18,8 +18,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use tidegate::cluster::{
-    Change, Entry, Inbox, Membership, NodeId, Orphan, Revocation, Revoked, Standing, StateStore,
-    StoreError, To, Verdict,
+    Change, Entry, Inbox, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
+    Standing, StateStore, StoreError, To, Verdict,
 };
 use tidegate::config::plan::RedisPlan;
 
@@ -221,7 +221,7 @@ impl StateStore for RedisStore {
         &'s self,
         after: &'s str,
         most: usize,
-    ) -> BoxFuture<'s, Result<Vec<(Box<str>, u64)>, StoreError>> {
+    ) -> BoxFuture<'s, Result<Vec<OnlineUser>, StoreError>> {
         Box::pin(self.page_of_users(after, most))
     }
 
@@ -232,11 +232,7 @@ impl StateStore for RedisStore {
         Box::pin(self.all_of_user(user))
     }
 
-    fn sessions(
-        &self,
-        cursor: u64,
-        most: usize,
-    ) -> BoxFuture<'_, Result<(Vec<(NodeId, Entry)>, Option<u64>), StoreError>> {
+    fn sessions(&self, cursor: u64, most: usize) -> BoxFuture<'_, Result<SessionPage, StoreError>> {
         Box::pin(self.page_of_sessions(cursor, most))
     }
 

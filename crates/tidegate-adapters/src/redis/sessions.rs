@@ -5,7 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::{join_all, try_join_all};
 use redis::cmd;
-use tidegate::cluster::{Change, Entry, NodeId, Orphan, StoreError, Verdict};
+use tidegate::cluster::{
+    Change, Entry, NodeId, OnlineUser, Orphan, SessionPage, StoreError, Verdict,
+};
 
 use super::keys::{PARTITIONS, Partition};
 use super::{BURIED, RedisStore, failed, milliseconds};
@@ -213,7 +215,7 @@ impl RedisStore {
         &self,
         after: &str,
         most: usize,
-    ) -> Result<Vec<(Box<str>, u64)>, StoreError> {
+    ) -> Result<Vec<OnlineUser>, StoreError> {
         let link = self.link()?;
         let from = match after {
             "" => "-".to_owned(),
@@ -236,8 +238,11 @@ impl RedisStore {
         });
         let counts = try_join_all(counts).await.map_err(failed)?;
         let users = users.into_iter().map(String::into_boxed_str);
+        let users = users
+            .zip(counts)
+            .map(|(user, sessions)| OnlineUser { user, sessions });
         // One who has gone in between is not online.
-        Ok(users.zip(counts).filter(|(_, count)| *count > 0).collect())
+        Ok(users.filter(|one| one.sessions > 0).collect())
     }
 
     pub(super) async fn all_of_user(&self, user: &str) -> Result<Vec<(NodeId, Entry)>, StoreError> {
@@ -262,7 +267,7 @@ impl RedisStore {
         &self,
         cursor: u64,
         most: usize,
-    ) -> Result<(Vec<(NodeId, Entry)>, Option<u64>), StoreError> {
+    ) -> Result<SessionPage, StoreError> {
         let link = self.link()?;
         let (mut number, mut scan) = (cursor >> SCAN_BITS, cursor & ((1 << SCAN_BITS) - 1));
         let mut found = Vec::new();
@@ -282,6 +287,9 @@ impl RedisStore {
             }
         }
         let next = Some(number << SCAN_BITS | scan);
-        Ok((found, next.filter(|_| number < PARTITIONS as u64)))
+        Ok(SessionPage {
+            sessions: found,
+            next: next.filter(|_| number < PARTITIONS as u64),
+        })
     }
 }

@@ -28,11 +28,11 @@ pub(super) async fn list(
         from.ok_or_else(|| bad("`cursor` is none that was given out here"))
     })?;
     let looked = cluster.look(cluster.store().sessions(from, limit)).await;
-    let (sessions, next) = looked.map_err(|_away| unreachable())?;
-    let told = sessions.iter().filter_map(told);
+    let page = looked.map_err(|_away| unreachable())?;
+    let told = page.sessions.iter().filter_map(told);
     Ok(Json(json!({
         "sessions": told.collect::<Vec<_>>(),
-        "next_cursor": next.map(|next| next.to_string()),
+        "next_cursor": page.next.map(|next| next.to_string()),
     }))
     .into_response())
 }
@@ -60,9 +60,9 @@ pub(super) async fn users(
     let both = async { Ok((store.online().await?, store.users(after, most).await?)) };
     let looked = cluster.look(both).await;
     let (online, users) = looked.map_err(|_away| unreachable())?;
-    let users = users.into_iter().map(|(user, sessions)| Online {
-        user,
-        sessions: usize::try_from(sessions).unwrap_or(usize::MAX),
+    let users = users.into_iter().map(|one| Online {
+        user: one.user,
+        sessions: usize::try_from(one.sessions).unwrap_or(usize::MAX),
     });
     Ok((online, users.collect()))
 }

@@ -169,23 +169,26 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_is_silent_is_waited_for_once() {
         let asks = Asks::default();
         let [one, two] = ["a", "b"].map(|name| NodeId::new(name.into()));
         let nodes = || vec![one.clone(), two.clone()];
-        let until = || Instant::now() + Duration::from_secs(1);
+        let until = || Instant::now() + Duration::from_secs(60);
+        let soon = Instant::now() + Duration::from_millis(50);
         let mut asked = asks.ask(nodes());
         asks.answer(asked.id(), one.clone(), 0, 3);
         asks.answer(asked.id(), one.clone(), 1, 2);
-        let begun = Instant::now();
-        assert_eq!(asked.gather(0, until()).await, answers(3, 2, 1));
-        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+        assert_eq!(asked.gather(0, soon).await, answers(3, 2, 1));
+        assert_eq!(asked.gather(1, soon).await, answers(2, 2, 1));
         drop(asked);
         let mut asked = asks.ask(nodes());
         asks.answer(asked.id(), one.clone(), 0, 4);
         assert_eq!(asked.gather(0, until()).await, answers(4, 2, 1));
-        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+        assert!(
+            Instant::now() < soon + Duration::from_secs(59),
+            "nobody was waited for"
+        );
         // Whoever was heard again is waited for again.
         asks.heard(&two);
         let mut asked = asks.ask(nodes());

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::Fact;
 use super::wire::Say;
-use super::{Change, Cluster, Entry, Facts, Membership, StoreError, To, Verdict, Wired};
+use super::{Change, Cluster, Entry, Facts, Membership, Standing, StoreError, To, Verdict, Wired};
 use crate::presence::Roles;
 use crate::session::handle::Handle;
 use crate::session::id::SessionId;
@@ -408,15 +408,8 @@ impl Keeper {
 }
 
 impl Cluster {
-    fn note(&self, standing: super::Standing) {
+    fn note(&self, standing: Standing) {
         self.set_others(standing.members);
-        let mut dead = self
-            .dead
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *dead = standing.dead;
-        if !dead.is_empty() {
-            self.died.notify_one();
-        }
+        self.set_dead(standing.dead);
     }
 }

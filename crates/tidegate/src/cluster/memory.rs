@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{
-    Change, Entry, Inbox, Membership, NodeId, Orphan, Revocation, Revoked, Standing, StateStore,
-    StoreError, To, Verdict,
+    Change, Entry, Inbox, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
+    Standing, StateStore, StoreError, To, Verdict,
 };
 
 /// Shared by the gateways of one process, each with a clone of one `Arc`. Nothing of it outlives the
@@ -283,11 +283,14 @@ impl StateStore for MemoryStore {
         &'s self,
         after: &'s str,
         most: usize,
-    ) -> BoxFuture<'s, Result<Vec<(Box<str>, u64)>, StoreError>> {
+    ) -> BoxFuture<'s, Result<Vec<OnlineUser>, StoreError>> {
         let state = self.lock();
         let behind = (Bound::Excluded(after), Bound::Unbounded);
         let users = state.users.range::<str, _>(behind).take(most);
-        let users = users.map(|(user, sessions)| (user.clone(), sessions.len() as u64));
+        let users = users.map(|(user, sessions)| OnlineUser {
+            user: user.clone(),
+            sessions: sessions.len() as u64,
+        });
         done(Ok(users.collect()))
     }
 
@@ -302,11 +305,7 @@ impl StateStore for MemoryStore {
         done(Ok(found.collect()))
     }
 
-    fn sessions(
-        &self,
-        cursor: u64,
-        most: usize,
-    ) -> BoxFuture<'_, Result<(Vec<(NodeId, Entry)>, Option<u64>), StoreError>> {
+    fn sessions(&self, cursor: u64, most: usize) -> BoxFuture<'_, Result<SessionPage, StoreError>> {
         let state = self.lock();
         let from = usize::try_from(cursor).unwrap_or(usize::MAX);
         let all = state.sessions.values();
@@ -317,7 +316,10 @@ impl StateStore for MemoryStore {
             .collect();
         let next = cursor.saturating_add(most as u64);
         let next = Some(next).filter(|next| *next < state.sessions.len() as u64);
-        done(Ok((found, next)))
+        done(Ok(SessionPage {
+            sessions: found,
+            next,
+        }))
     }
 
     fn revoke(&self, revocations: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -43,7 +43,7 @@ pub(crate) struct Cluster {
     pub(super) arrived: Notify,
     is_up: AtomicBool,
     others: Mutex<Vec<NodeId>>,
-    pub(super) dead: Mutex<Vec<NodeId>>,
+    dead: Mutex<Vec<NodeId>>,
     pub(super) died: Notify,
     pub(super) asks: Asks,
     /// Something was revoked elsewhere.
@@ -155,6 +155,21 @@ impl Cluster {
             waiting.facts.shrink_to(64);
         }
         (facts, std::mem::take(&mut waiting.is_torn))
+    }
+
+    /// Those whose leases have lapsed, as of the last renewal.
+    pub(super) fn dead(&self) -> Vec<NodeId> {
+        let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.clone()
+    }
+
+    /// The same, as of now.
+    pub(super) fn set_dead(&self, nodes: Vec<NodeId>) {
+        let is_any = !nodes.is_empty();
+        *self.dead.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+        if is_any {
+            self.died.notify_one();
+        }
     }
 
     /// The other members, as of the last renewal.

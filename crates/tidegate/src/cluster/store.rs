@@ -97,7 +97,7 @@ pub trait StateStore: Send + Sync + Debug + 'static {
     /// When the store cannot be reached.
     fn online(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Up to `most` users behind `after`, by their names, and how many sessions each has.
+    /// Up to `most` users behind `after`, by their names.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -105,7 +105,7 @@ pub trait StateStore: Send + Sync + Debug + 'static {
         &'s self,
         after: &'s str,
         most: usize,
-    ) -> BoxFuture<'s, Result<Vec<(Box<str>, u64)>, StoreError>>;
+    ) -> BoxFuture<'s, Result<Vec<OnlineUser>, StoreError>>;
 
     /// The sessions of a user, each with its node.
     ///
@@ -116,16 +116,11 @@ pub trait StateStore: Send + Sync + Debug + 'static {
         user: &'s str,
     ) -> BoxFuture<'s, Result<Vec<(NodeId, Entry)>, StoreError>>;
 
-    /// About `most` sessions from `cursor` on, each with its node, and where it goes on; `None`: that was
-    /// all. The walk begins at 0. One that stays is seen, perhaps twice.
+    /// About `most` sessions from `cursor` on. The walk begins at 0; one that stays is seen, perhaps twice.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    fn sessions(
-        &self,
-        cursor: u64,
-        most: usize,
-    ) -> BoxFuture<'_, Result<(Vec<(NodeId, Entry)>, Option<u64>), StoreError>>;
+    fn sessions(&self, cursor: u64, most: usize) -> BoxFuture<'_, Result<SessionPage, StoreError>>;
 
     /// Takes tokens back for all nodes, until their end.
     ///
@@ -280,6 +275,24 @@ pub struct Orphan {
     pub entry: Entry,
     /// Its user is offline with it.
     pub is_last: bool,
+}
+
+/// A user who is online.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OnlineUser {
+    /// Its name.
+    pub user: Box<str>,
+    /// How many sessions it has.
+    pub sessions: u64,
+}
+
+/// Some of the sessions of all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPage {
+    /// Them, each with its node.
+    pub sessions: Vec<(NodeId, Entry)>,
+    /// Where it goes on; `None`: that was all.
+    pub next: Option<u64>,
 }
 
 /// Tokens that were taken back.

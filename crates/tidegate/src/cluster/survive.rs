@@ -3,7 +3,7 @@
 //! the same names.
 
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
@@ -22,10 +22,8 @@ impl Cluster {
     pub(super) async fn survive(&self, wired: &Wired) -> Result<Infallible, StoreError> {
         loop {
             self.died.notified().await;
-            let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-            let dead = dead.clone();
-            for node in &dead {
-                self.bury(node, wired).await?;
+            for node in self.dead() {
+                self.bury(&node, wired).await?;
             }
         }
     }

@@ -72,6 +72,9 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
         let of_workers = meters.iter().map(|meters| &**meters.route(place));
         routes.push((name, of_workers.collect()));
     }
+    if let Some(facts) = facts.cluster {
+        cluster(&mut page, facts);
+    }
     requests(&mut page, &routes);
     upstream(&mut page, facts, meters);
     bridge(&mut page, facts, meters);
@@ -140,29 +143,6 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
     ] {
         one(name, kind, help, value);
     }
-    if let Some(cluster) = facts.cluster {
-        #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps f64")]
-        let counts = [
-            (
-                "tidegate_cluster_connected",
-                "1 while the store of the cluster can be reached, else 0.",
-                f64::from(u8::from(cluster.is_connected)),
-            ),
-            (
-                "tidegate_cluster_nodes",
-                "Nodes of the cluster, with this one, as of its last look.",
-                cluster.nodes as f64,
-            ),
-            (
-                "tidegate_cluster_users_online",
-                "Users with at least one open WebSocket on any node, as of the last look.",
-                cluster.users as f64,
-            ),
-        ];
-        for (name, help, value) in counts {
-            one(name, "gauge", help, value);
-        }
-    }
     page.family(
         "tidegate_build_info",
         "gauge",
@@ -170,6 +150,32 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
     );
     let labels = [("version", facts.version), ("commit", facts.commit)];
     page.sample("tidegate_build_info", &labels, 1);
+}
+
+/// What there is of other nodes.
+fn cluster(page: &mut Page, cluster: ClusterFacts) {
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps f64")]
+    let counts = [
+        (
+            "tidegate_cluster_connected",
+            "1 while the store of the cluster can be reached, else 0.",
+            f64::from(u8::from(cluster.is_connected)),
+        ),
+        (
+            "tidegate_cluster_nodes",
+            "Nodes of the cluster, with this one, as of its last look.",
+            cluster.nodes as f64,
+        ),
+        (
+            "tidegate_cluster_users_online",
+            "Users with at least one open WebSocket on any node, as of the last look.",
+            cluster.users as f64,
+        ),
+    ];
+    for (name, help, value) in counts {
+        page.family(name, "gauge", help);
+        page.sample(name, &[], value);
+    }
 }
 
 /// The refusal that is for a rate, and so has a metric of its own.

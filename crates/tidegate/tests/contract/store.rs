@@ -1,11 +1,13 @@
 //! What every store of a cluster promises, whoever keeps it. Included where there is one to be judged.
+#![expect(clippy::cognitive_complexity, reason = "it reads from top to bottom")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tidegate::cluster::{
-    Change, Entry, Membership, NodeId, Orphan, Revocation, StateStore, StoreError, To, Verdict,
+    Change, Entry, Membership, NodeId, OnlineUser, Orphan, Revocation, StateStore, StoreError, To,
+    Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,7 +19,7 @@ const SHORT: Duration = Duration::from_millis(300);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// All of it. The store is empty.
-pub async fn judge(store: Arc<dyn StateStore>) {
+pub(crate) async fn judge(store: Arc<dyn StateStore>) {
     let store = &*store;
     messages_arrive_in_order_and_nowhere_else(store).await;
     the_first_and_the_last_of_a_user_are_told(store).await;
@@ -222,11 +224,15 @@ async fn what_is_there_is_found(store: &dyn StateStore) {
     loop {
         let page = store.users(&after, 7).await.unwrap();
         assert!(page.len() <= 7);
-        let Some((last, _)) = page.last() else { break };
-        after = last.to_string();
+        let Some(last) = page.last() else { break };
+        after = last.user.to_string();
         users.extend(page);
     }
-    let expected: Vec<_> = (0..40).map(|number| (name(number).into(), 2)).collect();
+    let user = |number| OnlineUser {
+        user: name(number).into(),
+        sessions: 2,
+    };
+    let expected: Vec<_> = (0..40).map(user).collect();
     assert_eq!(users, expected);
     // Those of one.
     let mut its = store.sessions_of(&name(7)).await.unwrap();
@@ -242,9 +248,10 @@ async fn what_is_there_is_found(store: &dyn StateStore) {
     // All of them.
     let (mut found, mut cursor) = (BTreeSet::new(), Some(0));
     while let Some(from) = cursor {
-        let (some, next) = store.sessions(from, 10).await.unwrap();
-        found.extend(some.into_iter().map(|(node, entry)| (node, entry.session)));
-        cursor = next;
+        let page = store.sessions(from, 10).await.unwrap();
+        let sessions = page.sessions.into_iter();
+        found.extend(sessions.map(|(node, entry)| (node, entry.session)));
+        cursor = page.next;
     }
     assert_eq!(found.len(), 81);
     assert!(found.contains(&(two.clone(), "c".into())));
@@ -263,7 +270,7 @@ async fn what_is_there_is_found(store: &dyn StateStore) {
         user: None,
     };
     record(store, &two, change).await;
-    assert_eq!(store.sessions(0, 10).await.unwrap().0, []);
+    assert_eq!(store.sessions(0, 10).await.unwrap().sessions, []);
 }
 
 async fn revocations_are_told_from_any_number_on(store: &dyn StateStore) {

@@ -23,7 +23,7 @@ pub enum StorePlan {
     #[default]
     Memory,
     /// In Redis.
-    Redis(RedisPlan),
+    Redis(Box<RedisPlan>),
 }
 
 /// A Redis, or several that are one.

@@ -85,7 +85,7 @@ fn read_redis(spot: &Spot<'_>, problems: &mut Problems) -> Option<ClusterPlan> {
         plan.lease = lease.unwrap_or(plan.lease);
     }
     fields.finish(problems);
-    plan.store = StorePlan::Redis(redis);
+    plan.store = StorePlan::Redis(Box::new(redis));
     Some(plan)
 }
 

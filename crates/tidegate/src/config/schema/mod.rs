@@ -114,7 +114,9 @@ impl Root {
         let cors = fields.take("cors");
         let bus = fields.take("bus");
         let cluster = fields.take("cluster");
+        let cluster = cluster.and_then(|spot| cluster::read(&spot, problems));
         let rooms = fields.take("rooms");
+        let rooms = rooms.map(|spot| rooms::read(&spot, problems));
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
@@ -144,12 +146,8 @@ impl Root {
             bus: bus
                 .and_then(|spot| bus::read(&spot, problems))
                 .unwrap_or_default(),
-            cluster: cluster
-                .and_then(|spot| cluster::read(&spot, problems))
-                .unwrap_or_default(),
-            rooms: rooms
-                .map(|spot| rooms::read(&spot, problems))
-                .unwrap_or_default(),
+            cluster: cluster.unwrap_or_default(),
+            rooms: rooms.unwrap_or_default(),
             auth: auth.and_then(|spot| auth::read(&spot, problems)),
             services: services
                 .iter()
