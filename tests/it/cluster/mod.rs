@@ -1,5 +1,6 @@
 //! Several gateways that share a Redis are one to their users.
 
+mod builds_without_it_say_so;
 mod nodes_come_and_go;
 mod redis_comes_and_goes;
 mod users_are_reached_everywhere;
