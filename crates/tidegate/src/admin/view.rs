@@ -156,11 +156,18 @@ impl View {
             services,
             connections: census.connections,
             users: census.users,
-            cluster: self.cluster.as_ref().map(|cluster| ClusterFacts {
-                is_connected: cluster.is_up(),
-                nodes: cluster.others().len() + 1,
-                users: cluster.online(),
-            }),
+            cluster: self.cluster.as_ref().map_or(
+                ClusterFacts {
+                    is_connected: true,
+                    nodes: 1,
+                    users: census.users as u64,
+                },
+                |cluster| ClusterFacts {
+                    is_connected: cluster.is_up(),
+                    nodes: cluster.others().len() + 1,
+                    users: cluster.online(),
+                },
+            ),
             untold: self.directory.teller().untold(),
             panics: census.panics,
             // All workers have the same caps too.

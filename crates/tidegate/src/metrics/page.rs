@@ -36,8 +36,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) panics: u64,
     /// How many users have a WebSocket open.
     pub(crate) users: usize,
-    /// What there is of other nodes, where there may be some.
-    pub(crate) cluster: Option<ClusterFacts>,
+    /// The cluster; a node on its own is all of one.
+    pub(crate) cluster: ClusterFacts,
     /// Of how many sessions and users nothing was told on the bus.
     pub(crate) untold: u64,
     /// How many were refused for a cap, by code.
@@ -72,9 +72,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
         let of_workers = meters.iter().map(|meters| &**meters.route(place));
         routes.push((name, of_workers.collect()));
     }
-    if let Some(facts) = facts.cluster {
-        cluster(&mut page, facts);
-    }
+    cluster(&mut page, facts.cluster);
     requests(&mut page, &routes);
     upstream(&mut page, facts, meters);
     bridge(&mut page, facts, meters);
@@ -574,11 +572,11 @@ mod tests {
             connections: 0,
             panics: 0,
             users: 7,
-            cluster: Some(ClusterFacts {
+            cluster: ClusterFacts {
                 is_connected: true,
                 nodes: 3,
                 users: 9,
-            }),
+            },
             untold: 0,
             refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
             tls_reloads: [0; 2],
