@@ -14,6 +14,7 @@ mod bridge;
 mod caps_are_kept;
 mod clients_that_leave_free_everything;
 mod close_says_what_it_said;
+mod cluster;
 mod command_line_says_what_is_wrong;
 mod connections_are_reused;
 mod cut_answers_look_cut;

@@ -35,13 +35,13 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             for error in &broken {
                 out::line(format_args!("{}: {}", config.file(), Chain(error)));
             }
-            // This program registers none.
-            let checked = Gateway::builder(plan.clone()).check();
-            let is_linked = checked.map_err(out::line).is_ok();
             let missing = assemble::missing(&plan);
             if let Some(missing) = missing {
                 out::line(format_args!("{}: {missing}", config.file()));
             }
+            // This program registers none.
+            let checked = Gateway::builder(plan.clone()).check();
+            let is_linked = checked.map_err(out::line).is_ok();
             let log = plan.access_log.as_ref();
             let stuck = log.and_then(|log| Some((log, log.target.check().err()?)));
             if let Some((log, error)) = &stuck {

@@ -60,9 +60,13 @@ pub(crate) fn serve(
         bail!(missing);
     }
     let bus = assemble::bus(&plan)?;
+    let cluster = assemble::cluster(&plan);
     let mut builder = Gateway::builder(plan);
     if let Some(bus) = bus {
         builder = builder.bus(bus);
+    }
+    if let Some(store) = cluster {
+        builder = builder.cluster(store);
     }
     let gateway = builder.start()?;
     let (descriptors, connections) = (descriptors::allowed(), gateway.max_connections());

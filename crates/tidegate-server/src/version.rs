@@ -9,7 +9,10 @@ pub(crate) const COMMIT: Option<&str> = option_env!("TIDEGATE_COMMIT");
 
 /// What it was built with besides.
 fn features() -> Vec<&'static str> {
-    let all = [("kafka", cfg!(feature = "kafka"))];
+    let all = [
+        ("kafka", cfg!(feature = "kafka")),
+        ("redis", cfg!(feature = "redis")),
+    ];
     let there = all.iter().filter(|(_, is_there)| *is_there);
     let names: Vec<_> = there.map(|(name, _)| *name).collect();
     if names.is_empty() {

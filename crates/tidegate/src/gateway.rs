@@ -23,10 +23,11 @@ pub use self::builder::GatewayBuilder;
 use crate::access_log::{self, AccessLog};
 use crate::admin::{self, View};
 use crate::auth::Refresher;
-use crate::bus::{EventBus, Topics};
+use crate::bus::{EventBus, MemoryBus, Topics};
 use crate::census::Census;
+use crate::cluster::{Cluster, ClusterBus, Keeping, StateStore, Wired};
 use crate::config::ConfigErrors;
-use crate::config::plan::{Bind, Plan, ServicePlan};
+use crate::config::plan::{Bind, BusPlan, Plan, ServicePlan};
 use crate::drain::Drain;
 use crate::handler::Handlers;
 use crate::limits::Gauge;
@@ -75,6 +76,8 @@ pub struct Gateway {
     refresher: Option<Refresher>,
     /// Publishes what is told of sessions.
     telling: Option<Telling>,
+    /// Tells other nodes.
+    keeping: Option<Keeping>,
 }
 
 /// Why a gateway did not start. Nothing is left running or bound.
@@ -136,10 +139,14 @@ impl Gateway {
     fn start_with(
         plan: &Plan,
         handlers: &Handlers,
-        bus: Arc<dyn EventBus>,
+        bus: Option<Arc<dyn EventBus>>,
+        store: Option<Arc<dyn StateStore>>,
     ) -> Result<Self, StartError> {
         let tls = Loaded::load(plan).map_err(StartError::Tls)?;
-        let teller = Arc::new(Teller::new(bus, &plan.bus));
+        let cluster =
+            store.map(|store| Arc::new(Cluster::new(store, &plan.bus.node, &plan.cluster)));
+        let (bus, carrier) = carrier(bus, cluster.as_ref(), &plan.bus);
+        let teller = Arc::new(Teller::new(bus, &plan.bus, cluster));
         let core =
             Core::build(plan, &tls, handlers, Arc::clone(&teller)).map_err(StartError::Handlers)?;
         warn_of_insecure(plan);
@@ -173,6 +180,7 @@ impl Gateway {
             watch: None,
             refresher: None,
             telling: None,
+            keeping: None,
             access_log,
             logs,
         };
@@ -184,6 +192,7 @@ impl Gateway {
             .spawn(plan, listeners, Arc::new(core))
             .map_err(StartError::Worker)?;
         gateway.route_pushes().map_err(StartError::Worker)?;
+        gateway.keep(carrier).map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
         gateway.refresh(&tls).map_err(StartError::Worker)?;
         if let Some(admin) = admin {
@@ -239,6 +248,19 @@ impl Gateway {
         let pushes = self.bus().subscribe(&self.topics().push).holding_back();
         let (push, panics) = (Arc::clone(core.push()), self.panics());
         self.router = Some(Router::start(push, pushes, panics)?);
+        Ok(())
+    }
+
+    /// Joins the cluster, where there is one.
+    fn keep(&mut self, carrier: Option<Arc<ClusterBus>>) -> io::Result<()> {
+        if let (Some(cluster), Some(core)) = (self.teller.cluster(), &self.core) {
+            let wired = Wired {
+                core: Arc::clone(core),
+                teller: Arc::clone(&self.teller),
+                carrier,
+            };
+            self.keeping = Some(Keeping::start(Arc::clone(cluster), wired)?);
+        }
         Ok(())
     }
 
@@ -332,6 +354,7 @@ impl Gateway {
                 .as_ref()
                 .map_or_else(Arc::default, |core| Arc::clone(core.push())),
             bus: Arc::clone(self.bus()),
+            cluster: self.teller.cluster().map(Arc::clone),
             topics: self.topics().clone(),
             logs: self.logs.clone(),
             commit,
@@ -392,6 +415,8 @@ impl Gateway {
             self.state.cut.fetch_add(cut, Ordering::Relaxed);
             tracing::error!(thread = place, cut, "stuck: left behind");
         }
+        // Before what it tells of is published.
+        self.keeping = None;
         // Nobody leaves an event or a line there any more.
         self.telling = None;
         self.access_log = None;
@@ -448,6 +473,22 @@ fn open_access_log(plan: &Plan) -> Result<Option<Sink>, StartError> {
         source,
     })?;
     Ok(Some(sink))
+}
+
+/// What carries events, and, where that is a cluster without a broker, that once more.
+fn carrier(
+    bus: Option<Arc<dyn EventBus>>,
+    cluster: Option<&Arc<Cluster>>,
+    plan: &BusPlan,
+) -> (Arc<dyn EventBus>, Option<Arc<ClusterBus>>) {
+    match (bus, cluster) {
+        (Some(bus), _) => (bus, None),
+        (None, None) => (Arc::new(MemoryBus::new(plan.history)), None),
+        (None, Some(cluster)) => {
+            let carrier = Arc::new(ClusterBus::new(Arc::clone(cluster), plan));
+            (Arc::clone(&carrier) as Arc<dyn EventBus>, Some(carrier))
+        }
+    }
 }
 
 fn runtime() -> io::Result<Runtime> {

@@ -36,6 +36,7 @@ pub mod body;
 mod bridge;
 pub mod bus;
 mod census;
+pub mod cluster;
 pub mod config;
 mod connection;
 mod dispatch;

@@ -100,14 +100,17 @@ async fn startupz() -> &'static str {
 struct Check {
     name: &'static str,
     passes: bool,
+    /// It passes, but something that other nodes are for is not to be had.
+    is_degraded: bool,
     detail: &'static str,
 }
 
-fn checks(view: &View) -> [Check; 6] {
+fn checks(view: &View) -> [Check; 7] {
     let (draining, whole) = (view.is_draining(), view.is_whole());
     let check = |name, passes, detail| Check {
         name,
         passes,
+        is_degraded: false,
         detail,
     };
     // What is wrong first is told first.
@@ -142,6 +145,18 @@ fn checks(view: &View) -> [Check; 6] {
         } else {
             check("bus", false, "events of other processes do not arrive yet")
         },
+        match view.cluster.as_ref().map(|cluster| cluster.is_up()) {
+            None => check("cluster", true, "none: this node is on its own"),
+            Some(true) => check("cluster", true, "its store is connected"),
+            Some(false) => Check {
+                is_degraded: true,
+                ..check(
+                    "cluster",
+                    true,
+                    "its store cannot be reached: this node is on its own until that is over",
+                )
+            },
+        },
     ]
 }
 
@@ -162,15 +177,20 @@ async fn readyz(State(view): State<Arc<View>>, RawQuery(query): RawQuery) -> Res
         );
         return (status, text).into_response();
     }
+    let is_degraded = checks.iter().any(|check| check.is_degraded);
     let checks: Vec<_> = checks
         .iter()
         .map(|check| {
-            json!({ "name": check.name, "status": word(check.passes), "detail": check.detail })
+            let status = match check.is_degraded {
+                true => "degraded",
+                false => word(check.passes),
+            };
+            json!({ "name": check.name, "status": status, "detail": check.detail })
         })
         .collect();
     (
         status,
-        Json(json!({ "status": word(ready), "checks": checks })),
+        Json(json!({ "status": word(ready), "degraded": is_degraded, "checks": checks })),
     )
         .into_response()
 }

@@ -11,6 +11,7 @@ mod api;
 #[cfg(test)]
 mod crowd;
 mod events;
+mod everywhere;
 mod kafka;
 mod listen;
 mod problem;
@@ -18,6 +19,7 @@ mod push;
 mod query;
 mod rooms;
 mod routes;
+mod scope;
 mod sessions;
 #[cfg(test)]
 mod testing;

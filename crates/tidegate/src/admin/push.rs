@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -13,12 +14,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 use super::query::{self, bad};
+use super::scope;
 use super::view::View;
 use crate::bus::{BusError, Event, EventId, Payload, PushEvent, PushTarget};
+use crate::cluster::Asked;
 use crate::metrics::PushSource;
 use crate::push::keys::Use;
 use crate::push::outcome::Expected;
-use crate::push::request::{self, Asked, Wrong};
+use crate::push::request::{self, Wrong};
 
 /// The most bytes of a request.
 const MOST_ASKED: usize = 4 * 1024 * 1024;
@@ -43,7 +46,7 @@ pub(super) async fn to_user(
     let body = whole(body).await?;
     let push = request::parse_for(&user, &body)?;
     let path = format!("/v1/users/{user}/push");
-    let asked = Asked::One(push);
+    let asked = request::Asked::One(push);
     answered(&view, (&path, &headers, &body), asked, patience).await
 }
 
@@ -64,7 +67,7 @@ pub(super) async fn to_any(
 async fn answered(
     view: &View,
     (path, headers, body): (&str, &HeaderMap, &[u8]),
-    asked: Asked,
+    asked: request::Asked,
     patience: Option<Duration>,
 ) -> Result<Response, Problem> {
     let key = idempotency_key(headers)?;
@@ -86,8 +89,8 @@ async fn answered(
         }
     };
     let (pushes, is_batch) = match asked {
-        Asked::One(push) => (vec![push], false),
-        Asked::Batch(pushes) => (pushes, true),
+        request::Asked::One(push) => (vec![push], false),
+        request::Asked::Batch(pushes) => (pushes, true),
     };
     let written = |told: Vec<Value>| -> Arc<str> {
         let text = match is_batch {
@@ -96,7 +99,7 @@ async fn answered(
         };
         text.into()
     };
-    let published = publish(view, pushes, patience.is_some()).await?;
+    let published = publish(view, pushes, patience, key.map(|key| (path, key, body))).await?;
     if let Some(claim) = &claim {
         // From now on it must not happen again, even if nobody is left to hear the rest.
         let told = published.iter().map(Published::told);
@@ -157,26 +160,39 @@ struct Published<'v> {
     id: EventId,
     /// `None`: it does not.
     expected: Option<Expected<'v>>,
+    /// What the other nodes are asked, where there are some.
+    asked: Option<Asked<'v>>,
 }
 
 /// Publishes all of them; an error where not one was accepted.
-async fn publish(
-    view: &View,
+async fn publish<'v>(
+    view: &'v View,
     pushes: Vec<PushEvent>,
-    acks: bool,
-) -> Result<Vec<Published<'_>>, Problem> {
+    patience: Option<Duration>,
+    key: Option<(&str, &str, &[u8])>,
+) -> Result<Vec<Published<'v>>, Problem> {
     let mut published = Vec::with_capacity(pushes.len());
     let mut refused = None;
-    for push in pushes {
-        let event = event(view, push);
+    for (place, push) in pushes.into_iter().enumerate() {
+        let mut event = event(view, push);
+        if let Some(key) = key {
+            event.id = named(key, place);
+        }
         let id = event.id;
-        let expected = view.push.outcomes.expect(id, PushSource::Api, acks);
+        let outcomes = &view.push.outcomes;
+        let expected = outcomes.expect(id, PushSource::Api, patience.is_some());
+        let mut asked = None;
         // What follows one that was refused would overtake it.
         if refused.is_none() {
+            asked = ask(view, id, patience).await;
             refused = view.bus.publish(event).await.err();
         }
         let expected = refused.is_none().then_some(expected);
-        published.push(Published { id, expected });
+        published.push(Published {
+            id,
+            expected,
+            asked,
+        });
     }
     match refused {
         Some(error) if published.iter().all(|one| one.expected.is_none()) => {
@@ -184,6 +200,22 @@ async fn publish(
         }
         _ => Ok(published),
     }
+}
+
+/// Asks the other nodes what becomes of an event that is published next.
+async fn ask(view: &View, id: EventId, patience: Option<Duration>) -> Option<Asked<'_>> {
+    let cluster = view.cluster.as_ref()?;
+    let asked = Some(cluster.asking()).filter(|asked| !asked.is_for_nobody())?;
+    cluster.expect(id, &asked, patience).await;
+    Some(asked)
+}
+
+/// The name of what is asked for under a key: asked again, of whatever node, it is the same event.
+fn named((path, key, body): (&str, &str, &[u8]), place: usize) -> EventId {
+    let digest = digest(&SHA256, body);
+    let body = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    let whom = format!("{path}\n{key}\n{place}\n{}", body.collect::<String>());
+    EventId::derived("push", 0, &whom)
 }
 
 /// What became of all of them.
@@ -218,13 +250,23 @@ impl Published<'_> {
         let Some(mut expected) = self.expected else {
             return told;
         };
+        let mut asked = self.asked;
         if let Ok(Some(matched)) = timeout_at(routed, expected.matched()).await {
             told["matched"] = matched.into();
+            if let Some(asked) = &mut asked {
+                let answers = asked.gather(0, routed).await;
+                told["matched"] = (matched as u64 + answers.count).into();
+                told["nodes"] = scope::nodes(answers);
+            }
         }
-        if let Some(acked) = acked {
+        if let Some(until) = acked {
             // How many have it, is told either way.
-            let _elapsed = timeout_at(acked, expected.acked()).await;
-            told["acked"] = expected.count().into();
+            let _elapsed = timeout_at(until, expected.acked()).await;
+            let mut acked = expected.count().unwrap_or_default() as u64;
+            if let Some(asked) = &mut asked {
+                acked += asked.gather(1, until + ROUTED_WITHIN).await.count;
+            }
+            told["acked"] = acked.into();
         }
         told
     }

@@ -17,8 +17,10 @@ use serde_json::{Value, json};
 use tidegate_ws::close::{cut_reason, is_legal_on_wire};
 use tokio::task::yield_now;
 
+use super::everywhere;
 use super::problem::Problem;
 use super::query::{self, bad};
+use super::scope::Scope;
 use super::view::View;
 use crate::session::clock::Clock;
 use crate::session::handle::Handle;
@@ -94,8 +96,20 @@ pub(super) async fn list(
     State(view): State<Arc<View>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let names = ["user", "route", "service", "address", "limit", "cursor"];
-    let [user, route, service, address, limit, cursor] = query::parse(query.as_deref(), names)?;
+    let names = [
+        "user", "route", "service", "address", "limit", "cursor", "scope",
+    ];
+    let [user, route, service, address, limit, cursor, scope] =
+        query::parse(query.as_deref(), names)?;
+    let scope = Scope::parse(scope.as_deref())?;
+    if let Some(cluster) = view.cluster.as_ref().filter(|_| scope == Scope::Cluster) {
+        if user.is_some() || route.is_some() || service.is_some() || address.is_some() {
+            let detail = "of all nodes, sessions are told without a filter; \
+                          those of a user are at `/v1/users/{user}?scope=cluster`";
+            return Err(bad(detail));
+        }
+        return everywhere::list(cluster, limit.as_deref(), cursor.as_deref()).await;
+    }
     let filter = Filter {
         user,
         route,
@@ -224,7 +238,13 @@ pub(super) async fn end(
         .await
         .map_err(|_too_long| bad("the body is cut, or longer than 4096 bytes"))?;
     let (code, reason) = farewell(&said)?;
-    let (handle, _) = find(&view, &id)?;
+    let handle = match (find(&view, &id), &id) {
+        (Ok((handle, _)), _) => handle,
+        (Err(problem), Ok(Path(id))) => {
+            return everywhere::end(&view, id, (code, reason), problem).await;
+        }
+        (Err(problem), Err(_)) => return Err(problem),
+    };
     tracing::info!(session = %handle.id, route = handle.facts.route(), "session is ended by an admin");
     handle.dismiss(code, reason);
     let answer = Json(json!({ "id": handle.id.to_string() }));

@@ -31,6 +31,7 @@ pub(super) fn view() -> (Arc<View>, Arc<Core>) {
         drain: Arc::clone(&drain),
         push: Arc::default(),
         bus: Arc::<MemoryBus>::default(),
+        cluster: None,
         topics: Topics::default(),
         logs: Vec::new(),
         commit: None,

@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::everywhere;
 use super::problem::Problem;
 use super::query::bad;
 use super::sessions::{no_session, whole};
@@ -63,8 +64,10 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
             sessions.end_revoked(&what).await
         }
         What::Session(id) => {
-            let id = id.parse().map_err(|_no_id| no_session())?;
-            let (handle, _) = sessions.find(id).ok_or_else(no_session)?;
+            let known = id.parse().map_err(|_no_id| no_session())?;
+            let Some((handle, _)) = sessions.find(known) else {
+                return everywhere::revoke(&view, &id).await;
+            };
             let identity = handle.identity();
             let token = identity.as_ref().and_then(|one| Some((*one.token()?, one)));
             let mut ended = 1;

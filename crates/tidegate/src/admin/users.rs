@@ -10,10 +10,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::everywhere;
 use super::problem::Problem;
 use super::query::{self, bad};
+use super::scope::{self, Scope};
 use super::sessions::{MOST_SAID, described, farewell, limit};
 use super::view::View;
+use crate::cluster::Order;
 
 /// Sessions that are told of one user; all of them are at `/v1/sessions?user=`.
 const MOST_TOLD: usize = 1000;
@@ -23,13 +26,21 @@ pub(super) async fn list(
     State(view): State<Arc<View>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let [limited, cursor] = query::parse(query.as_deref(), ["limit", "cursor"])?;
+    let [limited, cursor, scope] = query::parse(query.as_deref(), ["limit", "cursor", "scope"])?;
     let limit = limit(limited.as_deref())?;
     let after = cursor.as_deref().map_or(Ok(String::new()), |text| {
         named_by(text).ok_or_else(|| bad("`cursor` is none that was given out here"))
     })?;
+    let scope = Scope::parse(scope.as_deref())?;
+    let cluster = view.cluster.as_ref().filter(|_| scope == Scope::Cluster);
     // One more, so that it is known whether there are more.
-    let mut users = view.directory().page(&after, limit + 1);
+    let (online, mut users) = match cluster {
+        Some(cluster) => everywhere::users(cluster, &after, limit + 1).await?,
+        None => (
+            view.directory().online() as u64,
+            view.directory().page(&after, limit + 1),
+        ),
+    };
     let has_more = users.len() > limit;
     users.truncate(limit);
     let last = users.last().filter(|_| has_more);
@@ -37,7 +48,7 @@ pub(super) async fn list(
     let told = users.iter();
     let told = told.map(|one| json!({ "user": one.user, "sessions": one.sessions }));
     let answer = json!({
-        "users_online": view.directory().online(),
+        "users_online": online,
         "users": told.collect::<Vec<_>>(),
         "next_cursor": next,
     });
@@ -78,15 +89,20 @@ fn named(user: Named) -> Result<String, Problem> {
 }
 
 /// `GET /v1/users/{user}`.
-pub(super) async fn one(State(view): State<Arc<View>>, user: Named) -> Result<Response, Problem> {
+pub(super) async fn one(
+    State(view): State<Arc<View>>,
+    user: Named,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let user = named(user)?;
+    let [scope] = query::parse(query.as_deref(), ["scope"])?;
+    let scope = Scope::parse(scope.as_deref())?;
+    if let Some(cluster) = view.cluster.as_ref().filter(|_| scope == Scope::Cluster) {
+        return everywhere::user(cluster, &user).await;
+    }
     let handles = view.directory().sessions(&user);
     if handles.is_empty() {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "user_offline",
-            "no user of this name has a session open",
-        ));
+        return Err(offline());
     }
     let told = handles.iter().take(MOST_TOLD).filter_map(|handle| {
         let mut workers = view.workers.iter();
@@ -96,6 +112,14 @@ pub(super) async fn one(State(view): State<Arc<View>>, user: Named) -> Result<Re
     let told: Vec<Value> = told.collect();
     let answer = json!({ "user": user, "session_count": handles.len(), "sessions": told });
     Ok(Json(answer).into_response())
+}
+
+pub(super) fn offline() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "user_offline",
+        "no user of this name has a session open",
+    )
 }
 
 /// `DELETE /v1/users/{user}/sessions`. That there is none is no failure: whoever asks for their end has
@@ -119,6 +143,15 @@ pub(super) async fn end(
     for handle in &handles {
         handle.dismiss(code, reason.clone());
     }
-    let answer = Json(json!({ "user": user, "sessions": handles.len() }));
-    Ok((StatusCode::ACCEPTED, answer).into_response())
+    let order = Order::EndUser {
+        user: user.as_str().into(),
+        code,
+        reason,
+    };
+    let mut answer = json!({ "user": user, "sessions": handles.len() });
+    if let Some(answers) = view.order(order).await {
+        answer["sessions"] = (handles.len() as u64 + answers.count).into();
+        answer["nodes"] = scope::nodes(answers);
+    }
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use crate::auth::Authenticator;
 use crate::bus::{EventBus, Topics};
 use crate::census::Census;
+use crate::cluster::{Answers, Cluster, Order};
 use crate::config::plan::Bind;
 use crate::drain::Drain;
 use crate::logs::Control;
-use crate::metrics::{self, Facts};
+use crate::metrics::{self, ClusterFacts, Facts};
 use crate::presence::Directory;
 use crate::push::Push;
 use crate::task::Panics;
@@ -32,6 +33,8 @@ pub(crate) struct View {
     pub(crate) drain: Arc<Drain>,
     pub(crate) push: Arc<Push>,
     pub(crate) bus: Arc<dyn EventBus>,
+    /// This node among others, where there may be some.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) topics: Topics,
     /// Whose lines are counted.
     pub(crate) logs: Vec<Control>,
@@ -95,6 +98,13 @@ impl View {
         Some(worker.authenticator())
     }
 
+    /// What the other nodes do for who asks here; `None`: there are none.
+    pub(super) async fn order(&self, order: Order) -> Option<Answers> {
+        let cluster = self.cluster.as_ref()?;
+        let answers = cluster.order(order).await;
+        Some(answers).filter(|answers| answers.asked > 0)
+    }
+
     /// Whether the listener of that name speaks TLS.
     pub(super) fn has_tls(&self, listener: &str) -> bool {
         let mut workers = self.workers.iter();
@@ -146,6 +156,18 @@ impl View {
             services,
             connections: census.connections,
             users: census.users,
+            cluster: self.cluster.as_ref().map_or(
+                ClusterFacts {
+                    is_connected: true,
+                    nodes: 1,
+                    users: census.users as u64,
+                },
+                |cluster| ClusterFacts {
+                    is_connected: cluster.is_up(),
+                    nodes: cluster.others().len() + 1,
+                    users: cluster.online(),
+                },
+            ),
             untold: self.directory.teller().untold(),
             bus: self.bus.state(),
             panics: census.panics,

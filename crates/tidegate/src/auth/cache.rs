@@ -41,7 +41,7 @@ impl Default for CachePlan {
 }
 
 /// The text of a token, in short.
-pub(super) type Digest = [u8; 32];
+pub(crate) type Digest = [u8; 32];
 
 pub(super) type Outcome = Result<Arc<Principal>, TokenError>;
 

@@ -35,6 +35,7 @@ use serde_json::Value;
 
 pub use self::basic::{BasicUser, PasswordHash, PasswordHashError};
 pub use self::cache::CachePlan;
+pub(crate) use self::cache::Digest;
 use self::cache::{Now, TokenCache, digest_of};
 pub use self::claims::{ClaimPath, Rules};
 pub use self::error::{AuthError, Schemes};

@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::cache::{Digest, Now, digest_of};
@@ -19,6 +20,8 @@ use super::token::unproven_claims;
 
 /// The least that is remembered, so that a clock that is set right meanwhile brings no token back.
 const SHORTEST: Duration = Duration::from_secs(60);
+/// Revocations that may wait to be told to other nodes; behind that, all are told.
+const MOST_UNSHARED: usize = 10_000;
 /// Ticks between two looks for what can be forgotten.
 const REST: u64 = 64;
 
@@ -65,6 +68,18 @@ pub(crate) struct Revocations {
     /// How many were ever added.
     added: AtomicU64,
     ticks: AtomicU64,
+    /// Other nodes are told.
+    is_shared: AtomicBool,
+    unshared: Mutex<Unshared>,
+    added_here: Notify,
+}
+
+/// What other nodes are to be told.
+#[derive(Debug, Default)]
+struct Unshared {
+    waiting: Vec<(Revoked, Option<SystemTime>)>,
+    /// There was no room for some.
+    is_torn: bool,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +128,9 @@ impl Revocations {
             count: AtomicUsize::new(0),
             added: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
+            is_shared: AtomicBool::new(false),
+            unshared: Mutex::default(),
+            added_here: Notify::new(),
         }
     }
 
@@ -125,6 +143,61 @@ impl Revocations {
     /// # Errors
     /// Where there is no room for one more.
     pub(crate) fn add(&self, what: Revoked, ends: Option<SystemTime>) -> Result<(), Full> {
+        let ends = self.put(what.clone(), ends)?;
+        if self.is_shared.load(Ordering::Acquire) {
+            let mut unshared = self.unshared.lock().unwrap_or_else(PoisonError::into_inner);
+            match unshared.waiting.len() < MOST_UNSHARED {
+                true => unshared.waiting.push((what, ends)),
+                false => unshared.is_torn = true,
+            }
+            drop(unshared);
+            self.added_here.notify_one();
+        }
+        Ok(())
+    }
+
+    /// What was taken back on another node; whether that was not known here.
+    ///
+    /// # Errors
+    /// Where there is no room for one more.
+    pub(crate) fn add_shared(&self, what: Revoked, ends: Option<SystemTime>) -> Result<bool, Full> {
+        if self.read().knows(&what, ends) {
+            return Ok(false);
+        }
+        self.put(what, ends).map(|_ends| true)
+    }
+
+    /// From now on other nodes are told of what is added here.
+    pub(crate) fn share(&self) {
+        self.is_shared.store(true, Ordering::Release);
+    }
+
+    /// Waits until something is added here that others are to be told.
+    pub(crate) async fn added_here(&self) {
+        self.added_here.notified().await;
+    }
+
+    /// What was added here since, and whether there was no room for some of it.
+    pub(crate) fn take_unshared(&self) -> (Vec<(Revoked, Option<SystemTime>)>, bool) {
+        let mut unshared = self.unshared.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = std::mem::take(&mut *unshared);
+        (taken.waiting, taken.is_torn)
+    }
+
+    /// All there are, and when each is of no use any more.
+    pub(crate) fn all(&self) -> Vec<(Revoked, Option<SystemTime>)> {
+        let held = self.read();
+        let tokens = held.tokens.iter();
+        let tokens = tokens.map(|(digest, end)| (Revoked::Token(*digest), end.wall()));
+        let ids = held.ids.iter();
+        let ids = ids.map(|(id, end)| (Revoked::Id(id.clone()), end.wall()));
+        let users = held.users.iter();
+        let users =
+            users.map(|(user, (until, end))| (Revoked::User(user.clone(), *until), end.wall()));
+        tokens.chain(ids).chain(users).collect()
+    }
+
+    fn put(&self, what: Revoked, ends: Option<SystemTime>) -> Result<Option<SystemTime>, Full> {
         let now = Now::look();
         let left = ends.map(|ends| ends.duration_since(now.wall).unwrap_or_default());
         let left = left.or(self.plan.keep).map(|left| left.max(SHORTEST));
@@ -142,7 +215,7 @@ impl Revocations {
         self.count.store(held.len(), Ordering::Release);
         drop(held);
         self.added.fetch_add(1, Ordering::Release);
-        Ok(())
+        Ok(end.wall())
     }
 
     /// Whether that token was taken back. Those who have shown none have nothing that could be.
@@ -183,6 +256,22 @@ impl Held {
             Revoked::Token(digest) => self.tokens.contains_key(digest),
             Revoked::Id(id) => self.ids.contains_key(id),
             Revoked::User(user, _) => self.users.contains_key(user),
+        }
+    }
+
+    /// Whether there is nothing new in this.
+    fn knows(&self, what: &Revoked, ends: Option<SystemTime>) -> bool {
+        let lasts = |end: &End| {
+            end.wall()
+                .is_none_or(|wall| ends.is_some_and(|ends| ends <= wall))
+        };
+        match what {
+            Revoked::Token(digest) => self.tokens.get(digest).is_some_and(lasts),
+            Revoked::Id(id) => self.ids.get(id).is_some_and(lasts),
+            Revoked::User(user, until) => {
+                let known = self.users.get(user);
+                known.is_some_and(|(known, end)| known >= until && lasts(end))
+            }
         }
     }
 
@@ -230,6 +319,10 @@ impl End {
     fn is_past(self, now: Now) -> bool {
         self.0
             .is_some_and(|(wall, steady)| wall <= now.wall && steady <= now.steady)
+    }
+
+    fn wall(self) -> Option<SystemTime> {
+        self.0.map(|(wall, _)| wall)
     }
 
     fn later(self, other: Self) -> Self {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -175,6 +176,15 @@ impl EventId {
             number: number as u64,
         }
     }
+
+    /// The one name of something that more than one may tell: what happened, in which incarnation of a
+    /// node, and to whom.
+    pub(crate) fn derived(kind: &str, incarnation: u64, whom: &str) -> Self {
+        let text = format!("{kind}\n{incarnation:x}\n{whom}");
+        let digest = digest(&SHA256, text.as_bytes());
+        let half = digest.as_ref().first_chunk();
+        Self::of_bytes(half.copied().unwrap_or_default())
+    }
 }
 
 impl fmt::Display for EventId {
@@ -237,6 +247,20 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_two_tell_has_one_name() {
+        let of = EventId::derived;
+        assert_eq!(of("closed", 1, "s"), of("closed", 1, "s"));
+        let others = [
+            of("offline", 1, "s"),
+            of("closed", 2, "s"),
+            of("closed", 1, "t"),
+        ];
+        for other in others {
+            assert_ne!(other, of("closed", 1, "s"));
+        }
+    }
 
     #[test]
     fn an_id_is_read_as_it_was_written_and_none_comes_twice() {

@@ -135,3 +135,13 @@ pub const BUS_HISTORY_EVENTS: usize = 1000;
 pub const BUS_HISTORY_BYTES: u64 = 16 * 1024 * 1024;
 /// See [`BUS_HISTORY_EVENTS`].
 pub const BUS_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
+/// See [`ClusterPlan`](super::plan::ClusterPlan).
+pub const CLUSTER_LEASE: Duration = Duration::from_secs(30);
+/// See [`RedisPlan`](super::plan::RedisPlan).
+pub const REDIS_PREFIX: &str = "tidegate";
+/// See [`RedisPlan`](super::plan::RedisPlan).
+pub const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Where a Redis is, and where a sentinel, unless its URL says so.
+pub const REDIS_PORT: u16 = 6379;
+/// See [`REDIS_PORT`].
+pub const SENTINEL_PORT: u16 = 26_379;

@@ -53,6 +53,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         cors: link_cors(None, root.cors.as_ref(), problems),
         auth: root.auth.clone().unwrap_or_default(),
         bus: root.bus.clone(),
+        cluster: root.cluster.clone(),
         rooms: root.rooms.clone(),
         services,
         routes: routes.into_iter().collect::<Option<_>>()?,

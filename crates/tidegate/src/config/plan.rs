@@ -5,6 +5,7 @@ mod auth;
 mod bridge;
 mod broker;
 mod bus;
+mod cluster;
 mod handler;
 mod kafka;
 mod limits;
@@ -25,6 +26,7 @@ pub use self::bridge::{
 };
 pub use self::broker::{BusFormat, BusTls, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan};
 pub use self::bus::{BusHistory, BusPlan};
+pub use self::cluster::{ClusterPlan, RedisMode, RedisPlan, RedisTls, StorePlan};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::kafka::KafkaPlan;
 pub use self::limits::{
@@ -70,6 +72,8 @@ pub struct Plan {
     pub cors: Option<CorsPlan>,
     /// What events are called on the bus.
     pub bus: BusPlan,
+    /// Where the nodes have their shared memory; by default there is one node.
+    pub cluster: ClusterPlan,
     /// What holds for rooms.
     pub rooms: RoomsPlan,
     /// The services that routes name.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tidegate_ws::WebSocketHandler;
 
 use super::{Gateway, StartError};
-use crate::bus::{EventBus, MemoryBus};
+use crate::bus::EventBus;
+use crate::cluster::StateStore;
 use crate::config::Plan;
 use crate::handler::Handlers;
 use crate::pipeline::{Filter, FilterPlan};
@@ -42,7 +43,9 @@ use crate::pipeline::{Filter, FilterPlan};
 pub struct GatewayBuilder {
     plan: Plan,
     handlers: Handlers,
-    bus: Arc<dyn EventBus>,
+    /// `None`: pushes go to the nodes that there are, and all else stays here.
+    bus: Option<Arc<dyn EventBus>>,
+    cluster: Option<Arc<dyn StateStore>>,
     /// The first thing that was wrong.
     failure: Option<StartError>,
 }
@@ -50,9 +53,10 @@ pub struct GatewayBuilder {
 impl GatewayBuilder {
     pub(super) fn new(plan: Plan) -> Self {
         Self {
-            bus: Arc::new(MemoryBus::new(plan.bus.history)),
             plan,
             handlers: Handlers::default(),
+            bus: None,
+            cluster: None,
             failure: None,
         }
     }
@@ -97,7 +101,14 @@ impl GatewayBuilder {
 
     /// Carries events by `bus`, in place of the one that serves this process alone.
     pub fn bus(mut self, bus: Arc<dyn EventBus>) -> Self {
-        self.bus = bus;
+        self.bus = Some(bus);
+        self
+    }
+
+    /// Shares with other nodes, by `store`, who is online and what was revoked, and sends them pushes where
+    /// no [`bus`](Self::bus) does. Without it, the gateway is on its own.
+    pub fn cluster(mut self, store: Arc<dyn StateStore>) -> Self {
+        self.cluster = Some(store);
         self
     }
 
@@ -128,11 +139,12 @@ impl GatewayBuilder {
             plan,
             handlers,
             bus,
+            cluster,
             ..
         } = self.check()?;
         for name in handlers.unused(&plan) {
             tracing::warn!(handler = name, "registered, but no route ends there");
         }
-        Gateway::start_with(&plan, &handlers, bus)
+        Gateway::start_with(&plan, &handlers, bus, cluster)
     }
 }

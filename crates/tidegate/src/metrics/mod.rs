@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(crate) use self::bridge::{BridgeMeters, CallMeter};
 use self::cell::{Counter, Histogram, Level, Sparse};
 pub(crate) use self::exchange::ExchangeMeter;
-pub(crate) use self::page::{Facts, page};
+pub(crate) use self::page::{ClusterFacts, Facts, page};
 pub(crate) use self::push::{PushMeters, PushSource, Resumed};
 pub(crate) use self::session::{SessionMeter, microseconds};
 use crate::error::UpstreamError;

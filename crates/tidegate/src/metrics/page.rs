@@ -13,6 +13,17 @@ use crate::bus::BusState;
 use crate::logs::Lines;
 use crate::tls::accept;
 
+/// What is told of the cluster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClusterFacts {
+    /// Its store can be reached.
+    pub(crate) is_connected: bool,
+    /// Its nodes, with this one.
+    pub(crate) nodes: usize,
+    /// The users who are online on any of them.
+    pub(crate) users: u64,
+}
+
 /// What the page tells besides the cells.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
@@ -26,6 +37,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) panics: u64,
     /// How many users have a WebSocket open.
     pub(crate) users: usize,
+    /// The cluster; a node on its own is all of one.
+    pub(crate) cluster: ClusterFacts,
     /// Of how many sessions and users nothing was told on the bus.
     pub(crate) untold: u64,
     pub(crate) bus: BusState,
@@ -62,6 +75,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
         let of_workers = meters.iter().map(|meters| &**meters.route(place));
         routes.push((name, of_workers.collect()));
     }
+    cluster(&mut page, facts.cluster);
     requests(&mut page, &routes);
     upstream(&mut page, facts, meters);
     bridge(&mut page, facts, meters);
@@ -161,6 +175,32 @@ fn bus(page: &mut Page, state: &BusState) {
         for (topic, count) in samples {
             page.sample(name, &[("topic", topic)], count);
         }
+    }
+}
+
+/// What there is of other nodes.
+fn cluster(page: &mut Page, cluster: ClusterFacts) {
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps f64")]
+    let counts = [
+        (
+            "tidegate_cluster_connected",
+            "1 while the store of the cluster can be reached, else 0.",
+            f64::from(u8::from(cluster.is_connected)),
+        ),
+        (
+            "tidegate_cluster_nodes",
+            "Nodes of the cluster, with this one, as of its last look.",
+            cluster.nodes as f64,
+        ),
+        (
+            "tidegate_cluster_users_online",
+            "Users with at least one open WebSocket on any node, as of the last look.",
+            cluster.users as f64,
+        ),
+    ];
+    for (name, help, value) in counts {
+        page.family(name, "gauge", help);
+        page.sample(name, &[], value);
     }
 }
 
@@ -560,6 +600,11 @@ mod tests {
             connections: 0,
             panics: 0,
             users: 7,
+            cluster: ClusterFacts {
+                is_connected: true,
+                nodes: 3,
+                users: 9,
+            },
             untold: 0,
             bus: BusState::default(),
             refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
@@ -584,6 +629,9 @@ mod tests {
         );
         assert!(text.contains("\ntidegate_refused_total{code=\"route_full\"} 2\n"));
         assert!(text.contains("\ntidegate_users_online 7\n"));
+        assert!(text.contains("\ntidegate_cluster_users_online 9\n"));
+        assert!(text.contains("\ntidegate_cluster_nodes 3\n"));
+        assert!(text.contains("\ntidegate_cluster_connected 1\n"));
         assert!(text.contains("{log=\"access\",result=\"dropped\"} 1\n"));
         assert!(text.contains("{scope=\"address\",action=\"refuse\"} 3\n"));
         assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");

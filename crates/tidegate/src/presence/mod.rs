@@ -133,6 +133,8 @@ impl Directory {
         let mut shard = self.lock(identity.user());
         if opens {
             self.teller.opened(handle, &seat.roles);
+        } else {
+            self.teller.identified(handle, &seat.roles);
         }
         if let Some(user) = shard.get_mut(identity.user()) {
             user.sessions.push(seat);

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Roles;
 use crate::bus::{
-    BusError, Event, EventBus, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
+    BusError, Event, EventBus, EventId, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
     UserConnected, UserDisconnected,
 };
+use crate::cluster::{Cluster, Entry, Facts};
 use crate::config::plan::BusPlan;
 use crate::session::handle::Handle;
 use crate::session::{Cause, Initiator};
@@ -37,6 +38,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Teller {
     bus: Arc<dyn EventBus>,
+    /// Who knows whether a user is on other nodes too, where there may be some.
+    cluster: Option<Arc<Cluster>>,
     node: Arc<str>,
     topics: Topics,
     waiting: Mutex<VecDeque<Event>>,
@@ -56,14 +59,19 @@ pub(crate) struct Telling {
 
 impl Default for Teller {
     fn default() -> Self {
-        Self::new(Arc::new(MemoryBus::default()), &BusPlan::default())
+        Self::new(Arc::new(MemoryBus::default()), &BusPlan::default(), None)
     }
 }
 
 impl Teller {
-    pub(crate) fn new(bus: Arc<dyn EventBus>, plan: &BusPlan) -> Self {
+    pub(crate) fn new(
+        bus: Arc<dyn EventBus>,
+        plan: &BusPlan,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Self {
         Self {
             bus,
+            cluster,
             node: Arc::clone(&plan.node),
             topics: plan.topics.clone(),
             waiting: Mutex::default(),
@@ -76,6 +84,11 @@ impl Teller {
     /// What carries the events.
     pub(crate) const fn bus(&self) -> &Arc<dyn EventBus> {
         &self.bus
+    }
+
+    /// This node in its cluster, where there is one.
+    pub(crate) const fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
     }
 
     /// What their topics are called.
@@ -105,7 +118,15 @@ impl Teller {
     }
 
     /// A session has opened.
-    pub(super) fn opened(&self, handle: &Handle, roles: &Roles) {
+    pub(super) fn opened(&self, handle: &Arc<Handle>, roles: &Roles) {
+        self.reopened(handle, roles);
+        if let Some(cluster) = &self.cluster {
+            cluster.entered(handle, roles);
+        }
+    }
+
+    /// The same of one of which others have told that it closed.
+    pub(crate) fn reopened(&self, handle: &Handle, roles: &Roles) {
         if !handle.is_told() {
             return;
         }
@@ -121,8 +142,22 @@ impl Teller {
         });
     }
 
+    /// It is known only now whose session this is.
+    pub(super) fn identified(&self, handle: &Arc<Handle>, roles: &Roles) {
+        if let Some(cluster) = &self.cluster {
+            cluster.entered(handle, roles);
+        }
+    }
+
     /// A session has closed. One that was cut has no end of its own.
-    pub(super) fn closed(&self, handle: &Handle, roles: &Roles) {
+    pub(super) fn closed(&self, handle: &Arc<Handle>, roles: &Roles) {
+        self.tell_closed(handle, roles);
+        if let Some(cluster) = &self.cluster {
+            cluster.left(handle);
+        }
+    }
+
+    fn tell_closed(&self, handle: &Handle, roles: &Roles) {
         if !handle.is_told() {
             return;
         }
@@ -130,7 +165,15 @@ impl Teller {
             handle
                 .end()
                 .unwrap_or((1006, Cause::Internal, Initiator::Gateway));
-        self.tell(&self.topics.sessions, handle.facts.user(), || {
+        let named = |event: Event| match &self.cluster {
+            // Others tell it too, where this node is taken for gone.
+            Some(cluster) => Event {
+                id: EventId::derived("closed", cluster.incarnation(), &handle.id.to_string()),
+                ..event
+            },
+            None => event,
+        };
+        self.tell_as(&self.topics.sessions, handle.facts.user(), named, || {
             Payload::SessionClosed(SessionClosed {
                 session: handle.id.to_string().into(),
                 user: handle.facts.user().map(Arc::from),
@@ -145,9 +188,20 @@ impl Teller {
         });
     }
 
-    /// The first session of a user has opened.
+    /// The first session of a user here has opened.
     pub(super) fn connected(&self, user: &str, roles: &Roles) {
-        self.tell(&self.topics.user_connect, Some(user), || {
+        if self.cluster.is_none() {
+            self.tell_online(user, roles, |event| event);
+        }
+    }
+
+    /// The first session of a user in all of the cluster has opened, at that time.
+    pub(crate) fn online(&self, user: &str, roles: &Roles, time: SystemTime) {
+        self.tell_online(user, roles, |event| Event { time, ..event });
+    }
+
+    fn tell_online(&self, user: &str, roles: &Roles, named: impl FnOnce(Event) -> Event) {
+        self.tell_as(&self.topics.user_connect, Some(user), named, || {
             Payload::UserConnected(UserConnected {
                 user: user.into(),
                 roles: Arc::clone(roles),
@@ -155,29 +209,68 @@ impl Teller {
         });
     }
 
-    /// The last session of its user, which was told of, has closed.
+    /// The last session here of its user, which was told of, has closed.
     pub(super) fn disconnected(&self, last: &Handle) {
+        if self.cluster.is_none() {
+            self.tell_offline(last, |event| event);
+        }
+    }
+
+    /// The last session of its user in all of the cluster has closed, at that time.
+    pub(crate) fn offline(&self, last: &Handle, incarnation: u64, time: SystemTime) {
+        let id = EventId::derived("offline", incarnation, &last.id.to_string());
+        self.tell_offline(last, |event| Event { id, time, ..event });
+    }
+
+    fn tell_offline(&self, last: &Handle, named: impl FnOnce(Event) -> Event) {
         let Some(identity) = last.identity() else {
             return;
         };
         let cause = last.end().map(|(_, cause, _)| cause);
-        self.tell(&self.topics.user_disconnect, Some(identity.user()), || {
+        let user = identity.user();
+        self.tell_as(&self.topics.user_disconnect, Some(user), named, || {
             Payload::UserDisconnected(UserDisconnected {
-                user: identity.user().into(),
+                user: user.into(),
                 token: identity.token().copied(),
                 is_timeout: cause == Some(Cause::IdleTimeout),
             })
         });
     }
 
+    /// The same, where nothing but what the store knows is left of it.
+    pub(crate) fn offline_of(&self, last: &Entry, incarnation: u64, time: SystemTime) {
+        let Some(user) = last.user.as_deref() else {
+            return;
+        };
+        let id = EventId::derived("offline", incarnation, &last.session);
+        let named = |event: Event| Event { id, time, ..event };
+        self.tell_as(&self.topics.user_disconnect, Some(user), named, || {
+            Payload::UserDisconnected(UserDisconnected {
+                user: user.into(),
+                token: Facts::parse(last).and_then(|facts| facts.token),
+                is_timeout: false,
+            })
+        });
+    }
+
     fn tell(&self, topic: &Arc<str>, user: Option<&str>, payload: impl FnOnce() -> Payload) {
+        self.tell_as(topic, user, |event| event, payload);
+    }
+
+    fn tell_as(
+        &self,
+        topic: &Arc<str>,
+        user: Option<&str>,
+        named: impl FnOnce(Event) -> Event,
+        payload: impl FnOnce() -> Payload,
+    ) {
         if !self.bus.is_watched(topic) {
             return;
         }
         let (topic, key, payload) = (Arc::clone(topic), user.map(Box::from), payload());
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Named in the order in which they are published.
-        waiting.push_back(Event::now(topic, key, payload));
+        waiting.push_back(named(Event::now(topic, key, payload)));
         drop(waiting);
         self.arrived.notify_one();
     }

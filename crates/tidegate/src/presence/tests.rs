@@ -31,7 +31,7 @@ impl House {
             &topics.user_connect,
             &topics.user_disconnect,
         ]);
-        let teller = Arc::new(Teller::new(bus, &plan));
+        let teller = Arc::new(Teller::new(bus, &plan, None));
         let telling = Some(teller.start().unwrap());
         let plan = plan_with(limits, of_route);
         let (tls, handlers) = (Loaded::default(), Handlers::default());
@@ -283,7 +283,7 @@ async fn who_is_not_told_of_at_first_is_not_told_of_at_the_end() {
     let plan = BusPlan::default();
     let looking = bus.subscribe_to(&[&plan.topics.sessions, &plan.topics.user_disconnect]);
     let mut looking = looking.holding_back();
-    let teller = Arc::new(Teller::new(Arc::clone(&bus) as _, &plan));
+    let teller = Arc::new(Teller::new(Arc::clone(&bus) as _, &plan, None));
     let core = Core::build(
         &plan_with("", ""),
         &Loaded::default(),

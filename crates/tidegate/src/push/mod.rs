@@ -19,6 +19,7 @@ pub(crate) mod resume;
 pub(crate) mod rooms;
 mod routed;
 mod router;
+mod seen;
 #[cfg(test)]
 mod tests;
 

@@ -61,6 +61,11 @@ impl Outcomes {
         Some((one.source, one.acks.clone()))
     }
 
+    /// Nobody says what becomes of it: it was left before.
+    pub(super) fn forget(&self, id: EventId) {
+        self.lock().remove(&id);
+    }
+
     /// It was left for so many sessions.
     pub(super) fn tell(&self, id: EventId, matched: usize) {
         let waiting = self.lock().remove(&id);

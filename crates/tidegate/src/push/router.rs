@@ -8,11 +8,13 @@ use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Builder;
 use tokio::task::yield_now;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Push;
 use super::mailbox::{Mailbox, Offered};
 use super::parcel::Parcel;
+use super::seen::Seen;
 use crate::bus::{Event, Payload, PushClass, PushEvent, PushTarget, Received, Subscription};
 use crate::metrics::PushSource;
 use crate::task::{self, Kind, Panics};
@@ -58,8 +60,12 @@ impl Drop for Router {
 }
 
 async fn route_all(push: &Push, mut subscription: Subscription, panics: &Panics) {
+    let mut seen = Seen::new(Instant::now());
     while let Some(received) = subscription.receive().await {
         match received {
+            Received::Event(event) if !seen.is_new(event.id, Instant::now()) => {
+                push.outcomes.forget(event.id);
+            }
             Received::Event(event) => {
                 let routing = async { push.route(&event) };
                 let _survived = task::survive(Kind::Push, panics, routing).await;

@@ -33,6 +33,20 @@ impl Everywhere {
         places.find_map(|(sessions, clock)| Some((sessions.find(id)?, clock)))
     }
 
+    /// All that are open.
+    pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
+        let mut all = Vec::new();
+        for (sessions, _) in self.places() {
+            let mut place = Some(0);
+            while let Some(from) = place {
+                let (handles, next) = sessions.slice(from);
+                all.extend(handles);
+                place = next;
+            }
+        }
+        all
+    }
+
     /// Ends those that go on by what is revoked; how many there were.
     pub(crate) async fn end_revoked(&self, what: &Revoked) -> usize {
         let mut ended = 0;

@@ -41,6 +41,8 @@ pub enum Cause {
     MaxAge,
     /// A message or frame over its limit.
     MessageTooBig,
+    /// The node that it was on is gone; others tell of it.
+    NodeLost,
     /// A peer was asked for a sign of life and gave none.
     PingTimeout,
     /// A filter refused a frame.
@@ -91,6 +93,7 @@ impl Cause {
             Self::Internal => "internal",
             Self::MaxAge => "max_age",
             Self::MessageTooBig => "message_too_big",
+            Self::NodeLost => "node_lost",
             Self::PingTimeout => "ping_timeout",
             Self::Policy => "policy",
             Self::ProtocolError => "protocol_error",
@@ -112,7 +115,7 @@ impl Cause {
         }
     }
 
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Admin,
         Self::AuthFailed,
         Self::ClientClose,
@@ -122,6 +125,7 @@ impl Cause {
         Self::Internal,
         Self::MaxAge,
         Self::MessageTooBig,
+        Self::NodeLost,
         Self::PingTimeout,
         Self::Policy,
         Self::ProtocolError,
@@ -173,6 +177,7 @@ impl Ending {
             | Cause::IdleTimeout
             | Cause::MaxAge
             | Cause::MessageTooBig
+            | Cause::NodeLost
             | Cause::PingTimeout
             | Cause::ProtocolError
             | Cause::RateLimited => (Initiator::Gateway, 1001, 1001),

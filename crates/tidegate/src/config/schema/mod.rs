@@ -8,6 +8,7 @@ mod auth;
 mod bind;
 mod bridge;
 mod bus;
+mod cluster;
 mod cors;
 mod drain;
 mod filter;
@@ -31,7 +32,7 @@ use ipnet::IpNet;
 
 use super::error::{Place, Problems};
 use super::plan::{
-    AccessLogPlan, AuthPlan, Bind, BusPlan, DrainPlan, ForwardedHeader, GatewayLimits,
+    AccessLogPlan, AuthPlan, Bind, BusPlan, ClusterPlan, DrainPlan, ForwardedHeader, GatewayLimits,
     ListenerLimits, ListenerTls, ProxyProtocolPlan, RoomsPlan,
 };
 use super::value;
@@ -69,6 +70,7 @@ pub(super) struct Root {
     pub(super) auth: Option<AuthPlan>,
     pub(super) cors: Option<Cors>,
     pub(super) bus: BusPlan,
+    pub(super) cluster: ClusterPlan,
     pub(super) rooms: RoomsPlan,
     pub(super) services: Vec<Service>,
     pub(super) routes: Vec<Route>,
@@ -112,7 +114,10 @@ impl Root {
         let auth = fields.take("auth");
         let cors = fields.take("cors");
         let bus = fields.take("bus");
+        let cluster = fields.take("cluster");
+        let cluster = cluster.and_then(|spot| cluster::read(&spot, problems));
         let rooms = fields.take("rooms");
+        let rooms = rooms.map(|spot| rooms::read(&spot, problems));
         let services = fields.take("services");
         let services = services.map_or_else(Vec::new, |spot| spot.entries(problems));
         let routes = fields.take("routes");
@@ -142,9 +147,8 @@ impl Root {
             bus: bus
                 .and_then(|spot| bus::read(&spot, problems))
                 .unwrap_or_default(),
-            rooms: rooms
-                .map(|spot| rooms::read(&spot, problems))
-                .unwrap_or_default(),
+            cluster: cluster.unwrap_or_default(),
+            rooms: rooms.unwrap_or_default(),
             auth: auth.and_then(|spot| auth::read(&spot, problems)),
             services: services
                 .iter()

@@ -80,6 +80,7 @@ impl Cause {
             | Self::Internal
             | Self::MaxAge
             | Self::MessageTooBig
+            | Self::NodeLost
             | Self::PingTimeout
             | Self::Policy
             | Self::ProtocolError

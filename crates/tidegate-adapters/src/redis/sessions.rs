@@ -1,0 +1,295 @@
+//! The sessions of all nodes: who came and went, who is online, and what is left of a node that is gone.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use futures_util::future::{join_all, try_join_all};
+use redis::cmd;
+use tidegate::cluster::{
+    Change, Entry, NodeId, OnlineUser, Orphan, SessionPage, StoreError, Verdict,
+};
+
+use super::keys::{PARTITIONS, Partition};
+use super::{BURIED, RedisStore, failed, milliseconds};
+
+/// The bits of a cursor that are Redis's own; before them stands the partition.
+const SCAN_BITS: u32 = 57;
+
+/// The places, in what was asked, of what belongs to each partition.
+fn by_partition<'a>(
+    all: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+) -> BTreeMap<usize, (Partition, Vec<usize>)> {
+    let mut places: BTreeMap<usize, (Partition, Vec<usize>)> = BTreeMap::new();
+    for (place, (session, user)) in all.enumerate() {
+        let partition = Partition::of(session, user);
+        let (_, those) = places
+            .entry(partition.place())
+            .or_insert_with(|| (partition, Vec::new()));
+        those.push(place);
+    }
+    places
+}
+
+fn parts(change: &Change) -> (&str, &str, Option<&str>, &str) {
+    match change {
+        Change::Enter(entry) => ("E", &entry.session, entry.user.as_deref(), &entry.facts),
+        Change::Leave { session, user } => ("L", session, user.as_deref(), ""),
+    }
+}
+
+/// Sessions and facts, one behind the other; who a session's user is stands in its facts alone.
+fn pairs(values: Vec<String>) -> impl Iterator<Item = (String, String)> {
+    let mut values = values.into_iter();
+    std::iter::from_fn(move || values.next().zip(values.next()))
+}
+
+fn entry(session: &str, facts: &str) -> Entry {
+    let told: Option<serde_json::Value> = serde_json::from_str(facts).ok();
+    let user = told.as_ref().and_then(|told| told["user"].as_str());
+    Entry {
+        session: session.into(),
+        user: user.map(Box::from),
+        facts: facts.into(),
+    }
+}
+
+/// An open session as it stands in Redis: its mark, its node, a newline, its facts.
+fn open(session: &str, value: &str) -> Option<(NodeId, Entry)> {
+    let (node, facts) = value.strip_prefix('O')?.split_once('\n')?;
+    Some((node.parse().ok()?, entry(session, facts)))
+}
+
+impl RedisStore {
+    pub(super) async fn record_all(
+        &self,
+        node: &str,
+        changes: &[Change],
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let all = changes.iter().map(|change| {
+            let (_, session, user, _) = parts(change);
+            (session, user)
+        });
+        let some = by_partition(all).into_values();
+        let some = some.map(|(partition, places)| async move {
+            let mut script = self.scripts.record.prepare_invoke();
+            script.key(self.keys.sessions(partition));
+            script.key(self.keys.online(partition));
+            script.key(self.keys.of_node(partition, node));
+            script.key(self.keys.fence(partition, node));
+            script.arg(node);
+            for change in places.iter().filter_map(|place| changes.get(*place)) {
+                let (kind, session, user, facts) = parts(change);
+                let user = user.unwrap_or_default();
+                script.key(self.keys.of_user(partition, user));
+                script.arg(kind).arg(session).arg(user).arg(facts);
+            }
+            let told: Vec<u64> = self.run(script).await?;
+            Ok::<_, StoreError>((places, told))
+        });
+        // All of them are done, also where one fails: what is under way must not overtake what follows.
+        let told = join_all(some).await;
+        let mut verdicts = vec![None; changes.len()];
+        for one in told {
+            let (places, told) = one?;
+            let Some((&[seconds, microseconds], told)) = told.split_first_chunk() else {
+                return Err(StoreError::Unreachable);
+            };
+            let since = Duration::from_secs(seconds) + Duration::from_micros(microseconds);
+            for (place, told) in places.iter().zip(told.chunks_exact(3)) {
+                if let (Some(verdict), [turn, known, sessions]) = (verdicts.get_mut(*place), told) {
+                    *verdict = Some(Verdict {
+                        is_turn: *turn == 1,
+                        was_known: *known == 1,
+                        sessions: *sessions,
+                        time: UNIX_EPOCH + since,
+                    });
+                }
+            }
+        }
+        let verdicts: Option<_> = verdicts.into_iter().collect();
+        verdicts.ok_or(StoreError::Unreachable)
+    }
+
+    pub(super) async fn all_held(&self, node: &str) -> Result<Vec<Entry>, StoreError> {
+        let all = Partition::all().map(|partition| {
+            let mut script = self.scripts.held.prepare_invoke();
+            script.key(self.keys.sessions(partition));
+            script.key(self.keys.of_node(partition, node));
+            script.arg(node);
+            self.run::<Vec<String>>(script)
+        });
+        let all = try_join_all(all).await?.into_iter().flat_map(pairs);
+        Ok(all
+            .map(|(session, facts)| entry(&session, &facts))
+            .collect())
+    }
+
+    pub(super) async fn claim_some(
+        &self,
+        by: &str,
+        dead: &str,
+        lease: Duration,
+        most: usize,
+    ) -> Result<Option<Vec<Orphan>>, StoreError> {
+        let most = most.div_ceil(PARTITIONS);
+        let claims = Partition::all().map(|partition| async move {
+            let mut script = self.scripts.claim.prepare_invoke();
+            script.key(self.keys.sessions(partition));
+            script.key(self.keys.of_node(partition, dead));
+            script.key(self.keys.fence(partition, dead));
+            script.key(self.keys.claim(partition, dead));
+            script.arg(dead).arg(by).arg(milliseconds(lease));
+            script.arg(most).arg(milliseconds(BURIED));
+            let Some(claimed) = self.run::<Option<Vec<String>>>(script).await? else {
+                return Ok(None);
+            };
+            let entries = pairs(claimed).map(|(session, facts)| entry(&session, &facts));
+            let buried = self.bury(partition, dead, entries.collect()).await?;
+            Ok::<_, StoreError>(Some(buried))
+        });
+        let claims = try_join_all(claims).await?;
+        let is_all_ours = claims.iter().all(Option::is_some);
+        let orphans: Vec<_> = claims.into_iter().flatten().flatten().collect();
+        Ok(Some(orphans).filter(|orphans| is_all_ours || !orphans.is_empty()))
+    }
+
+    async fn bury(
+        &self,
+        partition: Partition,
+        dead: &str,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<Orphan>, StoreError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut script = self.scripts.bury.prepare_invoke();
+        script.key(self.keys.sessions(partition));
+        script.key(self.keys.online(partition));
+        script.arg(dead);
+        for entry in &entries {
+            let user = entry.user.as_deref().unwrap_or_default();
+            script.key(self.keys.of_user(partition, user));
+            script.arg(&*entry.session).arg(user);
+        }
+        let lasts: Vec<i8> = self.run(script).await?;
+        let orphans = entries.into_iter().zip(lasts);
+        // Its node may have come back in between.
+        let orphans = orphans.filter(|(_, last)| *last >= 0);
+        let orphans = orphans.map(|(entry, last)| Orphan {
+            entry,
+            is_last: last == 1,
+        });
+        Ok(orphans.collect())
+    }
+
+    pub(super) async fn drop_all(&self, dead: &str, orphans: &[Orphan]) -> Result<(), StoreError> {
+        let all = orphans
+            .iter()
+            .map(|one| (&*one.entry.session, one.entry.user.as_deref()));
+        let drops = by_partition(all).into_values();
+        let drops = drops.map(|(partition, places)| {
+            let mut script = self.scripts.drop.prepare_invoke();
+            script.key(self.keys.sessions(partition));
+            script.key(self.keys.of_node(partition, dead));
+            script.arg(dead);
+            for orphan in places.iter().filter_map(|place| orphans.get(*place)) {
+                script.arg(&*orphan.entry.session);
+            }
+            self.run::<()>(script)
+        });
+        try_join_all(drops).await.map(|_all| ())
+    }
+
+    pub(super) async fn count_online(&self) -> Result<u64, StoreError> {
+        let link = self.link()?;
+        let counts = Partition::all().map(|partition| {
+            let mut count = cmd("ZCARD");
+            count.arg(self.keys.online(partition));
+            link.ask::<u64>(count)
+        });
+        let counts = try_join_all(counts).await.map_err(failed)?;
+        Ok(counts.iter().sum())
+    }
+
+    pub(super) async fn page_of_users(
+        &self,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<OnlineUser>, StoreError> {
+        let link = self.link()?;
+        let from = match after {
+            "" => "-".to_owned(),
+            after => format!("({after}"),
+        };
+        let pages = Partition::all().map(|partition| {
+            let mut page = cmd("ZRANGEBYLEX");
+            page.arg(self.keys.online(partition)).arg(&from).arg("+");
+            page.arg("LIMIT").arg(0).arg(most);
+            link.ask::<Vec<String>>(page)
+        });
+        let pages = try_join_all(pages).await.map_err(failed)?;
+        let mut users: Vec<_> = pages.into_iter().flatten().collect();
+        users.sort_unstable();
+        users.truncate(most);
+        let counts = users.iter().map(|user| {
+            let mut count = cmd("SCARD");
+            count.arg(self.keys.of_user(Partition::of_user(user), user));
+            link.ask::<u64>(count)
+        });
+        let counts = try_join_all(counts).await.map_err(failed)?;
+        let users = users.into_iter().map(String::into_boxed_str);
+        let users = users
+            .zip(counts)
+            .map(|(user, sessions)| OnlineUser { user, sessions });
+        // One who has gone in between is not online.
+        Ok(users.filter(|one| one.sessions > 0).collect())
+    }
+
+    pub(super) async fn all_of_user(&self, user: &str) -> Result<Vec<(NodeId, Entry)>, StoreError> {
+        let link = self.link()?;
+        let partition = Partition::of_user(user);
+        let mut members = cmd("SMEMBERS");
+        members.arg(self.keys.of_user(partition, user));
+        let sessions: Vec<String> = link.ask(members).await.map_err(failed)?;
+        if sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values = cmd("HMGET");
+        values.arg(self.keys.sessions(partition)).arg(&sessions);
+        let values: Vec<Option<String>> = link.ask(values).await.map_err(failed)?;
+        let found = sessions.iter().zip(values);
+        Ok(found
+            .filter_map(|(session, value)| open(session, &value?))
+            .collect())
+    }
+
+    pub(super) async fn page_of_sessions(
+        &self,
+        cursor: u64,
+        most: usize,
+    ) -> Result<SessionPage, StoreError> {
+        let link = self.link()?;
+        let (mut number, mut scan) = (cursor >> SCAN_BITS, cursor & ((1 << SCAN_BITS) - 1));
+        let mut found = Vec::new();
+        while number < PARTITIONS as u64 {
+            let partition = Partition::number(number);
+            let mut page = cmd("HSCAN");
+            page.arg(self.keys.sessions(partition)).arg(scan);
+            page.arg("COUNT").arg(most);
+            let (next, values): (u64, Vec<String>) = link.ask(page).await.map_err(failed)?;
+            found.extend(pairs(values).filter_map(|(session, value)| open(&session, &value)));
+            (number, scan) = match next {
+                0 => (number + 1, 0),
+                next => (number, next),
+            };
+            if found.len() >= most {
+                break;
+            }
+        }
+        let next = Some(number << SCAN_BITS | scan);
+        Ok(SessionPage {
+            sessions: found,
+            next: next.filter(|_| number < PARTITIONS as u64),
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! What other nodes say, and what is done for them.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::wire::{Message, Order, Push, Say};
+use super::{Cluster, Inbox, NodeId, To, Wired};
+use crate::auth::Revoked;
+use crate::bus::BusError;
+use crate::metrics::PushSource;
+use crate::session::Cause;
+use crate::session::handle::Handle;
+
+/// Events whose publishers wait at a time; of more, nothing is told.
+const MOST_EXPECTED: usize = 1024;
+/// How long an event may take to come, and to be left for whom it is for.
+const ROUTED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a push waits for room here before it is lost.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+const ROOM_LOOK: Duration = Duration::from_millis(5);
+
+impl Cluster {
+    /// Does what others say until the link is cut.
+    pub(super) async fn hear(&self, wired: &Wired, mut inbox: Inbox) {
+        let mut expected: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        loop {
+            let message = tokio::select! {
+                Some(()) = expected.next(), if !expected.is_empty() => continue,
+                message = inbox.receive() => message,
+            };
+            let Some(message) = message else { return };
+            let Some(Message { from, say }) = Message::parse(&message) else {
+                tracing::warn!("a node says what is not understood here");
+                continue;
+            };
+            let Ok(from) = from.parse::<NodeId>() else {
+                continue;
+            };
+            if from == self.id() {
+                if let Say::Beat { number } = say {
+                    self.beat.store(number, Ordering::Relaxed);
+                }
+                continue;
+            }
+            self.asks.heard(&from);
+            match say {
+                Say::Beat { .. } => {}
+                Say::Push(push) => self.deliver(wired, push).await,
+                Say::Expect {
+                    event,
+                    ask,
+                    patience,
+                } => {
+                    if expected.len() < MOST_EXPECTED
+                        && let Ok(event) = event.parse()
+                    {
+                        let patience = patience.map(Duration::from_millis);
+                        // Waited for before the event itself is heard.
+                        let outcomes = &wired.core.push().outcomes;
+                        let waited = outcomes.expect(event, PushSource::Bus, patience.is_some());
+                        expected.push(Box::pin(self.report(waited, (from, ask), patience)));
+                    }
+                }
+                Say::Revoked => self.revoked.notify_one(),
+                Say::Ask { ask, order } => {
+                    let count = order.carry_out(wired).await;
+                    self.answer(&from, ask, 0, count).await;
+                }
+                Say::Answer { ask, round, count } => self.asks.answer(ask, from, round, count),
+            }
+        }
+    }
+
+    async fn answer(&self, to: &NodeId, ask: u64, round: u8, count: usize) {
+        let count = count as u64;
+        // Who asked waits no longer than it likes.
+        let _ = self
+            .tell(To::Node(to), Say::Answer { ask, round, count })
+            .await;
+    }
+
+    async fn deliver(&self, wired: &Wired, push: Push) {
+        let Some(carrier) = &wired.carrier else {
+            return;
+        };
+        let Some(event) = push.event(carrier.push().clone()) else {
+            return;
+        };
+        let until = Instant::now() + ROOM_WITHIN;
+        while carrier.deliver(event.clone()) == Err(BusError::Full) {
+            if Instant::now() > until {
+                tracing::error!("pushes come faster than they can be routed, and are lost");
+                return;
+            }
+            sleep(ROOM_LOOK).await;
+        }
+    }
+
+    /// Tells who asked what becomes of an event.
+    async fn report(
+        &self,
+        mut expected: crate::push::outcome::Expected<'_>,
+        (to, ask): (NodeId, u64),
+        patience: Option<Duration>,
+    ) {
+        let patience = patience.map(|patience| Instant::now() + patience);
+        let Ok(Some(matched)) = timeout(ROUTED_WITHIN, expected.matched()).await else {
+            return;
+        };
+        self.answer(&to, ask, 0, matched).await;
+        if let Some(until) = patience {
+            // How many have it is told either way.
+            let _elapsed = timeout_at(until, expected.acked()).await;
+            self.answer(&to, ask, 1, expected.count().unwrap_or_default())
+                .await;
+        }
+    }
+}
+
+impl Order {
+    /// Does it here; how often there was something to do.
+    async fn carry_out(self, wired: &Wired) -> usize {
+        let (core, directory) = (&wired.core, wired.core.directory());
+        match self {
+            Self::EndSession {
+                session,
+                code,
+                reason,
+            } => {
+                let found = session.parse().ok();
+                let found = found.and_then(|id| core.sessions().find(id));
+                let Some((handle, _)) = found else { return 0 };
+                handle.dismiss(code, reason);
+                1
+            }
+            Self::EndUser { user, code, reason } => {
+                core.push().forget_user(&user);
+                let handles = directory.sessions(&user);
+                for handle in &handles {
+                    handle.dismiss(code, reason.clone());
+                }
+                handles.len()
+            }
+            Self::RevokeSession { session } => {
+                let found = session.parse().ok();
+                let found = found.and_then(|id| core.sessions().find(id));
+                let Some((handle, _)) = found else { return 0 };
+                let ended = match revoke(wired, &handle) {
+                    Some(what) => core.sessions().end_revoked(&what).await,
+                    None => 0,
+                };
+                handle.order(Cause::TokenRevoked);
+                ended.max(1)
+            }
+        }
+    }
+}
+
+/// Takes back the token that a session goes on by, if there is one.
+fn revoke(wired: &Wired, handle: &Handle) -> Option<Revoked> {
+    let identity = handle.identity()?;
+    let what = Revoked::Token(*identity.token()?);
+    let revocations = wired.authenticator().revocations();
+    if revocations.add(what.clone(), identity.expires()).is_err() {
+        tracing::error!("there is no room for one more revocation");
+    }
+    Some(what)
+}

@@ -1,0 +1,415 @@
+//! The thread that keeps the store right about this node: it joins, renews its lease, and tells who came and
+//! went. Nobody waits for it.
+//!
+//! What it knows, `live`, is what the gateway has told, in that order. Where the store was away, or has lost
+//! what it knew, the two are compared, and only what differs is told: nothing waits for the store in a
+//! queue, however long it is away.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::node::Fact;
+use super::wire::Say;
+use super::{Change, Cluster, Entry, Facts, Membership, Standing, StoreError, To, Verdict, Wired};
+use crate::presence::Roles;
+use crate::session::handle::Handle;
+use crate::session::id::SessionId;
+
+/// How long after a failure the store is tried again, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long the last words may take.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a connection may take to be made.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Changes that are told at once.
+const BATCH: usize = 512;
+
+/// The running keeper; dropped, it tells what is left and ends.
+#[derive(Debug)]
+pub(crate) struct Keeping {
+    thread: Option<JoinHandle<()>>,
+    ended: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Keeper {
+    cluster: Arc<Cluster>,
+    wired: Arc<Wired>,
+    live: HashMap<SessionId, Seat>,
+    /// What the store was told and has not answered.
+    in_flight: Vec<(Change, Whom)>,
+    /// The lease had lapsed, and others may have told the end of what is live.
+    is_reborn: bool,
+    was_warned: bool,
+    /// The last beat that was sent.
+    beat: u64,
+}
+
+/// A session that is open.
+#[derive(Debug)]
+struct Seat {
+    handle: Arc<Handle>,
+    roles: Roles,
+    /// It was entered as a user's.
+    has_user: bool,
+    /// The store has said so.
+    is_confirmed: bool,
+}
+
+/// Whom a change is about.
+#[derive(Debug, Clone)]
+enum Whom {
+    Here(Arc<Handle>, Roles),
+    /// Nothing but what the store knows is left of it.
+    Gone(Entry),
+}
+
+impl Keeping {
+    /// Keeps the store right until the result is dropped.
+    pub(crate) fn start(cluster: Arc<Cluster>, wired: Wired) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let ended = CancellationToken::new();
+        let end = ended.clone();
+        let keeper = Keeper {
+            cluster,
+            wired: Arc::new(wired),
+            live: HashMap::new(),
+            in_flight: Vec::new(),
+            is_reborn: false,
+            was_warned: false,
+            beat: 0,
+        };
+        let thread = thread::Builder::new().name("tidegate-cluster".into());
+        let run = move || runtime.block_on(keeper.run(end));
+        Ok(Self {
+            thread: Some(thread.spawn(run)?),
+            ended,
+        })
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.ended.cancel();
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has nothing left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Keeper {
+    async fn run(mut self, end: CancellationToken) {
+        // However long the store was away, whoever comes back does so within a lease.
+        let longest = RETRY.1.min(self.cluster.lease / 4).max(RETRY.0);
+        let mut pause = RETRY.0;
+        loop {
+            let begun = Instant::now();
+            let error = tokio::select! {
+                biased;
+                () = end.cancelled() => break,
+                error = self.connected() => error,
+            };
+            self.note_cut(error);
+            if error == StoreError::Fenced {
+                continue;
+            }
+            if begun.elapsed() > RETRY.1 {
+                pause = RETRY.0;
+            }
+            tokio::select! {
+                biased;
+                () = end.cancelled() => break,
+                () = self.rest(pause) => pause = (pause * 2).min(longest),
+            }
+        }
+        let told = timeout(LAST_WORDS, self.farewell()).await;
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::warn!("the others are not told that this node ends: they will find out");
+        }
+        self.cluster.set_up(false);
+    }
+
+    fn note_cut(&mut self, error: StoreError) {
+        let was_up = self.cluster.set_up(false);
+        if error == StoreError::Fenced {
+            tracing::warn!("this node's lease had lapsed: its sessions are told anew");
+            self.cluster.be_reborn();
+            self.is_reborn = true;
+            // The others tell the end of those.
+            self.in_flight.clear();
+        } else if was_up || !self.was_warned {
+            self.was_warned = true;
+            tracing::warn!(%error, "this node is on its own until that is over");
+        }
+    }
+
+    /// Waits, and takes what is told meanwhile, so that it needs no room.
+    async fn rest(&mut self, pause: Duration) {
+        let over = sleep(pause);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                () = self.cluster.arrived.notified() => {
+                    while self.take().is_some() {}
+                }
+            }
+        }
+    }
+
+    /// Serves until the link is cut.
+    async fn connected(&mut self) -> StoreError {
+        let (cluster, wired) = (Arc::clone(&self.cluster), Arc::clone(&self.wired));
+        let opened = timeout(CONNECT_WITHIN, cluster.store.open(&cluster.id())).await;
+        let inbox = match opened {
+            Ok(Ok(inbox)) => inbox,
+            Ok(Err(error)) => return error,
+            Err(_elapsed) => return StoreError::Unreachable,
+        };
+        tokio::select! {
+            kept = self.keep() => kept.map_or_else(|error| error, |never| match never {}),
+            shared = cluster.share(&wired) => shared.map_or_else(|error| error, |never| match never {}),
+            told = cluster.survive(&wired) => told.map_or_else(|error| error, |never| match never {}),
+            () = cluster.hear(&wired, inbox) => StoreError::Unreachable,
+        }
+    }
+
+    async fn keep(&mut self) -> Result<Infallible, StoreError> {
+        let cluster = Arc::clone(&self.cluster);
+        self.join().await?;
+        self.sync().await?;
+        cluster.set_up(true);
+        self.was_warned = false;
+        self.beat = cluster.beat.load(Ordering::Relaxed);
+        let node = cluster.id();
+        tracing::info!(%node, "in the cluster");
+        let mut renewal = interval(cluster.lease / 3);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // However many come and go, the lease is renewed.
+                biased;
+                _ = renewal.tick() => self.renew().await?,
+                () = cluster.arrived.notified() => self.tell().await?,
+            }
+        }
+    }
+
+    async fn join(&self) -> Result<(), StoreError> {
+        let (id, lease) = (self.cluster.id(), self.cluster.lease);
+        let standing = self.cluster.store.renew(&id, lease, true).await?;
+        if standing.membership == Membership::Dead {
+            return Err(StoreError::Fenced);
+        }
+        self.cluster.note(standing);
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<(), StoreError> {
+        let cluster = Arc::clone(&self.cluster);
+        if cluster.beat.load(Ordering::Relaxed) < self.beat {
+            // What is sent does not arrive, although nothing was cut.
+            return Err(StoreError::Unreachable);
+        }
+        let id = cluster.id();
+        let standing = cluster.store.renew(&id, cluster.lease, false).await?;
+        match standing.membership {
+            Membership::Dead => return Err(StoreError::Fenced),
+            Membership::Unknown => {
+                tracing::warn!("the cluster's store has lost what it knew: it is told anew");
+                return Err(StoreError::Unreachable);
+            }
+            Membership::Held => cluster.note(standing),
+        }
+        self.beat += 1;
+        let number = self.beat;
+        cluster.tell(To::All, Say::Beat { number }).await
+    }
+
+    /// Takes what came of one session, and says what the store is to be told.
+    fn take(&mut self) -> Option<Vec<(Change, Whom)>> {
+        let (mut facts, is_torn) = self.cluster.take_facts(1);
+        if is_torn {
+            self.look_around();
+        }
+        Some(match facts.pop()? {
+            Fact::Entered(handle, roles) => self.enter(&handle, &roles),
+            Fact::Left(handle) => self.leave(&handle),
+        })
+    }
+
+    fn enter(&mut self, handle: &Arc<Handle>, roles: &Roles) -> Vec<(Change, Whom)> {
+        let entry = Facts::entry(self.cluster.id().name(), handle, roles);
+        let has_user = entry.user.is_some();
+        let whom = Whom::Here(Arc::clone(handle), Arc::clone(roles));
+        let mut changes = Vec::with_capacity(1);
+        if let Some(before) = self.live.get(&handle.id) {
+            if before.has_user == has_user {
+                return changes;
+            }
+            // It was nobody's.
+            let session = entry.session.clone();
+            let user = None;
+            changes.push((Change::Leave { session, user }, whom.clone()));
+        }
+        let seat = Seat {
+            handle: Arc::clone(handle),
+            roles: Arc::clone(roles),
+            has_user,
+            is_confirmed: false,
+        };
+        self.live.insert(handle.id, seat);
+        changes.push((Change::Enter(entry), whom));
+        changes
+    }
+
+    fn leave(&mut self, handle: &Arc<Handle>) -> Vec<(Change, Whom)> {
+        let Some(seat) = self.live.remove(&handle.id) else {
+            return Vec::new();
+        };
+        let user = handle.facts.user().filter(|_| seat.has_user);
+        let change = Change::Leave {
+            session: handle.id.to_string().into(),
+            user: user.map(Box::from),
+        };
+        vec![(change, Whom::Here(seat.handle, seat.roles))]
+    }
+
+    /// There was no room for all that came and went: looks at what is open.
+    fn look_around(&mut self) {
+        tracing::warn!("sessions came and went faster than that could be taken");
+        let open = self.wired.core.sessions().all();
+        let is_open: std::collections::HashSet<_> = open.iter().map(|one| one.id).collect();
+        self.live.retain(|id, _| is_open.contains(id));
+        for handle in open {
+            let _told_by_sync = self.enter(&handle, &Roles::default());
+        }
+        // What was left out is found where the store is compared.
+        self.in_flight.clear();
+    }
+
+    /// Tells the store all that is there to be told.
+    async fn tell(&mut self) -> Result<(), StoreError> {
+        loop {
+            let mut changes = Vec::new();
+            while changes.len() < BATCH
+                && let Some(some) = self.take()
+            {
+                changes.extend(some);
+            }
+            if changes.is_empty() {
+                return Ok(());
+            }
+            self.record(changes).await?;
+        }
+    }
+
+    /// Tells the store these changes, and others what came of them.
+    async fn record(&mut self, changes: Vec<(Change, Whom)>) -> Result<(), StoreError> {
+        self.in_flight.extend(changes.iter().cloned());
+        let told = changes.iter().map(|(change, _)| change.clone()).collect();
+        let verdicts = self.cluster.store.record(&self.cluster.id(), told).await?;
+        for ((change, whom), verdict) in changes.into_iter().zip(verdicts) {
+            self.note(&change, &whom, verdict);
+        }
+        self.in_flight.clear();
+        Ok(())
+    }
+
+    fn note(&mut self, change: &Change, whom: &Whom, verdict: Verdict) {
+        let teller = &self.wired.teller;
+        match (change, whom) {
+            (Change::Enter(entry), Whom::Here(handle, roles)) => {
+                if self.is_reborn && !verdict.was_known {
+                    teller.reopened(handle, roles);
+                }
+                let was_unsure = self.live.get_mut(&handle.id).is_some_and(|seat| {
+                    !std::mem::replace(&mut seat.is_confirmed, true) && verdict.was_known
+                });
+                // The store had done it before, and what it said was not heard.
+                let is_turn = verdict.is_turn || was_unsure && self.is_all_here(entry, verdict);
+                if let Some(user) = entry.user.as_deref().filter(|_| is_turn) {
+                    teller.online(user, roles, verdict.time);
+                }
+            }
+            (Change::Leave { user: Some(_), .. }, Whom::Here(handle, _)) if verdict.is_turn => {
+                teller.offline(handle, self.cluster.incarnation(), verdict.time);
+            }
+            (Change::Leave { user: Some(_), .. }, Whom::Gone(entry)) if verdict.is_turn => {
+                teller.offline_of(entry, self.cluster.incarnation(), verdict.time);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether all sessions of a user are here, and of none it was heard that the store has it.
+    fn is_all_here(&self, entry: &Entry, verdict: Verdict) -> bool {
+        let user = entry.user.as_deref();
+        let its = self.live.values();
+        let its = its.filter(|seat| seat.has_user && seat.handle.facts.user() == user);
+        let (mut all, mut confirmed) = (0, 0);
+        for seat in its {
+            all += 1;
+            confirmed += u64::from(seat.is_confirmed);
+        }
+        // This one was confirmed now.
+        confirmed <= 1 && verdict.sessions <= all
+    }
+
+    /// Compares what the store has of this node with what is here.
+    async fn sync(&mut self) -> Result<(), StoreError> {
+        let mut changes: Vec<_> = std::mem::take(&mut self.in_flight);
+        // What had been entered is compared; what had left would not be found missing.
+        changes.retain(|(change, _)| matches!(change, Change::Leave { .. }));
+        while self.take().is_some() {}
+        let held = self.cluster.store.held(&self.cluster.id()).await?;
+        let held = held.into_iter().map(|entry| (entry.session.clone(), entry));
+        let mut held: HashMap<_, _> = held.collect();
+        let name = Arc::clone(self.cluster.id().name());
+        for seat in self.live.values() {
+            let entry = Facts::entry(&name, &seat.handle, &seat.roles);
+            let has_user = |one: Entry| one.user.is_some() == seat.has_user;
+            let is_held = held.remove(&entry.session).is_some_and(has_user);
+            if !is_held || !seat.is_confirmed {
+                let whom = Whom::Here(Arc::clone(&seat.handle), Arc::clone(&seat.roles));
+                changes.push((Change::Enter(entry), whom));
+            }
+        }
+        for entry in held.into_values() {
+            let change = Change::Leave {
+                session: entry.session.clone(),
+                user: entry.user.clone(),
+            };
+            changes.push((change, Whom::Gone(entry)));
+        }
+        while !changes.is_empty() {
+            let rest = changes.split_off(BATCH.min(changes.len()));
+            self.record(std::mem::replace(&mut changes, rest)).await?;
+        }
+        self.is_reborn = false;
+        Ok(())
+    }
+
+    /// Nothing is open any more.
+    async fn farewell(&mut self) -> Result<(), StoreError> {
+        self.sync().await?;
+        self.cluster.store.leave(&self.cluster.id()).await
+    }
+}
+
+impl Cluster {
+    fn note(&self, standing: Standing) {
+        self.set_others(standing.members);
+        self.set_dead(standing.dead);
+    }
+}

@@ -1,0 +1,391 @@
+//! The store of one process: its gateways are the nodes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::ready;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{
+    Change, Entry, Inbox, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
+    Standing, StateStore, StoreError, To, Verdict,
+};
+
+/// Shared by the gateways of one process, each with a clone of one `Arc`. Nothing of it outlives the
+/// process.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the leases of members lapse.
+    leases: BTreeMap<NodeId, Instant>,
+    /// When anybody renewed one last.
+    renewed: Option<Instant>,
+    /// Whose leases have lapsed, and who has claimed what is left until when.
+    dead: BTreeMap<NodeId, Option<(NodeId, Instant)>>,
+    /// Of whom nothing is left.
+    buried: BTreeSet<NodeId>,
+    sessions: BTreeMap<Box<str>, Held>,
+    /// The ids of their sessions.
+    users: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
+    revoked: HashMap<Box<str>, (u64, Option<SystemTime>)>,
+    revocations: u64,
+    inboxes: HashMap<NodeId, mpsc::Sender<Box<[u8]>>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    owner: NodeId,
+    entry: Entry,
+    /// It was counted out, and whether its user is offline with it.
+    counted_out: Option<bool>,
+}
+
+impl State {
+    fn lapse(&mut self, now: Instant, lease: Duration) {
+        let last = self.renewed.replace(now);
+        if last.is_some_and(|last| now.saturating_duration_since(last) > lease * 2 / 3) {
+            // Nobody could renew: that they are silent says nothing of them.
+            self.leases
+                .values_mut()
+                .for_each(|until| *until = now + lease);
+        }
+        let lapsed = self.leases.iter().filter(|(_, until)| **until <= now);
+        let lapsed: Vec<_> = lapsed.map(|(node, _)| node.clone()).collect();
+        for node in lapsed {
+            self.leases.remove(&node);
+            self.dead.insert(node, None);
+        }
+    }
+
+    /// Whether the user is online with this session who was not before.
+    fn sit(&mut self, entry: &Entry) -> bool {
+        let Some(user) = &entry.user else {
+            return false;
+        };
+        let sessions = self.users.entry(user.clone()).or_default();
+        sessions.insert(entry.session.clone());
+        sessions.len() == 1
+    }
+
+    /// Whether the user is offline without this session.
+    fn rise(&mut self, session: &str, user: Option<&str>) -> bool {
+        let Some((user, sessions)) = user.and_then(|user| Some((user, self.users.get_mut(user)?)))
+        else {
+            return false;
+        };
+        let is_last = sessions.remove(session) && sessions.is_empty();
+        if is_last {
+            self.users.remove(user);
+        }
+        is_last
+    }
+
+    fn change(&mut self, node: &NodeId, change: Change) -> Verdict {
+        let (is_turn, was_known, user) = match change {
+            Change::Enter(entry) => {
+                let before = self.sessions.remove(&entry.session);
+                let was_known = before.is_some_and(|one| one.counted_out.is_none());
+                let is_turn = self.sit(&entry) && !was_known;
+                let user = entry.user.clone();
+                let held = Held {
+                    owner: node.clone(),
+                    entry,
+                    counted_out: None,
+                };
+                self.sessions.insert(held.entry.session.clone(), held);
+                (is_turn, was_known, user)
+            }
+            Change::Leave { session, user } => {
+                let held = self.sessions.get(&session);
+                let is_its = held.is_none_or(|held| held.owner == *node);
+                let was_known = held.is_some();
+                let mut is_turn = false;
+                if is_its {
+                    self.sessions.remove(&session);
+                    let _was_last = self.rise(&session, user.as_deref());
+                    // Told again, it is the same.
+                    is_turn = user
+                        .as_ref()
+                        .is_some_and(|user| !self.users.contains_key(user));
+                }
+                (is_turn, was_known, user)
+            }
+        };
+        let sessions = user.and_then(|user| self.users.get(&user));
+        Verdict {
+            is_turn,
+            was_known,
+            sessions: sessions.map_or(0, |sessions| sessions.len() as u64),
+            time: SystemTime::now(),
+        }
+    }
+
+    fn claim(
+        &mut self,
+        by: &NodeId,
+        dead: &NodeId,
+        lease: Duration,
+        most: usize,
+    ) -> Option<Vec<Orphan>> {
+        let now = Instant::now();
+        let claim = self.dead.entry(dead.clone()).or_default();
+        if claim
+            .as_ref()
+            .is_some_and(|(other, until)| other != by && *until > now)
+        {
+            return None;
+        }
+        *claim = Some((by.clone(), now + lease));
+        let its = self.sessions.values().filter(|one| one.owner == *dead);
+        let its: Vec<_> = its
+            .take(most)
+            .map(|one| (one.entry.clone(), one.counted_out))
+            .collect();
+        let orphans = its.into_iter().map(|(entry, counted_out)| {
+            let is_last =
+                counted_out.unwrap_or_else(|| self.rise(&entry.session, entry.user.as_deref()));
+            if let Some(held) = self.sessions.get_mut(&entry.session) {
+                held.counted_out = Some(is_last);
+            }
+            Orphan { entry, is_last }
+        });
+        Some(orphans.collect())
+    }
+}
+
+impl MemoryStore {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn done<T: Send + 'static>(
+    result: Result<T, StoreError>,
+) -> BoxFuture<'static, Result<T, StoreError>> {
+    Box::pin(ready(result))
+}
+
+impl StateStore for MemoryStore {
+    fn open(&self, node: &NodeId) -> BoxFuture<'_, Result<Inbox, StoreError>> {
+        let (sender, inbox) = Inbox::channel();
+        let mut state = self.lock();
+        state.inboxes.retain(|_, one| !one.is_closed());
+        state.inboxes.insert(node.clone(), sender);
+        drop(state);
+        done(Ok(inbox))
+    }
+
+    fn renew(
+        &self,
+        node: &NodeId,
+        lease: Duration,
+        join: bool,
+    ) -> BoxFuture<'_, Result<Standing, StoreError>> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.lapse(now, lease);
+        let is_dead = state.dead.contains_key(node) || state.buried.contains(node);
+        let membership = match state.leases.contains_key(node) {
+            true => Membership::Held,
+            false if is_dead => Membership::Dead,
+            false => Membership::Unknown,
+        };
+        if membership == Membership::Held || join && membership == Membership::Unknown {
+            state.leases.insert(node.clone(), now + lease);
+        }
+        done(Ok(Standing {
+            membership,
+            members: state.leases.keys().cloned().collect(),
+            dead: state.dead.keys().cloned().collect(),
+        }))
+    }
+
+    fn leave(&self, node: &NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut state = self.lock();
+        if state.leases.remove(node).is_some() {
+            state.dead.insert(node.clone(), None);
+        }
+        state.inboxes.remove(node);
+        drop(state);
+        done(Ok(()))
+    }
+
+    fn record(
+        &self,
+        node: &NodeId,
+        changes: Vec<Change>,
+    ) -> BoxFuture<'_, Result<Vec<Verdict>, StoreError>> {
+        let mut state = self.lock();
+        if state.dead.get(node).is_some_and(Option::is_some) || state.buried.contains(node) {
+            return done(Err(StoreError::Fenced));
+        }
+        let changes = changes.into_iter();
+        let verdicts = changes.map(|change| state.change(node, change)).collect();
+        drop(state);
+        done(Ok(verdicts))
+    }
+
+    fn held(&self, node: &NodeId) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        let state = self.lock();
+        let its = state.sessions.values().filter(|one| one.owner == *node);
+        let its = its.map(|one| one.entry.clone()).collect();
+        drop(state);
+        done(Ok(its))
+    }
+
+    fn claim(
+        &self,
+        by: &NodeId,
+        dead: &NodeId,
+        lease: Duration,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Option<Vec<Orphan>>, StoreError>> {
+        done(Ok(self.lock().claim(by, dead, lease, most)))
+    }
+
+    fn drop_claimed<'s>(
+        &'s self,
+        dead: &NodeId,
+        orphans: &'s [Orphan],
+    ) -> BoxFuture<'s, Result<(), StoreError>> {
+        let mut state = self.lock();
+        for Orphan { entry, .. } in orphans {
+            // Its node may have come back and entered it anew.
+            let held = state.sessions.get(&entry.session);
+            if held.is_some_and(|held| held.owner == *dead) {
+                state.sessions.remove(&entry.session);
+            }
+        }
+        drop(state);
+        done(Ok(()))
+    }
+
+    fn forget(&self, dead: &NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut state = self.lock();
+        if state.dead.remove(dead).is_some() {
+            state.buried.insert(dead.clone());
+        }
+        drop(state);
+        done(Ok(()))
+    }
+
+    fn online(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        done(Ok(self.lock().users.len() as u64))
+    }
+
+    fn users<'s>(
+        &'s self,
+        after: &'s str,
+        most: usize,
+    ) -> BoxFuture<'s, Result<Vec<OnlineUser>, StoreError>> {
+        let state = self.lock();
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        let users = state.users.range::<str, _>(behind).take(most);
+        let users = users.map(|(user, sessions)| OnlineUser {
+            user: user.clone(),
+            sessions: sessions.len() as u64,
+        });
+        done(Ok(users.collect()))
+    }
+
+    fn sessions_of<'s>(
+        &'s self,
+        user: &'s str,
+    ) -> BoxFuture<'s, Result<Vec<(NodeId, Entry)>, StoreError>> {
+        let state = self.lock();
+        let ids = state.users.get(user).into_iter().flatten();
+        let found = ids.filter_map(|id| state.sessions.get(id));
+        let found = found.map(|one| (one.owner.clone(), one.entry.clone()));
+        done(Ok(found.collect()))
+    }
+
+    fn sessions(&self, cursor: u64, most: usize) -> BoxFuture<'_, Result<SessionPage, StoreError>> {
+        let state = self.lock();
+        let from = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let all = state.sessions.values();
+        let found = all.skip(from).take(most);
+        let found: Vec<_> = found
+            .filter(|one| one.counted_out.is_none())
+            .map(|one| (one.owner.clone(), one.entry.clone()))
+            .collect();
+        let next = cursor.saturating_add(most as u64);
+        let next = Some(next).filter(|next| *next < state.sessions.len() as u64);
+        done(Ok(SessionPage {
+            sessions: found,
+            next,
+        }))
+    }
+
+    fn revoke(&self, revocations: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut state = self.lock();
+        for Revocation { what, ends } in revocations {
+            let lasts = |known: &Option<SystemTime>| {
+                known.is_none_or(|known| ends.is_some_and(|ends| ends <= known))
+            };
+            // What is no news is not told again.
+            if !state
+                .revoked
+                .get(&what)
+                .is_some_and(|(_, known)| lasts(known))
+            {
+                state.revocations += 1;
+                let number = state.revocations;
+                state.revoked.insert(what, (number, ends));
+            }
+        }
+        drop(state);
+        done(Ok(()))
+    }
+
+    fn revoked(&self, after: u64, most: usize) -> BoxFuture<'_, Result<Revoked, StoreError>> {
+        let mut state = self.lock();
+        let now = SystemTime::now();
+        state
+            .revoked
+            .retain(|_, (_, ends)| ends.is_none_or(|ends| ends > now));
+        let behind = state
+            .revoked
+            .iter()
+            .filter(|(_, (number, _))| *number > after);
+        let mut behind: Vec<_> = behind
+            .map(|(what, (number, ends))| (*number, what.clone(), *ends))
+            .collect();
+        behind.sort_unstable_by_key(|(number, ..)| *number);
+        let is_all = behind.len() <= most;
+        behind.truncate(most);
+        let last = match behind.last() {
+            Some((number, ..)) if !is_all => *number,
+            _ => state.revocations,
+        };
+        let revocations = behind
+            .into_iter()
+            .map(|(_, what, ends)| Revocation { what, ends });
+        done(Ok(Revoked {
+            revocations: revocations.collect(),
+            last,
+        }))
+    }
+
+    fn send<'s>(&'s self, to: To<'s>, message: &'s [u8]) -> BoxFuture<'s, Result<(), StoreError>> {
+        let state = self.lock();
+        let mut to: Vec<_> = match to {
+            To::All => state.inboxes.values().cloned().collect(),
+            To::Node(node) => state.inboxes.get(node).cloned().into_iter().collect(),
+        };
+        drop(state);
+        let message: Box<[u8]> = message.into();
+        Box::pin(async move {
+            for inbox in &mut to {
+                // One that is gone hears nothing.
+                let _gone = inbox.send(message.clone()).await;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! This node, as the rest of the gateway knows it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::ask::{Answers, Asked, Asks};
+use super::wire::{Message, Order, Push, Say};
+use super::{ClusterBus, NodeId, StateStore, StoreError, To};
+use crate::auth::Authenticator;
+use crate::bus::{Event, EventId};
+use crate::config::plan::ClusterPlan;
+use crate::presence::{Roles, Teller};
+use crate::session::handle::Handle;
+use crate::worker::Core;
+
+/// Sessions that came or went and wait for the keeper; it takes them at once, whether the store can be
+/// reached or not. Behind that it looks at all that are open.
+const MOST_WAITING: usize = 262_144;
+/// How long who asks from outside waits for the store.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How long for the other nodes.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+
+/// What came of a session.
+#[derive(Debug)]
+pub(super) enum Fact {
+    Entered(Arc<Handle>, Roles),
+    Left(Arc<Handle>),
+}
+
+/// This node in its cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(super) store: Arc<dyn StateStore>,
+    pub(super) lease: Duration,
+    id: Mutex<NodeId>,
+    facts: Mutex<Waiting>,
+    pub(super) arrived: Notify,
+    is_up: AtomicBool,
+    others: Mutex<Vec<NodeId>>,
+    dead: Mutex<Vec<NodeId>>,
+    pub(super) died: Notify,
+    pub(super) asks: Asks,
+    /// Something was revoked elsewhere.
+    pub(super) revoked: Notify,
+    /// Users online in all of the cluster, as of a second ago.
+    pub(super) online: AtomicU64,
+    /// The last beat of our own that was heard.
+    pub(super) beat: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    facts: VecDeque<Fact>,
+    /// There was no room for some.
+    is_torn: bool,
+}
+
+/// What the keeper works with.
+#[derive(Debug)]
+pub(crate) struct Wired {
+    pub(crate) core: Arc<Core>,
+    pub(crate) teller: Arc<Teller>,
+    /// What carries pushes between nodes, where the bus does not.
+    pub(crate) carrier: Option<Arc<ClusterBus>>,
+}
+
+impl Wired {
+    pub(super) fn authenticator(&self) -> &Authenticator {
+        self.core.authenticator()
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(store: Arc<dyn StateStore>, name: &Arc<str>, plan: &ClusterPlan) -> Self {
+        Self {
+            store,
+            lease: plan.lease,
+            id: Mutex::new(NodeId::new(Arc::clone(name))),
+            facts: Mutex::default(),
+            arrived: Notify::new(),
+            is_up: AtomicBool::new(false),
+            others: Mutex::default(),
+            dead: Mutex::default(),
+            died: Notify::new(),
+            asks: Asks::default(),
+            revoked: Notify::new(),
+            online: AtomicU64::new(0),
+            beat: AtomicU64::new(0),
+        }
+    }
+
+    /// Who this node is now.
+    pub(crate) fn id(&self) -> NodeId {
+        self.lock_id().clone()
+    }
+
+    fn lock_id(&self) -> MutexGuard<'_, NodeId> {
+        self.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of its incarnation.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.lock_id().incarnation()
+    }
+
+    /// It goes on as another.
+    pub(super) fn be_reborn(&self) {
+        let mut id = self.lock_id();
+        *id = NodeId::new(Arc::clone(id.name()));
+    }
+
+    /// Whether the store can be reached.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_up(&self, is_up: bool) -> bool {
+        self.is_up.swap(is_up, Ordering::AcqRel)
+    }
+
+    /// A session has opened, or its user is known only now.
+    pub(crate) fn entered(&self, handle: &Arc<Handle>, roles: &Roles) {
+        self.leave_fact(Fact::Entered(Arc::clone(handle), Arc::clone(roles)));
+    }
+
+    /// A session has closed.
+    pub(crate) fn left(&self, handle: &Arc<Handle>) {
+        self.leave_fact(Fact::Left(Arc::clone(handle)));
+    }
+
+    fn leave_fact(&self, fact: Fact) {
+        let mut waiting = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.facts.len() < MOST_WAITING {
+            waiting.facts.push_back(fact);
+        } else {
+            waiting.is_torn = true;
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    /// Up to `most` of what came of sessions, and whether there was no room for some of it.
+    pub(super) fn take_facts(&self, most: usize) -> (Vec<Fact>, bool) {
+        let mut waiting = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = most.min(waiting.facts.len());
+        let facts = waiting.facts.drain(..most).collect();
+        if waiting.facts.is_empty() {
+            // What a rush took is given back.
+            waiting.facts.shrink_to(64);
+        }
+        (facts, std::mem::take(&mut waiting.is_torn))
+    }
+
+    /// Those whose leases have lapsed, as of the last renewal.
+    pub(super) fn dead(&self) -> Vec<NodeId> {
+        let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.clone()
+    }
+
+    /// The same, as of now.
+    pub(super) fn set_dead(&self, nodes: Vec<NodeId>) {
+        let is_any = !nodes.is_empty();
+        *self.dead.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+        if is_any {
+            self.died.notify_one();
+        }
+    }
+
+    /// The other members, as of the last renewal.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.clone()
+    }
+
+    pub(super) fn set_others(&self, mut members: Vec<NodeId>) {
+        let me = self.id();
+        members.retain(|one| *one != me);
+        self.asks.keep(&members);
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    /// Users online in all of the cluster, as of a second ago.
+    pub(crate) fn online(&self) -> u64 {
+        self.online.load(Ordering::Relaxed)
+    }
+
+    /// What all nodes share.
+    pub(crate) fn store(&self) -> &dyn StateStore {
+        &*self.store
+    }
+
+    /// What the store is asked from outside, by who does not wait for long.
+    pub(crate) async fn look<T>(
+        &self,
+        ask: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if !self.is_up() {
+            return Err(StoreError::Unreachable);
+        }
+        let looked = timeout(PATIENCE, ask).await;
+        looked.unwrap_or(Err(StoreError::Unreachable))
+    }
+
+    pub(super) fn say(&self, say: Say) -> Vec<u8> {
+        let from = self.id().to_string().into();
+        Message { from, say }.written()
+    }
+
+    pub(super) async fn tell(&self, to: To<'_>, say: Say) -> Result<(), StoreError> {
+        self.store.send(to, &self.say(say)).await
+    }
+
+    /// Sends a push to the other nodes.
+    pub(super) async fn route(&self, event: &Event) -> Result<(), StoreError> {
+        let Some(push) = Push::of(event) else {
+            return Ok(());
+        };
+        if !self.is_up() {
+            return Err(StoreError::Unreachable);
+        }
+        self.tell(To::All, Say::Push(push)).await
+    }
+
+    /// A question to all other nodes, to be asked by who publishes an event.
+    pub(crate) fn asking(&self) -> Asked<'_> {
+        self.asks.ask(self.others())
+    }
+
+    /// Has the other nodes tell what becomes of an event that the bus carries.
+    pub(crate) async fn expect(
+        &self,
+        event: EventId,
+        asked: &Asked<'_>,
+        patience: Option<Duration>,
+    ) {
+        let expect = Say::Expect {
+            event: event.to_string().into(),
+            ask: asked.id(),
+            patience: patience.map(|one| u64::try_from(one.as_millis()).unwrap_or(u64::MAX)),
+        };
+        // Where it fails nobody answers, which is told.
+        let _ = timeout(PATIENCE, self.tell(To::All, expect)).await;
+    }
+
+    /// Has the other nodes do something; how often they have.
+    pub(crate) async fn order(&self, order: Order) -> Answers {
+        let mut asked = self.asking();
+        if asked.is_for_nobody() {
+            return Answers::default();
+        }
+        let ask = Say::Ask {
+            ask: asked.id(),
+            order,
+        };
+        let until = Instant::now() + ANSWERED_WITHIN;
+        // Where it fails nobody answers, which is told.
+        let _ = timeout(PATIENCE, self.tell(To::All, ask)).await;
+        asked.gather(0, until).await
+    }
+}

@@ -1,0 +1,115 @@
+//! What survivors do for a node that is gone: they claim its sessions, tell of their end, and only then
+//! drop them. Whoever dies half-way leaves a claim that expires, and another one tells it all again under
+//! the same names.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::sleep;
+
+use super::{Cluster, Facts, NodeId, Orphan, StoreError, Wired};
+use crate::bus::{Event, EventBus, EventId, Payload, SessionClosed, UserDisconnected};
+use crate::session::{Cause, Initiator};
+
+/// Sessions that are claimed at once.
+const BATCH: usize = 256;
+/// How long after a failure an event is published again.
+const RETRY: Duration = Duration::from_millis(500);
+
+impl Cluster {
+    /// Tells of the end of those whose node is gone, as long as the store can be reached.
+    pub(super) async fn survive(&self, wired: &Wired) -> Result<Infallible, StoreError> {
+        loop {
+            self.died.notified().await;
+            for node in self.dead() {
+                self.bury(&node, wired).await?;
+            }
+        }
+    }
+
+    async fn bury(&self, dead: &NodeId, wired: &Wired) -> Result<(), StoreError> {
+        let me = self.id();
+        let mut count = 0;
+        loop {
+            let claimed = self.store.claim(&me, dead, self.lease, BATCH).await?;
+            let Some(orphans) = claimed else {
+                // Another one does it; whether to the end is seen with the next renewal.
+                return Ok(());
+            };
+            if orphans.is_empty() {
+                break;
+            }
+            count += orphans.len();
+            for orphan in &orphans {
+                for event in told_of(dead, orphan, wired) {
+                    publish(wired.teller.bus().as_ref(), event).await;
+                }
+            }
+            self.store.drop_claimed(dead, &orphans).await?;
+        }
+        self.store.forget(dead).await?;
+        tracing::warn!(node = %dead, sessions = count, "a node is gone, and its sessions with it");
+        Ok(())
+    }
+}
+
+/// What is published of a session whose node is gone.
+fn told_of(dead: &NodeId, orphan: &Orphan, wired: &Wired) -> Vec<Event> {
+    let Some(facts) = Facts::parse(&orphan.entry) else {
+        return Vec::new();
+    };
+    let teller = &wired.teller;
+    let (topics, session) = (teller.topics(), &orphan.entry.session);
+    let user: Option<Arc<str>> = orphan.entry.user.as_deref().map(Arc::from);
+    let named = |kind: &str| EventId::derived(kind, dead.incarnation(), session);
+    let is_watched = |topic: &str| teller.bus().is_watched(topic);
+    let mut events = Vec::new();
+    if !facts.is_untold && is_watched(&topics.sessions) {
+        let closed = SessionClosed {
+            session: session.clone(),
+            user: user.clone(),
+            roles: facts.roles.clone().into(),
+            node: dead.name().as_ref().into(),
+            route: facts.route.clone().into(),
+            cause: Cause::NodeLost,
+            initiator: Initiator::Gateway,
+            code: 1006,
+            duration: SystemTime::now()
+                .duration_since(facts.opened())
+                .unwrap_or_default(),
+        };
+        events.push(Event {
+            id: named("closed"),
+            ..Event::now(
+                Arc::clone(&topics.sessions),
+                orphan.entry.user.clone(),
+                Payload::SessionClosed(closed),
+            )
+        });
+    }
+    if let Some(user) = user.filter(|_| orphan.is_last && is_watched(&topics.user_disconnect)) {
+        let offline = UserDisconnected {
+            user,
+            token: facts.token,
+            is_timeout: false,
+        };
+        events.push(Event {
+            id: named("offline"),
+            ..Event::now(
+                Arc::clone(&topics.user_disconnect),
+                orphan.entry.user.clone(),
+                Payload::UserDisconnected(offline),
+            )
+        });
+    }
+    events
+}
+
+/// Publishes an event, however long that takes: until then its session is not dropped.
+async fn publish(bus: &dyn EventBus, event: Event) {
+    while let Err(error) = bus.publish(event.clone()).await {
+        tracing::warn!(%error, "the end of a session elsewhere is not told yet");
+        sleep(RETRY).await;
+    }
+}

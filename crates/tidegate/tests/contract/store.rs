@@ -1,0 +1,463 @@
+//! What every store of a cluster promises, whoever keeps it. Included where there is one to be judged.
+#![expect(clippy::cognitive_complexity, reason = "it reads from top to bottom")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tidegate::cluster::{
+    Change, Entry, Membership, NodeId, OnlineUser, Orphan, Revocation, StateStore, StoreError, To,
+    Verdict,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+/// A lease that nobody lets lapse.
+const LONG: Duration = Duration::from_secs(600);
+/// One that lapses at once.
+const SHORT: Duration = Duration::from_millis(300);
+/// Longer than anything takes.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// All of it. The store is empty.
+pub(crate) async fn judge(store: Arc<dyn StateStore>) {
+    let store = &*store;
+    messages_arrive_in_order_and_nowhere_else(store).await;
+    the_first_and_the_last_of_a_user_are_told(store).await;
+    verdicts_come_in_the_order_of_the_changes(store).await;
+    what_is_there_is_found(store).await;
+    revocations_are_told_from_any_number_on(store).await;
+    leases_lapse_and_their_sessions_are_claimed_once(store).await;
+    who_comes_back_keeps_what_it_enters_anew(store).await;
+    claims_expire_and_say_the_same_again(store).await;
+    who_leaves_is_gone_at_once(store).await;
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name.into())
+}
+
+fn entry(session: &str, user: Option<&str>) -> Entry {
+    let told = user.map_or_else(|| "null".to_owned(), |user| format!("{user:?}"));
+    Entry {
+        session: session.into(),
+        user: user.map(Box::from),
+        facts: format!(r#"{{"user":{told},"note":"of {session}\n"}}"#)
+            .replace('\n', "\\n")
+            .into(),
+    }
+}
+
+fn enter(session: &str, user: &str) -> Change {
+    Change::Enter(entry(session, Some(user)))
+}
+
+fn leave(session: &str, user: &str) -> Change {
+    Change::Leave {
+        session: session.into(),
+        user: Some(user.into()),
+    }
+}
+
+async fn record(store: &dyn StateStore, node: &NodeId, change: Change) -> Verdict {
+    let verdicts = store.record(node, vec![change]).await.unwrap();
+    assert_eq!(verdicts.len(), 1);
+    verdicts[0]
+}
+
+/// Whether it is the user's turn, and how many sessions the user has.
+async fn turn(store: &dyn StateStore, node: &NodeId, change: Change) -> (bool, u64) {
+    let verdict = record(store, node, change).await;
+    (verdict.is_turn, verdict.sessions)
+}
+
+async fn join(store: &dyn StateStore, node: &NodeId, lease: Duration) {
+    let standing = store.renew(node, lease, true).await.unwrap();
+    assert_eq!(standing.membership, Membership::Unknown);
+    assert!(standing.members.contains(node));
+}
+
+/// Renews `alive`'s lease until that of `dead` has lapsed.
+async fn until_dead(store: &dyn StateStore, alive: &NodeId, dead: &NodeId) {
+    let begun = Instant::now();
+    loop {
+        let standing = store.renew(alive, LONG, false).await.unwrap();
+        assert_eq!(standing.membership, Membership::Held);
+        if standing.dead.contains(dead) {
+            assert!(!standing.members.contains(dead));
+            return;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{standing:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Claims all that is left of a node, drops it, and forgets the node.
+async fn bury(store: &dyn StateStore, by: &NodeId, dead: &NodeId) -> Vec<Orphan> {
+    let mut all = Vec::new();
+    loop {
+        let claimed = store.claim(by, dead, LONG, 2).await.unwrap();
+        let claimed = claimed.expect("nobody else claims it");
+        if claimed.is_empty() {
+            break;
+        }
+        store.drop_claimed(dead, &claimed).await.unwrap();
+        all.extend(claimed);
+    }
+    store.forget(dead).await.unwrap();
+    all.sort_by(|one, other| one.entry.session.cmp(&other.entry.session));
+    all
+}
+
+async fn messages_arrive_in_order_and_nowhere_else(store: &dyn StateStore) {
+    let (one, two) = (node("one"), node("two"));
+    let mut of_two = store.open(&two).await.unwrap();
+    let mut of_one = store.open(&one).await.unwrap();
+    let next = async |inbox: &mut tidegate::cluster::Inbox| {
+        let message = timeout(DEADLINE, inbox.receive()).await;
+        message.expect("in time").expect("the link is whole")
+    };
+    for number in 0..200_u8 {
+        let to = if number % 2 == 0 {
+            To::All
+        } else {
+            To::Node(&one)
+        };
+        store.send(to, &[number, 0, 255, b'\n']).await.unwrap();
+    }
+    for number in 0..200_u8 {
+        assert_eq!(*next(&mut of_one).await, [number, 0, 255, b'\n']);
+    }
+    drop(of_one);
+    // Where a store has one link, the later node has it.
+    if let Ok(Some(message)) = timeout(Duration::from_millis(100), of_two.receive()).await {
+        assert_eq!(message[0], 0);
+        for number in (2..200_u8).step_by(2) {
+            assert_eq!(next(&mut of_two).await[0], number);
+        }
+    }
+    // To nobody.
+    store.send(To::Node(&node("three")), b"x").await.unwrap();
+}
+
+async fn the_first_and_the_last_of_a_user_are_told(store: &dyn StateStore) {
+    let (one, two) = (node("one"), node("two"));
+    for node in [&one, &two] {
+        join(store, node, LONG).await;
+    }
+    assert_eq!(turn(store, &one, enter("s1", "u")).await, (true, 1));
+    assert_eq!(turn(store, &two, enter("s2", "u")).await, (false, 2));
+    assert_eq!(store.online().await.unwrap(), 1);
+    let again = record(store, &one, enter("s1", "u")).await;
+    assert!(again.was_known && !again.is_turn, "{again:?}");
+    assert_eq!(turn(store, &one, leave("s1", "u")).await, (false, 1));
+    let last = record(store, &two, leave("s2", "u")).await;
+    assert_eq!(
+        (last.is_turn, last.was_known, last.sessions),
+        (true, true, 0)
+    );
+    // What nobody heard the answer to is told again, and answered again.
+    let again = record(store, &two, leave("s2", "u")).await;
+    assert_eq!((again.is_turn, again.was_known), (true, false));
+    assert!(again.time >= last.time);
+    let late = SystemTime::now() + Duration::from_secs(60);
+    assert!(again.time < late, "{:?}", again.time);
+    assert_eq!(store.online().await.unwrap(), 0);
+    // Nobody's session is in no count.
+    let nobody = Change::Enter(entry("s3", None));
+    assert_eq!(turn(store, &one, nobody).await, (false, 0));
+    assert_eq!(store.online().await.unwrap(), 0);
+    let nobody = Change::Leave {
+        session: "s3".into(),
+        user: None,
+    };
+    assert_eq!(turn(store, &one, nobody).await, (false, 0));
+    // Another's session cannot be taken away.
+    assert_eq!(turn(store, &one, enter("s4", "u")).await, (true, 1));
+    assert_eq!(turn(store, &two, leave("s4", "u")).await, (false, 1));
+    assert_eq!(turn(store, &one, leave("s4", "u")).await, (true, 0));
+}
+
+async fn verdicts_come_in_the_order_of_the_changes(store: &dyn StateStore) {
+    let one = node("one");
+    join(store, &one, LONG).await;
+    let users: Vec<_> = (0..150)
+        .map(|number| format!("user {number}\n{{p0}}"))
+        .collect();
+    let mut changes = Vec::new();
+    for (number, user) in users.iter().enumerate() {
+        changes.push(enter(&format!("a{number}"), user));
+        changes.push(enter(&format!("b{number}"), user));
+    }
+    changes.extend((0..150).map(|number| leave(&format!("a{number}"), &users[number])));
+    let verdicts = store.record(&one, changes).await.unwrap();
+    assert_eq!(verdicts.len(), 450);
+    for number in 0..150 {
+        assert!(verdicts[2 * number].is_turn, "{number}");
+        assert!(!verdicts[2 * number + 1].is_turn, "{number}");
+        assert_eq!(verdicts[2 * number + 1].sessions, 2, "{number}");
+        assert_eq!(verdicts[300 + number].sessions, 1, "{number}");
+    }
+    assert_eq!(store.online().await.unwrap(), 150);
+    assert_eq!(store.held(&one).await.unwrap().len(), 150);
+    let changes = (0..150).map(|number| leave(&format!("b{number}"), &users[number]));
+    let verdicts = store.record(&one, changes.collect()).await.unwrap();
+    assert!(verdicts.iter().all(|verdict| verdict.is_turn));
+    assert_eq!(store.online().await.unwrap(), 0);
+    assert!(store.held(&one).await.unwrap().is_empty());
+    assert!(store.record(&one, Vec::new()).await.unwrap().is_empty());
+}
+
+async fn what_is_there_is_found(store: &dyn StateStore) {
+    let (one, two) = (node("one"), node("two"));
+    for node in [&one, &two] {
+        join(store, node, LONG).await;
+    }
+    let name = |number: usize| format!("u{number:03}é");
+    for (node, letter) in [(&one, 'a'), (&two, 'b')] {
+        let changes = (0..40).map(|number| enter(&format!("{letter}{number}"), &name(number)));
+        store.record(node, changes.collect()).await.unwrap();
+    }
+    let nobody = Change::Enter(entry("c", None));
+    record(store, &two, nobody.clone()).await;
+    // By their names, page by page.
+    let (mut users, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = store.users(&after, 7).await.unwrap();
+        assert!(page.len() <= 7);
+        let Some(last) = page.last() else { break };
+        after = last.user.to_string();
+        users.extend(page);
+    }
+    let user = |number| OnlineUser {
+        user: name(number).into(),
+        sessions: 2,
+    };
+    let expected: Vec<_> = (0..40).map(user).collect();
+    assert_eq!(users, expected);
+    // Those of one.
+    let mut its = store.sessions_of(&name(7)).await.unwrap();
+    its.sort();
+    let expected = [
+        (one.clone(), entry("a7", Some(&name(7)))),
+        (two.clone(), entry("b7", Some(&name(7)))),
+    ];
+    let mut expected = expected.to_vec();
+    expected.sort();
+    assert_eq!(its, expected);
+    assert!(store.sessions_of("nobody").await.unwrap().is_empty());
+    // All of them.
+    let (mut found, mut cursor) = (BTreeSet::new(), Some(0));
+    while let Some(from) = cursor {
+        let page = store.sessions(from, 10).await.unwrap();
+        let sessions = page.sessions.into_iter();
+        found.extend(sessions.map(|(node, entry)| (node, entry.session)));
+        cursor = page.next;
+    }
+    assert_eq!(found.len(), 81);
+    assert!(found.contains(&(two.clone(), "c".into())));
+    let held = store.held(&two).await.unwrap();
+    assert_eq!(held.len(), 41);
+    assert!(held.contains(&entry("c", None)));
+    for (node, letter) in [(&one, 'a'), (&two, 'b')] {
+        let changes = (0..40).map(|number| leave(&format!("{letter}{number}"), &name(number)));
+        store.record(node, changes.collect()).await.unwrap();
+    }
+    let Change::Enter(entry) = nobody else {
+        unreachable!()
+    };
+    let change = Change::Leave {
+        session: entry.session,
+        user: None,
+    };
+    record(store, &two, change).await;
+    assert_eq!(store.sessions(0, 10).await.unwrap().sessions, []);
+}
+
+async fn revocations_are_told_from_any_number_on(store: &dyn StateStore) {
+    let hour = SystemTime::now() + Duration::from_secs(3600);
+    let revocation = |what: &str, ends| Revocation {
+        what: what.into(),
+        ends,
+    };
+    let begun = store.revoked(0, 10).await.unwrap();
+    assert!(begun.revocations.is_empty());
+    let ended = revocation("ended", Some(SystemTime::now() - Duration::from_secs(1)));
+    let first = [revocation("a", Some(hour)), ended, revocation("b", None)];
+    store.revoke(first.to_vec()).await.unwrap();
+    let told = store.revoked(begun.last, 10).await.unwrap();
+    let whats: Vec<_> = told.revocations.iter().map(|one| &*one.what).collect();
+    assert_eq!(whats, ["a", "b"]);
+    let ends = told.revocations[0].ends.unwrap();
+    assert!(
+        ends >= hour && ends < hour + Duration::from_secs(1),
+        "{ends:?}"
+    );
+    assert_eq!(told.revocations[1].ends, None);
+    // What is known is no news, and what comes is told from there on.
+    store.revoke(vec![revocation("b", None)]).await.unwrap();
+    let more = (0..25).map(|number| revocation(&format!("c{number:02}"), Some(hour)));
+    store.revoke(more.collect()).await.unwrap();
+    let (mut after, mut found) = (told.last, Vec::new());
+    loop {
+        let some = store.revoked(after, 10).await.unwrap();
+        assert!(some.last >= after && some.revocations.len() <= 10);
+        after = some.last;
+        if some.revocations.is_empty() {
+            break;
+        }
+        found.extend(some.revocations.into_iter().map(|one| one.what));
+    }
+    let expected: Vec<Box<str>> = (0..25)
+        .map(|number| format!("c{number:02}").into())
+        .collect();
+    assert_eq!(found, expected);
+    // One that lasts longer is news.
+    let later = hour + Duration::from_secs(60);
+    store
+        .revoke(vec![revocation("a", Some(later))])
+        .await
+        .unwrap();
+    let told = store.revoked(after, 10).await.unwrap();
+    assert_eq!(told.revocations.len(), 1);
+    assert!(told.revocations[0].ends.unwrap() >= later);
+}
+
+async fn leases_lapse_and_their_sessions_are_claimed_once(store: &dyn StateStore) {
+    let (alive, other, dead) = (node("alive"), node("other"), node("dead"));
+    join(store, &dead, SHORT).await;
+    for node in [&alive, &other] {
+        join(store, node, LONG).await;
+    }
+    let changes = (0..9).map(|number| enter(&format!("d{number}"), "u"));
+    let changes = changes.chain([enter("e", "v"), Change::Enter(entry("f", None))]);
+    store.record(&dead, changes.collect()).await.unwrap();
+    record(store, &alive, enter("g", "u")).await;
+    until_dead(store, &alive, &dead).await;
+    let first = store.claim(&alive, &dead, LONG, 1).await.unwrap().unwrap();
+    assert!(!first.is_empty());
+    // All that was claimed is another's.
+    let (mut seen, mut claimed) = (BTreeSet::new(), first);
+    while !claimed.is_empty() {
+        seen.extend(claimed.iter().map(|one| one.entry.session.clone()));
+        let of_other = store.claim(&other, &dead, LONG, 100).await.unwrap();
+        for one in of_other.into_iter().flatten() {
+            assert!(seen.insert(one.entry.session.clone()), "{one:?}");
+            store.drop_claimed(&dead, &[one]).await.unwrap();
+        }
+        store.drop_claimed(&dead, &claimed).await.unwrap();
+        claimed = store
+            .claim(&alive, &dead, LONG, 100)
+            .await
+            .unwrap()
+            .unwrap_or_default();
+    }
+    assert_eq!(seen.len(), 11);
+    assert!(bury(store, &alive, &dead).await.is_empty());
+    // The user who is elsewhere too is still there.
+    assert_eq!(store.online().await.unwrap(), 1);
+    assert_eq!(store.sessions_of("u").await.unwrap().len(), 1);
+    assert_eq!(turn(store, &alive, leave("g", "u")).await, (true, 0));
+    // What the dead one still says is not taken.
+    let late = store.record(&dead, vec![enter("late", "w")]).await;
+    assert_eq!(late, Err(StoreError::Fenced));
+    let standing = store.renew(&dead, LONG, true).await.unwrap();
+    assert_eq!(standing.membership, Membership::Dead);
+    assert!(!standing.dead.contains(&dead) && !standing.members.contains(&dead));
+    for node in [&alive, &other] {
+        store.leave(node).await.unwrap();
+        store.forget(node).await.unwrap();
+    }
+}
+
+async fn who_comes_back_keeps_what_it_enters_anew(store: &dyn StateStore) {
+    let (alive, stopped, reborn) = (node("alive"), node("stopped"), node("stopped"));
+    join(store, &stopped, SHORT).await;
+    join(store, &alive, LONG).await;
+    let all = vec![enter("s1", "u"), enter("s2", "u"), enter("s3", "v")];
+    store.record(&stopped, all).await.unwrap();
+    until_dead(store, &alive, &stopped).await;
+    join(store, &reborn, LONG).await;
+    // One before it is claimed, one while it is, and one not at all.
+    let kept = record(store, &reborn, enter("s1", "u")).await;
+    assert_eq!(
+        (kept.is_turn, kept.was_known, kept.sessions),
+        (false, true, 2)
+    );
+    let claimed = store
+        .claim(&alive, &stopped, LONG, 100)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(claimed.len(), 2, "{claimed:?}");
+    let back = record(store, &reborn, enter("s3", "v")).await;
+    assert_eq!(
+        (back.is_turn, back.was_known, back.sessions),
+        (true, false, 1)
+    );
+    store.drop_claimed(&stopped, &claimed).await.unwrap();
+    assert!(bury(store, &alive, &stopped).await.is_empty());
+    let lasts: Vec<_> = claimed
+        .iter()
+        .map(|one| (&*one.entry.session, one.is_last))
+        .collect();
+    assert!(
+        lasts.contains(&("s2", false)) && lasts.contains(&("s3", true)),
+        "{lasts:?}"
+    );
+    let mut held = store.held(&reborn).await.unwrap();
+    held.sort();
+    assert_eq!(held, [entry("s1", Some("u")), entry("s3", Some("v"))]);
+    assert_eq!(store.online().await.unwrap(), 2);
+    let all = vec![leave("s1", "u"), leave("s3", "v")];
+    let verdicts = store.record(&reborn, all).await.unwrap();
+    assert!(verdicts.iter().all(|one| one.is_turn && one.was_known));
+    for node in [&alive, &reborn] {
+        store.leave(node).await.unwrap();
+        store.forget(node).await.unwrap();
+    }
+}
+
+async fn claims_expire_and_say_the_same_again(store: &dyn StateStore) {
+    let (one, two, dead) = (node("one"), node("two"), node("dead"));
+    join(store, &dead, SHORT).await;
+    join(store, &two, LONG).await;
+    store.record(&dead, vec![enter("s", "u")]).await.unwrap();
+    until_dead(store, &two, &dead).await;
+    let claimed = store.claim(&one, &dead, SHORT, 10).await.unwrap().unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert!(claimed[0].is_last);
+    assert_eq!(store.online().await.unwrap(), 0);
+    // The first one dies, and the next one says the same.
+    let begun = Instant::now();
+    let again = loop {
+        if let Some(again) = store.claim(&two, &dead, LONG, 10).await.unwrap() {
+            break again;
+        }
+        assert!(begun.elapsed() < DEADLINE);
+        sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(again, claimed);
+    store.drop_claimed(&dead, &again).await.unwrap();
+    assert!(bury(store, &two, &dead).await.is_empty());
+    store.leave(&two).await.unwrap();
+    store.forget(&two).await.unwrap();
+}
+
+async fn who_leaves_is_gone_at_once(store: &dyn StateStore) {
+    let (stays, leaves) = (node("stays"), node("leaves"));
+    for node in [&stays, &leaves] {
+        join(store, node, LONG).await;
+    }
+    record(store, &leaves, enter("s", "u")).await;
+    store.leave(&leaves).await.unwrap();
+    let standing = store.renew(&stays, LONG, false).await.unwrap();
+    assert!(!standing.members.contains(&leaves) && standing.dead.contains(&leaves));
+    let left = bury(store, &stays, &leaves).await;
+    assert_eq!(left.len(), 1);
+    assert!(left[0].is_last);
+    let standing = store.renew(&stays, LONG, false).await.unwrap();
+    assert!(!standing.dead.contains(&leaves));
+    // The last one, too.
+    store.leave(&stays).await.unwrap();
+    assert_eq!(store.online().await.unwrap(), 0);
+}
