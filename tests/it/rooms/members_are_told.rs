@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate_tests::eventually_does;
 
-use super::{Setting, ask, join};
+use super::{Setting, ask, go, join};
 
 const CHAT: &str = "{ match: 'chat:*', subscribe: all, publish: { roles: writer } }";
 
@@ -73,7 +73,7 @@ async fn the_end_of_a_session_leaves_all_rooms() {
     for room in 1..=20 {
         join(&mut goes, &format!("chat:{room}")).await;
     }
-    drop(goes);
+    go(goes).await;
     eventually_does("the session leaves", async || {
         setting.look("/v1/rooms").await.1["rooms_open"] == 1
     })

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidegate_tests::mint::SECRET;
 use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
 
-use super::{Setting, ask, join};
+use super::{Setting, ask, go, join};
 use crate::bridge::Client;
 
 const RULES: &str = "{ match: 'chat:*', subscribe: all, presence: all }, \
@@ -53,7 +53,7 @@ async fn a_user_comes_once_and_goes_once() {
         (&json!("u2"), 1, 0)
     );
     join(&mut other_tab, "chat:1").await;
-    drop(tab);
+    go(tab).await;
     tidegate_tests::eventually_does("the tab is gone", async || {
         setting.look("/v1/rooms/chat:1").await.1["members"] == 2
     })
@@ -67,6 +67,96 @@ async fn a_user_comes_once_and_goes_once() {
     // The next that is told is the end: of the second tab nothing was.
     let gone = vec![json!({"user": "u2"})];
     assert_eq!(change(&mut one, "chat:1").await, (vec![], gone));
+}
+
+#[tokio::test]
+async fn who_was_lost_fades_and_is_seen_again() {
+    let test = "who_was_lost_fades_and_is_seen_again";
+    let grace = "rooms: { presence_grace: 1s }";
+    let Some(setting) = Setting::with(test, RULES, grace, "").await else {
+        return;
+    };
+    let mut stays = setting.session("u1").await;
+    join(&mut stays, "chat:1").await;
+    change(&mut stays, "chat:1").await;
+    let (mut lost, welcome) = setting.welcomed("u2", &json!({})).await;
+    join(&mut lost, "chat:1").await;
+    assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u2");
+    lost.0.reset();
+    // First it is lost, and then it is not seen; but it is a member still.
+    let gone = vec![json!({"user": "u2"})];
+    assert_eq!(change(&mut stays, "chat:1").await, (vec![], gone));
+    let room = setting.look("/v1/rooms/chat:1").await.1;
+    assert_eq!(
+        (&room["members"], room["users"].as_array().map(Vec::len)),
+        (&json!(2), Some(1))
+    );
+    setting.push("chat:1", &json!(1)).await;
+    assert_eq!(stays.receive().await["data"], 1);
+    // Somebody came whom it was not told of.
+    let mut third = setting.session("u3").await;
+    join(&mut third, "chat:1").await;
+    assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u3");
+
+    let mut back = setting.session("u2").await;
+    let resume =
+        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
+    let welcome = back
+        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
+        .await;
+    assert_eq!(
+        (
+            &welcome["resume"]["continued"],
+            &welcome["resume"]["recovered"]
+        ),
+        (&json!(true), &json!(true)),
+        "{welcome}"
+    );
+    let (mut told, mut pushed) = (None, None);
+    while told.is_none() || pushed.is_none() {
+        let frame = back.receive().await;
+        match frame["op"].as_str() {
+            Some("push") => pushed = Some(frame["data"].clone()),
+            _ if frame.get("users").is_some() => told = Some(frame),
+            other => assert_eq!(other, Some("presence"), "{frame}"),
+        }
+    }
+    assert_eq!(pushed, Some(json!(1)));
+    let told = told.unwrap();
+    let there = ["u1", "u2", "u3"].map(|user| json!({"user": user, "conns": 1}));
+    assert_eq!(
+        (&told["op"], &told["room"], &told["users"]),
+        (&json!("presence"), &json!("chat:1"), &json!(there)),
+        "{told}"
+    );
+    assert!(told["n"].is_u64(), "{told}");
+    assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u2");
+}
+
+#[tokio::test]
+async fn who_comes_back_at_once_was_never_gone() {
+    let Some(setting) = Setting::new("who_comes_back_at_once_was_never_gone", RULES).await else {
+        return;
+    };
+    let mut stays = setting.session("u1").await;
+    join(&mut stays, "chat:1").await;
+    change(&mut stays, "chat:1").await;
+    let (mut lost, welcome) = setting.welcomed("u2", &json!({})).await;
+    join(&mut lost, "chat:1").await;
+    assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u2");
+    lost.0.reset();
+    let mut back = setting.session("u2").await;
+    let resume =
+        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
+    let welcome = back
+        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
+        .await;
+    assert_eq!(welcome["resume"]["continued"], true, "{welcome}");
+    // What is told next is of a third.
+    let mut third = setting.session("u3").await;
+    join(&mut third, "chat:1").await;
+    let third = vec![json!({"user": "u3", "conns": 1})];
+    assert_eq!(change(&mut stays, "chat:1").await, (third, vec![]));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Setting, ask, join};
+use super::{Setting, ask, go, join};
 use crate::bridge::Client;
 
 const ALL: &str = "{ match: '**', subscribe: all }";
@@ -38,7 +38,11 @@ async fn in_order_where_it_is_kept() {
         at = push["at"].take();
     }
     // Nobody is there meanwhile.
-    drop(first);
+    go(first).await;
+    tidegate_tests::eventually_does("it has gone", async || {
+        setting.look("/v1/rooms/a").await.1["members"] == 0
+    })
+    .await;
     for n in 4..=5 {
         setting.push("a", &json!(n)).await;
     }
@@ -131,7 +135,8 @@ async fn what_is_too_old_is_forgotten_with_its_room() {
     let mut late = setting.session("u2").await;
     let place = json!({"epoch": told["epoch"].take(), "seq": 0});
     assert_eq!(since(&mut late, "a", &place).await["recovered"], false);
-    drop((client, late));
+    go(client).await;
+    go(late).await;
     setting.push("never-seen", &json!(1)).await;
     tidegate_tests::eventually_does("there is no room", async || {
         setting.look("/v1/rooms").await.1["rooms_open"] == 0

@@ -136,13 +136,11 @@ fn decode(text: &str) -> Option<String> {
 
 fn snapshot(rooms: &Rooms, room: &str) -> Answer {
     let seen = rooms.look(room).unwrap_or_default();
-    let users = seen.users.iter();
-    let users = users.map(|(user, sessions)| json!({ "user": user, "conns": sessions }));
     let body = json!({
         "room": room,
         "n": seen.batch,
         "members": seen.members,
-        "users": users.collect::<Vec<_>>(),
+        "users": seen.users(),
     });
     own_json(&body)
 }

@@ -111,6 +111,8 @@ pub const PUSH_BUFFER_BYTES: u64 = 1024 * 1024;
 pub const PUSH_BUFFER_AGE: Duration = Duration::from_secs(120);
 /// See [`RoomsPlan`](super::plan::RoomsPlan).
 pub const ROOMS_PER_SESSION: usize = 100;
+/// See [`RoomsPlan`](super::plan::RoomsPlan).
+pub const ROOM_PRESENCE_GRACE: Duration = Duration::from_secs(10);
 /// See [`RoomHistory`](super::plan::RoomHistory).
 pub const ROOM_HISTORY_MESSAGES: usize = 100;
 /// See [`RoomHistory`](super::plan::RoomHistory).

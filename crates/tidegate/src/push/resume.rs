@@ -143,6 +143,9 @@ impl Recipient {
         for parcel in has.mailbox.retire(&old) {
             old.offer(&parcel);
         }
+        if let Some(mine) = old.rooms() {
+            mine.came_back(&self.push.rooms, &old);
+        }
         has.mailbox = old;
         Some(has_all)
     }
@@ -164,6 +167,7 @@ impl Drop for Recipient {
                     mailbox: Arc::clone(&has.mailbox),
                 };
                 let gone = self.push.kept.keep(one, time);
+                self.push.rooms.went(id, &has.mailbox);
                 self.push.forsake(gone);
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::{Value, json};
 use tidegate_ws::Message;
 
 use super::Epoch;
@@ -39,6 +40,8 @@ struct Member {
     from: u64,
     /// As whom it is seen.
     shown: Option<Arc<Identity>>,
+    /// Its client has been lost for so long that it is not seen until it comes back.
+    has_faded: bool,
     /// Whether it is told who comes and goes.
     sees: bool,
 }
@@ -108,6 +111,28 @@ impl Room {
     }
 }
 
+impl Member {
+    /// As whom it is seen now.
+    fn seen(&self) -> Option<&Arc<Identity>> {
+        self.shown.as_ref().filter(|_| !self.has_faded)
+    }
+}
+
+impl Seen {
+    /// The users, as they are told.
+    pub(crate) fn users(&self) -> Vec<Value> {
+        let users = self.users.iter();
+        let users = users.map(|(user, sessions)| json!({ "user": user, "conns": sessions }));
+        users.collect()
+    }
+
+    /// The frame that tells who is there.
+    fn presence(&self, room: &str) -> String {
+        let users = self.users();
+        json!({ "op": "presence", "room": room, "n": self.batch, "users": users }).to_string()
+    }
+}
+
 fn key(mailbox: &Arc<Mailbox>) -> usize {
     Arc::as_ptr(mailbox).addr()
 }
@@ -149,6 +174,7 @@ impl Inner {
                     mailbox: Arc::clone(mailbox),
                     from: recovered.unwrap_or(self.seq),
                     shown: wish.shown.map(Arc::clone),
+                    has_faded: false,
                     sees: wish.sees,
                 };
                 if let Some(shown) = &member.shown {
@@ -172,7 +198,7 @@ impl Inner {
         let Some(member) = self.members.remove(&key(mailbox)) else {
             return false;
         };
-        if let Some(shown) = &member.shown {
+        if let Some(shown) = member.seen() {
             self.crowd.leave(shown.user());
         }
         if self.members.is_empty() {
@@ -181,6 +207,33 @@ impl Inner {
             self.crowd.nobody_is_left();
         }
         true
+    }
+
+    /// A member is not seen any more, until its client comes back.
+    pub(super) fn fade(&mut self, mailbox: &Arc<Mailbox>) {
+        let Some(member) = self.members.get_mut(&key(mailbox)) else {
+            return;
+        };
+        if let Some(shown) = member.seen() {
+            self.crowd.leave(shown.user());
+        }
+        member.has_faded = true;
+    }
+
+    /// The client of a member is there again: it is seen, and told who is there, because who came and
+    /// went meanwhile it was not told.
+    pub(super) fn came_back(&mut self, room: &Room, mailbox: &Arc<Mailbox>) {
+        let Some(member) = self.members.get_mut(&key(mailbox)) else {
+            return;
+        };
+        let was_faded = std::mem::take(&mut member.has_faded);
+        if let Some(shown) = member.seen().filter(|_| was_faded) {
+            self.crowd.enter(shown.user());
+        }
+        if member.sees {
+            let frame = self.look().presence(&room.name);
+            mailbox.notify(&Message::text(frame));
+        }
     }
 
     /// Tells those who may see it who has come and gone.
