@@ -213,7 +213,8 @@ impl<'a> Session<'a> {
             return Poll::Ready(Next::Told(told));
         }
         let times = [rest, self.silent_at(), self.due()].into_iter().flatten();
-        self.alarm.poll(times.min(), cx).map(|()| Next::Time)
+        let clock = (&*self.handle, &*self.caller.worker.clock);
+        self.alarm.poll(times.min(), clock, cx).map(|()| Next::Time)
     }
 
     /// A call is over; with the last one, all that calls need is given back.
