@@ -25,15 +25,13 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let [limited, cursor] = query::parse(query.as_deref(), ["limit", "cursor"])?;
     let limit = limit(limited.as_deref())?;
-    let after = cursor.as_deref().map_or(Ok(String::new()), |text| {
-        named_by(text).ok_or_else(|| bad("`cursor` is none that was given out here"))
-    })?;
+    let after = query::name_behind(cursor.as_deref())?;
     // One more, so that it is known whether there are more.
     let mut users = view.directory().page(&after, limit + 1);
     let has_more = users.len() > limit;
     users.truncate(limit);
     let last = users.last().filter(|_| has_more);
-    let next = last.map(|last| cursor_of(&last.user));
+    let next = last.map(|last| query::cursor_of(&last.user));
     let told = users.iter();
     let told = told.map(|one| json!({ "user": one.user, "sessions": one.sessions }));
     let answer = json!({
@@ -42,31 +40,6 @@ pub(super) async fn list(
         "next_cursor": next,
     });
     Ok(Json(answer).into_response())
-}
-
-/// A name in hexadecimal, behind which the next page begins.
-fn cursor_of(user: &str) -> String {
-    user.bytes().fold(String::new(), |mut text, byte| {
-        let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
-        text.extend(digits.into_iter().flatten());
-        text
-    })
-}
-
-/// The name in a cursor. Any bytes are a place among the names.
-fn named_by(cursor: &str) -> Option<String> {
-    let digit = |byte: &u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let digits: Option<Vec<u8>> = cursor.as_bytes().iter().map(digit).collect();
-    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() % 2 == 0)?;
-    let bytes: Vec<u8> = digits
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
-        .collect();
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The user in a path.
