@@ -278,3 +278,26 @@ async fn the_newer_socket_takes_over() {
     tell(&setting, "u1", 4).await;
     expect(&mut new, 4, 4).await;
 }
+
+/// What it says of pushes of its new session is not about those of the one that it comes back to.
+#[tokio::test]
+async fn with_what_was_never_sent_again() {
+    let Some(setting) = Setting::new("with_what_was_never_sent_again", "").await else {
+        return;
+    };
+    let (mut client, back) = opened(&setting, "u1").await;
+    for data in 1..=3 {
+        tell(&setting, "u1", data).await;
+        expect(&mut client, data, data).await;
+    }
+    client.0.reset();
+    let (mut client, _) = opened(&setting, "u1").await;
+    let both = [back.hello(), json!({"op": "ack", "seq": 3})];
+    let both = both.map(|one| Frame::text(&one.to_string()).from_client().bytes());
+    client.0.send(both.concat()).await;
+    let welcome = client.receive().await;
+    assert_eq!(welcome["resume"]["recovered"], true, "{welcome}");
+    for data in 1..=3 {
+        expect(&mut client, data, data).await;
+    }
+}
