@@ -137,6 +137,43 @@ async fn or_with_the_newest_of_each_key() {
     assert!(numbers.ends_with(&[last - 1, last]), "{numbers:?}");
 }
 
+/// Who was sent away for it comes back to what it has not read.
+#[tokio::test]
+async fn closed_and_back_again_without_a_loss() {
+    let test = "closed_and_back_again_without_a_loss";
+    let push = "buffer: { messages: 10000, bytes: 256MiB }";
+    let Some(setting) = Setting::new(test, push).await else {
+        return;
+    };
+    let mut slow = Wire::connect_narrow(setting.gateway.address()).await;
+    let handshake = setting.handshake("slow");
+    let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
+    slow.request(&handshake).await;
+    slow.read_head().await;
+    let welcome = said(&slow.read_frame().await);
+    let pushed = until(&setting, "slow", "overflowed").await;
+    let mut seq = 0;
+    let close = loop {
+        let frame = slow.read_frame().await;
+        if frame.opcode == CLOSE {
+            break frame;
+        }
+        seq += 1;
+        assert_eq!(said(&frame)["seq"], seq);
+    };
+    assert_eq!(close.close_code(), Some(1013));
+    let mut slow = narrow(&setting, "slow").await;
+    let (session, token) = (&welcome["session"], &welcome["resume"]["token"]);
+    let resume = json!({"session": session, "token": token, "seq": seq});
+    let hello = json!({"op": "hello", "v": 1, "resume": resume}).to_string();
+    slow.send_frame(&Frame::text(&hello).from_client()).await;
+    let welcome = said(&slow.read_frame().await);
+    assert_eq!(welcome["resume"]["recovered"], true, "{welcome}");
+    let numbers = read_to(&mut slow, pushed - 1).await;
+    let missed: Vec<_> = (seq..pushed).collect();
+    assert_eq!(numbers, missed);
+}
+
 /// What a client missed while it was away is not thrown away because it takes its time to read it, nor is
 /// it sent away for that: it was told that it gets all.
 #[tokio::test]

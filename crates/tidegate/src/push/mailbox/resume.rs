@@ -140,7 +140,7 @@ impl Mailbox {
         Left::Kept(seat, time)
     }
 
-    /// Nobody takes it over any more who left as `id`; whether it has waited in vain for them.
+    /// Whether it has waited in vain for who left as `id`. From then on nobody takes it over.
     pub(in crate::push) fn forsake(&self, id: SessionId) -> bool {
         let mut inner = self.lock();
         let is_forsaken = inner.seat.is_none() && inner.id == Some(id);
