@@ -182,7 +182,7 @@ impl Core {
             authenticator,
             cors: plan.cors.clone(),
             panics,
-            push: Arc::new(Push::new(&plan.rooms)),
+            push: Arc::new(Push::new(&plan.rooms, plan.limits.resume_memory)),
             services: in_order,
             endpoints,
             listener_tls: tls.listeners.clone(),

@@ -4,13 +4,15 @@ mod by_the_command;
 mod clients_are_told_to_go;
 mod clients_say_that_they_have_it;
 mod every_session_of_a_user_is_told;
-mod history;
+pub(super) mod history;
+mod names_are_as_they_are;
 mod nothing_is_lost_in_silence;
 mod nothing_is_pushed_twice;
 mod old_publishers_need_no_change;
 mod pushes_are_addressed;
 mod sessions_are_resumed;
 mod slow_readers_hold_up_nobody;
+mod what_was_told_before_a_drain_arrives;
 
 use serde_json::Value;
 use tidegate_tests::mint::SECRET;

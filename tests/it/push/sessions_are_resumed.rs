@@ -278,3 +278,78 @@ async fn the_newer_socket_takes_over() {
     tell(&setting, "u1", 4).await;
     expect(&mut new, 4, 4).await;
 }
+
+/// What it says of pushes of its new session is not about those of the one that it comes back to.
+#[tokio::test]
+async fn with_what_was_never_sent_again() {
+    let Some(setting) = Setting::new("with_what_was_never_sent_again", "").await else {
+        return;
+    };
+    let (mut client, back) = opened(&setting, "u1").await;
+    for data in 1..=3 {
+        tell(&setting, "u1", data).await;
+        expect(&mut client, data, data).await;
+    }
+    client.0.reset();
+    let (mut client, _) = opened(&setting, "u1").await;
+    let both = [back.hello(), json!({"op": "ack", "seq": 3})];
+    let both = both.map(|one| Frame::text(&one.to_string()).from_client().bytes());
+    client.0.send(both.concat()).await;
+    let welcome = client.receive().await;
+    assert_eq!(welcome["resume"]["recovered"], true, "{welcome}");
+    for data in 1..=3 {
+        expect(&mut client, data, data).await;
+    }
+}
+
+/// What is held for all who are away has a bound, and who loses by that is told.
+#[tokio::test]
+async fn what_is_held_for_all_is_bounded() {
+    let test = "what_is_held_for_all_is_bounded";
+    let beside = "limits: { resume_memory: 256KiB }";
+    let Some(setting) = Setting::with(test, "", beside).await else {
+        return;
+    };
+    let admin = setting.gateway.admin();
+    let users: Vec<_> = (0..20).map(|user| format!("u{user}")).collect();
+    let mut backs = Vec::new();
+    for (number, user) in users.iter().enumerate() {
+        let (client, back) = opened(&setting, user).await;
+        client.0.reset();
+        backs.push(back);
+        // They are gone in this order.
+        admin
+            .counts("tidegate_sessions_suspended", (number + 1) as f64)
+            .await;
+    }
+    let data = "x".repeat(16 << 10);
+    for user in &users[1..] {
+        for _ in 0..3 {
+            let push = json!({"event": "n", "data": data});
+            let told = setting.push(&format!("/v1/users/{user}/push"), &push).await;
+            // Nobody is there, and it is kept.
+            assert_eq!(told["matched"], 0);
+            let held = admin.metrics().await.get("tidegate_suspended_bytes");
+            assert!(held <= Some(f64::from(256 << 10)), "{held:?}");
+        }
+    }
+    let (mut recovered, mut here) = (Vec::new(), Vec::new());
+    for (user, back) in users.iter().zip(&backs) {
+        let (mut client, _, told) = resumed(&setting, user, back).await;
+        let missed = if *user == "u0" { 0 } else { 3 };
+        assert_eq!((told.0, told.2), (true, missed), "{user}");
+        recovered.push(told.1);
+        for seq in 1..=missed {
+            if told.1 {
+                assert_eq!(client.receive().await["seq"], seq);
+            }
+        }
+        tell(&setting, user, 1).await;
+        expect(&mut client, missed + 1, 1).await;
+        here.push(client);
+    }
+    // Who missed nothing lost nothing, and of the others those who went last have all.
+    let expected: Vec<_> = (0..20).map(|user| user == 0 || user >= 15).collect();
+    assert_eq!(recovered, expected);
+    admin.counts("tidegate_suspended_bytes", 0.0).await;
+}

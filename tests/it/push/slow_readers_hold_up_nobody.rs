@@ -136,3 +136,77 @@ async fn or_with_the_newest_of_each_key() {
     let numbers = read_to(&mut slow, last).await;
     assert!(numbers.ends_with(&[last - 1, last]), "{numbers:?}");
 }
+
+/// Who was sent away for it comes back to what it has not read.
+#[tokio::test]
+async fn closed_and_back_again_without_a_loss() {
+    let test = "closed_and_back_again_without_a_loss";
+    let push = "buffer: { messages: 10000, bytes: 256MiB }";
+    let Some(setting) = Setting::new(test, push).await else {
+        return;
+    };
+    let mut slow = Wire::connect_narrow(setting.gateway.address()).await;
+    let handshake = setting.handshake("slow");
+    let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
+    slow.request(&handshake).await;
+    slow.read_head().await;
+    let welcome = said(&slow.read_frame().await);
+    let pushed = until(&setting, "slow", "overflowed").await;
+    let mut seq = 0;
+    let close = loop {
+        let frame = slow.read_frame().await;
+        if frame.opcode == CLOSE {
+            break frame;
+        }
+        seq += 1;
+        assert_eq!(said(&frame)["seq"], seq);
+    };
+    assert_eq!(close.close_code(), Some(1013));
+    let mut slow = narrow(&setting, "slow").await;
+    let (session, token) = (&welcome["session"], &welcome["resume"]["token"]);
+    let resume = json!({"session": session, "token": token, "seq": seq});
+    let hello = json!({"op": "hello", "v": 1, "resume": resume}).to_string();
+    slow.send_frame(&Frame::text(&hello).from_client()).await;
+    let welcome = said(&slow.read_frame().await);
+    assert_eq!(welcome["resume"]["recovered"], true, "{welcome}");
+    let numbers = read_to(&mut slow, pushed - 1).await;
+    let missed: Vec<_> = (seq..pushed).collect();
+    assert_eq!(numbers, missed);
+}
+
+/// What a client missed while it was away is not thrown away because it takes its time to read it, nor is
+/// it sent away for that: it was told that it gets all.
+#[tokio::test]
+async fn or_reads_slowly_what_it_missed() {
+    for policy in ["close", "drop_oldest", "conflate"] {
+        let test = "or_reads_slowly_what_it_missed";
+        let push = format!(
+            "slow_consumer: {policy}, outbox: 64KiB, buffer: {{ messages: 2000, bytes: 64MiB }}"
+        );
+        let Some(setting) = Setting::new(test, &push).await else {
+            return;
+        };
+        let handshake = setting.handshake("slow");
+        let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
+        let mut client = Client::open(&setting.gateway, &handshake).await;
+        let welcome = client.receive().await;
+        client.0.reset();
+        tidegate_tests::eventually("it is away", || setting.gateway.sessions() == 0).await;
+        for round in 0..10 {
+            setting
+                .push("/v1/push", &batch("slow", round * BATCH))
+                .await;
+        }
+        let mut slow = narrow(&setting, "slow").await;
+        let (session, token) = (&welcome["session"], &welcome["resume"]["token"]);
+        let resume = json!({"session": session, "token": token, "seq": 0});
+        let hello = json!({"op": "hello", "v": 1, "resume": resume}).to_string();
+        slow.send_frame(&Frame::text(&hello).from_client()).await;
+        let welcome = said(&slow.read_frame().await);
+        assert_eq!(welcome["resume"]["recovered"], true, "{policy}: {welcome}");
+        let mut one = batch("slow", 10 * BATCH);
+        setting.push("/v1/push", &one[0].take()).await;
+        let numbers = read_to(&mut slow, 10 * BATCH).await;
+        assert_eq!(numbers.len(), 10 * BATCH + 1, "{policy}");
+    }
+}

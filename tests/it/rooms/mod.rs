@@ -1,8 +1,10 @@
 //! Sessions are members of rooms, and are told what is pushed there.
 
 mod members_are_told;
+mod nothing_is_lost_in_silence;
 mod patterns_cannot_be_widened;
 mod presence_is_told;
+mod stalled_members_hold_up_nobody;
 mod what_was_missed_comes_again;
 
 use serde_json::{Value, json};

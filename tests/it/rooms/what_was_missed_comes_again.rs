@@ -213,3 +213,54 @@ async fn without_a_history_nothing_is_kept() {
     assert_eq!(since(&mut two, "a", &place).await["recovered"], true);
     assert_eq!(setting.look("/v1/rooms/b").await.0, 404);
 }
+
+/// Who has lost something while it was a member is not told that it has all.
+#[tokio::test]
+async fn what_a_member_has_lost_is_not_there() {
+    let (history, keys) = (
+        "rooms: { history: {} }",
+        "push: { buffer: { messages: 3 } }",
+    );
+    let test = "what_a_member_has_lost_is_not_there";
+    let Some(setting) = Setting::with(test, ALL, history, keys).await else {
+        return;
+    };
+    let (mut client, welcome) = setting.welcomed("u1", &json!({})).await;
+    let epoch = join(&mut client, "a").await["epoch"].take();
+    let place = |seq: u64| json!({"epoch": epoch, "seq": seq});
+    setting.push("a", &json!(1)).await;
+    assert_eq!(client.receive().await["at"], place(1));
+    client.0.reset();
+    tidegate_tests::eventually("it is away", || setting.gateway.sessions() == 0).await;
+    for n in 2..=10 {
+        setting.push("a", &json!(n)).await;
+    }
+    let resume = json!({
+        "session": welcome["session"], "token": welcome["resume"]["token"], "seq": 1,
+    });
+    let mut client = setting.session("u1").await;
+    let hello = json!({"op": "hello", "v": 1, "resume": resume});
+    let welcome = client.ask(&hello).await;
+    assert_eq!(
+        (
+            &welcome["resume"]["continued"],
+            &welcome["resume"]["recovered"]
+        ),
+        (&json!(true), &json!(false)),
+        "{welcome}"
+    );
+    for n in 8..=10 {
+        assert_eq!(client.receive().await["at"], place(n));
+    }
+    // It is a member all the while, and some of its pushes are gone.
+    assert_eq!(since(&mut client, "a", &place(1)).await["recovered"], false);
+    // From there on it has all that it knows of.
+    assert_eq!(since(&mut client, "a", &place(10)).await["recovered"], true);
+    // Once more a member, it gets what is kept.
+    ask(&mut client, "unsub", "a").await;
+    assert_eq!(since(&mut client, "a", &place(1)).await["recovered"], true);
+    setting.push("a", &json!(11)).await;
+    for n in 2..=11 {
+        assert_eq!(client.receive().await["at"], place(n));
+    }
+}

@@ -101,6 +101,8 @@ pub const BRIDGE_MAX_RESPONSE: u64 = 10 * 1024 * 1024;
 pub const BRIDGE_STREAM_ABOVE: u64 = 256 * 1024;
 /// For how long a client that was lost may come back to what it missed.
 pub const BRIDGE_RESUME: Duration = Duration::from_secs(120);
+/// Bytes of pushes that are held for all clients together that may come back.
+pub const RESUME_MEMORY: u64 = 256 * 1024 * 1024;
 /// Bytes of pushes that may wait for one session.
 pub const PUSH_OUTBOX: u64 = 256 * 1024;
 /// Pushes that are kept until their client has them, in number, in bytes, and for how long.

@@ -37,6 +37,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) pushes: &'a PushMeters,
     /// How many rooms there are, and how many members of all.
     pub(crate) rooms: [usize; 2],
+    /// Bytes of pushes that are held for clients that may come back.
+    pub(crate) suspended_bytes: usize,
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -65,6 +67,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     let push_times = meters.iter().map(|meters| &meters.push_time);
     facts.pushes.write(&mut page, push_times);
     super::push::rooms(&mut page, facts.rooms);
+    super::push::suspended_bytes(&mut page, facts.suspended_bytes);
     handshakes(&mut page, &routes);
     routes.pop(); // no session is without a route
     open_sessions(&mut page, facts, &routes);
@@ -545,6 +548,7 @@ mod tests {
             auth: AuthCounts::default(),
             pushes: &pushes,
             rooms: [1, 2],
+            suspended_bytes: 0,
             draining: false,
             started: 0.5,
         };

@@ -1,5 +1,5 @@
 //! Mailboxes whose clients are gone and may come back: each for as long as its route says, and no more of
-//! them than there may be.
+//! them, and of what they hold together, than there may be.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Held, Mailbox};
+use crate::config::defaults;
 use crate::session::id::SessionId;
 
 /// The most of them, of all users, of one, and of those who have not said who they are.
@@ -16,8 +17,19 @@ const MOST_OF_USER: usize = 16;
 const MOST_OF_NOBODY: usize = 1_000;
 
 /// The ones that are kept.
-#[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<Places>);
+#[derive(Debug)]
+pub(super) struct Kept {
+    places: Mutex<Places>,
+    held: Held,
+    /// The most bytes that they may hold together.
+    most: u64,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::new(defaults::RESUME_MEMORY)
+    }
+}
 
 /// When it is over, and a number that parts those of one moment.
 type Turn = (Instant, u64);
@@ -38,8 +50,36 @@ pub(super) struct One {
 }
 
 impl Kept {
+    pub(super) fn new(most: u64) -> Self {
+        Self {
+            places: Mutex::default(),
+            held: Held::default(),
+            most,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Places> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What they hold together.
+    pub(super) const fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Where they hold too much, what is held by those who are gone for longest is thrown away.
+    pub(super) fn bound(&self) {
+        let is_too_much = || self.held.bytes() as u64 > self.most;
+        if !is_too_much() {
+            return;
+        }
+        let places = self.lock();
+        let mut oldest = places.by_time.values();
+        while is_too_much()
+            && let Some(one) = oldest.next()
+        {
+            one.mailbox.shed();
+        }
     }
 
     /// How many there are.
@@ -139,6 +179,8 @@ mod tests {
     use super::*;
     use crate::auth::Identity;
     use crate::config::plan::BridgePlan;
+    use crate::push::parcel::testing::{parcel, push};
+    use crate::session::testing;
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -187,6 +229,42 @@ mod tests {
         let gone = kept.keep(one(MOST, Some("late")), LONG);
         assert_eq!(gone.map(|one| one.id), Some(one(0, None).id));
         assert_eq!(kept.len(), MOST);
+    }
+
+    /// Somebody who is gone and has missed so many pushes.
+    fn missing(number: usize, pushes: usize, kept: &Kept) -> Arc<Mailbox> {
+        let one = one(number, Some(&number.to_string()));
+        let handle = testing::handle_in(&testing::built(&testing::plan()), one.id);
+        one.mailbox.attach(&handle);
+        one.mailbox.new_token().unwrap();
+        one.mailbox.leave(Some(one.id), kept.held());
+        let mailbox = Arc::clone(&one.mailbox);
+        kept.keep(one, LONG);
+        let data = "x".repeat(1000);
+        for _ in 0..pushes {
+            mailbox.offer(&parcel(&push("e", &format!("\"{data}\"")), None));
+        }
+        mailbox
+    }
+
+    #[test]
+    fn what_all_hold_is_bounded_and_the_first_who_went_lose_it() {
+        let kept = Kept::new(10_000);
+        let (quiet, first) = (missing(1, 0, &kept), missing(2, 5, &kept));
+        let second = missing(3, 3, &kept);
+        kept.bound();
+        assert_eq!([&quiet, &first, &second].map(|one| one.held()), [0, 5, 3]);
+        let third = missing(4, 3, &kept);
+        kept.bound();
+        assert_eq!([&first, &second, &third].map(|one| one.held()), [0, 3, 3]);
+        assert!((6_000..10_000).contains(&kept.held().bytes()));
+        // What goes away gives back what it held.
+        kept.take(one(3, None).id);
+        second.detach();
+        assert!((3_000..4_000).contains(&kept.held().bytes()));
+        third.detach();
+        assert_eq!(kept.held().bytes(), 0);
+        assert_eq!(kept.len(), 3);
     }
 
     #[test]

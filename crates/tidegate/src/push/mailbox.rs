@@ -7,6 +7,7 @@
 //!
 //! It outlives the socket that it is emptied into: see `resume`.
 
+mod charge;
 pub(super) mod resume;
 
 use std::collections::VecDeque;
@@ -16,6 +17,8 @@ use std::task::{Context, Poll, Waker};
 use tidegate_ws::Message;
 use tokio::time::Instant;
 
+use self::charge::Charge;
+pub(super) use self::charge::Held;
 use self::resume::Digest;
 use super::parcel::Parcel;
 use super::rooms::Memberships;
@@ -62,6 +65,8 @@ struct Inner {
     unacked: Queue,
     /// Who has its session now, in its place.
     successor: Option<Arc<Mailbox>>,
+    /// What it is charged for while nobody is there.
+    charge: Option<Box<Charge>>,
     /// Nothing more is sent: its client was too slow, or the session is over.
     is_over: bool,
 }
@@ -196,6 +201,7 @@ impl Mailbox {
         inner.token = None;
         inner.seat = None;
         inner.notices = None;
+        inner.charge = None;
         inner.id.take()
     }
 
@@ -303,6 +309,7 @@ impl Mailbox {
             let is_open = inner.seat.is_some();
             inner.add(parcel, is_open);
             self.trim(inner);
+            inner.charge();
         }
     }
 
@@ -368,9 +375,18 @@ impl Mailbox {
         })
     }
 
-    /// Its client has everything up to `seq`.
+    /// Its client has everything up to `seq`, of what was sent to it: what it says beyond that is of
+    /// another session, or invented.
     pub(crate) fn ack(&self, seq: u64) {
-        self.lock().has_all_up_to(seq);
+        let mut inner = self.lock();
+        let seq = seq.min(inner.sent);
+        inner.has_all_up_to(seq);
+    }
+
+    /// The number that was given last, and up to which something was thrown away.
+    pub(super) fn given_and_lost(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.seq, inner.lost)
     }
 
     /// Lets go of what was sent so long ago that nobody will ask for it.
@@ -457,6 +473,14 @@ impl Inner {
             },
         };
         self.waiting.push(item);
+    }
+
+    /// Charges it for what it holds now, where it is charged at all.
+    fn charge(&mut self) {
+        let bytes = self.unacked.bytes + self.waiting.bytes;
+        if let Some(charge) = &mut self.charge {
+            charge.set(bytes);
+        }
     }
 
     fn take_notice(&mut self) -> Option<Message> {

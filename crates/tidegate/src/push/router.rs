@@ -118,5 +118,6 @@ impl Push {
             self.meters.unmatched(source);
         }
         self.outcomes.tell(event.id, matched);
+        self.bound_kept();
     }
 }

@@ -11,7 +11,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::time::Instant;
 
-use super::Mailbox;
+use super::charge::{Charge, Held};
+use super::{Inner, Mailbox};
 use crate::push::parcel::Parcel;
 use crate::session::Cause;
 use crate::session::handle::Handle;
@@ -114,8 +115,8 @@ impl Mailbox {
         self.lock().seq
     }
 
-    /// Session `seat` has ended; `None`: it was nobody's yet.
-    pub(in crate::push) fn leave(&self, seat: Option<SessionId>) -> Left {
+    /// Session `seat` has ended; `None`: it was nobody's yet. What is kept counts in `held`.
+    pub(in crate::push) fn leave(&self, seat: Option<SessionId>, held: &Held) -> Left {
         let mut inner = self.lock();
         let (Some(seat), Some(handle)) = (seat, &inner.seat) else {
             return Left::Over;
@@ -134,13 +135,35 @@ impl Mailbox {
         inner.waiting.expect_nothing();
         inner.unacked.expect_nothing();
         self.trim(&mut inner);
+        inner.charge = Some(Box::new(Charge::new(held)));
+        inner.charge();
         Left::Kept(seat, time)
     }
 
-    /// Whether it has waited in vain for who left as `id`.
-    pub(in crate::push) fn is_forsaken(&self, id: SessionId) -> bool {
-        let inner = self.lock();
-        inner.seat.is_none() && inner.id == Some(id)
+    /// Whether it has waited in vain for who left as `id`. From then on nobody takes it over.
+    pub(in crate::push) fn forsake(&self, id: SessionId) -> bool {
+        let mut inner = self.lock();
+        let is_forsaken = inner.seat.is_none() && inner.id == Some(id);
+        if is_forsaken {
+            inner.token = None;
+        }
+        is_forsaken
+    }
+
+    /// Throws away what it holds for a client that is not there, who is told so when it comes back.
+    pub(in crate::push) fn shed(&self) {
+        let mut inner = self.lock();
+        if inner
+            .charge
+            .as_ref()
+            .is_none_or(|charge| charge.bytes() == 0)
+        {
+            return;
+        }
+        while inner.unacked.len() + inner.waiting.len() > 0 {
+            inner.drop_oldest();
+        }
+        inner.charge();
     }
 
     /// Belongs to `returning` from now on, who left as `id`; whether nothing is lost of what it has not.
@@ -167,6 +190,10 @@ impl Mailbox {
         inner.token = None;
         inner.id = Some(returning.handle.id);
         inner.seat = Some(Arc::clone(returning.handle));
+        inner.charge = None;
+        if inner.is_over {
+            inner.sends_again_what_waits();
+        }
         inner.is_over = false;
         // A number that was never given is no knowledge of any push.
         let has_all = returning.seq >= inner.lost.max(inner.acked) && returning.seq <= inner.seq;
@@ -206,5 +233,16 @@ impl Mailbox {
             .filter(|one| one.is_for_sessions())
             .map(Arc::clone)
             .collect()
+    }
+}
+
+impl Inner {
+    /// What waits is now what its client was told that it gets: it counts no more as what a slow one
+    /// leaves lying.
+    fn sends_again_what_waits(&mut self) {
+        self.waiting.forget_live();
+        while let Some(item) = self.waiting.pop() {
+            self.unacked.push(item);
+        }
     }
 }

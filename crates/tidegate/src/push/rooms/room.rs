@@ -38,6 +38,8 @@ struct Member {
     mailbox: Arc<Mailbox>,
     /// It has been offered all pushes behind this one.
     from: u64,
+    /// The number that its session had given last by then: what it has lost up to there is of no account.
+    since: u64,
     /// As whom it is seen.
     shown: Option<Arc<Identity>>,
     /// Its client has been lost for so long that it is not seen until it comes back.
@@ -137,6 +139,20 @@ fn key(mailbox: &Arc<Mailbox>) -> usize {
     Arc::as_ptr(mailbox).addr()
 }
 
+impl Member {
+    /// Whether it has, or gets, all pushes of its room behind `since`, of which the last is `seq`. Who is
+    /// told that it has not is taken to know all up to there by other means.
+    fn has_all_behind(&mut self, since: Option<u64>, seq: u64) -> bool {
+        let (given, lost) = self.mailbox.given_and_lost();
+        // What is behind its beginning it was offered already.
+        let has_all = lost <= self.since && since.is_some_and(|since| since >= self.from);
+        if !has_all && since.is_some() {
+            (self.from, self.since) = (seq, given);
+        }
+        has_all
+    }
+}
+
 impl Inner {
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
@@ -163,16 +179,17 @@ impl Inner {
         let before = self.members.get_mut(&key(mailbox));
         let is_new = before.is_none();
         let recovered = match before {
-            // What is behind its beginning it was offered already.
             Some(member) => {
                 member.sees = wish.sees;
-                since.is_some_and(|since| since >= member.from)
+                member.has_all_behind(since, self.seq)
             }
             None => {
+                let (given, _) = mailbox.given_and_lost();
                 let recovered = since.filter(|since| self.past.offer(*since, self.seq, mailbox));
                 let member = Member {
                     mailbox: Arc::clone(mailbox),
                     from: recovered.unwrap_or(self.seq),
+                    since: given,
                     shown: wish.shown.map(Arc::clone),
                     has_faded: false,
                     sees: wish.sees,
