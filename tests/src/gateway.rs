@@ -69,6 +69,12 @@ impl TestGateway {
         started.unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))
     }
 
+    /// As [`Self::start`], one of several that share `bus`, as nodes do.
+    pub fn on_bus(upstream: &ScriptedUpstream, yaml: &str, bus: Arc<dyn EventBus>) -> Self {
+        let yaml = whole_file(&[("UP", upstream.address())], yaml);
+        Self::hosting(&yaml, |builder| builder.bus(bus))
+    }
+
     /// A gateway without services, with what an embedder `registers`.
     pub fn handling(yaml: &str, register: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
         Self::try_handling(yaml, register).unwrap_or_else(|error| panic!("{error}\nin\n{yaml}"))

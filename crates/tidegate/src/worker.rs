@@ -160,12 +160,13 @@ impl Core {
                         continue;
                     }
                 },
-                TargetPlan::Bridge(plan) => {
-                    let services = plan.services.iter().map(|plan| proxy(plan, place));
+                TargetPlan::Bridge(bridge) => {
+                    let services = bridge.services.iter().map(|plan| proxy(plan, place));
                     Target::Bridge(Arc::new(Bridge::new(
-                        Arc::clone(plan),
+                        Arc::clone(bridge),
                         (place, route),
                         services.collect(),
+                        &plan.bus.topics.push,
                     )))
                 }
                 TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),

@@ -3,6 +3,7 @@
 mod by_the_command;
 mod clients_are_told_to_go;
 mod clients_say_that_they_have_it;
+mod cursors_are_good_anywhere;
 mod every_session_of_a_user_is_told;
 pub(super) mod history;
 mod names_are_as_they_are;
@@ -14,7 +15,10 @@ mod sessions_are_resumed;
 mod slow_readers_hold_up_nobody;
 mod what_was_told_before_a_drain_arrives;
 
+use std::sync::Arc;
+
 use serde_json::Value;
+use tidegate::bus::MemoryBus;
 use tidegate_tests::mint::SECRET;
 use tidegate_tests::wire::Answer;
 use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
@@ -36,6 +40,27 @@ impl Setting {
 
     /// The same, with this beside.
     async fn with(test: &str, push: &str, beside: &str) -> Option<Self> {
+        let start = |upstream: &ScriptedUpstream, yaml: &str| TestGateway::start(upstream, yaml);
+        Self::begin(test, (push, beside), start).await
+    }
+
+    /// The same, one of several gateways that share `bus`.
+    async fn on_bus(
+        test: &str,
+        (push, beside): (&str, &str),
+        bus: &Arc<MemoryBus>,
+    ) -> Option<Self> {
+        let start = |upstream: &ScriptedUpstream, yaml: &str| {
+            TestGateway::on_bus(upstream, yaml, Arc::clone(bus) as _)
+        };
+        Self::begin(test, (push, beside), start).await
+    }
+
+    async fn begin(
+        test: &str,
+        (push, beside): (&str, &str),
+        start: impl FnOnce(&ScriptedUpstream, &str) -> TestGateway,
+    ) -> Option<Self> {
         let mint = Mint::open(test)?;
         let upstream = ScriptedUpstream::bind().await;
         let yaml = format!(
@@ -50,7 +75,7 @@ impl Setting {
                  bridge: {{ services: up, push: {{ {push} }} }} }}\n"
         );
         Some(Self {
-            gateway: TestGateway::start(&upstream, &yaml),
+            gateway: start(&upstream, &yaml),
             mint,
             upstream,
         })

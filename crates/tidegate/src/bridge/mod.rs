@@ -44,6 +44,7 @@ use tidegate_ws::{AnyHandler, BoxError, SessionConfig, WebSocketHandler, WebSock
 use self::call::Caller;
 use self::identity::Signer;
 use self::problem::Problem;
+use self::resume::CameBack;
 use self::token::{Opened, Who};
 use crate::body::Body;
 use crate::config::plan::{BridgePlan, ForwardAuth, RoutePlan};
@@ -54,6 +55,7 @@ use crate::headers::{FieldName, Headers, InvalidFieldName};
 use crate::limits::Users;
 use crate::pipeline::{FrameFilters, RequirePlan, SaysLater};
 use crate::proxy::Proxy;
+use crate::push::cursor::Cursors;
 use crate::push::mailbox::Mailbox;
 use crate::push::resume::Recipient;
 use crate::router::Captures;
@@ -90,6 +92,8 @@ pub(crate) struct Bridge {
     /// Tells services who calls, where the plan says so.
     signer: Option<Signer>,
     users: Users,
+    /// What its clients come back by from other nodes, where they can.
+    cursors: Option<Cursors>,
     /// What its route asks of who opens a session; `None`: that is not all.
     asked: Option<Vec<RequirePlan>>,
 }
@@ -99,6 +103,7 @@ impl Bridge {
         plan: Arc<BridgePlan>,
         (place, route): (usize, &RoutePlan),
         services: Vec<Proxy>,
+        topic: &str,
     ) -> Self {
         let named = |proxy: Proxy| (Arc::clone(&proxy.service.plan.name), Arc::new(proxy));
         Self {
@@ -109,6 +114,10 @@ impl Bridge {
             },
             asked: presence::asked_by(route),
             users: Users::new(plan.max_in_flight_per_user),
+            cursors: match plan.resume {
+                Some(_) => Cursors::new(plan.replay.key.as_ref(), topic),
+                None => None,
+            },
             plan,
             place,
             services: services.into_iter().map(named).collect(),
@@ -243,7 +252,7 @@ impl Caller {
     }
 
     /// The first frame of a connection of version 1.
-    fn welcome(&self, session: &str, who: &Who, resumed: Option<bool>) -> String {
+    fn welcome(&self, session: &str, who: &Who, came: &CameBack) -> String {
         let plan = &self.bridge.plan;
         let mut welcome = json!({
             "op": "welcome",
@@ -264,7 +273,7 @@ impl Caller {
                 welcome["exp"] = end;
             }
         }
-        if let Some(resume) = self.resumable(resumed) {
+        if let Some(resume) = self.resumable(who, came) {
             welcome["resume"] = resume;
         }
         welcome.to_string()

@@ -2,7 +2,7 @@
 //! now, and notice that it has to end.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tidegate_ws::WebSocketSession;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::call::Caller;
 use super::push::Closed;
+use super::resume::{CameBack, Missed, Replaying};
 use super::session::{Over, Session};
 use crate::push::mailbox::{Mailbox, Turn};
 use crate::session::Cause;
@@ -19,8 +20,10 @@ use crate::session::handle::Handle;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Where that comes from, and what holds it up.
-pub(super) struct Post {
+pub(super) struct Post<'a> {
     pub(super) mailbox: Arc<Mailbox>,
+    /// What its client has missed, while that is asked for; nothing is pushed before.
+    pub(super) replaying: Option<Replaying<'a>>,
     handle: Arc<Handle>,
     /// Another session has the mailbox now: this one ends once its calls are over.
     pub(super) is_taken_over: bool,
@@ -37,9 +40,11 @@ pub(super) enum Told {
     TakenOver,
     /// The session has to end.
     Notice(Cause),
+    /// What its client has missed; `None`: that cannot be said.
+    Missed(Option<Missed>),
 }
 
-impl Post {
+impl Post<'_> {
     /// That of a session that begins now.
     pub(super) fn begin(caller: &Caller, handle: &Arc<Handle>) -> Self {
         caller.recipient.begin();
@@ -47,6 +52,7 @@ impl Post {
         let may_return = mailbox.is_version_1() && caller.recipient.may_return();
         Self {
             mailbox,
+            replaying: None,
             handle: Arc::clone(handle),
             is_taken_over: false,
             hold: may_return.then(|| Instant::now() + GRACE),
@@ -63,7 +69,7 @@ impl Post {
     ///
     /// Nobody has to be woken for a notice: whoever gives one wakes the whole session.
     pub(super) fn poll(
-        &self,
+        &mut self,
         caller: &Caller,
         (socket, is_known): (&mut WebSocketSession, bool),
         cx: &mut Context<'_>,
@@ -74,6 +80,11 @@ impl Post {
         }
         if !is_known || self.hold.is_some() || self.is_taken_over {
             return Poll::Pending;
+        }
+        if let Some(replaying) = &mut self.replaying {
+            let missed = ready!(replaying.as_mut().poll(cx));
+            self.replaying = None;
+            return Poll::Ready(Ok(Told::Missed(missed)));
         }
         let polled = caller.poll_push((&self.mailbox, self.handle.id), socket, cx);
         polled.map_ok(|turn| match turn {
@@ -141,8 +152,7 @@ impl Session<'_> {
         if !self.caller.version_1 || self.hello_by().is_some() {
             return Ok(());
         }
-        let welcome = self.caller.welcome(self.socket.id(), &self.who, None);
-        self.send(welcome).await
+        self.welcome(&CameBack::Anew).await
     }
 
     pub(super) async fn told(&mut self, told: Result<Told, Closed>) -> Result<(), Over> {
@@ -150,6 +160,7 @@ impl Session<'_> {
             Told::Pushed => self.has_spoken(),
             Told::TakenOver => self.post.is_taken_over = true,
             Told::Notice(cause) => self.told_to_go(cause).await?,
+            Told::Missed(missed) => self.replay(missed).await?,
         }
         Ok(())
     }

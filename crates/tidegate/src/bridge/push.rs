@@ -36,7 +36,7 @@ impl Caller {
                 Poll::Pending => break,
                 Poll::Ready(room) => room.map_err(|_gone| Closed)?,
             }
-            let Some(taken) = mailbox.take(seat) else {
+            let Some(taken) = mailbox.take(seat, self.bridge.cursors.as_ref()) else {
                 break;
             };
             let given = Pin::new(&mut *socket).start_send(taken.frame);

@@ -45,7 +45,7 @@ pub(super) struct Session<'a> {
     pub(super) handle: Arc<Handle>,
     pub(super) socket: WebSocketSession,
     /// What comes to it from behind.
-    pub(super) post: Post,
+    pub(super) post: Post<'a>,
     /// Who it speaks for.
     pub(super) who: Who,
     /// What there is besides where that was not known at first.

@@ -17,7 +17,7 @@ use super::envelope::{self, Id};
 use super::headers;
 use super::members::{Members, text};
 use super::problem::Problem;
-use super::resume;
+use super::resume::{self, CameBack};
 use super::session::{Over, Session};
 use crate::auth::{AuthError, Principal, TokenError};
 use crate::config::plan::{ForwardAuth, OnExpiry};
@@ -102,6 +102,11 @@ impl Who {
             who.goes_by(Arc::clone(principal));
         }
         who
+    }
+
+    /// Their name, where that is known.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.principal.as_ref().map(|principal| principal.user())
     }
 
     /// It speaks for `principal` from now on.
@@ -259,11 +264,10 @@ impl<'a> Session<'a> {
         };
         let Some(by) = self.hello_by() else {
             self.who.defaults = defaults;
-            if resume::asked(members).is_some() {
-                let welcome = self.welcome(members);
-                return self.send(welcome).await;
-            }
-            return Ok(());
+            return match resume::asked(members) {
+                Some(asked) => self.come_back(asked).await,
+                None => Ok(()),
+            };
         };
         let Some(token) = members.value("token").and_then(text) else {
             self.leave(Cause::AuthFailed, 4401, "unauthenticated");
@@ -317,8 +321,10 @@ impl<'a> Session<'a> {
             user = principal.user(),
             "a bridge's client has said who it is"
         );
-        let welcome = self.welcome(members);
-        self.send(welcome).await
+        match resume::asked(members) {
+            Some(asked) => self.come_back(asked).await,
+            None => self.welcome(&CameBack::Anew).await,
+        }
     }
 
     fn defaults(&self, members: &Members<'_>) -> Result<Option<Box<Headers>>, Problem> {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::PushEvent;
+use super::{Position, PushEvent};
 use crate::session::{Cause, Initiator};
 
 /// A fact on its way.
@@ -28,6 +28,9 @@ pub struct Event {
     pub time: SystemTime,
     /// What happened.
     pub payload: Payload,
+    /// Where it stands in the history of its key; given by the bus, where that keeps it
+    /// ([`EventBus::replay`](super::EventBus::replay)).
+    pub position: Option<Position>,
 }
 
 /// What happened.
@@ -185,6 +188,7 @@ impl Event {
             key,
             time: SystemTime::now(),
             payload,
+            position: None,
         }
     }
 

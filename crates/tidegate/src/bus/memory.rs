@@ -3,23 +3,50 @@
 use std::collections::HashMap;
 use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use super::{BusError, Event, EventBus, Subscriber, Subscription};
+use super::history::History;
+use super::{Bounds, BusError, Event, EventBus, Position, Replay, Subscriber, Subscription};
+use crate::config::plan::BusHistory;
 
 /// Carries events within a process. Nothing of it outlives the process, and who subscribes later does
-/// not see what was before.
-#[derive(Debug, Default)]
+/// not see what was before; resumable pushes to users are kept for a while, and can be
+/// [asked for](EventBus::replay).
+#[derive(Debug)]
 pub struct MemoryBus {
     /// By topic.
     subscribers: Mutex<HashMap<Box<str>, Vec<Arc<Subscriber>>>>,
     /// How many topics anybody subscribes to.
     watched: AtomicUsize,
+    /// Locked after `subscribers`, where both are.
+    history: Option<Mutex<History>>,
+}
+
+/// Keeps what [`BusHistory::default`] says.
+impl Default for MemoryBus {
+    fn default() -> Self {
+        Self::new(Some(BusHistory::default()))
+    }
 }
 
 impl MemoryBus {
+    /// One that keeps so much; with `None` nothing, and nobody resumes by it.
+    #[must_use]
+    pub fn new(history: Option<BusHistory>) -> Self {
+        Self {
+            subscribers: Mutex::default(),
+            watched: AtomicUsize::new(0),
+            history: history.map(|plan| Mutex::new(History::new(plan))),
+        }
+    }
+
+    fn history(&self) -> Option<MutexGuard<'_, History>> {
+        let history = self.history.as_ref()?;
+        Some(history.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Hands an event to all who subscribe to its topic, at once.
     ///
     /// # Errors
@@ -30,13 +57,19 @@ impl MemoryBus {
             .subscribers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        for subscriber in subscribers.get(&*event.topic).into_iter().flatten() {
+            subscriber.admits(&event)?;
+        }
+        let event = match self.history() {
+            Some(mut history) => history.place(event),
+            None => Arc::new(Event {
+                position: None,
+                ..event
+            }),
+        };
         let Some(these) = subscribers.get_mut(&*event.topic) else {
             return Ok(());
         };
-        for subscriber in &*these {
-            subscriber.admits(&event)?;
-        }
-        let event = Arc::new(event);
         these.retain(|subscriber| subscriber.offer(&event));
         if these.is_empty() {
             subscribers.remove(&*event.topic);
@@ -66,6 +99,24 @@ impl EventBus for MemoryBus {
         self.watched.store(subscribers.len(), Ordering::Release);
         drop(subscribers);
         subscription
+    }
+
+    fn replay(
+        &self,
+        topic: &str,
+        key: &str,
+        after: &Position,
+        most: Bounds,
+    ) -> BoxFuture<'_, Result<Replay, BusError>> {
+        let replay = match self.history() {
+            Some(mut history) => history.replay(topic, key, after, most),
+            None => Replay::incomplete(),
+        };
+        Box::pin(ready(Ok(replay)))
+    }
+
+    fn end(&self, _topic: &str, _key: &str) -> Option<Position> {
+        self.history().map(|history| history.end())
     }
 
     fn is_watched(&self, topic: &str) -> bool {

@@ -8,11 +8,14 @@
 //! online; users who go offline; sessions that open and close.
 
 mod event;
+mod history;
 mod memory;
+mod position;
 mod push;
 mod subscription;
 
 use std::fmt::Debug;
+use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -22,6 +25,7 @@ pub use self::event::{
     UserDisconnected,
 };
 pub use self::memory::MemoryBus;
+pub use self::position::{Bounds, Position, Replay};
 pub use self::push::{LegacyPush, PushClass, PushEvent, PushTarget};
 pub use self::subscription::{Received, Subscriber, Subscription};
 
@@ -43,6 +47,39 @@ pub trait EventBus: Send + Sync + Debug + 'static {
     /// The events of a topic from now on.
     fn subscribe(&self, topic: &str) -> Subscription {
         self.subscribe_to(&[topic])
+    }
+
+    /// What was published to `topic` for `key` behind `after`.
+    ///
+    /// A bus that keeps histories gives each push of the class `resumable` that is for users by their
+    /// names a [position](Event::position), keeps it for a while in the history of each of these users
+    /// ([`PushEvent::kept_for`]; the user is the key), and leaves whatever else it carries without one.
+    /// What comes again has at least all that any subscriber had been given when this was called.
+    ///
+    /// It is incomplete where the history does not reach back to `after` any more, where `after` is of
+    /// another history, where there is more than `most`, and on a bus that keeps none, which is what this
+    /// does unless it is written anew. It is never said to be complete where something may be missing.
+    ///
+    /// Dropped before it is ready, nothing has happened.
+    ///
+    /// # Errors
+    /// When what carries events cannot be asked.
+    fn replay(
+        &self,
+        topic: &str,
+        key: &str,
+        after: &Position,
+        most: Bounds,
+    ) -> BoxFuture<'_, Result<Replay, BusError>> {
+        let _ = (topic, key, after, most);
+        Box::pin(ready(Ok(Replay::incomplete())))
+    }
+
+    /// Where the history of `key` ends now: who has seen this has missed nothing. It may lie before the
+    /// end, and never behind it. `None`: none is kept, or it is not known yet.
+    fn end(&self, topic: &str, key: &str) -> Option<Position> {
+        let _ = (topic, key);
+        None
     }
 
     /// Whether an event of this topic would be seen by anybody. What nobody would see is not even made.

@@ -106,6 +106,16 @@ impl PushEvent {
         }
     }
 
+    /// The users in whose histories it stands: those it is for by name, where it is resumable.
+    pub fn kept_for(&self) -> impl Iterator<Item = &str> {
+        let is_kept = self.class == PushClass::Resumable;
+        let targets = self.targets.iter().filter(move |_| is_kept);
+        targets.filter_map(|target| match target {
+            PushTarget::User(user) => Some(&**user),
+            PushTarget::Session(_) | PushTarget::Room(_) | PushTarget::All => None,
+        })
+    }
+
     /// About how many bytes it holds.
     #[must_use]
     pub fn size(&self) -> usize {

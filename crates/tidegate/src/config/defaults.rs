@@ -103,6 +103,10 @@ pub const BRIDGE_STREAM_ABOVE: u64 = 256 * 1024;
 pub const BRIDGE_RESUME: Duration = Duration::from_secs(120);
 /// Bytes of pushes that are held for all clients together that may come back.
 pub const RESUME_MEMORY: u64 = 256 * 1024 * 1024;
+/// Pushes of the history that one client may be sent, in number and in bytes.
+pub const REPLAY_MESSAGES: usize = 1000;
+/// See [`REPLAY_MESSAGES`].
+pub const REPLAY_BYTES: u64 = 1024 * 1024;
 /// Bytes of pushes that may wait for one session.
 pub const PUSH_OUTBOX: u64 = 256 * 1024;
 /// Pushes that are kept until their client has them, in number, in bytes, and for how long.
@@ -121,3 +125,9 @@ pub const ROOM_HISTORY_MESSAGES: usize = 100;
 pub const ROOM_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
 /// See [`RoomHistory`](super::plan::RoomHistory).
 pub const ROOM_HISTORY_MEMORY: u64 = 64 * 1024 * 1024;
+/// See [`BusHistory`](super::plan::BusHistory).
+pub const BUS_HISTORY_EVENTS: usize = 1000;
+/// See [`BUS_HISTORY_EVENTS`].
+pub const BUS_HISTORY_BYTES: u64 = 16 * 1024 * 1024;
+/// See [`BUS_HISTORY_EVENTS`].
+pub const BUS_HISTORY_AGE: Duration = Duration::from_secs(5 * 60);

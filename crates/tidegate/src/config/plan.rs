@@ -20,9 +20,9 @@ use ipnet::IpNet;
 pub use self::auth::{AuthPlan, JwtPlan, LONGEST_LEEWAY};
 pub use self::bridge::{
     BridgeHeaders, BridgePlan, BridgePush, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
-    PushBuffer, SlowConsumer,
+    PushBuffer, ReplayPlan, SlowConsumer,
 };
-pub use self::bus::BusPlan;
+pub use self::bus::{BusHistory, BusPlan};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::kafka::KafkaPlan;
 pub use self::limits::{

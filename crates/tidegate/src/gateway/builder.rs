@@ -50,9 +50,9 @@ pub struct GatewayBuilder {
 impl GatewayBuilder {
     pub(super) fn new(plan: Plan) -> Self {
         Self {
+            bus: Arc::new(MemoryBus::new(plan.bus.history)),
             plan,
             handlers: Handlers::default(),
-            bus: Arc::new(MemoryBus::default()),
             failure: None,
         }
     }

@@ -28,9 +28,13 @@ pub(crate) enum Resumed {
     Lost,
     /// There was none, or not for who asked.
     Refused,
+    /// It begins anew, with all that its user has missed.
+    Replayed,
+    /// It begins anew, and what its user has missed cannot be said.
+    Unknown,
 }
 
-const RESUMED: [&str; 3] = ["recovered", "lost", "refused"];
+const RESUMED: [&str; 5] = ["recovered", "lost", "refused", "replayed", "unknown"];
 const SOURCES: [&str; 4] = ["api", "bus", "client", "kafka"];
 const RESULTS: [&str; 7] = [
     "queued",

@@ -8,6 +8,7 @@
 //! It outlives the socket that it is emptied into: see `resume`.
 
 mod charge;
+mod replay;
 pub(super) mod resume;
 
 use std::collections::VecDeque;
@@ -20,9 +21,11 @@ use tokio::time::Instant;
 use self::charge::Charge;
 pub(super) use self::charge::Held;
 use self::resume::Digest;
+use super::cursor::Cursors;
 use super::parcel::Parcel;
 use super::rooms::Memberships;
 use crate::auth::Identity;
+use crate::bus::Position;
 use crate::config::plan::{BridgePlan, SlowConsumer};
 use crate::session::Cause;
 use crate::session::handle::Handle;
@@ -63,6 +66,8 @@ struct Inner {
     notices: Option<Box<Notices>>,
     /// Sent at least once; it comes before what waits.
     unacked: Queue,
+    /// Up to here what stands in its user's history was left here at once.
+    replayed: Option<Position>,
     /// Who has its session now, in its place.
     successor: Option<Arc<Mailbox>>,
     /// What it is charged for while nobody is there.
@@ -208,6 +213,9 @@ impl Mailbox {
     /// Leaves `parcel`.
     pub(super) fn offer(&self, parcel: &Arc<Parcel>) -> Offered {
         let mut inner = self.lock();
+        if inner.has_replayed(parcel) {
+            return Offered::Queued;
+        }
         if inner.is_over {
             let successor = inner.successor.clone();
             if let Some(next) = successor.filter(|_| parcel.is_for_sessions()) {
@@ -340,8 +348,10 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// The next for session `seat`, which is taken to be sent now.
-    pub(crate) fn take(&self, seat: SessionId) -> Option<Taken> {
+    /// The next for session `seat`, which is taken to be sent now, with such a cursor if it has one.
+    pub(crate) fn take(&self, seat: SessionId, cursors: Option<&Cursors>) -> Option<Taken> {
+        let user = self.identity().map(|one| one.user());
+        let reader = cursors.zip(user);
         let mut inner = self.lock();
         if inner.is_over || !inner.is_of(seat) {
             return None;
@@ -349,7 +359,7 @@ impl Mailbox {
         if let Some((seq, parcel)) = inner.next_again() {
             drop(inner);
             return Some(Taken {
-                frame: parcel.version_1(seq),
+                frame: parcel.version_1(seq, reader),
                 begun: None,
             });
         }
@@ -366,8 +376,8 @@ impl Mailbox {
         }
         drop(inner);
         let frame = match self.is_version_1 {
-            true => parcel.version_1(seq),
-            false => parcel.legacy(self.identity().map(|one| one.user())),
+            true => parcel.version_1(seq, reader),
+            false => parcel.legacy(user),
         };
         Some(Taken {
             frame,

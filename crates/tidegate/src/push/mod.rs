@@ -7,15 +7,17 @@
 //! there, and what was told to each of them lately. What became of an event is told to
 //! whoever waits for it by `outcome`.
 
+pub(crate) mod cursor;
 pub(crate) mod directory;
 mod kept;
 pub(crate) mod keys;
 pub(crate) mod mailbox;
 pub(crate) mod outcome;
-mod parcel;
+pub(crate) mod parcel;
 pub(crate) mod request;
 pub(crate) mod resume;
 pub(crate) mod rooms;
+mod routed;
 mod router;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use self::keys::Keys;
 use self::outcome::Outcomes;
 use self::resume::Epoch;
 use self::rooms::Rooms;
+use self::routed::Routed;
 pub(crate) use self::router::Router;
 use crate::config::plan::RoomsPlan;
 use crate::metrics::PushMeters;
@@ -48,6 +51,8 @@ pub(crate) struct Push {
     kept: Kept,
     /// What numbers of pushes belong to: they begin anew with each process.
     epoch: Epoch,
+    /// Up to where events have been left for whom they are.
+    pub(crate) routed: Routed,
 }
 
 impl Push {

@@ -6,9 +6,10 @@ use std::time::UNIX_EPOCH;
 use tidegate_ws::Message;
 use tokio::time::Instant;
 
+use super::cursor::Cursors;
 use super::outcome::Acks;
 use super::rooms::Epoch;
-use crate::bus::{Event, PushClass, PushEvent, PushTarget};
+use crate::bus::{Event, Position, PushClass, PushEvent, PushTarget};
 
 /// What a mailbox is charged for beside the texts of an event.
 const OVERHEAD: usize = 128;
@@ -23,6 +24,8 @@ pub(crate) struct Parcel {
     pub(super) begun: Instant,
     /// Where it is told to a room.
     place: Option<Place>,
+    /// Where it is told to users by their names, and they can ask for it again.
+    position: Option<Position>,
     /// What stands behind `seq`.
     version_1: OnceLock<Box<[u8]>>,
     /// What stands behind `username`.
@@ -50,10 +53,29 @@ impl Parcel {
             time: since.as_millis(),
             begun: now.checked_sub(age).unwrap_or(now),
             place: None,
+            position: None,
             version_1: OnceLock::new(),
             legacy: OnceLock::new(),
             acks,
         }
+    }
+
+    /// The same for users by their names.
+    pub(super) fn for_users(event: &Event, push: PushEvent, acks: Option<Arc<Acks>>) -> Self {
+        let is_kept = push.class == PushClass::Resumable;
+        Self {
+            position: event.position.clone().filter(|_| is_kept),
+            ..Self::new(event, push, acks)
+        }
+    }
+
+    /// The same for a user who has missed it.
+    pub(crate) fn again(event: &Event, push: &PushEvent, user: &str) -> Self {
+        let push = PushEvent {
+            targets: [PushTarget::User(user.into())].into(),
+            ..with_no_target(push)
+        };
+        Self::for_users(event, push, None)
     }
 
     /// The same for the members of one room.
@@ -63,19 +85,9 @@ impl Parcel {
         acks: Option<Arc<Acks>>,
         place: Place,
     ) -> Self {
-        // There may be many targets, and none of them matters here.
-        let push = PushEvent {
-            source: push.source.clone(),
-            from: push.from.clone(),
-            key: push.key.clone(),
-            class: push.class,
-            ack: push.ack,
-            legacy: push.legacy.clone(),
-            ..PushEvent::new([], push.event.clone(), push.data.clone())
-        };
         Self {
             place: Some(place),
-            ..Self::new(event, push, acks)
+            ..Self::new(event, with_no_target(push), acks)
         }
     }
 
@@ -91,6 +103,11 @@ impl Parcel {
         self.push.key.as_deref()
     }
 
+    /// Where it stands in the history of its users.
+    pub(super) const fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
     /// Whether it is kept until its client has it.
     pub(super) fn is_kept(&self) -> bool {
         self.push.class == PushClass::Resumable || self.acks.is_some()
@@ -102,10 +119,16 @@ impl Parcel {
         targets.all(|target| matches!(target, PushTarget::Session(_)))
     }
 
-    /// As version 1 has it (`docs/bridge.md`).
-    pub(super) fn version_1(&self, seq: u64) -> Message {
+    /// As version 1 has it (`docs/bridge.md`), for who can read such a cursor.
+    pub(super) fn version_1(&self, seq: u64, reader: Option<(&Cursors, &str)>) -> Message {
         let tail = self.version_1.get_or_init(|| self.version_1_tail());
-        joined(format!("{{\"op\":\"push\",\"seq\":{seq},").as_bytes(), tail)
+        let cursor = self.position.as_ref().zip(reader);
+        let cursor = cursor.and_then(|(place, (cursors, user))| cursors.write(user, place));
+        let head = match cursor {
+            Some(cursor) => format!("{{\"op\":\"push\",\"seq\":{seq},\"cursor\":\"{cursor}\","),
+            None => format!("{{\"op\":\"push\",\"seq\":{seq},"),
+        };
+        joined(head.as_bytes(), tail)
     }
 
     /// As the old protocol has it, for `user`: rows B-030 and B-036.
@@ -169,6 +192,19 @@ impl Parcel {
     }
 }
 
+/// The same for whoever it is: there may be many targets.
+fn with_no_target(push: &PushEvent) -> PushEvent {
+    PushEvent {
+        source: push.source.clone(),
+        from: push.from.clone(),
+        key: push.key.clone(),
+        class: push.class,
+        ack: push.ack,
+        legacy: push.legacy.clone(),
+        ..PushEvent::new([], push.event.clone(), push.data.clone())
+    }
+}
+
 /// A text member, with a comma behind it: another follows.
 fn member(name: &str, value: &str, into: &mut Vec<u8>) {
     into.push(b'"');
@@ -228,7 +264,7 @@ mod tests {
             "{{\"op\":\"push\",\"seq\":7,\"event\":\"a\\\"b\",\"source\":\"src\",\"ts\":{time},\
              \"data\":{{\"n\": 1.50,\"s\":\"\\u0041\"}},\"ack\":true}}"
         );
-        assert_eq!(text(&parcel.version_1(7)), expected);
+        assert_eq!(text(&parcel.version_1(7, None)), expected);
         assert_eq!(
             text(&parcel.legacy(Some("u\"4"))),
             "{\"username\":\"u\\\"4\",\"type\":\"GET\",\"baseUrl\":\"http://src\",\
@@ -254,7 +290,7 @@ mod tests {
             room: "r".into(),
             at: None,
         };
-        let version_1 = Parcel::in_room(&event, &one, None, place).version_1(u64::MAX);
+        let version_1 = Parcel::in_room(&event, &one, None, place).version_1(u64::MAX, None);
         let said: serde_json::Value = serde_json::from_str(text(&version_1)).unwrap();
         assert_eq!(
             (&said["room"], &said["event"]),

@@ -59,6 +59,11 @@ impl Recipient {
         }
     }
 
+    /// What became of its coming back.
+    pub(crate) fn note(&self, resumed: Resumed) {
+        self.push.meters.resumed(resumed);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Has> {
         self.has.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,16 +116,6 @@ impl Recipient {
     /// Takes what was left for another session of this user, in place of what was left here; whether
     /// nothing is lost of what it has not. `None`: there is nothing for who shows that, or not for them.
     pub(crate) fn resume(&self, asked: &Asked<'_>) -> Option<bool> {
-        let resumed = self.take_over(asked);
-        self.push.meters.resumed(match resumed {
-            Some(true) => Resumed::Recovered,
-            Some(false) => Resumed::Lost,
-            None => Resumed::Refused,
-        });
-        resumed
-    }
-
-    fn take_over(&self, asked: &Asked<'_>) -> Option<bool> {
         let mut has = self.lock();
         let from: SessionId = asked.session.parse().ok()?;
         let handle = has.handle.as_ref()?;
@@ -311,7 +306,7 @@ mod tests {
         });
         let (mailbox, seat) = (here.mailbox(), here.begin().unwrap().id);
         for number in 1..=told {
-            let taken = mailbox.take(seat).unwrap();
+            let taken = mailbox.take(seat, None).unwrap();
             let said: serde_json::Value =
                 serde_json::from_str(taken.frame.as_text().unwrap()).unwrap();
             assert_eq!(
@@ -319,6 +314,6 @@ mod tests {
                 (&number.into(), &number.into())
             );
         }
-        assert!(mailbox.take(seat).is_none());
+        assert!(mailbox.take(seat, None).is_none());
     }
 }

@@ -88,9 +88,14 @@ impl Push {
             Some(_) => PushSource::Client,
             None => source,
         };
+        let copied = || (PushEvent::clone(push), acks.clone());
         let parcel = LazyCell::new(|| {
-            let (push, acks) = (PushEvent::clone(push), acks.clone());
+            let (push, acks) = copied();
             Arc::new(Parcel::new(event, push, acks))
+        });
+        let for_users = LazyCell::new(|| {
+            let (push, acks) = copied();
+            Arc::new(Parcel::for_users(event, push, acks))
         });
         let mut matched = 0;
         let mut offer = |mailbox: &Arc<Mailbox>, parcel: &Arc<Parcel>| {
@@ -98,8 +103,11 @@ impl Push {
             matched += usize::from(offered != Offered::Kept);
             self.meters.offered(source, offered);
         };
-        let mut leave = |mailbox: &Arc<Mailbox>| offer(mailbox, &parcel);
         for target in &push.targets {
+            let mut leave = |mailbox: &Arc<Mailbox>| match target {
+                PushTarget::User(_) => offer(mailbox, &for_users),
+                _ => offer(mailbox, &parcel),
+            };
             match target {
                 PushTarget::User(user) => self.directory.user(user, &mut leave),
                 PushTarget::Session(id) => self.directory.session(id, &mut leave),
@@ -117,6 +125,7 @@ impl Push {
         if matched == 0 {
             self.meters.unmatched(source);
         }
+        self.routed.note(event.position.as_ref());
         self.outcomes.tell(event.id, matched);
         self.bound_kept();
     }

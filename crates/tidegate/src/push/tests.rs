@@ -46,7 +46,7 @@ fn leave(mailbox: &Mailbox, number: usize, key: Option<&str>) -> Offered {
 
 /// The `seq` and the number of the next, where there is one.
 fn next(mailbox: &Mailbox) -> Option<(u64, usize)> {
-    let taken = mailbox.take(seat())?;
+    let taken = mailbox.take(seat(), None)?;
     let said: serde_json::Value = serde_json::from_str(taken.frame.as_text()?).unwrap();
     let number = said["data"].as_str()?.parse().unwrap();
     Some((said["seq"].as_u64()?, number))
@@ -153,7 +153,7 @@ fn what_nobody_acks_has_a_bound_and_what_is_live_is_not_kept() {
     let mut live = push("e", "1");
     live.class = PushClass::Live;
     mailbox.offer(&parcel(&live, None));
-    assert!(mailbox.take(seat()).is_some());
+    assert!(mailbox.take(seat(), None).is_some());
     assert_eq!(mailbox.held(), 0);
 }
 
@@ -179,7 +179,7 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
         .collect();
     for mailbox in new.iter().chain([&old]) {
         assert_eq!(mailbox.offer(&parcel), Offered::Queued);
-        mailbox.take(seat()).unwrap();
+        mailbox.take(seat(), None).unwrap();
     }
     outcomes.tell(id, 4);
     assert_eq!(expected.matched().await, Some(4));

@@ -44,6 +44,8 @@ pub struct BridgePlan {
     pub push: BridgePush,
     /// For how long a client that was lost may come back to what it missed; 120 s. `None`: it cannot.
     pub resume: Option<Duration>,
+    /// How it comes back to what it missed where that is kept elsewhere.
+    pub replay: ReplayPlan,
     /// Who may do what in which rooms; nobody may do anything in any.
     pub rooms: Vec<RoomRule>,
     /// What holds for its WebSockets.
@@ -84,6 +86,19 @@ pub struct PushBuffer {
     pub bytes: u64,
     /// How long ago they were sent; 120 s.
     pub age: Duration,
+}
+
+/// How a client comes back to what it missed of pushes to its user, on whichever node: by a cursor, from
+/// what the bus keeps.
+#[derive(Debug, Clone)]
+pub struct ReplayPlan {
+    /// What cursors are signed with; `None` (the default): a key that this process makes, so that they
+    /// are good in it alone.
+    pub key: Option<Secret>,
+    /// Pushes that one client may be sent again; 1000.
+    pub messages: usize,
+    /// Bytes of them; 1 MiB.
+    pub bytes: u64,
 }
 
 /// How fast a session may say something.
@@ -176,6 +191,7 @@ impl Default for BridgePlan {
             rates: BridgeRates::default(),
             push: BridgePush::default(),
             resume: Some(defaults::BRIDGE_RESUME),
+            replay: ReplayPlan::default(),
             rooms: Vec::new(),
             websocket: Arc::new(Self::websocket()),
         }
@@ -188,6 +204,16 @@ impl Default for BridgePush {
             outbox: defaults::PUSH_OUTBOX,
             slow_consumer: SlowConsumer::default(),
             buffer: PushBuffer::default(),
+        }
+    }
+}
+
+impl Default for ReplayPlan {
+    fn default() -> Self {
+        Self {
+            key: None,
+            messages: defaults::REPLAY_MESSAGES,
+            bytes: defaults::REPLAY_BYTES,
         }
     }
 }

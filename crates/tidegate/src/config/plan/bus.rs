@@ -1,7 +1,9 @@
-//! Events on the bus: what they are called, and what this node is in them.
+//! Events on the bus: what they are called, what this node is in them, and what is kept of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::super::defaults;
 use crate::bus::Topics;
 
 /// What events are called where they are published.
@@ -11,6 +13,30 @@ pub struct BusPlan {
     pub node: Arc<str>,
     /// The topics.
     pub topics: Topics,
+    /// What the bus of memory keeps of resumable pushes to users; `None`: nothing.
+    pub history: Option<BusHistory>,
+}
+
+/// How much the bus of memory keeps of resumable pushes to users; beyond it the oldest is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusHistory {
+    /// Pushes of one user; 1000.
+    pub events: usize,
+    /// Bytes of all users, of which one has a sixteenth at most; 16 MiB.
+    pub bytes: u64,
+    /// How long ago they were published; 5 minutes. What is older goes when something is published or
+    /// asked for.
+    pub age: Duration,
+}
+
+impl Default for BusHistory {
+    fn default() -> Self {
+        Self {
+            events: defaults::BUS_HISTORY_EVENTS,
+            bytes: defaults::BUS_HISTORY_BYTES,
+            age: defaults::BUS_HISTORY_AGE,
+        }
+    }
 }
 
 impl Default for BusPlan {
@@ -20,6 +46,7 @@ impl Default for BusPlan {
         Self {
             node: host.map_or_else(|| "tidegate".into(), Arc::from),
             topics: Topics::default(),
+            history: Some(BusHistory::default()),
         }
     }
 }

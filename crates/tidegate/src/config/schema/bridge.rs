@@ -1,7 +1,6 @@
 //! `bridge`: the services that envelopes may call, and what holds for their calls.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::error::{Fault, Problems};
 use super::super::plan::{
@@ -98,7 +97,7 @@ impl Bridge {
             plan.push = push::read(&spot, problems);
         }
         if let Some(spot) = fields.take("resume") {
-            plan.resume = read_resume(&spot, plan.resume, problems);
+            read_resume(&spot, &mut plan, problems);
         }
         if let Some(spot) = fields.take("rooms") {
             plan.rooms = rooms::read_rules(&spot, problems);
@@ -112,17 +111,31 @@ impl Bridge {
     }
 }
 
-fn read_resume(
-    spot: &Spot<'_>,
-    default: Option<Duration>,
-    problems: &mut Problems,
-) -> Option<Duration> {
-    let mut fields = spot.fields(problems)?;
-    let ttl = fields.take("ttl");
-    let ttl = ttl.and_then(|spot| spot.value(problems, value::timeout));
+fn read_resume(spot: &Spot<'_>, plan: &mut BridgePlan, problems: &mut Problems) {
+    let Some(mut fields) = spot.fields(problems) else {
+        return;
+    };
+    if let Some(spot) = fields.take("ttl") {
+        let ttl = spot.value(problems, value::timeout);
+        plan.resume = ttl.unwrap_or(plan.resume);
+    }
+    let replay = &mut plan.replay;
+    if let Some(spot) = fields.take("key") {
+        replay.key = spot.value(problems, secret);
+    }
+    if let Some(spot) = fields.take("messages") {
+        let messages = spot.whole(problems, 1..=MOST_REPLAYED);
+        replay.messages = messages.map_or(replay.messages, |messages| messages as usize);
+    }
+    if let Some(spot) = fields.take("bytes") {
+        let bytes = spot.value(problems, value::bounded_size);
+        replay.bytes = bytes.unwrap_or(replay.bytes);
+    }
     fields.finish(problems);
-    ttl.unwrap_or(default)
 }
+
+/// All that one client missed is in memory at once.
+const MOST_REPLAYED: u32 = 100_000;
 
 /// Each call under way holds an answer in memory.
 const MOST_IN_FLIGHT: u32 = 10_000;

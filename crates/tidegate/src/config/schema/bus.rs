@@ -1,12 +1,13 @@
-//! `bus`: what events are called where they are published.
+//! `bus`: what events are called where they are published, and what is kept of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::error::{Fault, Place, Problems};
-use super::super::plan::BusPlan;
+use super::super::plan::{BusHistory, BusPlan};
 use super::super::value;
 use super::super::yaml::{Quoted, Spot};
+use super::rooms;
 
 /// The longest name of a topic, as brokers have it.
 const LONGEST_TOPIC: usize = 249;
@@ -22,8 +23,46 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> Option<BusPlan> 
     if let Some(spot) = fields.take("topics") {
         read_topics(&spot, &mut plan, problems);
     }
+    if let Some(spot) = fields.take("memory") {
+        read_memory(&spot, &mut plan, problems);
+    }
     fields.finish(problems);
     Some(plan)
+}
+
+/// One user's pushes may be so many.
+const MOST_EVENTS: u32 = 1_000_000;
+
+fn read_memory(spot: &Spot<'_>, plan: &mut BusPlan, problems: &mut Problems) {
+    let Some(mut fields) = spot.fields(problems) else {
+        return;
+    };
+    if let Some(spot) = fields.take("history") {
+        plan.history = read_history(&spot, problems);
+    }
+    fields.finish(problems);
+}
+
+fn read_history(spot: &Spot<'_>, problems: &mut Problems) -> Option<BusHistory> {
+    if spot.is_scalar() {
+        return spot.value(problems, rooms::no_history).and(None);
+    }
+    let mut history = BusHistory::default();
+    let mut fields = spot.fields(problems)?;
+    if let Some(spot) = fields.take("events") {
+        let events = spot.whole(problems, 1..=MOST_EVENTS);
+        history.events = events.map_or(history.events, |events| events as usize);
+    }
+    if let Some(spot) = fields.take("bytes") {
+        let bytes = spot.value(problems, value::bounded_size);
+        history.bytes = bytes.unwrap_or(history.bytes);
+    }
+    if let Some(spot) = fields.take("age") {
+        let age = spot.value(problems, value::duration);
+        history.age = age.unwrap_or(history.age);
+    }
+    fields.finish(problems);
+    Some(history)
 }
 
 fn read_topics(spot: &Spot<'_>, plan: &mut BusPlan, problems: &mut Problems) {

@@ -55,12 +55,12 @@ fn read_history(spot: &Spot<'_>, problems: &mut Problems) -> Option<RoomHistory>
     Some(history)
 }
 
-fn no_history(text: &str) -> Result<(), Fault> {
+pub(super) fn no_history(text: &str) -> Result<(), Fault> {
     match text {
         "none" => Ok(()),
         _ => {
             let fault = Fault::new(format!("expected a map or `none`, found {}", Quoted(text)));
-            Err(fault.suggest("write `history: { messages: 100, age: 5m }`"))
+            Err(fault.suggest("write such as `history: { age: 5m }`"))
         }
     }
 }

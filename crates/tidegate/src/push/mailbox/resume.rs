@@ -166,6 +166,12 @@ impl Mailbox {
         inner.charge();
     }
 
+    /// Whether nobody has come back since session `id` left.
+    pub(in crate::push) fn waits_for(&self, id: SessionId) -> bool {
+        let inner = self.lock();
+        inner.seat.is_none() && inner.id == Some(id)
+    }
+
     /// Belongs to `returning` from now on, who left as `id`; whether nothing is lost of what it has not.
     /// `None`: it does not, and all is as it was.
     pub(in crate::push) fn take_over(

@@ -369,7 +369,7 @@ impl Memberships {
     fn fade(&self, rooms: &Rooms, lost: &Lost) {
         // Held from the question on, as by who comes back.
         let mine = self.lock();
-        if !lost.mailbox.is_forsaken(lost.id) {
+        if !lost.mailbox.waits_for(lost.id) {
             return;
         }
         for room in &*mine {

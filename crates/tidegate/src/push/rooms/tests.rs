@@ -62,7 +62,7 @@ fn publish(rooms: &Rooms, room: &str, data: usize) -> (usize, usize) {
 
 /// What a client would be sent now.
 fn sent(mailbox: &Mailbox) -> Vec<Value> {
-    let taken = std::iter::from_fn(|| mailbox.take(seat()));
+    let taken = std::iter::from_fn(|| mailbox.take(seat(), None));
     taken
         .map(|taken| serde_json::from_slice(taken.frame.payload()).unwrap())
         .collect()
@@ -113,7 +113,7 @@ fn a_crowd_that_comes_at_once_is_told_in_one_frame_each() {
             since: None,
         };
         mine.enter(&rooms, "r", mailbox, &wish).unwrap();
-        assert!(mailbox.take(seat()).is_none(), "it is told later");
+        assert!(mailbox.take(seat(), None).is_none(), "it is told later");
     }
     rooms.tell_changes();
     for (mailbox, _) in &members {
