@@ -26,9 +26,11 @@ async fn in_the_shape_that_each_speaks() {
     for client in [&mut one, &mut two] {
         let mut push = client.receive().await;
         let time = push["ts"].take();
+        let cursor = push["cursor"].take();
+        assert!(cursor.is_string(), "{cursor}");
         assert!(time.as_u64().unwrap() > 1_700_000_000_000, "{time}");
         let expected = json!({"op": "push", "seq": 1, "event": "cash-out", "ts": null,
-            "source": "account-service", "data": {"value": -100}});
+            "cursor": null, "source": "account-service", "data": {"value": -100}});
         assert_eq!(push, expected);
     }
     let expected = json!({"username": "u42", "type": "GET", "baseUrl": "http://account-service",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tidegate_ws::WebSocketSession;
 use tokio::time::Instant;
 
@@ -82,7 +83,7 @@ impl Post<'_> {
             return Poll::Pending;
         }
         if let Some(replaying) = &mut self.replaying {
-            let missed = ready!(replaying.as_mut().poll(cx));
+            let missed = ready!(replaying.poll_unpin(cx));
             self.replaying = None;
             return Poll::Ready(Ok(Told::Missed(missed)));
         }

@@ -47,8 +47,9 @@ pub(super) enum CameBack {
     Replayed(Position),
 }
 
-/// What a client has missed, while that is asked for; `None`: that cannot be said.
-pub(super) type Replaying<'a> = Pin<Box<dyn Future<Output = Option<Missed>> + Send + 'a>>;
+/// What a client has missed, while that is asked for; `None`: that cannot be said. In a thin box, because
+/// few sessions ever have one.
+pub(super) type Replaying<'a> = Box<Pin<Box<dyn Future<Output = Option<Missed>> + Send + 'a>>>;
 
 /// What a client has missed.
 #[derive(Debug)]
@@ -183,7 +184,8 @@ impl Session<'_> {
             return self.welcome(&CameBack::Continued(has_all, place)).await;
         }
         if let (Some(after), Some(user)) = (place, self.who.user()) {
-            self.post.replaying = Some(Box::pin(caller.missed(user.into(), after)));
+            let missed = caller.missed(user.into(), after);
+            self.post.replaying = Some(Box::new(Box::pin(missed)));
             return Ok(());
         }
         caller.recipient.note(Resumed::Refused);

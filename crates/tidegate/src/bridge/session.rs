@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::Method;
 use tidegate_ws::{BoxError, Message, SessionError, WebSocketSession};
 use tokio::sync::oneshot;
@@ -196,7 +196,7 @@ impl<'a> Session<'a> {
             return Poll::Ready(Next::Ended(id));
         }
         if let Some(looking) = &mut self.looking
-            && let Poll::Ready(shown) = looking.as_mut().poll(cx)
+            && let Poll::Ready(shown) = looking.poll_unpin(cx)
         {
             return Poll::Ready(Next::Shown(shown));
         }

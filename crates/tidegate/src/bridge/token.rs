@@ -85,8 +85,8 @@ pub(super) struct Shown {
     judged: Result<Arc<Principal>, AuthError>,
 }
 
-/// A newer token while it is looked at.
-pub(super) type Looking<'a> = Pin<Box<dyn Future<Output = Shown> + Send + 'a>>;
+/// A newer token while it is looked at. In a thin box, because few sessions ever have one.
+pub(super) type Looking<'a> = Box<Pin<Box<dyn Future<Output = Shown> + Send + 'a>>>;
 
 impl Who {
     /// Who opened a session, by its handshake.
@@ -369,10 +369,10 @@ impl<'a> Session<'a> {
             return self.send(answer(&id, Err(&problem))).await;
         }
         let (caller, token) = (self.caller, token.into_owned());
-        self.looking = Some(Box::pin(async move {
+        self.looking = Some(Box::new(Box::pin(async move {
             let judged = caller.look(caller.client, &token).await;
             Shown { id, judged }
-        }));
+        })));
         Ok(())
     }
 

@@ -62,12 +62,10 @@ struct Inner {
     /// Up to here something was thrown away that its client may not have.
     lost: u64,
     waiting: Queue,
-    /// What has no number and is not kept; it is sent first.
-    notices: Option<Box<Notices>>,
+    /// What few have.
+    rare: Option<Box<Rare>>,
     /// Sent at least once; it comes before what waits.
     unacked: Queue,
-    /// Up to here what stands in its user's history was left here at once.
-    replayed: Option<Position>,
     /// Who has its session now, in its place.
     successor: Option<Arc<Mailbox>>,
     /// What it is charged for while nobody is there.
@@ -76,11 +74,15 @@ struct Inner {
     is_over: bool,
 }
 
-/// Frames that all who get them share, and their bytes.
+/// What few mailboxes have.
 #[derive(Debug, Default)]
-struct Notices {
-    frames: VecDeque<Message>,
+struct Rare {
+    /// What has no number and is not kept, and its bytes; it is sent first. All who get such a frame
+    /// share it.
+    notices: VecDeque<Message>,
     bytes: usize,
+    /// Up to here what stands in its user's history was left here at once.
+    replayed: Option<Position>,
 }
 
 /// Items in the order of their numbers. Without any it holds nothing.
@@ -205,7 +207,7 @@ impl Mailbox {
         inner.waker = None;
         inner.token = None;
         inner.seat = None;
-        inner.notices = None;
+        inner.rare = None;
         inner.charge = None;
         inner.id.take()
     }
@@ -286,7 +288,7 @@ impl Mailbox {
         if inner.is_over {
             return Offered::Closing;
         }
-        let held = inner.notices.as_ref().map_or(0, |notices| notices.bytes);
+        let held = inner.rare.as_ref().map_or(0, |rare| rare.bytes);
         let bytes = held + notice.payload().len();
         if held > 0 && bytes as u64 > self.plan.push.outbox {
             inner.is_over = true;
@@ -295,9 +297,9 @@ impl Mailbox {
             }
             return Offered::Overflowed;
         }
-        let notices = inner.notices.get_or_insert_default();
-        notices.bytes = bytes;
-        notices.frames.push_back(notice.clone());
+        let rare = inner.rare.get_or_insert_default();
+        rare.bytes = bytes;
+        rare.notices.push_back(notice.clone());
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
@@ -337,7 +339,7 @@ impl Mailbox {
         if !inner.is_of(seat) {
             return Poll::Ready(Turn::TakenOver);
         }
-        let is_empty = inner.waiting.items.is_empty() && inner.notices.is_none();
+        let is_empty = inner.waiting.items.is_empty() && !inner.has_notice();
         if !inner.is_over && (!is_empty || inner.has_unsent()) {
             return Poll::Ready(Turn::Send);
         }
@@ -493,12 +495,17 @@ impl Inner {
         }
     }
 
+    fn has_notice(&self) -> bool {
+        let rare = self.rare.as_ref();
+        rare.is_some_and(|rare| !rare.notices.is_empty())
+    }
+
     fn take_notice(&mut self) -> Option<Message> {
-        let notices = self.notices.as_mut()?;
-        let frame = notices.frames.pop_front()?;
-        notices.bytes = notices.bytes.saturating_sub(frame.payload().len());
-        if notices.frames.is_empty() {
-            self.notices = None;
+        let rare = self.rare.as_mut()?;
+        let frame = rare.notices.pop_front()?;
+        rare.bytes = rare.bytes.saturating_sub(frame.payload().len());
+        if rare.notices.is_empty() && rare.replayed.is_none() {
+            self.rare = None;
         }
         Some(frame)
     }

@@ -19,7 +19,7 @@ impl Mailbox {
         if let Some(first) = waiting.items.front() {
             inner.seq = first.seq - 1;
         }
-        inner.replayed = Some(end);
+        inner.rare.get_or_insert_default().replayed = Some(end);
         let (mut known, others): (Vec<_>, Vec<_>) = waiting
             .items
             .into_iter()
@@ -55,7 +55,7 @@ impl Mailbox {
 impl Inner {
     /// Whether it was left here with what its client had missed.
     pub(super) fn has_replayed(&self, parcel: &Parcel) -> bool {
-        let end = self.replayed.as_ref();
+        let end = self.rare.as_ref().and_then(|rare| rare.replayed.as_ref());
         end.is_some_and(|end| parcel.position().is_some_and(|place| place <= end))
     }
 
