@@ -64,6 +64,8 @@ struct Life {
     seq: u64,
     /// The place in the room that it has come to.
     at: Value,
+    /// The one that it came at.
+    base: u64,
     is_through: bool,
 }
 
@@ -75,7 +77,8 @@ impl Life {
         let number = |value: &Value| value.as_u64().unwrap();
         self.seq = number(&frame["seq"]);
         self.at = frame["at"].clone();
-        let (seq, data) = (number(&frame["at"]["seq"]), &frame["data"]);
+        // As a session's own numbers: from when it came on.
+        let (seq, data) = (number(&frame["at"]["seq"]) - self.base, &frame["data"]);
         let (number, word) = (number(&data["number"]), number(&data["word"]));
         self.history.push(Event::Push { seq, number, word });
         self.is_through |= number == PUSHES;
@@ -114,6 +117,7 @@ impl Life {
         if self.at.is_null() {
             assert!(seq >= before, "{body}");
             let (before, after) = (seq, seq);
+            self.base = seq;
             self.history.push(Event::Opened { before, after });
         } else {
             let recovered = body["recovered"].as_bool().unwrap();
@@ -251,6 +255,7 @@ async fn lives(seed: u64) -> Option<(usize, usize)> {
             token: Value::Null,
             seq: 0,
             at: Value::Null,
+            base: 0,
             is_through: false,
         };
         members.spawn(life.live());

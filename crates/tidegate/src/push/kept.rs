@@ -99,7 +99,7 @@ impl Kept {
         let of_user = places.by_user.get(&user).copied().unwrap_or(0);
         let gone = if of_user >= most {
             let mut turns = places.by_time.iter();
-            let oldest = turns.find(|(_, one)| one.user() == user);
+            let oldest = turns.find(|(_, one)| one.is_of(user.as_deref()));
             oldest.map(|(turn, _)| *turn)
         } else if places.by_time.len() >= MOST {
             places.by_time.keys().next().copied()
@@ -140,8 +140,8 @@ impl Kept {
     /// Those of a user.
     pub(super) fn take_user(&self, user: &str) -> Vec<One> {
         let mut places = self.lock();
-        let of_user = |one: &One| one.mailbox.identity().is_some_and(|own| own.user() == user);
-        let turns = places.by_time.iter().filter(|(_, one)| of_user(one));
+        let turns = places.by_time.iter();
+        let turns = turns.filter(|(_, one)| one.is_of(Some(user)));
         let turns: Vec<_> = turns.map(|(turn, _)| *turn).collect();
         turns
             .into_iter()
@@ -151,6 +151,10 @@ impl Kept {
 }
 
 impl One {
+    fn is_of(&self, user: Option<&str>) -> bool {
+        self.mailbox.identity().map(|one| one.user()) == user
+    }
+
     fn user(&self) -> Option<Box<str>> {
         self.mailbox.identity().map(|one| one.user().into())
     }
