@@ -135,7 +135,10 @@ impl Mailbox {
         inner.waiting.expect_nothing();
         inner.unacked.expect_nothing();
         self.trim(&mut inner);
-        inner.charge = Some(Box::new(Charge::new(held)));
+        let rare = inner.rare.get_or_insert_default();
+        // Who comes back is told anew who is there.
+        (rare.notices, rare.bytes) = Default::default();
+        rare.charge = Some(Charge::new(held));
         inner.charge();
         Left::Kept(seat, time)
     }
@@ -153,11 +156,8 @@ impl Mailbox {
     /// Throws away what it holds for a client that is not there, who is told so when it comes back.
     pub(in crate::push) fn shed(&self) {
         let mut inner = self.lock();
-        if inner
-            .charge
-            .as_ref()
-            .is_none_or(|charge| charge.bytes() == 0)
-        {
+        let charge = inner.rare.as_ref().and_then(|rare| rare.charge.as_ref());
+        if charge.is_none_or(|charge| charge.bytes() == 0) {
             return;
         }
         while inner.unacked.len() + inner.waiting.len() > 0 {
@@ -196,7 +196,10 @@ impl Mailbox {
         inner.token = None;
         inner.id = Some(returning.handle.id);
         inner.seat = Some(Arc::clone(returning.handle));
-        inner.charge = None;
+        if let Some(rare) = &mut inner.rare {
+            rare.charge = None;
+        }
+        inner.rare.take_if(|rare| rare.is_nothing());
         if inner.is_over {
             inner.sends_again_what_waits();
         }
@@ -207,11 +210,7 @@ impl Mailbox {
         inner.has_all_up_to(from);
         inner.sent = from;
         let now = Instant::now();
-        inner
-            .unacked
-            .items
-            .iter_mut()
-            .for_each(|item| item.since = now);
+        inner.unacked.iter_mut().for_each(|item| item.since = now);
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
@@ -223,7 +222,7 @@ impl Mailbox {
     /// What was left here for its session alone, which `successor` takes in its place.
     pub(in crate::push) fn retire(&self, successor: &Arc<Self>) -> Vec<Arc<Parcel>> {
         let mut inner = self.lock();
-        inner.successor = Some(Arc::clone(successor));
+        inner.rare.get_or_insert_default().successor = Some(Arc::clone(successor));
         inner.is_over = true;
         inner.seat = None;
         inner.token = None;
@@ -233,7 +232,7 @@ impl Mailbox {
             std::mem::take(&mut inner.waiting),
         );
         drop(inner);
-        let items = sent.items.iter().chain(&waiting.items);
+        let items = sent.iter().chain(waiting.iter());
         let parcels = items.map(|item| &item.parcel);
         parcels
             .filter(|one| one.is_for_sessions())
