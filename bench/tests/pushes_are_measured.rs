@@ -1,11 +1,7 @@
 //! What pushes cost is measured, short, with a gateway in this process; and a push that does not come as it
 //! should is no figure.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a helper of a test fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
@@ -102,8 +98,8 @@ async fn one_is_told_among_others() {
     let words = [format!("3={few}"), format!("9={many}")];
     let output = load(&["one", "1", &words[0], &words[1]]);
     for others in ["3", "9"] {
-        assert_eq!(told(&output, "single", others, 200), 1, "{output:?}");
-        assert_eq!(told(&output, "batch", others, 1_000), 1, "{output:?}");
+        assert_eq!(told(&output, "single", others, 500), 1, "{output:?}");
+        assert_eq!(told(&output, "batch", others, 5_000), 1, "{output:?}");
     }
 }
 

@@ -279,31 +279,9 @@ async fn demo_shows_what_it_promises() {
     assert!(events.read_chunk().await.is_some());
 
     let mut tabs = [tab(&output, address).await, tab(&output, address).await];
-    let mut said = paste_commands(&output).await;
+    let said = paste_commands(&output).await;
     if !said.is_empty() {
-        let mut of = |end: &str| -> serde_json::Value {
-            let place = said.iter().position(|(command, _)| command.contains(end));
-            serde_json::from_str(&said.remove(place.unwrap()).1).unwrap()
-        };
-        assert_eq!(of("/v1/users/demo/push")["matched"], 2);
-        assert_eq!(of("/v1/users/demo/sessions")["sessions"], 2);
-        let online = of("/v1/users");
-        assert_eq!(
-            (&online["users_online"], &online["users"][0]["sessions"]),
-            (&1.into(), &2.into()),
-            "{online}"
-        );
-        for tab in &mut tabs {
-            let pushed = tab.read_frame().await;
-            let pushed: serde_json::Value = serde_json::from_slice(&pushed.payload).unwrap();
-            assert_eq!(
-                (&pushed["op"], &pushed["event"]),
-                (&"push".into(), &"cash-out".into())
-            );
-            assert_eq!(tab.read_close().await, Some(4440));
-            // What else it has to say to a session that goes on is of no use to this one.
-            tab.send_frame(&Frame::close(4440, "").from_client()).await;
-        }
+        tabs_are_pushed_to_and_kicked(&mut tabs, said).await;
     }
     drop(tabs);
     let begun = Instant::now();
@@ -312,6 +290,27 @@ async fn demo_shows_what_it_promises() {
     assert_eq!(status.code(), Some(0), "{output}");
     let limit = Duration::from_secs(5) + SLACK;
     assert!(begun.elapsed() < limit, "it took {:?}", begun.elapsed());
+}
+
+/// The commands have reached two tabs of the user: a push first, and then their end.
+async fn tabs_are_pushed_to_and_kicked(tabs: &mut [Wire; 2], mut said: Vec<(String, String)>) {
+    let mut of = |end: &str| -> serde_json::Value {
+        let place = said.iter().position(|(command, _)| command.contains(end));
+        serde_json::from_str(&said.remove(place.unwrap()).1).unwrap()
+    };
+    assert_eq!(of("/v1/users/demo/push")["matched"], 2);
+    assert_eq!(of("/v1/users/demo/sessions")["sessions"], 2);
+    let online = of("/v1/users");
+    assert_eq!(online["users_online"], 1, "{online}");
+    assert_eq!(online["users"][0]["sessions"], 2, "{online}");
+    for tab in tabs {
+        let pushed = tab.read_frame().await;
+        let pushed: serde_json::Value = serde_json::from_slice(&pushed.payload).unwrap();
+        assert_eq!(pushed["op"], "push");
+        assert_eq!(pushed["event"], "cash-out");
+        assert_eq!(tab.read_close().await, Some(4440));
+        tab.send_frame(&Frame::close(4440, "").from_client()).await;
+    }
 }
 
 /// A session of the user whose token the demo printed, behind its welcome.

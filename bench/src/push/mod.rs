@@ -21,8 +21,8 @@ const WARM_UP: usize = 3;
 /// Bytes of what is told.
 const DATA: usize = 200;
 /// Pushes to one session, of which each is one request; and requests of so many pushes.
-const SINGLE: usize = 200;
-const BATCHES: usize = 20;
+const SINGLE: usize = 500;
+const BATCHES: usize = 100;
 const BATCH: usize = 50;
 
 /// A process that is measured: where it listens, where it is told what to push, and its number.
