@@ -62,7 +62,11 @@ async fn in_paths_and_in_bodies() {
         assert_eq!(told["matched"], 0, "{name:?}: {told}");
     }
     // What is no text is nobody's name.
-    for path in ["/v1/users/%FF/push", "/v1/users/a%C3/push", "/v1/users//push"] {
+    for path in [
+        "/v1/users/%FF/push",
+        "/v1/users/a%C3/push",
+        "/v1/users//push",
+    ] {
         let answer = setting.post(path, &json!({"event": "a"})).await;
         assert_eq!(answer.status(), 400, "{path}: {}", answer.text());
     }
