@@ -124,6 +124,55 @@ impl Told {
     }
 }
 
+impl House {
+    /// Somebody comes, in some way: anew, or back to a session whose socket is cut or still there.
+    async fn comes(&mut self, random: &mut fastrand::Rng, here: &mut Vec<(Here, Value)>) {
+        let user = format!("u{}", random.usize(..USERS));
+        let mine = here.iter().position(|(one, _)| one.user == user);
+        let old = mine.filter(|_| random.u8(..3) == 0);
+        let (mut old, mut resume) = (old.map(|place| here.swap_remove(place)), Value::Null);
+        if let Some((_, welcome)) = &old {
+            let token = &welcome["resume"]["token"];
+            resume = json!({"session": welcome["session"], "token": token, "seq": 0});
+        }
+        if random.bool()
+            && let Some((cut, _)) = old.take()
+        {
+            cut.wire.reset();
+        }
+        let (wire, welcome) = match random.u8(..3) {
+            0 if resume.is_null() => self.by_handshake(&user).await,
+            _ => {
+                let (mut wire, is_back) = (self.bare().await, !resume.is_null());
+                let welcome = self.hello(&mut wire, &user, resume).await;
+                assert_eq!(welcome["resume"]["continued"], is_back, "{welcome}");
+                (wire, welcome)
+            }
+        };
+        if let Some((mut old, _)) = old {
+            assert_eq!(old.wire.read_close().await, Some(1000));
+        }
+        assert_eq!(welcome["user"], user);
+        let one = Here {
+            user,
+            target: "/ws",
+            port: wire.local().port(),
+            wire,
+        };
+        here.push((one, welcome));
+    }
+}
+
+async fn goes(mut wire: Wire, how: u8) {
+    match how {
+        0 => wire.close_session().await,
+        1 => drop(wire),
+        2 => wire.reset(),
+        // A frame that is not masked.
+        _ => wire.send([0xFF, 0x00]).await,
+    }
+}
+
 #[tokio::test]
 async fn under_churn() {
     let Some(mut house) = House::new("").await else {
@@ -136,69 +185,20 @@ async fn under_churn() {
     let (mut told, mut here) = (Told::default(), Vec::<(Here, Value)>::new());
     for round in 0..ROUNDS {
         for _ in 0..COMING {
-            let user = format!("u{}", random.usize(..USERS));
-            // Some come back to a session, whose socket is cut or still there.
-            let mine = here.iter().position(|(one, _)| one.user == user);
-            let old = mine.filter(|_| random.u8(..3) == 0);
-            let old = old.map(|place| here.swap_remove(place));
-            let resume = old.as_ref().map_or(Value::Null, |(_, welcome)| {
-                json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0})
-            });
-            let (old, is_cut) = (old.map(|(old, _)| old.wire), random.bool());
-            let old = old.and_then(|old| match is_cut {
-                true => {
-                    old.reset();
-                    None
-                }
-                false => Some(old),
-            });
-            let (wire, welcome) = match random.u8(..3) {
-                0 if resume.is_null() => house.by_handshake(&user).await,
-                _ => {
-                    let mut wire = house.bare().await;
-                    let resume_is_asked = !resume.is_null();
-                    let welcome = house.hello(&mut wire, &user, resume).await;
-                    assert_eq!(welcome["resume"]["continued"], resume_is_asked, "{welcome}");
-                    (wire, welcome)
-                }
-            };
-            if let Some(mut old) = old {
-                assert_eq!(old.read_close().await, Some(1000));
-            }
-            assert_eq!(welcome["user"], user);
-            let port = wire.local().port();
-            let target = "/ws";
-            here.push((
-                Here {
-                    user,
-                    target,
-                    port,
-                    wire,
-                },
-                welcome,
-            ));
+            house.comes(&mut random, &mut here).await;
         }
         for _ in 0..COMING / 2 {
             let (one, _) = here.swap_remove(random.usize(..here.len()));
-            match random.u8(..4) {
-                0 => one.wire.close_session().await,
-                1 => drop(one),
-                2 => one.wire.reset(),
-                _ => {
-                    let mut wire = one.wire;
-                    wire.send([0xFF, 0x00]).await;
-                }
-            }
+            goes(one.wire, random.u8(..4)).await;
         }
         let kicked = format!("u{}", random.usize(..USERS));
         kick(house.gateway.admin(), &kicked, "").await;
-        let (theirs, others) = here.into_iter().partition(|(one, _)| one.user == kicked);
-        here = others;
-        let theirs: Vec<(Here, Value)> = theirs;
+        let is_kicked = |(one, _): &(Here, Value)| one.user == kicked;
+        let (theirs, others): (Vec<_>, _) = here.into_iter().partition(is_kicked);
         for (mut one, _) in theirs {
             assert_eq!(one.wire.read_close().await, Some(4440));
         }
-        let (there, welcomes): (Vec<_>, Vec<_>) = here.into_iter().unzip();
+        let (there, welcomes): (Vec<_>, Vec<_>) = Vec::into_iter(others).unzip();
         agree(&house.gateway, &there, round).await;
         here = there.into_iter().zip(welcomes).collect();
         eventually("all of it is told", || {
