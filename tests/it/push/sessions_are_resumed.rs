@@ -353,3 +353,34 @@ async fn what_is_held_for_all_is_bounded() {
     assert_eq!(recovered, expected);
     admin.counts("tidegate_suspended_bytes", 0.0).await;
 }
+
+/// Not even where its publisher waits for word that it came.
+#[tokio::test]
+async fn what_is_live_comes_once_at_most() {
+    let Some(setting) = Setting::new("what_is_live_comes_once_at_most", "").await else {
+        return;
+    };
+    for is_lost in [true, false] {
+        let (mut client, back) = opened(&setting, "u1").await;
+        let push = json!({"event": "n", "data": 1, "class": "live"});
+        let waiting = setting.push("/v1/users/u1/push?wait=ack&timeout=20s", &push);
+        let coming_back = async {
+            expect(&mut client, 1, 1).await;
+            let old = match is_lost {
+                true => {
+                    client.0.reset();
+                    None
+                }
+                false => Some(client),
+            };
+            let (mut client, _, told) = resumed(&setting, "u1", &back).await;
+            assert_eq!(told, (true, true, 1));
+            tell(&setting, "u1", 2).await;
+            expect(&mut client, 2, 2).await;
+            drop(old);
+            client.0.close_session().await;
+        };
+        let (told, ()) = tokio::join!(waiting, coming_back);
+        assert_eq!(told["acked"], 0, "nobody said so: {told}");
+    }
+}

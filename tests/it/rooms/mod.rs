@@ -1,6 +1,7 @@
 //! Sessions are members of rooms, and are told what is pushed there.
 
 mod members_are_told;
+mod newer_tokens_are_asked_anew;
 mod nothing_is_lost_in_silence;
 mod patterns_cannot_be_widened;
 mod presence_is_told;

@@ -1,5 +1,7 @@
 //! Frames with an `op`: what a client of version 1 says besides its calls.
 
+use std::sync::Arc;
+
 use super::answer::string;
 use super::call::Caller;
 use super::envelope::Id;
@@ -85,6 +87,14 @@ impl Session<'_> {
             },
         };
         self.send(rooms::answer(&id, told)).await
+    }
+
+    /// Tells that the session is in these rooms no more.
+    pub(super) async fn tell_left(&mut self, rooms: &[Arc<str>]) -> Result<(), Over> {
+        for room in rooms {
+            self.send(rooms::removed(room)).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn addressed(&mut self, members: &Members<'_>) -> Option<&mut Open> {

@@ -118,7 +118,7 @@ impl Caller {
         let bus = teller.bus();
         let replay = bus.replay(&teller.topics().push, &user, &after, most);
         let missed = match timeout(PATIENCE, replay).await {
-            Ok(Ok(replay)) => Missed::of(replay, &user, (after, most)),
+            Ok(Ok(replay)) => Missed::of(&replay, &user, (after, most)),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "what a client has missed cannot be said");
                 None
@@ -138,7 +138,7 @@ impl Caller {
 
 impl Missed {
     /// `None`: that may not be all, or is too much.
-    fn of(replay: Replay, user: &str, (after, most): (Position, Bounds)) -> Option<Self> {
+    fn of(replay: &Replay, user: &str, (after, most): (Position, Bounds)) -> Option<Self> {
         let bytes = replay.events.iter().map(|event| event.size());
         let is_within = replay.events.len() <= most.events && bytes.sum::<usize>() <= most.bytes;
         if !replay.is_complete || !is_within {
@@ -181,7 +181,10 @@ impl Session<'_> {
         if let Some(has_all) = resumed {
             let all_or_not = [Resumed::Lost, Resumed::Recovered];
             caller.recipient.note(all_or_not[usize::from(has_all)]);
-            return self.welcome(&CameBack::Continued(has_all, place)).await;
+            // It may go on by another token than it was a member by.
+            let left = caller.judge_rooms(&self.who);
+            self.welcome(&CameBack::Continued(has_all, place)).await?;
+            return self.tell_left(&left).await;
         }
         if let (Some(after), Some(user)) = (place, self.who.user()) {
             let missed = caller.missed(user.into(), after);

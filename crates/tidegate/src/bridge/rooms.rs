@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::answer::string;
 use super::call::Caller;
 use super::envelope::Id;
 use super::members::{Members, text};
@@ -46,6 +47,18 @@ pub(super) fn answer(id: &Id, told: Result<Value, Problem>) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// A session is no member of that room any more, and did not say so itself.
+pub(super) fn removed(room: &str) -> String {
+    let mut out = b"{\"op\":\"unsub\",\"room\":".to_vec();
+    string(room, &mut out);
+    out.extend_from_slice(b",\"error\":");
+    let detail = "the token that the session goes on by does not grant this room";
+    Problem::forbidden(detail).write(None, &mut out);
+    out.push(b'}');
+    // All of it came from strings.
+    String::from_utf8(out).unwrap_or_default()
+}
+
 impl Caller {
     /// What works on this bridge, beside what does on all.
     pub(super) fn room_features(&self) -> impl Iterator<Item = &'static str> {
@@ -79,6 +92,16 @@ impl Caller {
     pub(super) fn may(&self, act: RoomAct, room: &str, user: Option<&Principal>) -> bool {
         let mut rules = self.bridge.plan.rooms.iter();
         rules.any(|rule| rule.grants(act, room, user))
+    }
+
+    /// Leaves the rooms in which `who` may not be any more; which these are.
+    pub(super) fn judge_rooms(&self, who: &Who) -> Vec<Arc<str>> {
+        let user = who.principal.as_deref();
+        let judge = |room: &str| {
+            let may = |act| self.may(act, room, user);
+            may(RoomAct::Subscribe).then(|| may(RoomAct::See))
+        };
+        self.recipient.judge_rooms(&judge)
     }
 
     fn need(&self, act: RoomAct, room: &str, who: &Who) -> Result<(), Problem> {

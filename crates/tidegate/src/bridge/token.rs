@@ -384,15 +384,20 @@ impl<'a> Session<'a> {
         });
         let authenticator = self.caller.worker.authenticator();
         authenticator.note_renewal(judged.is_ok());
-        let frame = match judged {
-            Ok(principal) => answer(&shown.id, Ok(&principal)),
+        let (frame, left) = match judged {
+            // Before anything is sent, which may take a while.
+            Ok(principal) => (
+                answer(&shown.id, Ok(&principal)),
+                self.caller.judge_rooms(&self.who),
+            ),
             Err(error) => {
                 authenticator.note(error.status_and_label().1);
                 let error = GatewayError::Filter(FilterError::Auth(error));
-                answer(&shown.id, Err(&Problem::from(&error)))
+                (answer(&shown.id, Err(&Problem::from(&error))), Vec::new())
             }
         };
-        self.send(frame).await
+        self.send(frame).await?;
+        self.tell_left(&left).await
     }
 
     /// The session speaks for `principal` from now on.

@@ -346,7 +346,7 @@ impl Mailbox {
         let mut item = inner.waiting.pop()?;
         let (seq, parcel, begun) = (item.seq, Arc::clone(&item.parcel), item.parcel.begun);
         inner.sent = seq;
-        if self.is_version_1 && parcel.is_kept() {
+        if self.is_version_1 && parcel.is_held() {
             item.since = Instant::now();
             inner.unacked.push(item);
             self.bound(&mut inner);

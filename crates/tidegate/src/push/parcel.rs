@@ -108,9 +108,14 @@ impl Parcel {
         self.position.as_ref()
     }
 
-    /// Whether it is kept until its client has it.
+    /// Whether it is kept until its client has it, and sent again where that may be.
     pub(super) fn is_kept(&self) -> bool {
-        self.push.class == PushClass::Resumable || self.acks.is_some()
+        self.push.class == PushClass::Resumable
+    }
+
+    /// Whether it is held until its client has it: it is kept, or somebody waits for word of that.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_kept() || self.acks.is_some()
     }
 
     /// Whether it is for sessions by their names, and for nobody else.

@@ -108,6 +108,16 @@ impl Recipient {
         rooms.is_some_and(|rooms| rooms.leave(&self.push.rooms, room, &mailbox))
     }
 
+    /// Leaves the rooms of which `judge` says nothing, and tells which; of the others it says whether who
+    /// comes and goes is to be told.
+    pub(crate) fn judge_rooms(&self, judge: &dyn Fn(&str) -> Option<bool>) -> Vec<Arc<str>> {
+        let mailbox = self.mailbox();
+        let rooms = mailbox.rooms();
+        rooms.map_or_else(Vec::new, |rooms| {
+            rooms.judge(&self.push.rooms, &mailbox, judge)
+        })
+    }
+
     /// What numbers of pushes belong to.
     pub(crate) fn epoch(&self) -> &str {
         &self.push.epoch.0

@@ -132,6 +132,7 @@ impl Mailbox {
         inner.waker = None;
         inner.is_over = true;
         inner.waiting.forget_live();
+        inner.unacked.forget_live();
         inner.waiting.expect_nothing();
         inner.unacked.expect_nothing();
         self.trim(&mut inner);
@@ -208,6 +209,8 @@ impl Mailbox {
         let has_all = returning.seq >= inner.lost.max(inner.acked) && returning.seq <= inner.seq;
         let from = returning.seq.min(inner.seq);
         inner.has_all_up_to(from);
+        // What is sent once at most was.
+        inner.unacked.forget_live();
         inner.sent = from;
         let now = Instant::now();
         inner.unacked.iter_mut().for_each(|item| item.since = now);

@@ -388,6 +388,29 @@ impl Memberships {
         }
     }
 
+    /// Leaves the rooms of which `judge` says nothing, and tells which; of the others it says whether who
+    /// comes and goes is to be told.
+    pub(super) fn judge(
+        &self,
+        rooms: &Rooms,
+        mailbox: &Arc<Mailbox>,
+        judge: &dyn Fn(&str) -> Option<bool>,
+    ) -> Vec<Arc<str>> {
+        let mut left = Vec::new();
+        self.lock().retain(|room| {
+            let sees = judge(&room.name);
+            match sees {
+                Some(sees) => room.lock().show(mailbox, sees),
+                None => {
+                    rooms.leave(room, mailbox);
+                    left.push(Arc::clone(&room.name));
+                }
+            }
+            sees.is_some()
+        });
+        left
+    }
+
     pub(super) fn leave_all(&self, rooms: &Rooms, mailbox: &Arc<Mailbox>) {
         let mine = std::mem::take(&mut *self.lock());
         for room in &mine {

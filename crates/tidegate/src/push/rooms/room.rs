@@ -210,6 +210,13 @@ impl Inner {
         (subscribed, is_new)
     }
 
+    /// Whether a member is told who comes and goes.
+    pub(super) fn show(&mut self, mailbox: &Arc<Mailbox>, sees: bool) {
+        if let Some(member) = self.members.get_mut(&key(mailbox)) {
+            member.sees = sees;
+        }
+    }
+
     /// A session goes; whether it was a member.
     pub(super) fn leave(&mut self, mailbox: &Arc<Mailbox>) -> bool {
         let Some(member) = self.members.remove(&key(mailbox)) else {
