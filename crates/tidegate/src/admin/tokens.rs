@@ -60,22 +60,32 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
     let ended = match what {
         What::Revoked(what) => {
             revocations.add(what.clone(), ends).map_err(full)?;
-            sessions.end_revoked(&what).await
+            let ended = sessions.end_revoked(&what).await;
+            view.push.forget_those(&|identity| what.takes(identity));
+            ended
         }
         What::Session(id) => {
             let id = id.parse().map_err(|_no_id| no_session())?;
-            let (handle, _) = sessions.find(id).ok_or_else(no_session)?;
-            let identity = handle.identity();
+            let handle = sessions.find(id).map(|(handle, _)| handle);
+            if let Some(handle) = &handle {
+                handle.order(Cause::TokenRevoked);
+            }
+            let kept = view.push.forget_session(id);
+            if handle.is_none() && kept.is_none() {
+                return Err(no_session());
+            }
+            let identity = handle.as_ref().and_then(|handle| handle.identity());
+            let identity = identity.or(kept.flatten());
             let token = identity.as_ref().and_then(|one| Some((*one.token()?, one)));
-            let mut ended = 1;
+            let mut ended = usize::from(handle.is_some());
             if let Some((token, identity)) = token {
                 let what = Revoked::Token(token);
                 revocations
                     .add(what.clone(), identity.expires())
                     .map_err(full)?;
-                ended = sessions.end_revoked(&what).await.max(1);
+                ended = sessions.end_revoked(&what).await.max(ended);
+                view.push.forget_those(&|identity| what.takes(identity));
             }
-            handle.order(Cause::TokenRevoked);
             ended
         }
     };

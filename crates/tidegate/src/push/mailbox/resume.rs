@@ -95,7 +95,7 @@ impl Cause {
 /// Whether the session can be resumed, should it have ended.
 fn is_hopeful(handle: &Handle) -> bool {
     let end = handle.end();
-    end.is_none_or(|(code, cause, _)| cause.leaves_hope(code))
+    !handle.is_final() && end.is_none_or(|(code, cause, _)| cause.leaves_hope(code))
 }
 
 impl Mailbox {
@@ -118,12 +118,16 @@ impl Mailbox {
     /// Session `seat` has ended; `None`: it was nobody's yet. What is kept counts in `held`.
     pub(in crate::push) fn leave(&self, seat: Option<SessionId>, held: &Held) -> Left {
         let mut inner = self.lock();
-        let (Some(seat), Some(handle)) = (seat, &inner.seat) else {
+        let Some(seat) = seat else {
             return Left::Over;
         };
-        if handle.id != seat {
+        // Who took it over may be lost as well.
+        if inner.id != Some(seat) {
             return Left::TakenOver;
         }
+        let Some(handle) = &inner.seat else {
+            return Left::Over;
+        };
         let hope = self.plan.resume.filter(|_| is_hopeful(handle));
         let Some(time) = hope.filter(|_| inner.token.is_some()) else {
             return Left::Over;
@@ -181,8 +185,12 @@ impl Mailbox {
         returning: &Returning<'_>,
     ) -> Option<bool> {
         let fresh = returning.fresh;
-        let user = |mailbox: &Self| mailbox.identity().map(|one| one.user().to_owned());
-        let is_theirs = Arc::ptr_eq(&self.plan, &fresh.plan) && user(self) == user(fresh);
+        let is_same = match (self.identity(), fresh.identity()) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            _ => false,
+        };
+        let is_theirs = Arc::ptr_eq(&self.plan, &fresh.plan) && is_same;
         let shown = Digest::of(returning.token);
         let mut inner = self.lock();
         let token = inner.token.filter(|_| inner.id == Some(id) && is_theirs)?;
