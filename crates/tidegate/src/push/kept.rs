@@ -81,7 +81,9 @@ impl Kept {
         while is_too_much()
             && let Some(one) = oldest.next()
         {
-            one.mailbox.shed();
+            if one.mailbox.is_forsaken(one.id) {
+                one.mailbox.shed();
+            }
         }
     }
 

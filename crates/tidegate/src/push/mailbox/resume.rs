@@ -148,10 +148,15 @@ impl Mailbox {
         Left::Kept(seat, time)
     }
 
+    /// Whether it waits for who left as `id`.
+    pub(in crate::push) fn is_forsaken(&self, id: SessionId) -> bool {
+        self.lock().waits_for(id)
+    }
+
     /// Whether it has waited in vain for who left as `id`. From then on nobody takes it over.
     pub(in crate::push) fn forsake(&self, id: SessionId) -> bool {
         let mut inner = self.lock();
-        let is_forsaken = inner.seat.is_none() && inner.id == Some(id);
+        let is_forsaken = inner.waits_for(id);
         if is_forsaken {
             inner.token = None;
         }
@@ -253,6 +258,10 @@ impl Mailbox {
 }
 
 impl Inner {
+    fn waits_for(&self, id: SessionId) -> bool {
+        self.seat.is_none() && self.id == Some(id)
+    }
+
     /// What waits is now what its client was told that it gets: it counts no more as what a slow one
     /// leaves lying.
     fn sends_again_what_waits(&mut self) {
