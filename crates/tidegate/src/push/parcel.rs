@@ -1,5 +1,6 @@
 //! An event on its way into mailboxes: encoded once for each of the two shapes, whoever gets it.
 
+use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
@@ -13,6 +14,8 @@ use crate::bus::{Event, Position, PushClass, PushEvent, PushTarget};
 
 /// What a mailbox is charged for beside the texts of an event.
 const OVERHEAD: usize = 128;
+/// Room for what stands before what all who get it share.
+const HEAD: usize = 128;
 
 /// An event, once it is known whom it is for.
 #[derive(Debug)]
@@ -135,13 +138,18 @@ impl Parcel {
     /// As version 1 has it (`docs/bridge.md`), for who can read such a cursor.
     pub(super) fn version_1(&self, seq: u64, reader: Option<(&Cursors, &str)>) -> Message {
         let tail = self.version_1.get_or_init(|| self.version_1_tail());
-        let cursor = self.position.as_ref().zip(reader);
-        let cursor = cursor.and_then(|(place, (cursors, user))| cursors.write(user, place));
-        let head = match cursor {
-            Some(cursor) => format!("{{\"op\":\"push\",\"seq\":{seq},\"cursor\":\"{cursor}\","),
-            None => format!("{{\"op\":\"push\",\"seq\":{seq},"),
-        };
-        joined(head.as_bytes(), tail)
+        let mut head = Vec::with_capacity(HEAD);
+        // Nothing that is written to memory fails.
+        let _ = write!(head, "{{\"op\":\"push\",\"seq\":{seq},");
+        if let Some((place, (cursors, user))) = self.position.as_ref().zip(reader) {
+            let begun = head.len();
+            head.extend_from_slice(b"\"cursor\":\"");
+            match cursors.append(user, place, &mut head) {
+                Some(()) => head.extend_from_slice(b"\","),
+                None => head.truncate(begun),
+            }
+        }
+        joined(&head, tail)
     }
 
     /// As the old protocol has it, for `user`: rows B-030 and B-036.
