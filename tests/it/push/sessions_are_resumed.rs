@@ -14,10 +14,10 @@ fn beside_push(options: &str) -> String {
 
 /// What its `welcome` says to come back with, and how much it has.
 #[derive(Debug, Clone)]
-struct Back {
-    session: String,
+pub(super) struct Back {
+    pub(super) session: String,
     token: String,
-    seq: u64,
+    pub(super) seq: u64,
 }
 
 impl Back {
@@ -37,7 +37,7 @@ impl Back {
 }
 
 /// A session, and what to come back with.
-async fn opened(setting: &Setting, user: &str) -> (Client, Back) {
+pub(super) async fn opened(setting: &Setting, user: &str) -> (Client, Back) {
     let handshake = setting.handshake(user);
     let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
     let mut client = Client::open(&setting.gateway, &handshake).await;
@@ -50,7 +50,11 @@ async fn opened(setting: &Setting, user: &str) -> (Client, Back) {
 
 /// A session in which `back` comes back, and what it is told: whether it goes on, whether nothing is
 /// lost, and the last number.
-async fn resumed(setting: &Setting, user: &str, back: &Back) -> (Client, Back, (bool, bool, u64)) {
+pub(super) async fn resumed(
+    setting: &Setting,
+    user: &str,
+    back: &Back,
+) -> (Client, Back, (bool, bool, u64)) {
     let (mut client, _) = opened(setting, user).await;
     let welcome = client.ask(&back.hello()).await;
     let resume = &welcome["resume"];
@@ -64,7 +68,7 @@ async fn resumed(setting: &Setting, user: &str, back: &Back) -> (Client, Back, (
     (client, next, told)
 }
 
-async fn tell(setting: &Setting, user: &str, data: u64) {
+pub(super) async fn tell(setting: &Setting, user: &str, data: u64) {
     let push = json!({"event": "n", "data": data});
     setting.push(&format!("/v1/users/{user}/push"), &push).await;
 }
@@ -77,7 +81,7 @@ async fn end_all(setting: &Setting, user: &str) {
 }
 
 /// The next is this push.
-async fn expect(client: &mut Client, seq: u64, data: u64) {
+pub(super) async fn expect(client: &mut Client, seq: u64, data: u64) {
     let push = client.receive().await;
     assert_eq!(
         (&push["seq"], &push["data"]),

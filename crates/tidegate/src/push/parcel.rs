@@ -110,7 +110,7 @@ impl Parcel {
         let room = |parcel: &Self| parcel.place.as_ref().map(|place| Arc::clone(&place.room));
         let (one, two) = (&self.push, &other.push);
         one.key.is_some()
-            && (&one.key, &one.event, &one.source) == (&two.key, &two.event, &two.source)
+            && (&one.key, &one.event) == (&two.key, &two.event)
             && room(self) == room(other)
     }
 

@@ -74,7 +74,7 @@ pub enum SlowConsumer {
     Close,
     /// The oldest that wait are thrown away.
     DropOldest,
-    /// Of those that wait with one key only the newest is kept; where that is not enough, the session is
+    /// Of those that wait of one event and room with one key only the newest is kept; where that is not enough, the session is
     /// closed.
     Conflate,
 }
