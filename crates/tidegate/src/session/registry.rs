@@ -191,7 +191,9 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let cause = self.handle.ended().map(|(cause, _)| cause);
-        if let (Some(cause), Some(identity)) = (cause, self.handle.identity()) {
+        if let (Some(cause), Some(identity)) = (cause, self.handle.identity())
+            && !self.handle.is_succeeded()
+        {
             self.handle.facts.tokens().disconnected(&identity, cause);
         }
         self.registry.directory.leave(&self.handle);
