@@ -388,3 +388,35 @@ async fn what_is_live_comes_once_at_most() {
         assert_eq!(told["acked"], 0, "nobody said so: {told}");
     }
 }
+
+/// Who lost its connection finds its place taken, by itself.
+#[tokio::test]
+async fn also_where_it_is_the_only_one() {
+    let beside = "limits: { max_sessions_per_user: 1, over: evict_oldest }";
+    let test = "also_where_it_is_the_only_one";
+    let Some(setting) = Setting::with(test, "", beside).await else {
+        return;
+    };
+    let (mut lost, back) = opened(&setting, "u1").await;
+    tell(&setting, "u1", 1).await;
+    expect(&mut lost, 1, 1).await;
+    let (mut client, back, told) = resumed(&setting, "u1", &back).await;
+    assert_eq!(told, (true, true, 1));
+    expect(&mut client, 1, 1).await;
+    assert_eq!(lost.0.read_frame().await.close_code(), Some(4409));
+    drop(lost);
+    // The same behind the end of the one before.
+    let (mut other, _) = opened(&setting, "u1").await;
+    assert_eq!(client.0.read_frame().await.close_code(), Some(4409));
+    drop(client);
+    tell(&setting, "u1", 2).await;
+    let welcome = other.receive().await;
+    assert_eq!(welcome["data"], 2, "{welcome}");
+    let admin = setting.gateway.admin();
+    admin.counts("tidegate_sessions_suspended", 1.0).await;
+    let welcome = other.ask(&back.hello()).await;
+    assert_eq!(welcome["resume"]["recovered"], true, "{welcome}");
+    for data in 1..=2 {
+        expect(&mut other, data, data).await;
+    }
+}

@@ -230,3 +230,24 @@ async fn or_reads_slowly_what_it_missed() {
         assert_eq!(numbers.len(), 10 * BATCH + 1, "{policy}");
     }
 }
+
+/// A tab that may be about to say where it comes back from is held back for a moment: that is no fault
+/// of its client.
+#[tokio::test]
+async fn nor_is_slow_who_is_held_back() {
+    let test = "nor_is_slow_who_is_held_back";
+    let Some(setting) = Setting::new(test, "outbox: 64KiB").await else {
+        return;
+    };
+    let (mut first, _) = setting.new_session("u1").await;
+    let (mut second, _) = setting.new_session("u1").await;
+    let data = "x".repeat(8 << 10);
+    for number in 0..40 {
+        let push = json!({"user": "u1", "event": "n", "source": number.to_string(), "data": data});
+        setting.push("/v1/push", &push).await;
+        assert_eq!(first.receive().await["seq"], number + 1);
+    }
+    for number in 0..40 {
+        assert_eq!(second.receive().await["seq"], number + 1);
+    }
+}

@@ -8,6 +8,7 @@
 //! It outlives the socket that it is emptied into: see `resume`.
 
 mod charge;
+mod filling;
 mod queue;
 mod replay;
 pub(super) mod resume;

@@ -35,6 +35,8 @@ pub(crate) struct Handle {
     is_busy: AtomicBool,
     /// Nobody may go on with what it leaves.
     is_final: AtomicBool,
+    /// Another session goes on in its place.
+    is_succeeded: AtomicBool,
     /// Why it has begun to end, a `Cause`, whose doing that was, an `Initiator`, and before them the
     /// close code; or nothing (0).
     ended: AtomicU32,
@@ -124,6 +126,7 @@ impl Handle {
             notice: AtomicU8::new(0),
             is_busy: AtomicBool::new(false),
             is_final: AtomicBool::new(false),
+            is_succeeded: AtomicBool::new(false),
             ended: AtomicU32::new(0),
             waker: AtomicWaker::new(),
             id,
@@ -377,6 +380,16 @@ impl Handle {
     /// The same.
     pub(crate) fn is_busy(&self) -> bool {
         self.is_busy.load(Ordering::Relaxed)
+    }
+
+    /// Another session goes on in its place: its user is not gone with it.
+    pub(crate) fn set_succeeded(&self) {
+        self.is_succeeded.store(true, Ordering::Relaxed);
+    }
+
+    /// The same.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.is_succeeded.load(Ordering::Relaxed)
     }
 
     /// The deadline has passed.

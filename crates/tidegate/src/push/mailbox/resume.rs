@@ -70,11 +70,7 @@ impl Cause {
         match self {
             // Whoever closes so is done.
             Self::ClientClose => !matches!(code, 1000 | 1005),
-            Self::Admin
-            | Self::AuthFailed
-            | Self::Replaced
-            | Self::TokenExpired
-            | Self::TokenRevoked => false,
+            Self::Admin | Self::AuthFailed | Self::TokenExpired | Self::TokenRevoked => false,
             Self::ClientLost
             | Self::Drain
             | Self::IdleTimeout
@@ -85,6 +81,7 @@ impl Cause {
             | Self::Policy
             | Self::ProtocolError
             | Self::RateLimited
+            | Self::Replaced
             | Self::SlowConsumer
             | Self::UpstreamClose
             | Self::UpstreamLost => true,
@@ -208,6 +205,9 @@ impl Mailbox {
             return None;
         }
         inner.token = None;
+        if let Some(before) = &inner.seat {
+            before.set_succeeded();
+        }
         inner.id = Some(returning.handle.id);
         inner.seat = Some(Arc::clone(returning.handle));
         if let Some(rare) = &mut inner.rare {
