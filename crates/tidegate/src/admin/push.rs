@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -14,9 +14,10 @@ use tokio::time::{Instant, timeout_at};
 use super::problem::Problem;
 use super::query::{self, bad};
 use super::view::View;
+use super::waits::Waits;
 use crate::bus::{BusError, Event, EventId, Payload, PushEvent, PushTarget};
 use crate::metrics::PushSource;
-use crate::push::keys::Use;
+use crate::push::keys::{Claim, Use};
 use crate::push::outcome::Expected;
 use crate::push::request::{self, Asked, Wrong};
 
@@ -35,6 +36,7 @@ pub(super) async fn to_user(
     State(view): State<Arc<View>>,
     user: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
+    waits: Option<Extension<Waits>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -43,7 +45,7 @@ pub(super) async fn to_user(
     let body = whole(body).await?;
     let push = request::parse_for(&user, &body)?;
     let path = format!("/v1/users/{user}/push");
-    let asked = Asked::One(push);
+    let (asked, patience) = (Asked::One(push), (patience, waits));
     answered(&view, (&path, &headers, &body), asked, patience).await
 }
 
@@ -51,10 +53,11 @@ pub(super) async fn to_user(
 pub(super) async fn to_any(
     State(view): State<Arc<View>>,
     RawQuery(query): RawQuery,
+    waits: Option<Extension<Waits>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let patience = patience(query.as_deref())?;
+    let patience = (patience(query.as_deref())?, waits);
     let body = whole(body).await?;
     let asked = request::parse(&body)?;
     answered(&view, ("/v1/push", &headers, &body), asked, patience).await
@@ -65,7 +68,7 @@ async fn answered(
     view: &View,
     (path, headers, body): (&str, &HeaderMap, &[u8]),
     asked: Asked,
-    patience: Option<Duration>,
+    (patience, waits): (Option<Duration>, Option<Extension<Waits>>),
 ) -> Result<Response, Problem> {
     let key = idempotency_key(headers)?;
     let claim = match key.map(|key| view.push.keys.claim(path, key, body)) {
@@ -77,7 +80,8 @@ async fn answered(
         }
         Some(Use::UnderWay) => {
             let detail = "a request with this `Idempotency-Key` is under way";
-            return Err(Problem::new(StatusCode::CONFLICT, "key_in_use", detail));
+            let problem = Problem::new(StatusCode::CONFLICT, "key_in_use", detail);
+            return Err(problem.with(header::RETRY_AFTER, "1"));
         }
         Some(Use::Other) => {
             let detail = "this `Idempotency-Key` was used for another request";
@@ -85,28 +89,17 @@ async fn answered(
             return Err(Problem::new(status, "key_reused", detail));
         }
     };
+    // Before anything is published.
+    let waits = waits.filter(|_| patience.is_some());
+    let _waiting = waits.map(|Extension(waits)| waits.begin()).transpose()?;
     let (pushes, is_batch) = match asked {
         Asked::One(push) => (vec![push], false),
         Asked::Batch(pushes) => (pushes, true),
     };
-    let written = |told: Vec<Value>| -> Arc<str> {
-        let text = match is_batch {
-            true => Value::from(told).to_string(),
-            false => told.first().map_or_else(String::new, ToString::to_string),
-        };
-        text.into()
-    };
-    let published = publish(view, pushes, patience.is_some()).await?;
-    if let Some(claim) = &claim {
-        // From now on it must not happen again, even if nobody is left to hear the rest.
-        let told = published.iter().map(Published::told);
-        claim.answered(&written(told.collect()));
-    }
-    let answer = written(settled(published, patience).await);
-    if let Some(claim) = &claim {
-        claim.answered(&answer);
-    }
-    Ok(accepted(&answer))
+    let mut work = Work::begin(claim, pushes.len(), is_batch);
+    let published = publish(view, pushes, &mut work, patience.is_some()).await?;
+    settle(published, &mut work, patience).await;
+    Ok(accepted(&work.written()))
 }
 
 fn accepted(answer: &str) -> Response {
@@ -152,49 +145,142 @@ fn patience(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     }
 }
 
-/// An event that the bus was asked to carry.
-struct Published<'v> {
+/// What is done for a request. Dropped amid it, as when nobody is left to hear the rest, what has been
+/// done is known to who asks again under its key.
+struct Work<'v> {
+    claim: Option<Claim<'v>>,
+    is_batch: bool,
+    /// What is told of each push.
+    told: Vec<Told>,
+}
+
+/// What is told of one push.
+struct Told {
     id: EventId,
-    /// `None`: it does not.
-    expected: Option<Expected<'v>>,
+    /// Once the bus carries it.
+    queued: Option<Value>,
 }
 
-/// Publishes all of them; an error where not one was accepted.
-async fn publish(
-    view: &View,
+impl<'v> Work<'v> {
+    /// Goes on with what has come of it before, if it was asked for before.
+    fn begin(claim: Option<Claim<'v>>, pushes: usize, is_batch: bool) -> Self {
+        let before = claim.as_ref().and_then(|claim| claim.before());
+        // It was written here, about as many.
+        let before = before.and_then(|before| serde_json::from_str(before).ok());
+        let before: Vec<Value> = match before {
+            Some(Value::Array(before)) => before,
+            one => one.into_iter().collect(),
+        };
+        let mut before = before.into_iter().map(Told::read);
+        let told = (0..pushes).map(|_| before.next().flatten().unwrap_or_else(Told::new));
+        Self {
+            told: told.collect(),
+            claim,
+            is_batch,
+        }
+    }
+
+    fn written(&self) -> Arc<str> {
+        let mut told = self.told.iter().map(Told::value);
+        let text = match self.is_batch {
+            true => Value::from_iter(told).to_string(),
+            false => told
+                .next()
+                .map_or_else(String::new, |told| told.to_string()),
+        };
+        text.into()
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        let queued = self.told.iter().filter(|told| told.queued.is_some());
+        match (&self.claim, queued.count()) {
+            (None, _) | (_, 0) => {}
+            (Some(claim), queued) if queued == self.told.len() => claim.answered(&self.written()),
+            (Some(claim), _) => claim.answered_in_part(&self.written()),
+        }
+    }
+}
+
+impl Told {
+    fn new() -> Self {
+        Self {
+            id: EventId::next(),
+            queued: None,
+        }
+    }
+
+    /// What was told before.
+    fn read(told: Value) -> Option<Self> {
+        let id = told["event_id"].as_str()?.parse().ok()?;
+        let queued = told["queued"] == true;
+        Some(Self {
+            id,
+            queued: queued.then_some(told),
+        })
+    }
+
+    fn value(&self) -> Value {
+        let none = || json!({ "event_id": self.id.to_string(), "queued": false });
+        self.queued.clone().unwrap_or_else(none)
+    }
+}
+
+/// Publishes all of them that are not published yet, and tells which of them; an error where the bus
+/// carries none.
+async fn publish<'v>(
+    view: &'v View,
     pushes: Vec<PushEvent>,
+    work: &mut Work<'_>,
     acks: bool,
-) -> Result<Vec<Published<'_>>, Problem> {
+) -> Result<Vec<(usize, Expected<'v>)>, Problem> {
     let mut published = Vec::with_capacity(pushes.len());
-    let mut refused = None;
-    for push in pushes {
-        let event = event(view, push);
-        let id = event.id;
-        let expected = view.push.outcomes.expect(id, PushSource::Api, acks);
-        // What follows one that was refused would overtake it.
-        if refused.is_none() {
-            refused = view.bus.publish(event).await.err();
+    for (place, (push, told)) in pushes.into_iter().zip(&mut work.told).enumerate() {
+        if told.queued.is_some() {
+            continue;
         }
-        let expected = refused.is_none().then_some(expected);
-        published.push(Published { id, expected });
-    }
-    match refused {
-        Some(error) if published.iter().all(|one| one.expected.is_none()) => {
-            Err(bus_problem(error))
+        let mut event = event(view, push);
+        event.id = told.id;
+        let expected = view.push.outcomes.expect(told.id, PushSource::Api, acks);
+        match view.bus.publish(event).await {
+            Ok(()) => {
+                let queued = json!({ "event_id": told.id.to_string(), "queued": true });
+                told.queued = Some(queued);
+                published.push((place, expected));
+            }
+            // What follows one that was refused would overtake it.
+            Err(error) if work.told.iter().all(|told| told.queued.is_none()) => {
+                return Err(bus_problem(error));
+            }
+            Err(_refused) => break,
         }
-        _ => Ok(published),
     }
+    Ok(published)
 }
 
-/// What became of all of them.
-async fn settled(published: Vec<Published<'_>>, patience: Option<Duration>) -> Vec<Value> {
+/// Says what became of all of them, in time.
+async fn settle(
+    published: Vec<(usize, Expected<'_>)>,
+    work: &mut Work<'_>,
+    patience: Option<Duration>,
+) {
     let now = Instant::now();
     let (routed, acked) = (now + ROUTED_WITHIN, patience.map(|patience| now + patience));
-    let mut told = Vec::with_capacity(published.len());
-    for one in published {
-        told.push(one.settled(routed, acked).await);
+    for (place, mut expected) in published {
+        let queued = work.told.get_mut(place);
+        let Some(told) = queued.and_then(|told| told.queued.as_mut()) else {
+            continue;
+        };
+        if let Ok(Some(matched)) = timeout_at(routed, expected.matched()).await {
+            told["matched"] = matched.into();
+        }
+        if let Some(acked) = acked {
+            // How many have it, is told either way.
+            let _elapsed = timeout_at(acked, expected.acked()).await;
+            told["acked"] = expected.count().into();
+        }
     }
-    told
 }
 
 fn event(view: &View, push: PushEvent) -> Event {
@@ -205,29 +291,6 @@ fn event(view: &View, push: PushEvent) -> Event {
     };
     let topic = Arc::clone(&view.topics.push);
     Event::now(topic, key, Payload::Push(Box::new(push)))
-}
-
-impl Published<'_> {
-    fn told(&self) -> Value {
-        json!({ "event_id": self.id.to_string(), "queued": self.expected.is_some() })
-    }
-
-    /// The same, with what has become of it by these times.
-    async fn settled(self, routed: Instant, acked: Option<Instant>) -> Value {
-        let mut told = self.told();
-        let Some(mut expected) = self.expected else {
-            return told;
-        };
-        if let Ok(Some(matched)) = timeout_at(routed, expected.matched()).await {
-            told["matched"] = matched.into();
-        }
-        if let Some(acked) = acked {
-            // How many have it, is told either way.
-            let _elapsed = timeout_at(acked, expected.acked()).await;
-            told["acked"] = expected.count().into();
-        }
-        told
-    }
 }
 
 pub(super) fn bus_problem(error: BusError) -> Problem {
