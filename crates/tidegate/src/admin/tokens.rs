@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
@@ -21,6 +21,8 @@ use crate::session::Cause;
 const MOST_SAID: usize = 32 * 1024;
 /// The longest name of a token, or of a user.
 const LONGEST_NAME: usize = 256;
+/// The longest that a caller is told to wait for room.
+const SOON: Duration = Duration::from_secs(300);
 /// The end of the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
@@ -52,14 +54,11 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
     };
     let sessions = worker.all_sessions();
     let revocations = worker.authenticator().revocations();
-    let full = |Full| {
-        let detail = "there are as many revocations in force as there may be";
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "revocations_full", detail);
-        problem.with(header::RETRY_AFTER, "60")
-    };
+    // What is open ends, whether there is room to keep what is revoked or not.
+    let mut kept = Ok(());
     let ended = match what {
         What::Revoked(what) => {
-            revocations.add(what.clone(), ends).map_err(full)?;
+            kept = revocations.add(what.clone(), ends);
             sessions.end_revoked(&what).await
         }
         What::Session(id) => {
@@ -70,17 +69,42 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
             let mut ended = 1;
             if let Some((token, identity)) = token {
                 let what = Revoked::Token(token);
-                revocations
-                    .add(what.clone(), identity.expires())
-                    .map_err(full)?;
+                kept = revocations.add(what.clone(), identity.expires());
                 ended = sessions.end_revoked(&what).await.max(1);
             }
             handle.order(Cause::TokenRevoked);
             ended
         }
     };
-    tracing::info!(sessions = ended, "tokens are revoked by an admin");
+    tracing::info!(
+        sessions = ended,
+        is_kept = kept.is_ok(),
+        "tokens are revoked by an admin"
+    );
+    kept.map_err(|full| no_room(full, ended))?;
     Ok(Json(json!({ "sessions": ended })).into_response())
+}
+
+/// That what was revoked is not kept, though `ended` sessions are being closed.
+fn no_room(full: Full, ended: usize) -> Problem {
+    let soon = full.room_in.filter(|room_in| *room_in <= SOON);
+    let advice = match soon {
+        Some(_) => "some of them end soon: ask again",
+        None => {
+            "none of them ends soon: raise `auth.jwt.revocations.max_entries`, and give `exp` or \
+             configure `keep`, so that revocations end"
+        }
+    };
+    let detail = format!(
+        "{ended} sessions are being closed, but the revocation is not kept, so the tokens open others: \
+         there are as many in force as there may be, and {advice}"
+    );
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "revocations_full", detail);
+    let problem = problem.beside("sessions", ended.into());
+    match soon {
+        Some(room_in) => problem.again_in(room_in),
+        None => problem.for_good(),
+    }
 }
 
 fn asked(body: &[u8], now: SystemTime) -> Result<Asked, Problem> {

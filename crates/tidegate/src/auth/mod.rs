@@ -128,6 +128,8 @@ pub(crate) struct AuthCounts {
     pub(crate) renewals: [u64; 2],
     /// How many revocations there are.
     pub(crate) revocations: usize,
+    /// How many there was no room for.
+    pub(crate) unkept_revocations: u64,
     /// How many fetches of keys failed, and how many did not.
     pub(crate) fetches: [u64; 2],
 }
@@ -474,6 +476,7 @@ impl Authenticator {
             cache: cache.unwrap_or_default(),
             renewals: [0, 1].map(|place| self.renewals[place].load(Ordering::Relaxed)),
             revocations: self.revocations.count(),
+            unkept_revocations: self.revocations.refused(),
             fetches: self
                 .keys()
                 .and_then(|keys| keys.fetches())
