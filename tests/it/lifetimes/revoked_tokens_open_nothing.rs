@@ -326,3 +326,27 @@ async fn silence_revokes_where_the_route_says_so() {
     let refused = (401, "token_revoked".to_owned());
     assert_eq!(tried(&gateway, &bearing("/handled", &token)).await, refused);
 }
+
+/// Whoever comes back in another socket has not left.
+#[tokio::test]
+async fn who_comes_back_has_not_left() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let gateway = gateway(&upstream, "", "revoke_on_disconnect: always", "");
+    let token = mint.sign(&Token::secret());
+    let mut old = Client::open(&gateway, &version_1(&token)).await;
+    let welcome = old.receive().await;
+    let mut new = Client::open(&gateway, &version_1(&token)).await;
+    assert_eq!(new.receive().await["op"], "welcome");
+    let resume =
+        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
+    let welcome = new
+        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
+        .await;
+    assert_eq!(welcome["resume"]["continued"], true, "{welcome}");
+    assert_eq!(old.closed().await, told(1000, "resumed"));
+    old.wire.read_to_end().await;
+    tidegate_tests::time::eventually("the session has ended", || gateway.sessions() == 1).await;
+    let open = (101, String::new());
+    assert_eq!(tried(&gateway, &bearing("/handled", &token)).await, open);
+}

@@ -13,6 +13,7 @@ mod old_publishers_need_no_change;
 mod pushes_are_addressed;
 mod sessions_are_resumed;
 mod slow_readers_hold_up_nobody;
+mod some_may_not_come_back;
 mod what_was_told_before_a_drain_arrives;
 
 use std::sync::Arc;

@@ -137,6 +137,26 @@ async fn or_with_the_newest_of_each_key() {
     assert!(numbers.ends_with(&[last - 1, last]), "{numbers:?}");
 }
 
+/// Much comes at once, more than may wait for long; who reads gets all of it.
+#[tokio::test]
+async fn and_who_reads_is_not_slow() {
+    let Some(setting) = Setting::new("and_who_reads_is_not_slow", "").await else {
+        return;
+    };
+    let (mut client, _) = setting.new_session("u1").await;
+    let mut old = setting.old("u1").await;
+    let data = "x".repeat(1 << 10);
+    let pushes: Vec<_> = (0..1000)
+        .map(|number| json!({"user": "u1", "event": number.to_string(), "data": data}))
+        .collect();
+    setting.push("/v1/push", &json!(pushes)).await;
+    for number in 0..1000 {
+        let push = client.receive().await;
+        assert_eq!(push["event"], number.to_string());
+        assert_eq!(old.receive().await["uri"], number.to_string());
+    }
+}
+
 /// Who was sent away for it comes back to what it has not read.
 #[tokio::test]
 async fn closed_and_back_again_without_a_loss() {
@@ -208,5 +228,26 @@ async fn or_reads_slowly_what_it_missed() {
         setting.push("/v1/push", &one[0].take()).await;
         let numbers = read_to(&mut slow, 10 * BATCH).await;
         assert_eq!(numbers.len(), 10 * BATCH + 1, "{policy}");
+    }
+}
+
+/// A tab that may be about to say where it comes back from is held back for a moment: that is no fault
+/// of its client.
+#[tokio::test]
+async fn nor_is_slow_who_is_held_back() {
+    let test = "nor_is_slow_who_is_held_back";
+    let Some(setting) = Setting::new(test, "outbox: 64KiB").await else {
+        return;
+    };
+    let (mut first, _) = setting.new_session("u1").await;
+    let (mut second, _) = setting.new_session("u1").await;
+    let data = "x".repeat(8 << 10);
+    for number in 0..40 {
+        let push = json!({"user": "u1", "event": "n", "source": number.to_string(), "data": data});
+        setting.push("/v1/push", &push).await;
+        assert_eq!(first.receive().await["seq"], number + 1);
+    }
+    for number in 0..40 {
+        assert_eq!(second.receive().await["seq"], number + 1);
     }
 }

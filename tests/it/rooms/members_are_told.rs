@@ -228,3 +228,35 @@ async fn what_asks_in_rooms_has_a_rate_too() {
         "{refused}"
     );
 }
+
+/// One push to two rooms is two pushes for a member of both, whatever replaces what.
+#[tokio::test]
+async fn a_key_is_of_one_room_and_one_event() {
+    let test = "a_key_is_of_one_room_and_one_event";
+    let keys = "push: { slow_consumer: conflate }";
+    let Some(setting) = Setting::with(test, CHAT, "", keys).await else {
+        return;
+    };
+    let mut client = setting.session("u1").await;
+    for room in ["chat:1", "chat:2"] {
+        join(&mut client, room).await;
+    }
+    let both = json!(["chat:1", "chat:2"]);
+    for number in 0..20 {
+        let pushes = ["a", "b"]
+            .map(|event| json!({"room": both, "event": event, "key": "last", "data": number}));
+        let answer = setting
+            .admin("POST", "/v1/push", &json!(pushes).to_string())
+            .await;
+        assert_eq!(answer.status(), 202, "{}", answer.text());
+        for event in ["a", "b"] {
+            for room in ["chat:1", "chat:2"] {
+                let push = client.receive().await;
+                assert_eq!(
+                    (&push["event"], &push["room"], &push["data"]),
+                    (&json!(event), &json!(room), &json!(number)),
+                );
+            }
+        }
+    }
+}

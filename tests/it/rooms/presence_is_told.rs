@@ -159,6 +159,50 @@ async fn who_comes_back_at_once_was_never_gone() {
     assert_eq!(change(&mut stays, "chat:1").await, (third, vec![]));
 }
 
+/// More than may wait at once, so it is told bit by bit.
+#[tokio::test]
+async fn who_comes_back_to_many_rooms_is_told_of_all() {
+    const ROOMS: usize = 60;
+    let test = "who_comes_back_to_many_rooms_is_told_of_all";
+    let Some(setting) = Setting::with(test, RULES, "", "push: { outbox: 4KiB }").await else {
+        return;
+    };
+    let user = "u".repeat(200);
+    let (mut there, mut lost) = (Vec::new(), None);
+    for _ in 0..4 {
+        let (mut client, welcome) = setting.welcomed(&user, &json!({})).await;
+        for room in 0..ROOMS {
+            client
+                .send(&json!({"op": "sub", "id": room + 1, "room": format!("chat:{room}")}))
+                .await;
+        }
+        let mut answers = 0;
+        while answers < ROOMS {
+            answers += usize::from(client.receive().await.get("status").is_some());
+        }
+        match lost {
+            None => lost = Some((client, welcome)),
+            Some(_) => there.push(client),
+        }
+    }
+    let (client, welcome) = lost.unwrap();
+    client.0.reset();
+    let mut back = setting.session(&user).await;
+    let resume =
+        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
+    let welcome = back
+        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
+        .await;
+    assert_eq!(welcome["resume"]["continued"], true, "{welcome}");
+    let mut told = BTreeSet::new();
+    while told.len() < ROOMS {
+        let frame = back.receive().await;
+        if frame.get("users").is_some() {
+            told.insert(frame["room"].as_str().unwrap().to_owned());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_crowd_is_told_in_few_frames() {
     let Some(setting) = Setting::new("a_crowd_is_told_in_few_frames", RULES).await else {

@@ -224,10 +224,20 @@ pub(super) async fn end(
         .await
         .map_err(|_too_long| bad("the body is cut, or longer than 4096 bytes"))?;
     let (code, reason) = farewell(&said)?;
-    let (handle, _) = find(&view, &id)?;
-    tracing::info!(session = %handle.id, route = handle.facts.route(), "session is ended by an admin");
-    handle.dismiss(code, reason);
-    let answer = Json(json!({ "id": handle.id.to_string() }));
+    let found = find(&view, &id);
+    if let Ok((handle, _)) = &found {
+        tracing::info!(session = %handle.id, route = handle.facts.route(), "session is ended by an admin");
+        handle.dismiss(code, reason);
+    }
+    // One that has ended may be waited for by its client.
+    let kept = id.ok().and_then(|Path(id)| id.parse().ok());
+    let forgotten = kept.and_then(|id| Some((id, view.push.forget_session(id)?)));
+    let id = match (found, forgotten) {
+        (Ok((handle, _)), _) => handle.id,
+        (Err(_), Some((id, _))) => id,
+        (Err(problem), None) => return Err(problem),
+    };
+    let answer = Json(json!({ "id": id.to_string() }));
     Ok((StatusCode::ACCEPTED, answer).into_response())
 }
 

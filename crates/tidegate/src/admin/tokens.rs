@@ -16,6 +16,7 @@ use super::sessions::{no_session, whole};
 use super::view::View;
 use crate::auth::{Full, Revoked};
 use crate::session::Cause;
+use crate::worker::Worker;
 
 /// The most bytes of what is said about it: the longest token has 16 KiB.
 const MOST_SAID: usize = 32 * 1024;
@@ -52,37 +53,55 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
     let Some((worker, _)) = view.workers.first() else {
         return Err(no_session());
     };
-    let sessions = worker.all_sessions();
-    let revocations = worker.authenticator().revocations();
-    // What is open ends, whether there is room to keep what is revoked or not.
-    let mut kept = Ok(());
-    let ended = match what {
-        What::Revoked(what) => {
-            kept = revocations.add(what.clone(), ends);
-            sessions.end_revoked(&what).await
-        }
+    let (ended, stored) = match what {
+        What::Revoked(what) => take_back(&view, worker, &what, ends).await,
         What::Session(id) => {
             let id = id.parse().map_err(|_no_id| no_session())?;
-            let (handle, _) = sessions.find(id).ok_or_else(no_session)?;
-            let identity = handle.identity();
-            let token = identity.as_ref().and_then(|one| Some((*one.token()?, one)));
-            let mut ended = 1;
-            if let Some((token, identity)) = token {
-                let what = Revoked::Token(token);
-                kept = revocations.add(what.clone(), identity.expires());
-                ended = sessions.end_revoked(&what).await.max(1);
+            let handle = worker.all_sessions().find(id).map(|(handle, _)| handle);
+            if let Some(handle) = &handle {
+                handle.order(Cause::TokenRevoked);
             }
-            handle.order(Cause::TokenRevoked);
-            ended
+            let kept = view.push.forget_session(id);
+            if handle.is_none() && kept.is_none() {
+                return Err(no_session());
+            }
+            let identity = handle.as_ref().and_then(|handle| handle.identity());
+            let identity = identity.or(kept.flatten());
+            let token = identity.as_ref().and_then(|one| Some((*one.token()?, one)));
+            let alone = usize::from(handle.is_some());
+            match token {
+                Some((token, identity)) => {
+                    let what = Revoked::Token(token);
+                    let (ended, stored) = take_back(&view, worker, &what, identity.expires()).await;
+                    (ended.max(alone), stored)
+                }
+                None => (alone, Ok(())),
+            }
         }
     };
     tracing::info!(
         sessions = ended,
-        is_kept = kept.is_ok(),
+        is_kept = stored.is_ok(),
         "tokens are revoked by an admin"
     );
-    kept.map_err(|full| no_room(full, ended))?;
+    stored.map_err(|full| no_room(full, ended))?;
     Ok(Json(json!({ "sessions": ended })).into_response())
+}
+
+/// Revokes something, and ends what is open by it, whether there is room for the revocation or not; how
+/// many sessions that were.
+async fn take_back(
+    view: &View,
+    worker: &Worker,
+    what: &Revoked,
+    ends: Option<SystemTime>,
+) -> (usize, Result<(), Full>) {
+    let revocations = worker.authenticator().revocations();
+    let stored = revocations.add(what.clone(), ends);
+    let ended = worker.all_sessions().end_revoked(what).await;
+    // Behind them, so that none that ends meanwhile is kept.
+    view.push.forget_those(&|identity| what.takes(identity));
+    (ended, stored)
 }
 
 /// That what was revoked is not kept, though `ended` sessions are being closed.

@@ -83,7 +83,6 @@ pub(super) async fn end(
         .map_err(|_too_long| bad("the body is cut, or longer than 4096 bytes"))?;
     let (code, reason) = farewell(&said)?;
     let user = named(user)?;
-    view.push.forget_user(&user);
     let handles = view.directory().sessions(&user);
     tracing::info!(
         sessions = handles.len(),
@@ -92,6 +91,8 @@ pub(super) async fn end(
     for handle in &handles {
         handle.dismiss(code, reason.clone());
     }
+    // Behind them, so that none that ends meanwhile is kept.
+    view.push.forget_those(&|identity| identity.user() == user);
     let answer = Json(json!({ "user": user, "sessions": handles.len() }));
     Ok((StatusCode::ACCEPTED, answer).into_response())
 }

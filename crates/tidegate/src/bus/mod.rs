@@ -10,7 +10,7 @@
 mod event;
 mod history;
 mod memory;
-mod position;
+pub(crate) mod position;
 mod push;
 mod subscription;
 

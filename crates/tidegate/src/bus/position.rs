@@ -8,8 +8,8 @@ use super::Event;
 
 /// The bytes of a number.
 const NUMBER: usize = size_of::<u64>();
-/// The most bytes of a position.
-const LONGEST: usize = 128;
+/// The most bytes of one that clients can be told.
+pub(crate) const LONGEST: usize = 128;
 
 /// Where an event stands in a history: which history that is, and the event's number in it. Only the bus
 /// that has given it knows what history is meant: that of a process, perhaps, or a partition of a
@@ -18,7 +18,8 @@ const LONGEST: usize = 128;
 pub struct Position(Box<[u8]>);
 
 impl Position {
-    /// The event of that number in `history`, whose name should be short: clients are told it.
+    /// The event of that number in `history`, whose name has 120 bytes at most, and should be short: clients
+    /// are told it.
     ///
     /// Numbers of the events of one key grow in the order in which they are seen.
     #[must_use]

@@ -109,6 +109,8 @@ pub const REPLAY_MESSAGES: usize = 1000;
 pub const REPLAY_BYTES: u64 = 1024 * 1024;
 /// Bytes of pushes that may wait for one session.
 pub const PUSH_OUTBOX: u64 = 256 * 1024;
+/// For how long more may wait.
+pub const PUSH_SLOW_AFTER: Duration = Duration::from_secs(1);
 /// Pushes that are kept until their client has them, in number, in bytes, and for how long.
 pub const PUSH_BUFFER_MESSAGES: usize = 256;
 /// See [`PUSH_BUFFER_MESSAGES`].

@@ -32,6 +32,10 @@ use crate::task::{Kind, Panics};
 use crate::upgrade::Opening;
 use crate::worker::Present;
 
+/// Seconds behind the time of its calls after which a session is waited for no longer: they have been
+/// ended by then.
+const CALLS_END: u32 = 3;
+
 impl Agreed {
     /// Lives through the session.
     ///
@@ -43,8 +47,9 @@ impl Agreed {
             limits,
             info,
             deflate,
-            mailbox,
+            mailbox: _,
             life,
+            calls,
         } = self;
         let (transport, early) = opening.downstream;
         transport.outlast(limits.write_timeout);
@@ -71,13 +76,15 @@ impl Agreed {
         let leg = Leg::new(transport, filtered);
         let (session, driver) = Driver::start(leg, with, config);
         let ends = end_of_age(limits.max_age, opening.worker.clock.now());
-        let can_be_told = mailbox.is_some_and(|mailbox| mailbox.is_version_1());
-        let before = limits.max_age.filter(|_| can_be_told).map(notice_of_age);
+        let before = limits.max_age.filter(|_| calls.is_some());
+        let before = before.map(notice_of_age);
+        let calls = calls.map(|calls| whole_seconds(calls) + CALLS_END);
         let mut hosted = Hosted {
             ends,
             warns: before.map_or(NEVER, |before| ends.saturating_sub(whole_seconds(before))),
-            can_be_told,
-            is_put_off: false,
+            has_calls: calls.is_some(),
+            last: ends.saturating_add(calls.unwrap_or(0)).min(NEVER),
+            put_off: None,
             control: driver.control(),
             watch,
             ordered: None,
@@ -172,10 +179,12 @@ struct Hosted {
     ends: u32,
     /// When its client is told of that.
     warns: u32,
-    /// Whether its client understands that.
-    can_be_told: bool,
-    /// Its end, for the gateway's, waits for what is under way.
-    is_put_off: bool,
+    /// Whether calls may be under way in it.
+    has_calls: bool,
+    /// When those are waited for no longer.
+    last: u32,
+    /// Its end for that waits for what is under way.
+    put_off: Option<Cause>,
     /// What we have ended it for.
     ordered: Option<Ending>,
     /// How it ends.
@@ -205,18 +214,26 @@ impl Hosted {
             self.registered.handle().give_notice(Cause::MaxAge);
         }
         if now >= self.ends {
-            self.end(Cause::MaxAge);
+            self.end_when_it_may(Cause::MaxAge);
+            self.ends = self.last;
         } else if now >= self.idle_at() {
             self.end(Cause::IdleTimeout);
         }
         self.control.wake();
     }
 
-    /// Where the gateway drains, what is under way has as long as there is.
+    /// Where the gateway drains, what is under way has as long as there is; where it is too old, as long
+    /// as calls may take.
     fn end_when_it_may(&mut self, cause: Cause) {
-        self.is_put_off =
-            cause == Cause::Drain && self.is_busy() && !self.worker.drain.is_nearly_late();
-        if !self.is_put_off {
+        let is_time = match cause {
+            Cause::Drain => !self.worker.drain.is_nearly_late(),
+            Cause::MaxAge => self.ends < self.last,
+            _ => false,
+        };
+        if is_time && self.is_busy() {
+            self.put_off = Some(cause);
+        } else {
+            self.put_off = None;
             self.end(cause);
         }
     }
@@ -224,7 +241,7 @@ impl Hosted {
     /// Whether something would be lost if it ended now.
     fn is_busy(&self) -> bool {
         let handle = self.registered.handle();
-        self.can_be_told && (handle.is_busy() || handle.has_notice())
+        self.has_calls && (handle.is_busy() || handle.has_notice())
     }
 
     fn end(&mut self, cause: Cause) {
@@ -262,9 +279,11 @@ impl Hosted {
 
     /// Shows that it ends, and sets the deadline anew where that has come.
     fn arm(&mut self) {
-        if self.is_put_off && !self.is_busy() {
-            self.is_put_off = false;
-            self.end(Cause::Drain);
+        if self.put_off.is_some()
+            && !self.is_busy()
+            && let Some(cause) = self.put_off.take()
+        {
+            self.end(cause);
         }
         if self.ending.is_none() && self.watch.is_closing() {
             self.ending = self.control.ending().map(|ending| self.translated(&ending));

@@ -11,7 +11,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::bus::Position;
+use crate::bus::{Position, position};
 use crate::config::Secret;
 
 /// What the signed bytes begin with.
@@ -52,12 +52,26 @@ impl Cursors {
 
     /// The cursor of `user` at that place; `None`: it would be too long to come back.
     pub(crate) fn write(&self, user: &str, position: &Position) -> Option<String> {
-        let (place, signature) = (position.as_bytes(), self.sign(user, position));
-        let bytes = [place, &signature].concat();
-        let mut cursor = String::with_capacity(PREFIX.len() + bytes.len().div_ceil(3) * 4);
-        cursor.push_str(PREFIX);
-        BASE64_URL_SAFE_NO_PAD.encode_string(bytes, &mut cursor);
-        (cursor.len() <= LONGEST).then_some(cursor)
+        let mut cursor = Vec::new();
+        self.append(user, position, &mut cursor)?;
+        String::from_utf8(cursor).ok()
+    }
+
+    /// Writes the same behind what is there.
+    pub(super) fn append(&self, user: &str, position: &Position, to: &mut Vec<u8>) -> Option<()> {
+        // Of each push to each session: nothing is allocated for it.
+        let mut bytes = [0; position::LONGEST + SIGNATURE];
+        let place = position.as_bytes();
+        let bytes = bytes.get_mut(..place.len() + SIGNATURE)?;
+        let (first, last) = bytes.split_at_mut_checked(place.len())?;
+        first.copy_from_slice(place);
+        last.copy_from_slice(&self.sign(user, position));
+        let mut letters = [0; LONGEST - PREFIX.len()];
+        let written = BASE64_URL_SAFE_NO_PAD.encode_slice(bytes, &mut letters);
+        let letters = letters.get(..written.ok()?)?;
+        to.extend_from_slice(PREFIX.as_bytes());
+        to.extend_from_slice(letters);
+        Some(())
     }
 
     /// The place of a cursor of this user; `None`: it is none that was written for it here, whatever else
@@ -118,7 +132,7 @@ mod tests {
     #[test]
     fn a_place_that_could_not_come_back_has_no_cursor() {
         let ours = cursors("k", "t");
-        assert_eq!(ours.write("u", &Position::new(&[0; 200], 1)), None);
+        assert_eq!(ours.write("u", &Position::new(&[0; 121], 1)), None);
         let longest = Position::new(&[0; 120], 1);
         let cursor = ours.write("u", &longest).unwrap();
         assert_eq!(ours.read("u", &cursor), Some(longest));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::mailbox::{Held, Mailbox};
+use crate::auth::Identity;
 use crate::config::defaults;
 use crate::session::id::SessionId;
 
@@ -47,6 +48,8 @@ struct Places {
 pub(super) struct One {
     pub(super) id: SessionId,
     pub(super) mailbox: Arc<Mailbox>,
+    /// By what token it went on.
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 impl Kept {
@@ -78,7 +81,9 @@ impl Kept {
         while is_too_much()
             && let Some(one) = oldest.next()
         {
-            one.mailbox.shed();
+            if one.mailbox.is_forsaken(one.id) {
+                one.mailbox.shed();
+            }
         }
     }
 
@@ -116,11 +121,10 @@ impl Kept {
     }
 
     /// The one of that session is not kept any more.
-    pub(super) fn take(&self, id: SessionId) {
+    pub(super) fn take(&self, id: SessionId) -> Option<One> {
         let mut places = self.lock();
-        if let Some(turn) = places.by_id.get(&id).copied() {
-            places.take(turn);
-        }
+        let turn = places.by_id.get(&id).copied()?;
+        places.take(turn)
     }
 
     /// Those whose time is over.
@@ -137,11 +141,11 @@ impl Kept {
         due
     }
 
-    /// Those of a user.
-    pub(super) fn take_user(&self, user: &str) -> Vec<One> {
+    /// Those whose token is such a one.
+    pub(super) fn take_those(&self, is_meant: &dyn Fn(&Identity) -> bool) -> Vec<One> {
         let mut places = self.lock();
-        let turns = places.by_time.iter();
-        let turns = turns.filter(|(_, one)| one.is_of(Some(user)));
+        let is_meant = |one: &One| one.identity.as_ref().is_some_and(|own| is_meant(own));
+        let turns = places.by_time.iter().filter(|(_, one)| is_meant(one));
         let turns: Vec<_> = turns.map(|(turn, _)| *turn).collect();
         turns
             .into_iter()
@@ -198,6 +202,7 @@ mod tests {
         let id = format!("s_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
         One {
             id: id.parse().unwrap(),
+            identity: mailbox.identity().map(Arc::clone),
             mailbox: Arc::new(mailbox),
         }
     }
@@ -217,8 +222,11 @@ mod tests {
             assert_eq!(gone.is_some(), number == MOST_OF_NOBODY);
         }
         assert_eq!(kept.len(), 1 + MOST_OF_USER + MOST_OF_NOBODY);
-        assert_eq!(kept.take_user("loud").len(), MOST_OF_USER);
-        assert_eq!(kept.take_user("quiet").len(), 1);
+        assert_eq!(
+            kept.take_those(&|one| one.user() == "loud").len(),
+            MOST_OF_USER
+        );
+        assert_eq!(kept.take_those(&|one| one.user() == "quiet").len(), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! It outlives the socket that it is emptied into: see `resume`.
 
 mod charge;
+mod filling;
 mod queue;
 mod replay;
 pub(super) mod resume;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 
 use self::charge::Charge;
 pub(super) use self::charge::Held;
-use self::queue::{Ack, Item, Queue};
+use self::queue::{Ack, Item, Queue, RUSH};
 use self::resume::Digest;
 use super::cursor::Cursors;
 use super::parcel::Parcel;
@@ -102,6 +103,16 @@ pub(crate) enum Offered {
     Closing,
     /// It is kept for a client that is not there.
     Kept,
+}
+
+impl Offered {
+    /// Whether it will be sent to a client that is there.
+    pub(super) const fn is_on_its_way(self) -> bool {
+        match self {
+            Self::Queued | Self::Replaced | Self::DroppedOldest => true,
+            Self::Overflowed | Self::Closing | Self::Kept => false,
+        }
+    }
 }
 
 /// What there is to do for a session with its mailbox.
@@ -209,12 +220,11 @@ impl Mailbox {
         }
         let mut offered = Offered::Queued;
         if self.plan.push.slow_consumer == SlowConsumer::Conflate
-            && let Some(key) = parcel.key()
-            && inner.waiting.forget_key(key)
+            && inner.waiting.forget_for(parcel)
         {
             offered = Offered::Replaced;
         }
-        while inner.waiting.is_full_for(parcel, self.plan.push.outbox) {
+        while inner.waiting.is_late_for(parcel, &self.plan.push) {
             if self.plan.push.slow_consumer != SlowConsumer::DropOldest {
                 inner.is_over = true;
                 self.keep(&mut inner, parcel);
@@ -256,6 +266,14 @@ impl Mailbox {
         true
     }
 
+    /// Whether little enough waits of what has no number that more may be left which is not urgent, or
+    /// nothing is sent any more.
+    pub(super) fn has_room_for_notices(&self) -> bool {
+        let inner = self.lock();
+        let held = inner.rare.as_ref().map_or(0, |rare| rare.bytes);
+        inner.is_over || held as u64 <= self.plan.push.outbox / 2
+    }
+
     /// Leaves a frame that has no number. None can be missed: where there is no room for one more, the
     /// session is ended.
     pub(super) fn notify(&self, notice: &Message) -> Offered {
@@ -265,7 +283,7 @@ impl Mailbox {
         }
         let held = inner.rare.as_ref().map_or(0, |rare| rare.bytes);
         let bytes = held + notice.payload().len();
-        if held > 0 && bytes as u64 > self.plan.push.outbox {
+        if held > 0 && bytes as u64 > self.plan.push.outbox.saturating_mul(RUSH) {
             inner.is_over = true;
             if let Some(handle) = &inner.seat {
                 handle.order(Cause::SlowConsumer);
@@ -425,8 +443,7 @@ impl Inner {
     }
 
     fn is_of(&self, seat: SessionId) -> bool {
-        let other = self.seat.as_ref().filter(|handle| handle.id != seat);
-        other.is_none()
+        self.id.is_none_or(|id| id == seat)
     }
 
     /// Whether something is to be sent again.
@@ -456,7 +473,7 @@ impl Inner {
         let item = Item {
             seq: self.seq,
             parcel: Arc::clone(parcel),
-            since: parcel.begun,
+            since: parcel.made,
             ack: match tracked {
                 Some(_) => Ack::Open,
                 None => Ack::Untold,

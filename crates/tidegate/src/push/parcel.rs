@@ -1,5 +1,6 @@
 //! An event on its way into mailboxes: encoded once for each of the two shapes, whoever gets it.
 
+use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
@@ -13,6 +14,8 @@ use crate::bus::{Event, Position, PushClass, PushEvent, PushTarget};
 
 /// What a mailbox is charged for beside the texts of an event.
 const OVERHEAD: usize = 128;
+/// Room for what stands before what all who get it share.
+const HEAD: usize = 128;
 
 /// An event, once it is known whom it is for.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Parcel {
     time: u128,
     /// The same by the clock that is never set.
     pub(super) begun: Instant,
+    /// When it came here.
+    pub(super) made: Instant,
     /// Where it is told to a room.
     place: Option<Place>,
     /// Where it is told to users by their names, and they can ask for it again.
@@ -52,6 +57,7 @@ impl Parcel {
             push,
             time: since.as_millis(),
             begun: now.checked_sub(age).unwrap_or(now),
+            made: now,
             place: None,
             position: None,
             version_1: OnceLock::new(),
@@ -98,9 +104,14 @@ impl Parcel {
         push.data.get().len() + push.event.len() + push.source.len() + room + OVERHEAD
     }
 
-    /// What it replaces, and is replaced by.
-    pub(super) fn key(&self) -> Option<&str> {
-        self.push.key.as_deref()
+    /// Whether a client that has `other` can do without this one: the same event of the same room has the
+    /// same key.
+    pub(super) fn is_replaced_by(&self, other: &Self) -> bool {
+        let room = |parcel: &Self| parcel.place.as_ref().map(|place| Arc::clone(&place.room));
+        let (one, two) = (&self.push, &other.push);
+        one.key.is_some()
+            && (&one.key, &one.event) == (&two.key, &two.event)
+            && room(self) == room(other)
     }
 
     /// Where it stands in the history of its users.
@@ -127,13 +138,18 @@ impl Parcel {
     /// As version 1 has it (`docs/bridge.md`), for who can read such a cursor.
     pub(super) fn version_1(&self, seq: u64, reader: Option<(&Cursors, &str)>) -> Message {
         let tail = self.version_1.get_or_init(|| self.version_1_tail());
-        let cursor = self.position.as_ref().zip(reader);
-        let cursor = cursor.and_then(|(place, (cursors, user))| cursors.write(user, place));
-        let head = match cursor {
-            Some(cursor) => format!("{{\"op\":\"push\",\"seq\":{seq},\"cursor\":\"{cursor}\","),
-            None => format!("{{\"op\":\"push\",\"seq\":{seq},"),
-        };
-        joined(head.as_bytes(), tail)
+        let mut head = Vec::with_capacity(HEAD);
+        // Nothing that is written to memory fails.
+        let _ = write!(head, "{{\"op\":\"push\",\"seq\":{seq},");
+        if let Some((place, (cursors, user))) = self.position.as_ref().zip(reader) {
+            let begun = head.len();
+            head.extend_from_slice(b"\"cursor\":\"");
+            match cursors.append(user, place, &mut head) {
+                Some(()) => head.extend_from_slice(b"\","),
+                None => head.truncate(begun),
+            }
+        }
+        joined(&head, tail)
     }
 
     /// As the old protocol has it, for `user`: rows B-030 and B-036.

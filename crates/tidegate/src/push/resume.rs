@@ -169,13 +169,18 @@ impl Drop for Recipient {
                 self.push.directory.leave(&has.mailbox);
             }
             Left::Kept(id, time) => {
+                let handle = has.handle.as_ref();
                 let one = One {
                     id,
                     mailbox: Arc::clone(&has.mailbox),
+                    identity: handle.and_then(|handle| handle.identity()),
                 };
                 let gone = self.push.kept.keep(one, time);
                 self.push.rooms.went(id, &has.mailbox);
-                self.push.forsake(gone);
+                // Ordered to end for good only now, it may not have been seen among those that are kept.
+                let is_final = handle.is_some_and(|handle| handle.is_final());
+                let late = is_final.then(|| self.push.kept.take(id)).flatten();
+                self.push.forsake(gone.into_iter().chain(late));
                 self.push.kept.bound();
             }
         }
@@ -188,9 +193,20 @@ impl Push {
         self.forsake(self.kept.take_due());
     }
 
-    /// Nobody comes back as that user to what was left until now.
-    pub(crate) fn forget_user(&self, user: &str) {
-        self.forsake(self.kept.take_user(user));
+    /// Nobody comes back to what was left by such a token, until now; how many could have.
+    pub(crate) fn forget_those(&self, is_meant: &dyn Fn(&Identity) -> bool) -> usize {
+        let gone = self.kept.take_those(is_meant);
+        let count = gone.len();
+        self.forsake(gone);
+        count
+    }
+
+    /// Nobody comes back to that session; by what token it went on, if anybody could have.
+    pub(crate) fn forget_session(&self, id: SessionId) -> Option<Option<Arc<Identity>>> {
+        let gone = self.kept.take(id)?;
+        let identity = gone.identity.clone();
+        self.forsake([gone]);
+        Some(identity)
     }
 
     /// Its session is a member of nothing any more.
@@ -212,7 +228,7 @@ impl Push {
 
     fn forsake(&self, gone: impl IntoIterator<Item = One>) {
         self.meters.set_suspended(self.kept.len());
-        for One { id, mailbox } in gone {
+        for One { id, mailbox, .. } in gone {
             if mailbox.forsake(id) {
                 self.leave_rooms(&mailbox);
                 self.directory.leave(&mailbox);

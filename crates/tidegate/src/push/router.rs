@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use super::Push;
-use super::mailbox::{Mailbox, Offered};
+use super::mailbox::Mailbox;
 use super::parcel::Parcel;
 use crate::bus::{Event, Payload, PushClass, PushEvent, PushTarget, Received, Subscription};
 use crate::metrics::PushSource;
@@ -100,7 +100,7 @@ impl Push {
         let mut matched = 0;
         let mut offer = |mailbox: &Arc<Mailbox>, parcel: &Arc<Parcel>| {
             let offered = mailbox.offer(parcel);
-            matched += usize::from(offered != Offered::Kept);
+            matched += usize::from(offered.is_on_its_way());
             self.meters.offered(source, offered);
         };
         for target in &push.targets {

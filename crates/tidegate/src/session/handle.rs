@@ -33,6 +33,10 @@ pub(crate) struct Handle {
     notice: AtomicU8,
     /// Something is under way in it that is worth to be waited for.
     is_busy: AtomicBool,
+    /// Nobody may go on with what it leaves.
+    is_final: AtomicBool,
+    /// Another session goes on in its place.
+    is_succeeded: AtomicBool,
     /// Why it has begun to end, a `Cause`, whose doing that was, an `Initiator`, and before them the
     /// close code; or nothing (0).
     ended: AtomicU32,
@@ -121,6 +125,8 @@ impl Handle {
             is_untold: AtomicBool::new(false),
             notice: AtomicU8::new(0),
             is_busy: AtomicBool::new(false),
+            is_final: AtomicBool::new(false),
+            is_succeeded: AtomicBool::new(false),
             ended: AtomicU32::new(0),
             waker: AtomicWaker::new(),
             id,
@@ -376,6 +382,16 @@ impl Handle {
         self.is_busy.load(Ordering::Relaxed)
     }
 
+    /// Another session goes on in its place: its user is not gone with it.
+    pub(crate) fn set_succeeded(&self) {
+        self.is_succeeded.store(true, Ordering::Relaxed);
+    }
+
+    /// The same.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.is_succeeded.load(Ordering::Relaxed)
+    }
+
     /// The deadline has passed.
     pub(super) fn overdue(&self) {
         self.set_deadline(NEVER);
@@ -383,8 +399,16 @@ impl Handle {
         self.waker.wake();
     }
 
-    /// The first order counts.
+    /// Whether it was ordered to end for good, whatever it ends for.
+    pub(crate) fn is_final(&self) -> bool {
+        self.is_final.load(Ordering::Acquire)
+    }
+
+    /// The first order counts; one that is final counts besides.
     pub(crate) fn order(&self, cause: Cause) {
+        if cause.is_final() {
+            self.is_final.store(true, Ordering::Release);
+        }
         let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
         let _before = self
             .order

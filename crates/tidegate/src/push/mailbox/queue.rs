@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::config::plan::BridgePush;
 use crate::push::parcel::Parcel;
+
+/// So many times what may wait may do so for a moment: a client that reads is not slow because much comes
+/// at once.
+pub(super) const RUSH: u64 = 8;
 
 /// Items in the order of their numbers. Without any it holds nothing, and there is next to nothing of it.
 #[derive(Debug, Default)]
@@ -73,9 +78,14 @@ impl Queue {
         items.get_mut(place)
     }
 
-    /// One is taken whatever its size, when nothing waits.
-    pub(super) fn is_full_for(&self, parcel: &Parcel, most: u64) -> bool {
-        !self.is_empty() && (self.bytes() + parcel.size()) as u64 > most
+    /// Whether one more makes its client a slow one: it is too much, and has been for long, or it is far
+    /// too much. One is taken whatever its size, when nothing waits.
+    pub(super) fn is_late_for(&self, parcel: &Parcel, plan: &BridgePush) -> bool {
+        let bytes = (self.bytes() + parcel.size()) as u64;
+        let Some(oldest) = self.front().filter(|_| bytes > plan.outbox) else {
+            return false;
+        };
+        bytes > plan.outbox.saturating_mul(RUSH) || oldest.since.elapsed() >= plan.slow_after
     }
 
     pub(super) fn push(&mut self, item: Item) {
@@ -107,9 +117,11 @@ impl Queue {
         self.shrink();
     }
 
-    /// Throws away the one with this key; whether there was one.
-    pub(super) fn forget_key(&mut self, key: &str) -> bool {
-        let place = self.iter().position(|item| item.parcel.key() == Some(key));
+    /// Throws away the one that `parcel` replaces; whether there was one.
+    pub(super) fn forget_for(&mut self, parcel: &Parcel) -> bool {
+        let place = self
+            .iter()
+            .position(|item| item.parcel.is_replaced_by(parcel));
         place.and_then(|place| self.take(place)).is_some()
     }
 

@@ -70,11 +70,7 @@ impl Cause {
         match self {
             // Whoever closes so is done.
             Self::ClientClose => !matches!(code, 1000 | 1005),
-            Self::Admin
-            | Self::AuthFailed
-            | Self::Replaced
-            | Self::TokenExpired
-            | Self::TokenRevoked => false,
+            Self::Admin | Self::AuthFailed | Self::TokenExpired | Self::TokenRevoked => false,
             Self::ClientLost
             | Self::Drain
             | Self::IdleTimeout
@@ -85,6 +81,7 @@ impl Cause {
             | Self::Policy
             | Self::ProtocolError
             | Self::RateLimited
+            | Self::Replaced
             | Self::SlowConsumer
             | Self::UpstreamClose
             | Self::UpstreamLost => true,
@@ -95,7 +92,7 @@ impl Cause {
 /// Whether the session can be resumed, should it have ended.
 fn is_hopeful(handle: &Handle) -> bool {
     let end = handle.end();
-    end.is_none_or(|(code, cause, _)| cause.leaves_hope(code))
+    !handle.is_final() && end.is_none_or(|(code, cause, _)| cause.leaves_hope(code))
 }
 
 impl Mailbox {
@@ -118,12 +115,16 @@ impl Mailbox {
     /// Session `seat` has ended; `None`: it was nobody's yet. What is kept counts in `held`.
     pub(in crate::push) fn leave(&self, seat: Option<SessionId>, held: &Held) -> Left {
         let mut inner = self.lock();
-        let (Some(seat), Some(handle)) = (seat, &inner.seat) else {
+        let Some(seat) = seat else {
             return Left::Over;
         };
-        if handle.id != seat {
+        // Who took it over may be lost as well.
+        if inner.id != Some(seat) {
             return Left::TakenOver;
         }
+        let Some(handle) = &inner.seat else {
+            return Left::Over;
+        };
         let hope = self.plan.resume.filter(|_| is_hopeful(handle));
         let Some(time) = hope.filter(|_| inner.token.is_some()) else {
             return Left::Over;
@@ -144,10 +145,15 @@ impl Mailbox {
         Left::Kept(seat, time)
     }
 
+    /// Whether it waits for who left as `id`.
+    pub(in crate::push) fn is_forsaken(&self, id: SessionId) -> bool {
+        self.lock().waits_for(id)
+    }
+
     /// Whether it has waited in vain for who left as `id`. From then on nobody takes it over.
     pub(in crate::push) fn forsake(&self, id: SessionId) -> bool {
         let mut inner = self.lock();
-        let is_forsaken = inner.seat.is_none() && inner.id == Some(id);
+        let is_forsaken = inner.waits_for(id);
         if is_forsaken {
             inner.token = None;
         }
@@ -181,8 +187,12 @@ impl Mailbox {
         returning: &Returning<'_>,
     ) -> Option<bool> {
         let fresh = returning.fresh;
-        let user = |mailbox: &Self| mailbox.identity().map(|one| one.user().to_owned());
-        let is_theirs = Arc::ptr_eq(&self.plan, &fresh.plan) && user(self) == user(fresh);
+        let is_same = match (self.identity(), fresh.identity()) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            _ => false,
+        };
+        let is_theirs = Arc::ptr_eq(&self.plan, &fresh.plan) && is_same;
         let shown = Digest::of(returning.token);
         let mut inner = self.lock();
         let token = inner.token.filter(|_| inner.id == Some(id) && is_theirs)?;
@@ -195,6 +205,9 @@ impl Mailbox {
             return None;
         }
         inner.token = None;
+        if let Some(before) = &inner.seat {
+            before.set_succeeded();
+        }
         inner.id = Some(returning.handle.id);
         inner.seat = Some(Arc::clone(returning.handle));
         if let Some(rare) = &mut inner.rare {
@@ -245,6 +258,10 @@ impl Mailbox {
 }
 
 impl Inner {
+    fn waits_for(&self, id: SessionId) -> bool {
+        self.seat.is_none() && self.id == Some(id)
+    }
+
     /// What waits is now what its client was told that it gets: it counts no more as what a slow one
     /// leaves lying.
     fn sends_again_what_waits(&mut self) {

@@ -48,6 +48,8 @@ pub(crate) struct Rooms {
     kept: Kept,
     /// Members whose clients are lost, in the order in which they fade.
     lost: Mutex<VecDeque<Lost>>,
+    /// Members who have come back, and where they are not told yet who is there.
+    back: Mutex<Vec<Back>>,
     /// Where somebody has come or gone, and the members do not know it yet.
     changed: Mutex<Vec<Arc<Room>>>,
     /// There is something to tend to.
@@ -62,6 +64,13 @@ struct Lost {
     fades: Instant,
     /// The session that was lost.
     id: SessionId,
+    mailbox: Arc<Mailbox>,
+}
+
+/// A member who has come back.
+#[derive(Debug)]
+struct Back {
+    room: Arc<Room>,
     mailbox: Arc<Mailbox>,
 }
 
@@ -219,6 +228,7 @@ impl Rooms {
                 sleep(BATCH).await;
                 let tending = async {
                     self.fade_lost();
+                    self.tell_back();
                     self.tell_changes();
                     self.forget();
                 };
@@ -232,7 +242,31 @@ impl Rooms {
 
     fn is_quiet(&self) -> bool {
         let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.is_empty() && self.kept.is_empty() && self.lost().is_empty()
+        let is_quiet = changed.is_empty() && self.kept.is_empty();
+        is_quiet && self.lost().is_empty() && self.back().is_empty()
+    }
+
+    fn back(&self) -> MutexGuard<'_, Vec<Back>> {
+        self.back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who have come back who is there: room by room, so that all of one room share a frame,
+    /// and no more at once than they take.
+    fn tell_back(&self) {
+        let mut back = std::mem::take(&mut *self.back());
+        back.sort_by_key(|one| Arc::as_ptr(&one.room).addr());
+        let mut waiting = Vec::new();
+        for one_room in back.chunk_by(|one, other| Arc::ptr_eq(&one.room, &other.room)) {
+            let mut frame = None;
+            for Back { room, mailbox } in one_room {
+                let mut inner = room.lock();
+                if inner.tell_all(room, mailbox, &mut frame).is_none() {
+                    let (room, mailbox) = (Arc::clone(room), Arc::clone(mailbox));
+                    waiting.push(Back { room, mailbox });
+                }
+            }
+        }
+        self.back().append(&mut waiting);
     }
 
     fn lost(&self) -> MutexGuard<'_, VecDeque<Lost>> {
@@ -381,10 +415,18 @@ impl Memberships {
 
     /// Is seen again, and told who is in each room.
     pub(super) fn came_back(&self, rooms: &Rooms, mailbox: &Arc<Mailbox>) {
+        let mut back = Vec::new();
         for room in &*self.lock() {
             let mut inner = room.lock();
-            inner.came_back(room, mailbox);
+            if inner.came_back(mailbox) {
+                let (room, mailbox) = (Arc::clone(room), Arc::clone(mailbox));
+                back.push(Back { room, mailbox });
+            }
             rooms.note_change(room, &mut inner);
+        }
+        if !back.is_empty() {
+            rooms.back().append(&mut back);
+            rooms.stirred.notify_one();
         }
     }
 

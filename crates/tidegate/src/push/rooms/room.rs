@@ -244,20 +244,46 @@ impl Inner {
         member.has_faded = true;
     }
 
-    /// The client of a member is there again: it is seen, and told who is there, because who came and
-    /// went meanwhile it was not told.
-    pub(super) fn came_back(&mut self, room: &Room, mailbox: &Arc<Mailbox>) {
+    /// The client of a member is there again and is seen; whether it is to be told who is there, because
+    /// who came and went meanwhile it was not told.
+    pub(super) fn came_back(&mut self, mailbox: &Arc<Mailbox>) -> bool {
         let Some(member) = self.members.get_mut(&key(mailbox)) else {
-            return;
+            return false;
         };
         let was_faded = std::mem::take(&mut member.has_faded);
         if let Some(shown) = member.seen().filter(|_| was_faded) {
             self.crowd.enter(shown.user());
         }
-        if member.sees {
-            let frame = self.look().presence(&room.name);
-            mailbox.notify(&Message::text(frame));
+        member.sees
+    }
+
+    /// Tells a member who is there, by `frame` where somebody was told the same; `None`: that waits for
+    /// more of what was told before.
+    pub(super) fn tell_all(
+        &mut self,
+        room: &Room,
+        mailbox: &Arc<Mailbox>,
+        frame: &mut Option<Message>,
+    ) -> Option<()> {
+        let member = self.members.get(&key(mailbox));
+        if !member.is_some_and(|member| member.sees) {
+            return Some(());
         }
+        if !mailbox.has_room_for_notices() {
+            return None;
+        }
+        let seen = &mut self.crowd;
+        let frame = frame.get_or_insert_with(|| {
+            let (batch, users) = seen.look();
+            let seen = Seen {
+                batch,
+                users,
+                members: 0,
+            };
+            Message::text(seen.presence(&room.name))
+        });
+        mailbox.notify(frame);
+        Some(())
     }
 
     /// Tells those who may see it who has come and gone.
