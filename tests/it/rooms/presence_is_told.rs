@@ -341,6 +341,43 @@ async fn over_http_no_more_than_through_a_bridge() {
 }
 
 #[tokio::test]
+async fn over_http_nothing_of_a_bridge_behind_more_than_an_address() {
+    let test = "over_http_nothing_of_a_bridge_behind_more_than_an_address";
+    let Some(mint) = Mint::open(test) else { return };
+    let upstream = ScriptedUpstream::bind().await;
+    let yaml = format!(
+        "auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
+         services: {{ up: {{ endpoints: [http://UP] }} }}\n\
+         routes:\n\
+         - {{ name: door, match: {{ path: /ws, headers: {{ x-door: sesame }} }}, \
+             bridge: {{ services: up, rooms: [{{ match: 'secret:*', subscribe: all, presence: all }}] }} }}\n\
+         - {{ name: open, match: {{ path: /open, upgrade: websocket }}, \
+             bridge: {{ services: up, rooms: [{{ match: 'known:*', presence: all }}] }} }}\n"
+    );
+    let gateway = TestGateway::start(&upstream, &yaml);
+    let bearer = format!("Bearer {}", mint.sign(&Token::secret()));
+    let target = |room: &str| Request::get(&format!("/_tidegate/presence/{room}"));
+    for request in [
+        target("secret:1"),
+        target("secret:1").with("X-Door", "sesame"),
+    ] {
+        assert_eq!(gateway.ask(&request).await.status(), 401);
+        let known = request.with("Authorization", &bearer);
+        assert_eq!(gateway.ask(&known).await.status(), 403);
+    }
+    assert_eq!(gateway.ask(&target("known:1")).await.status(), 200);
+    // Whoever comes through the door sees it there.
+    let handshake = Request::handshake("/ws").with("X-Door", "sesame");
+    let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
+    let mut client = Client::open(&gateway, &handshake).await;
+    let welcome = client.receive().await;
+    assert_eq!(welcome["op"], "welcome", "{welcome}");
+    let uri = "/_tidegate/presence/secret:1";
+    let answer = client.ask(&json!({"id": 1, "uri": uri})).await;
+    assert_eq!(answer["status"], 200, "{answer}");
+}
+
+#[tokio::test]
 async fn what_a_bridge_asks_is_asked_over_http_too() {
     let test = "what_a_bridge_asks_is_asked_over_http_too";
     let Some(mint) = Mint::open(test) else { return };

@@ -2,7 +2,8 @@
 //!
 //! What is here is asked for each token that is verified, whether the cache knows it or not, and for each
 //! session once when something was added. It is kept until no token can be meant any more, and pushes
-//! nothing out: where there is no room, the next revocation fails, and is told so.
+//! nothing out: where there is no room, the next revocation ends what is open, and whoever asked for it is
+//! told that it is not kept.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,6 +22,10 @@ use super::token::unproven_claims;
 const SHORTEST: Duration = Duration::from_secs(60);
 /// Ticks between two looks for what can be forgotten.
 const REST: u64 = 64;
+/// How long what there is no room for is held at least: until whatever it has opened has been looked at.
+const PASSING: Duration = Duration::from_secs(5);
+/// How many of these there may be.
+const MOST_PASSING: usize = 1000;
 
 /// What is revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +34,8 @@ pub(crate) enum Revoked {
     Token(Digest),
     /// The tokens of this name (`jti`).
     Id(Box<str>),
-    /// The tokens of this user that were issued until then; those that do not say when, too.
+    /// The tokens of this user that were issued until then, those that do not say when, too; and whatever
+    /// is open of it then.
     User(Box<str>, SystemTime),
 }
 
@@ -53,22 +59,34 @@ impl Default for RevocationPlan {
 
 /// There are as many revocations in force as there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) struct Full {
+    /// When the first of them is of no use any more, where that is known of any.
+    pub(crate) room_in: Option<Duration>,
+}
 
 /// All of them, for all workers.
 #[derive(Debug)]
 pub(crate) struct Revocations {
     plan: RevocationPlan,
     held: RwLock<Held>,
-    /// How many there are, so that where there are none nothing is locked.
+    /// How many are held, so that where there are none nothing is locked.
     count: AtomicUsize,
-    /// How many were ever added.
+    /// How many were ever added, those too that there was no room for.
     added: AtomicU64,
+    /// How many there was no room for.
+    refused: AtomicU64,
     ticks: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Held {
+    kept: Names,
+    /// What there is no room for.
+    passing: Names,
+}
+
+#[derive(Debug, Default)]
+struct Names {
     tokens: HashMap<Digest, End>,
     ids: HashMap<Box<str>, End>,
     users: HashMap<Box<str>, (SystemTime, End)>,
@@ -90,12 +108,13 @@ impl Revoked {
         claims.get("exp").and_then(end_of_token)
     }
 
-    /// Whether this is somebody who came by it.
+    /// Whether this is somebody who came by it, whose session is open. The clock of who issued the token may
+    /// be ahead of ours: who is here was here before.
     pub(crate) fn takes(&self, identity: &Identity) -> bool {
         match self {
             Self::Token(digest) => identity.token() == Some(digest),
             Self::Id(id) => identity.token_id() == Some(id),
-            Self::User(user, until) => *identity.user == **user && was_issued(identity, *until),
+            Self::User(user, _) => *identity.user == **user,
         }
     }
 }
@@ -112,6 +131,7 @@ impl Revocations {
             held: RwLock::default(),
             count: AtomicUsize::new(0),
             added: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
         }
     }
@@ -123,26 +143,34 @@ impl Revocations {
     /// Takes back what is told; `ends` is when the token does, its leeway included, where that is known.
     ///
     /// # Errors
-    /// Where there is no room for one more.
+    /// Where there is no room for one more. It holds for some seconds all the same, in which the sessions
+    /// that it has opened end.
     pub(crate) fn add(&self, what: Revoked, ends: Option<SystemTime>) -> Result<(), Full> {
         let now = Now::look();
         let left = ends.map(|ends| ends.duration_since(now.wall).unwrap_or_default());
         let left = left.or(self.plan.keep).map(|left| left.max(SHORTEST));
-        let end = End(left
-            .and_then(|left| Some((now.wall.checked_add(left)?, now.steady.checked_add(left)?))));
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if held.len() >= self.plan.max_entries && !held.has(&what) {
+        if held.kept.len() >= self.plan.max_entries && !held.kept.has(&what) {
             held.forget(now);
-            if held.len() >= self.plan.max_entries {
-                self.count.store(held.len(), Ordering::Release);
-                return Err(Full);
-            }
         }
-        held.put(what, end);
+        let room = match held.kept.len() < self.plan.max_entries || held.kept.has(&what) {
+            true => {
+                held.kept.put(what, End::after(left, now));
+                Ok(())
+            }
+            false => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                if held.passing.len() < MOST_PASSING {
+                    held.passing.put(what, End::after(Some(PASSING), now));
+                }
+                let room_in = held.kept.first_end(now);
+                Err(Full { room_in })
+            }
+        };
         self.count.store(held.len(), Ordering::Release);
         drop(held);
         self.added.fetch_add(1, Ordering::Release);
-        Ok(())
+        room
     }
 
     /// Whether that token was taken back. Those who have shown none have nothing that could be.
@@ -154,10 +182,15 @@ impl Revocations {
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.read().kept.len()
     }
 
-    /// How many were ever added: where it is what it was, nothing new is revoked.
+    /// How many there was no room for.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many were ever added, those too that there was no room for: where it is what it was, nothing new is revoked.
     pub(crate) fn added(&self) -> u64 {
         self.added.load(Ordering::Acquire)
     }
@@ -165,7 +198,7 @@ impl Revocations {
     /// Now and then forgets what is of no use any more.
     pub(super) fn tick(&self, now: Now) {
         let ticks = self.ticks.fetch_add(1, Ordering::Relaxed);
-        if self.count() > 0 && ticks.is_multiple_of(REST) {
+        if self.count.load(Ordering::Relaxed) > 0 && ticks.is_multiple_of(REST) {
             let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
             held.forget(now);
             self.count.store(held.len(), Ordering::Release);
@@ -174,6 +207,21 @@ impl Revocations {
 }
 
 impl Held {
+    fn len(&self) -> usize {
+        self.kept.len() + self.passing.len()
+    }
+
+    fn hold(&self, identity: &Identity) -> bool {
+        self.kept.hold(identity) || self.passing.len() > 0 && self.passing.hold(identity)
+    }
+
+    fn forget(&mut self, now: Now) {
+        self.kept.forget(now);
+        self.passing.forget(now);
+    }
+}
+
+impl Names {
     fn len(&self) -> usize {
         self.tokens.len() + self.ids.len() + self.users.len()
     }
@@ -218,6 +266,13 @@ impl Held {
         self.ids.retain(|_, end| !end.is_past(now));
         self.users.retain(|_, (_, end)| !end.is_past(now));
     }
+
+    /// When the first of them ends, where any does.
+    fn first_end(&self, now: Now) -> Option<Duration> {
+        let named = self.tokens.values().chain(self.ids.values());
+        let ends = named.chain(self.users.values().map(|(_, end)| end));
+        ends.filter_map(|end| end.left(now)).min()
+    }
 }
 
 /// What is revoked twice ends with the later of the two.
@@ -227,6 +282,21 @@ fn put<K: Eq + Hash>(map: &mut HashMap<K, End>, key: K, end: End) {
 }
 
 impl End {
+    /// `left` from `now` on; never, where that is not known.
+    fn after(left: Option<Duration>, now: Now) -> Self {
+        Self(
+            left.and_then(|left| {
+                Some((now.wall.checked_add(left)?, now.steady.checked_add(left)?))
+            }),
+        )
+    }
+
+    fn left(self, now: Now) -> Option<Duration> {
+        let (wall, steady) = self.0?;
+        let wall = wall.duration_since(now.wall).unwrap_or_default();
+        Some(wall.max(steady.saturating_duration_since(now.steady)))
+    }
+
     fn is_past(self, now: Now) -> bool {
         self.0
             .is_some_and(|(wall, steady)| wall <= now.wall && steady <= now.steady)
@@ -307,12 +377,65 @@ mod tests {
             let what = Revoked::token(&number.to_string());
             revocations.add(what, Some(later)).unwrap();
         }
-        assert_eq!(revocations.add(Revoked::token("more"), None), Err(Full));
+        let full = revocations
+            .add(Revoked::token("more"), None)
+            .expect_err("there is no room");
+        let room_in = full.room_in.unwrap();
+        assert!(room_in <= Duration::from_secs(3600) && room_in > Duration::from_secs(3500));
         // What is there already needs no room.
         revocations.add(Revoked::token("7"), Some(later)).unwrap();
         for number in 0..100 {
             let one = identity("a", &number.to_string(), None, None);
             assert!(revocations.hold(&one), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_holds_until_the_sessions_were_looked_at() {
+        let revocations = with_room(1);
+        revocations.add(Revoked::Id("i".into()), None).unwrap();
+        let others = [
+            (Revoked::token("t"), identity("a", "t", None, None)),
+            (Revoked::Id("j".into()), identity("a", "u", Some("j"), None)),
+            (
+                Revoked::User("b".into(), at(5)),
+                identity("b", "v", None, None),
+            ),
+        ];
+        for (what, one) in &others {
+            let added = revocations.added();
+            assert_eq!(
+                revocations.add(what.clone(), None),
+                Err(Full { room_in: None })
+            );
+            assert!(
+                revocations.hold(one) && revocations.added() > added,
+                "{what:?}"
+            );
+        }
+        assert_eq!((revocations.count(), revocations.refused()), (1, 3));
+        let now = Now::look();
+        revocations.ticks.store(0, Ordering::Relaxed);
+        revocations.tick(Now {
+            wall: now.wall + PASSING,
+            steady: now.steady + PASSING,
+        });
+        for (what, one) in &others {
+            assert!(!revocations.hold(one), "{what:?}");
+        }
+        // Nor are these without a bound.
+        for number in 0..2 * MOST_PASSING {
+            let _full = revocations.add(Revoked::token(&number.to_string()), None);
+        }
+        assert_eq!(revocations.read().passing.len(), MOST_PASSING);
+    }
+
+    #[test]
+    fn a_user_is_taken_with_whatever_is_open() {
+        let what = Revoked::User("a".into(), at(1000));
+        for issued in [None, Some(1000), Some(1005)] {
+            assert!(what.takes(&identity("a", "t", None, issued)), "{issued:?}");
+            assert!(!what.takes(&identity("b", "t", None, issued)), "{issued:?}");
         }
     }
 

@@ -195,6 +195,9 @@ fn auth(page: &mut Page, counts: &AuthCounts) {
     let name = "tidegate_revocations";
     page.family(name, "gauge", "Revocations of tokens that are in force.");
     page.sample(name, &[], counts.revocations);
+    let name = "tidegate_revocations_refused_total";
+    page.family(name, "counter", "Revocations that there was no room for.");
+    page.sample(name, &[], counts.unkept_revocations);
     let name = "tidegate_jwks_fetches_total";
     page.family(name, "counter", "Fetches of the keys of tokens, by result.");
     for (result, count) in ["failed", "ok"].into_iter().zip(counts.fetches) {
