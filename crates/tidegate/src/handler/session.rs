@@ -104,15 +104,19 @@ impl Agreed {
         // In a box, because what is captured and moved on keeps its place.
         let driver = Box::new(driver);
         async move {
-            let mut run = pin!(unboxed(driver).run(|| call.begin(&code)));
-            let ended = poll_fn(|cx| {
-                hosted.registered.handle().register(cx.waker());
-                hosted.obey();
-                let polled = run.as_mut().poll(cx);
-                hosted.arm();
-                polled
-            })
-            .await;
+            let ended = {
+                let mut run = pin!(unboxed(driver).run(|| call.begin(&code)));
+                poll_fn(|cx| {
+                    hosted.registered.handle().register(cx.waker());
+                    hosted.obey();
+                    let polled = run.as_mut().poll(cx);
+                    hosted.arm();
+                    polled
+                })
+                .await
+            };
+            // What its handler leaves is there before the session is gone.
+            drop(code);
             hosted.ended(&ended);
         }
     }
