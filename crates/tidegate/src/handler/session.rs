@@ -115,9 +115,10 @@ impl Agreed {
                 })
                 .await
             };
+            hosted.ended(&ended);
             // What its handler leaves is there before the session is gone.
             drop(code);
-            hosted.ended(&ended);
+            drop(hosted);
         }
     }
 }
@@ -340,7 +341,7 @@ impl Hosted {
     }
 
     /// It is over.
-    fn ended(mut self, ended: &session::Ending) {
+    fn ended(&mut self, ended: &session::Ending) {
         self.ending = Some(self.translated(ended));
         self.registered.handle().publish_end(self.ending);
         self.reason = ended.reason.to_string().into();
