@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidegate_ws::codec::Role;
@@ -75,15 +76,12 @@ impl Agreed {
         with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
         let leg = Leg::new(transport, filtered);
         let (session, driver) = Driver::start(leg, with, config);
-        let ends = end_of_age(limits.max_age, opening.worker.clock.now());
-        let before = limits.max_age.filter(|_| calls.is_some());
-        let before = before.map(notice_of_age);
-        let calls = calls.map(|calls| whole_seconds(calls) + CALLS_END);
+        let [warns, ends, last] = ages(limits.max_age, calls, opening.worker.clock.now());
         let mut hosted = Hosted {
             ends,
-            warns: before.map_or(NEVER, |before| ends.saturating_sub(whole_seconds(before))),
+            warns,
             has_calls: calls.is_some(),
-            last: ends.saturating_add(calls.unwrap_or(0)).min(NEVER),
+            last,
             put_off: None,
             control: driver.control(),
             watch,
@@ -121,6 +119,18 @@ impl Agreed {
             drop(hosted);
         }
     }
+}
+
+/// When a session that is opened now is told that it will be too old, when it is, and until when its
+/// calls are waited for then.
+fn ages(max_age: Option<Duration>, calls: Option<Duration>, now: u32) -> [u32; 3] {
+    let ends = end_of_age(max_age, now);
+    let (Some(max_age), Some(calls)) = (max_age, calls) else {
+        return [NEVER, ends, ends];
+    };
+    let warns = ends.saturating_sub(whole_seconds(notice_of_age(max_age)));
+    let calls = whole_seconds(calls).saturating_add(CALLS_END);
+    [warns, ends, ends.saturating_add(calls)]
 }
 
 /// What is in a box, without it: that of a place which is only moved out of stays as long as its scope.

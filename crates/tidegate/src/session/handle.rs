@@ -27,16 +27,12 @@ pub(crate) struct Handle {
     deadline: AtomicU32,
     /// What the session is told: a `Cause` or nothing (0), and beside it `OVERDUE`.
     order: AtomicU8,
-    /// Nobody was told that it opened, nor will be told that it closed.
-    is_untold: AtomicBool,
+    /// `UNTOLD`, `SUCCEEDED` and `FINAL`, what few of them are.
+    marks: AtomicU8,
     /// Why it will have to end soon, a `Cause` that its client was not told yet, or nothing (0).
     notice: AtomicU8,
     /// Something is under way in it that is worth to be waited for.
     is_busy: AtomicBool,
-    /// Nobody may go on with what it leaves.
-    is_final: AtomicBool,
-    /// Another session goes on in its place.
-    is_succeeded: AtomicBool,
     /// Why it has begun to end, a `Cause`, whose doing that was, an `Initiator`, and before them the
     /// close code; or nothing (0).
     ended: AtomicU32,
@@ -99,6 +95,13 @@ const fn packed(code: u16, cause: Cause, initiator: Initiator) -> u32 {
 
 const OVERDUE: u8 = 1 << 7;
 
+/// Nobody was told that it opened, nor will be told that it closed.
+const UNTOLD: u8 = 1;
+/// Another session goes on in its place.
+const SUCCEEDED: u8 = 1 << 1;
+/// Nobody may go on with what it leaves.
+const FINAL: u8 = 1 << 2;
+
 /// What a session is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Orders {
@@ -122,11 +125,9 @@ impl Handle {
         Self {
             deadline: AtomicU32::new(NEVER),
             order: AtomicU8::new(standing),
-            is_untold: AtomicBool::new(false),
+            marks: AtomicU8::new(0),
             notice: AtomicU8::new(0),
             is_busy: AtomicBool::new(false),
-            is_final: AtomicBool::new(false),
-            is_succeeded: AtomicBool::new(false),
             ended: AtomicU32::new(0),
             waker: AtomicWaker::new(),
             id,
@@ -231,12 +232,15 @@ impl Handle {
 
     /// Whether others are told of its opening and of its end.
     pub(crate) fn set_told(&self, is_told: bool) {
-        self.is_untold.store(!is_told, Ordering::Relaxed);
+        match is_told {
+            true => self.marks.fetch_and(!UNTOLD, Ordering::Relaxed),
+            false => self.marks.fetch_or(UNTOLD, Ordering::Relaxed),
+        };
     }
 
     /// The same.
     pub(crate) fn is_told(&self) -> bool {
-        !self.is_untold.load(Ordering::Relaxed)
+        self.marks.load(Ordering::Relaxed) & UNTOLD == 0
     }
 
     /// What the client and the upstream sent, as of a moment ago.
@@ -384,12 +388,12 @@ impl Handle {
 
     /// Another session goes on in its place: its user is not gone with it.
     pub(crate) fn set_succeeded(&self) {
-        self.is_succeeded.store(true, Ordering::Relaxed);
+        self.marks.fetch_or(SUCCEEDED, Ordering::Relaxed);
     }
 
     /// The same.
     pub(crate) fn is_succeeded(&self) -> bool {
-        self.is_succeeded.load(Ordering::Relaxed)
+        self.marks.load(Ordering::Relaxed) & SUCCEEDED != 0
     }
 
     /// The deadline has passed.
@@ -401,13 +405,13 @@ impl Handle {
 
     /// Whether it was ordered to end for good, whatever it ends for.
     pub(crate) fn is_final(&self) -> bool {
-        self.is_final.load(Ordering::Acquire)
+        self.marks.load(Ordering::Acquire) & FINAL != 0
     }
 
     /// The first order counts; one that is final counts besides.
     pub(crate) fn order(&self, cause: Cause) {
         if cause.is_final() {
-            self.is_final.store(true, Ordering::Release);
+            self.marks.fetch_or(FINAL, Ordering::Release);
         }
         let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
         let _before = self
