@@ -15,9 +15,9 @@ pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     is_retryable: bool,
-    beside: Option<(&'static str, Value)>,
+    beside: Option<Box<(&'static str, Value)>>,
 }
 
 impl Problem {
@@ -38,20 +38,20 @@ impl Problem {
 
     /// With one more field.
     pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, HeaderValue::from_static(value)));
+        self.header = Some(Box::new((name, HeaderValue::from_static(value))));
         self
     }
 
     /// With one more member.
     pub(super) fn beside(mut self, name: &'static str, value: Value) -> Self {
-        self.beside = Some((name, value));
+        self.beside = Some(Box::new((name, value)));
         self
     }
 
     /// It may be another answer then.
     pub(super) fn again_in(mut self, wait: Duration) -> Self {
         let seconds = HeaderValue::from(wait.as_secs() + 1);
-        self.header = Some((header::RETRY_AFTER, seconds));
+        self.header = Some(Box::new((header::RETRY_AFTER, seconds)));
         self
     }
 
@@ -73,7 +73,7 @@ impl IntoResponse for Problem {
             "source": "gateway",
             "retryable": self.is_retryable,
         });
-        if let Some((name, value)) = self.beside {
+        if let Some((name, value)) = self.beside.map(|beside| *beside) {
             body[name] = value;
         }
         let mut response = (self.status, body.to_string()).into_response();
@@ -82,7 +82,7 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        headers.extend(self.header);
+        headers.extend(self.header.map(|header| *header));
         response
     }
 }
