@@ -3,6 +3,9 @@
 //! - `tidegate-load soak upstream` and `tidegate-load soak client GATEWAY`, the two sides of a soak;
 //! - `tidegate-load measure ...`, both sides of one measurement of the bench, in one thread;
 //! - `tidegate-load traffic GATEWAY UPSTREAM PID CALLS`, what calls cost on the wire, over HTTP and the bridge;
+//! - `tidegate-load push many GATEWAY BARE SESSIONS PUSHES ROUNDS` and `push one ROUNDS OTHERS=GATEWAY ...`, what pushes
+//!   cost, to many sessions and to one; `bare LISTEN ORDERS`, the loop to compare with; GATEWAY and BARE are
+//!   `ADDRESS,ADDRESS,PID`, the second address where pushes are ordered;
 //! - `tidegate-load certificates FOLDER`, an authority and a certificate for what is measured over TLS;
 //! - `tidegate-load raw LISTEN UPSTREAM THREADS`, a relay that parses nothing, to compare with.
 #![expect(
@@ -11,6 +14,7 @@
 )]
 
 mod measure;
+mod push;
 mod soak;
 mod traffic;
 
@@ -37,6 +41,19 @@ fn perform(words: &[String]) -> Result<(), String> {
         ["raw", listen, upstream, threads] => {
             measure::raw::run(parsed(listen)?, parsed(upstream)?, parsed(threads)?)
         }
+        ["push", "many", gateway, bare, sessions, pushes, rounds] => push::many(
+            parsed(gateway)?,
+            parsed(bare)?,
+            [parsed(sessions)?, parsed(pushes)?, parsed(rounds)?],
+        ),
+        ["push", "one", rounds, ref gateways @ ..] => {
+            let gateways = gateways.iter().map(|word| {
+                let (others, gateway) = word.split_once('=').ok_or("OTHERS=GATEWAY is due")?;
+                Ok((parsed(others)?, parsed(gateway)?))
+            });
+            push::one(&gateways.collect::<Result<Vec<_>, String>>()?, parsed(rounds)?)
+        }
+        ["bare", listen, orders] => push::bare::run(parsed(listen)?, parsed(orders)?),
         ["traffic", gateway, upstream, pid, calls] => traffic::run(
             parsed(gateway)?,
             parsed(upstream)?,
@@ -46,6 +63,8 @@ fn perform(words: &[String]) -> Result<(), String> {
         _ => Err(
             "tidegate-load soak upstream | soak client ADDRESS | measure ORDER | \
                   traffic ADDRESS UPSTREAM PID CALLS | \
+                  push many MEASURED MEASURED SESSIONS PUSHES ROUNDS | push one ROUNDS OTHERS=MEASURED.. | \
+                  bare ADDRESS ORDERS | \
                   certificates FOLDER | raw ADDRESS UPSTREAM THREADS"
                 .to_owned(),
         ),

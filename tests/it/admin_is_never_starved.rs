@@ -169,3 +169,37 @@ async fn by_workers_that_are_busy() {
     assert_eq!(client.read_answer().await.status(), 200);
     assert_eq!(waiting.read_answer().await.status(), 200);
 }
+
+/// One address has every place, and is answered in each: its next caller is told so.
+#[tokio::test]
+async fn by_callers_that_are_being_answered() {
+    const PLACES: usize = 64;
+    let upstream = ScriptedUpstream::bind().await;
+    let yaml = "admin: { bind: '127.0.0.1:0' }\n\
+                services: { up: { endpoints: ['http://UP'] } }\n\
+                routes: [{ name: r, match: { path: /** }, proxy: { service: up } }]\n";
+    let gateway = TestGateway::start(&upstream, yaml);
+    let admin = gateway.admin();
+    let host = admin.0.to_string();
+    let slow = Request::new("POST", "/v1/push").set("Host", &host);
+    let slow = slow
+        .with("Content-Length", "2")
+        .with("Expect", "100-continue");
+    let mut callers = Vec::new();
+    for _ in 0..PLACES {
+        let mut wire = Wire::connect(admin.0).await;
+        wire.request(&slow).await;
+        assert_eq!(wire.read_head().await.status(), 100);
+        callers.push(wire);
+    }
+    let mut wire = Wire::connect(admin.0).await;
+    let refused = wire.ask(&admin.request("/readyz")).await;
+    assert_eq!((refused.status(), &*refused.code()), (503, "admin_full"));
+    assert_eq!(refused.head.field("Retry-After"), Some("1"));
+    // None of them was cut for it.
+    for mut wire in callers {
+        wire.send("{}").await;
+        assert_eq!(wire.read_answer().await.status(), 400);
+    }
+    is_prompt(admin, "/readyz").await;
+}

@@ -1,6 +1,7 @@
 //! The binary: runs from a file and the environment, ends cleanly on a signal, and shows in its demo
 //! what it promises.
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -277,7 +278,12 @@ async fn demo_shows_what_it_promises() {
     );
     assert!(events.read_chunk().await.is_some());
 
-    paste_commands(&output).await;
+    let mut tabs = [tab(&output, address).await, tab(&output, address).await];
+    let said = paste_commands(&output).await;
+    if !said.is_empty() {
+        tabs_are_pushed_to_and_kicked(&mut tabs, said).await;
+    }
+    drop(tabs);
     let begun = Instant::now();
     demo.signal("INT");
     let (status, output) = demo.ends().await;
@@ -286,10 +292,45 @@ async fn demo_shows_what_it_promises() {
     assert!(begun.elapsed() < limit, "it took {:?}", begun.elapsed());
 }
 
-/// Runs each curl command that the demo printed.
-async fn paste_commands(output: &str) {
+/// The commands have reached two tabs of the user: a push first, and then their end.
+async fn tabs_are_pushed_to_and_kicked(tabs: &mut [Wire; 2], mut said: Vec<(String, String)>) {
+    let mut of = |end: &str| -> serde_json::Value {
+        let place = said.iter().position(|(command, _)| command.contains(end));
+        serde_json::from_str(&said.remove(place.unwrap()).1).unwrap()
+    };
+    assert_eq!(of("/v1/users/demo/push")["matched"], 2);
+    assert_eq!(of("/v1/users/demo/sessions")["sessions"], 2);
+    let online = of("/v1/users");
+    assert_eq!(online["users_online"], 1, "{online}");
+    assert_eq!(online["users"][0]["sessions"], 2, "{online}");
+    for tab in tabs {
+        let pushed = tab.read_frame().await;
+        let pushed: serde_json::Value = serde_json::from_slice(&pushed.payload).unwrap();
+        assert_eq!(pushed["op"], "push");
+        assert_eq!(pushed["event"], "cash-out");
+        assert_eq!(tab.read_close().await, Some(4440));
+        tab.send_frame(&Frame::close(4440, "").from_client()).await;
+    }
+}
+
+/// A session of the user whose token the demo printed, behind its welcome.
+async fn tab(output: &str, address: SocketAddr) -> Wire {
+    let (_, behind) = output.split_once("-s tidegate.bearer.").unwrap();
+    let token = behind.split_whitespace().next().unwrap();
+    let offer = format!("tidegate.v1.json, tidegate.bearer.{token}");
+    let handshake = Request::handshake("/ws").with("Sec-WebSocket-Protocol", &offer);
+    let mut tab = Wire::connect(address).await;
+    tab.request(&handshake).await;
+    assert_eq!(tab.read_head().await.status(), 101);
+    tab.read_frame().await;
+    tab
+}
+
+/// Runs each curl command that the demo printed; what each said.
+async fn paste_commands(output: &str) -> Vec<(String, String)> {
+    let mut all = Vec::new();
     if tools::program("demo_shows_what_it_promises", "curl").is_none() {
-        return;
+        return all;
     }
     let joined = output.replace("\\\n", " ");
     for line in joined
@@ -304,5 +345,7 @@ async fn paste_commands(output: &str) {
         // 28: curl ran out of the time that it was given, in a stream without an end.
         let is_fine = matches!(status.code(), Some(0 | 28));
         assert!(is_fine && !said.is_empty(), "{pasted}: {status} {said}");
+        all.push((pasted, said));
     }
+    all
 }

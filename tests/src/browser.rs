@@ -1,11 +1,15 @@
 //! A browser: headless Chromium.
 
+mod driven;
+
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::child::Process;
+
+pub use self::driven::{Driven, Page};
 
 /// A browser has much to do before its first request, and on a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -17,6 +21,10 @@ pub struct Browser(Process, u32);
 impl Browser {
     /// Shows it `url`. Its profile is below `home`.
     pub fn open(home: &Path, url: &str) -> Self {
+        Self::start(home, &[url])
+    }
+
+    fn start(home: &Path, words: &[&str]) -> Self {
         let mut command = Command::new("chromium");
         command.env("HOME", home);
         for name in [
@@ -41,7 +49,7 @@ impl Browser {
         ]);
         let profile = home.join("profile");
         command.arg(format!("--user-data-dir={}", profile.display()));
-        let process = Process::start(command.arg(url).process_group(0));
+        let process = Process::start(command.args(words).process_group(0));
         let group = process.id();
         Self(process, group)
     }

@@ -40,7 +40,7 @@ pub(crate) fn answered(payload: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// A handshake of version 1; of the user of that number, where there are users.
-pub(super) fn handshake(host: SocketAddr, user: Option<usize>) -> Vec<u8> {
+pub(crate) fn handshake(host: SocketAddr, user: Option<usize>) -> Vec<u8> {
     let (path, token) = match user {
         Some(user) => (
             "/known",

@@ -18,7 +18,7 @@ use super::now;
 use super::order::{Kind, Order};
 
 /// Whatever key: nobody unmasks the messages.
-pub(super) const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
+pub(crate) const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
 
 /// What all clients share.
 #[derive(Debug)]

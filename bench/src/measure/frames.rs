@@ -4,15 +4,15 @@ use std::ops::Range;
 
 /// A whole frame within some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) opcode: u8,
+pub(crate) struct Found {
+    pub(crate) opcode: u8,
     /// Where the payload lies, masked if it came so.
-    pub(super) payload: Range<usize>,
-    pub(super) key: Option<[u8; 4]>,
+    pub(crate) payload: Range<usize>,
+    pub(crate) key: Option<[u8; 4]>,
 }
 
 /// The frame at the beginning of `bytes`, once it is whole.
-pub(super) fn find(bytes: &[u8]) -> Option<Found> {
+pub(crate) fn find(bytes: &[u8]) -> Option<Found> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     let (length, mut at) = match second & 0x7f {
         126 => (usize::from(u16::from_be_bytes(piece(bytes, 2)?)), 4),
@@ -37,7 +37,7 @@ fn piece<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 /// Writes an unmasked frame that ends its message.
-pub(super) fn write(opcode: u8, payload: &[u8], to: &mut Vec<u8>) {
+pub(crate) fn write(opcode: u8, payload: &[u8], to: &mut Vec<u8>) {
     to.push(0x80 | opcode);
     match payload.len() {
         length @ 0..126 => to.push(length as u8),

@@ -6,10 +6,10 @@
 
 pub(crate) mod accounts;
 pub(crate) mod bridge;
-mod client;
+pub(crate) mod client;
 mod connection;
 mod engine;
-mod frames;
+pub(crate) mod frames;
 mod histogram;
 mod idle;
 mod order;

@@ -143,9 +143,12 @@ pub(crate) struct PushArgs {
     /// The name of what has happened
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) event: String,
-    /// What is told: JSON, or else a text; `-` reads it from standard input
+    /// What is told: JSON, or else a text; `-` reads it from standard input. What begins with `{` or `[` must be JSON
     #[arg(long, value_name = "JSON", default_value = "null")]
     pub(crate) data: String,
+    /// What is told is a text, whatever it looks like
+    #[arg(long, requires = "data")]
+    pub(crate) text: bool,
     /// The service that it is from
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,

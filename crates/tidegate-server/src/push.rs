@@ -10,12 +10,23 @@ use crate::cli::PushArgs;
 use crate::out;
 use crate::sessions::client::Client;
 
+/// The status of the process where it was called wrongly, as that of `clap`.
+const WRONG_USAGE: u8 = 2;
 /// The most bytes that are read of what is told.
 const LONGEST: u64 = 1 << 20;
 
 pub(crate) fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
+    let data = match data(&args.data, args.text)? {
+        Ok(data) => data,
+        Err(error) => {
+            out::error(format_args!(
+                "`--data` begins as JSON does and is none: {error}; with `--text` it is told as it is"
+            ));
+            return Ok(ExitCode::from(WRONG_USAGE));
+        }
+    };
+    let body = Value::Object(body(args, data));
     let client = Client::new(&args.admin)?;
-    let body = Value::Object(body(args)?);
     let target = match args.wait {
         true => "/v1/push?wait=ack",
         false => "/v1/push",
@@ -38,7 +49,7 @@ pub(crate) fn push(args: &PushArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn body(args: &PushArgs) -> anyhow::Result<Map<String, Value>> {
+fn body(args: &PushArgs, data: Value) -> Map<String, Value> {
     let mut body = Map::new();
     let mut say = |name: &str, value: Value| body.insert(name.to_owned(), value);
     for (name, names) in [
@@ -54,7 +65,7 @@ fn body(args: &PushArgs) -> anyhow::Result<Map<String, Value>> {
         say("all", true.into());
     }
     say("event", args.event.as_str().into());
-    say("data", data(&args.data)?);
+    say("data", data);
     for (name, text) in [("source", &args.source), ("key", &args.conflate_key)] {
         if let Some(text) = text {
             say(name, text.as_str().into());
@@ -63,11 +74,12 @@ fn body(args: &PushArgs) -> anyhow::Result<Map<String, Value>> {
     if args.live {
         say("class", "live".into());
     }
-    Ok(body)
+    body
 }
 
-/// JSON, or else a text.
-fn data(text: &str) -> anyhow::Result<Value> {
+/// JSON, or else a text; a text in any case where `is_text`. What begins as an object or an array does, and
+/// is none, was cut somewhere.
+fn data(text: &str, is_text: bool) -> anyhow::Result<Result<Value, serde_json::Error>> {
     let mut read = String::new();
     let text = if text == "-" {
         let stdin = std::io::stdin().take(LONGEST + 1).read_to_string(&mut read);
@@ -79,5 +91,12 @@ fn data(text: &str) -> anyhow::Result<Value> {
     } else {
         text
     };
-    Ok(serde_json::from_str(text).unwrap_or_else(|_text| text.into()))
+    if is_text {
+        return Ok(Ok(text.into()));
+    }
+    Ok(match serde_json::from_str(text) {
+        Ok(value) => Ok(value),
+        Err(error) if text.trim_start().starts_with(['{', '[']) => Err(error),
+        Err(_text) => Ok(text.into()),
+    })
 }

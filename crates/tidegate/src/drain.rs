@@ -169,21 +169,29 @@ impl Drain {
         self.lock().closed.as_ref().map(|closed| closed.deadline)
     }
 
-    /// Over how long the sessions end, and for how long what is left is waited for; known once the
-    /// listeners are closed.
+    /// Within how long the sessions end, and for how long what is left is waited for; known once it has
+    /// begun.
     pub(crate) fn rest(&self) -> Option<(Duration, Duration)> {
-        let course = self.lock();
-        let closed = course.closed.as_ref()?;
-        let rest = closed.deadline.saturating_duration_since(Instant::now());
-        Some((closed.pace.window.min(rest), rest))
+        let (course, now) = (self.lock(), Instant::now());
+        if let Some(closed) = &course.closed {
+            let rest = closed.deadline.saturating_duration_since(now);
+            return Some((closed.pace.window.min(rest), rest));
+        }
+        let accepts = course.accepts_until?.saturating_duration_since(now);
+        let window = accepts.saturating_add(course.plan.spread);
+        Some((window, window.saturating_add(course.plan.timeout)))
+    }
+
+    /// How long a goodbye may take.
+    pub(crate) fn last_words(&self) -> Duration {
+        self.lock().last_words()
     }
 
     /// Whether there is just time for a goodbye.
     pub(crate) fn is_nearly_late(&self) -> bool {
         let course = self.lock();
-        let last = (course.plan.timeout / 4).min(LAST_WORDS);
         let deadline = course.closed.as_ref().map(|closed| closed.deadline);
-        deadline.is_some_and(|deadline| after(Instant::now(), last) >= deadline)
+        deadline.is_some_and(|deadline| after(Instant::now(), course.last_words()) >= deadline)
     }
 
     /// Whether what is left now is cut.
@@ -216,6 +224,12 @@ impl Drain {
 
     fn lock(&self) -> MutexGuard<'_, Course> {
         self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Course {
+    fn last_words(&self) -> Duration {
+        (self.plan.timeout / 4).min(LAST_WORDS)
     }
 }
 

@@ -76,7 +76,8 @@ impl TokenRules {
             .is_err()
         {
             tracing::error!(
-                "a token is not revoked: there are as many revocations as there may be"
+                "the token of a session that has ended is not revoked: there are as many revocations as \
+                 there may be"
             );
         }
     }

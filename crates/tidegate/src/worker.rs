@@ -5,6 +5,7 @@
 //! time) hangs on it.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -183,7 +184,7 @@ impl Core {
             authenticator,
             cors: plan.cors.clone(),
             panics,
-            push: Arc::new(Push::new(&plan.rooms)),
+            push: Arc::new(Push::new(&plan.rooms, plan.limits.resume_memory)),
             services: in_order,
             endpoints,
             listener_tls: tls.listeners.clone(),
@@ -347,9 +348,15 @@ impl Worker {
     /// or is cut; returns how much was.
     pub(crate) async fn run(self: Arc<Self>, mut accepted: mpsc::Receiver<Accepted>) -> usize {
         let mut second = every(Duration::from_secs(1));
+        let mut begun = pin!(self.drain.begun());
+        let mut told = None;
         loop {
             tokio::select! {
                 biased;
+                // While connections are accepted still, so that who comes back at once is not refused.
+                () = &mut begun, if told.is_none() => {
+                    told = Some(self.sessions.give_notice(Cause::Drain, 0));
+                }
                 _ = second.tick() => self.tick(self.clock.age()).await,
                 next = accepted.recv() => match next {
                     Some(next) => {
@@ -360,8 +367,8 @@ impl Worker {
                 },
             }
         }
-        // Nobody who comes back comes back to here.
-        self.sessions.give_notice(Cause::Drain);
+        // Those who have come since; nobody who comes back comes back to here any more.
+        self.sessions.give_notice(Cause::Drain, told.unwrap_or(0));
         let mut look = every(drain::LOOK);
         let mut ending = Ending::default();
         while self.load() > 0 {

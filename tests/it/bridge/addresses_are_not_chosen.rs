@@ -33,7 +33,6 @@ async fn whatever_base_url_says() {
         "http://account-service%00".into(),
         "http://account%2dservice".into(),
         "ACCOUNT-SERVICE\r\nHost: x".into(),
-        String::new(),
         "http://".into(),
     ] {
         let told = client

@@ -53,6 +53,67 @@ async fn whoever_answered() {
     counted(&admin.metrics().await);
 }
 
+#[tokio::test]
+async fn for_the_service_that_a_route_chose() {
+    let mut upstream = ScriptedUpstream::bind().await;
+    let log = LogFile::new();
+    let yaml = format!(
+        "{}\nadmin: {{ bind: '127.0.0.1:0' }}\n\
+         services: {{ accounts: {{ endpoints: http://UP }}, others: {{ endpoints: http://UP }} }}\n\
+         routes:\n\
+         - {{ name: bridge, match: {{ path: /ws }}, bridge: {{ services: others }} }}\n\
+         - {{ name: accounts, match: {{ path: /accounts/** }}, proxy: {{ service: accounts }} }}\n",
+        log.yaml("")
+    );
+    let gateway = TestGateway::start(&upstream, &yaml);
+    let admin = gateway.admin();
+    let mut client = Client::old(&gateway).await;
+    // Old clients write what they leave out.
+    for (id, base) in [(1, json!(null)), (2, json!(""))] {
+        let mut call = json!({"id": id, "uri": "/accounts/7"});
+        if base.is_string() {
+            call["baseUrl"] = base;
+        }
+        client.send(&call).await;
+        let mut wire = upstream.accept().await;
+        asked(&mut wire).await;
+        admin
+            .counts("tidegate_bridge_in_flight{service=\"accounts\"}", 1.0)
+            .await;
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .await;
+        let answer = client.receive().await;
+        assert_eq!(
+            (&answer["status"], &answer["baseUrl"]),
+            (&json!(200), &json!(""))
+        );
+    }
+    for line in log.events("bridge.request", 2).await {
+        assert_eq!(
+            (&line["service"], &line["route"]),
+            (&json!("accounts"), &json!("accounts"))
+        );
+    }
+    let page = admin.metrics().await;
+    for (series, count) in [
+        (
+            "tidegate_bridge_requests_total{service=\"accounts\",method=\"GET\",code=\"200\",source=\"upstream\"}",
+            Some(2.0),
+        ),
+        (
+            "tidegate_bridge_requests_total{service=\"-\",method=\"GET\",code=\"200\",source=\"upstream\"}",
+            None,
+        ),
+        ("tidegate_bridge_in_flight{service=\"accounts\"}", Some(0.0)),
+        (
+            "tidegate_bridge_request_duration_seconds_count{service=\"accounts\"}",
+            Some(2.0),
+        ),
+    ] {
+        assert_eq!(page.get(series), count, "{series}");
+    }
+}
+
 fn logged(lines: &[Value]) {
     let line = &lines[0];
     assert_eq!(

@@ -173,6 +173,7 @@ fn wrong_times() -> Vec<(&'static str, Token)> {
         ("nbf is ahead", good().claim("nbf", from_now(120))),
         ("nbf is a text", good().claim("nbf", "0")),
         ("nbf is null", good().claim("nbf", Value::Null)),
+        ("iat is ahead", good().claim("iat", from_now(120))),
     ]
 }
 
@@ -330,6 +331,7 @@ async fn clocks_may_differ_as_configured() {
         for token in [
             Token::secret().claim("exp", from_now(-5)),
             Token::secret().claim("nbf", from_now(40)),
+            Token::secret().claim("iat", from_now(40)),
         ] {
             let answer = gateway
                 .ask(&bearing(Request::get("/"), &mint.sign(&token)))

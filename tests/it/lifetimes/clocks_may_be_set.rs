@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::mint::{SECRET, from_now};
-use tidegate_tests::{Mint, Request, ScriptedUpstream, Token, Wire, tools};
+use tidegate_tests::{Admin, Mint, Request, ScriptedUpstream, Token, Wire, tools};
 
 use super::{Client, bearing, ending, in_time, told, upstream, version_1};
 
@@ -19,6 +19,7 @@ const TEST: &str = "clocks_may_be_set";
 struct Clocked {
     _process: Process,
     address: SocketAddr,
+    admin: Admin,
     _files: Scratch,
     clock: PathBuf,
 }
@@ -30,11 +31,13 @@ impl Clocked {
         let files = Scratch::new();
         let yaml = format!(
             "version: 1\nworkers: 1\nlisteners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
+             admin: {{ bind: 127.0.0.1:0 }}\n\
              auth: {{ jwt: {{ secret: '{SECRET}', leeway: none }} }}\n\
              services: {{ up: {{ endpoints: [http://{}] }} }}\n\
              routes:\n\
              - {{ name: proxied, match: {{ path: /proxied }}, filters: [require], proxy: {{ service: up }} }}\n\
-             - {{ name: bridged, match: {{ path: /bridged }}, filters: [require], bridge: {{ services: up }} }}\n",
+             - {{ name: bridged, match: {{ path: /bridged }}, filters: [require], bridge: {{ services: up }} }}\n\
+             - {{ name: brief, match: {{ path: /brief }}, filters: [require], bridge: {{ services: up, resume: {{ ttl: 1s }} }} }}\n",
             upstream.address()
         );
         let file = files.write("tidegate.yaml", &yaml);
@@ -49,10 +52,12 @@ impl Clocked {
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
                 .env("FAKETIME_NO_CACHE", "1"),
         );
-        let address = process.listens().await;
+        let address = process.address_of("public").await;
+        let admin = Admin(process.address_of("admin").await);
         Some(Self {
             _process: process,
             address,
+            admin,
             _files: files,
             clock,
         })
@@ -147,4 +152,93 @@ async fn an_hour_back_keeps_nobody_for_ever() {
     gateway.set(0, &past, 401).await;
     assert_eq!(ends.closed().await, told(1008, "token_expired"));
     lives.echoes().await;
+}
+
+impl Clocked {
+    /// Pushes to `u42` under a key; whether that was done before.
+    async fn push(&self, key: &str) -> bool {
+        let request = Request::new("POST", "/v1/users/u42/push")
+            .set("Host", &self.admin.0.to_string())
+            .with("Idempotency-Key", key)
+            .body(json!({"event": key}).to_string());
+        let answer = self.admin.ask(&request).await;
+        assert_eq!(answer.status(), 202, "{}", answer.text());
+        answer.head.field("Idempotent-Replayed").is_some()
+    }
+
+    /// Goes on in a new session at `handshake` with the one of this welcome.
+    async fn back(&self, handshake: &Request, welcome: &Value) -> (Client, Value) {
+        let mut client = self.open(handshake).await.unwrap();
+        client.receive().await;
+        let resume = json!({"session": welcome["session"], "seq": 0,
+            "token": welcome["resume"]["token"]});
+        let hello = json!({"op": "hello", "v": 1, "resume": resume});
+        client.send(&hello).await;
+        loop {
+            let frame = client.receive().await;
+            if frame["op"] == "welcome" {
+                return (client, frame);
+            }
+        }
+    }
+}
+
+/// Who is away is waited for as long as was said, and what was asked for once is known as long.
+#[tokio::test]
+async fn an_hour_either_way_forgets_nobody() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let Some(gateway) = Clocked::start(&upstream).await else {
+        return;
+    };
+    // Both are alive at any of the times, and the second has ended an hour later.
+    let long = mint.sign(&Token::secret().claim("exp", from_now(30_000)));
+    let short = mint.sign(&Token::secret().claim("exp", from_now(1800)));
+    let past = ending(&mint, -1800);
+    let brief = bearing("/brief", &long).with("Sec-WebSocket-Protocol", "tidegate.v1.json");
+    let mut client = gateway.open(&version_1(&long)).await.unwrap();
+    let mut welcome = client.receive().await;
+    let mut pushed = 0;
+    for (offset, token, status) in [(3600, &short, 401), (-3600, &past, 101)] {
+        client.wire.reset();
+        gateway
+            .admin
+            .counts("tidegate_sessions_suspended", 1.0)
+            .await;
+        let key = format!("k{offset}");
+        assert!(!gateway.push(&key).await);
+        pushed += 1;
+        gateway.set(offset, token, status).await;
+        assert!(gateway.push(&key).await, "the key is forgotten");
+        let told;
+        (client, told) = gateway.back(&version_1(&long), &welcome).await;
+        let resume = &told["resume"];
+        assert_eq!(
+            (&resume["continued"], &resume["recovered"]),
+            (&json!(true), &json!(true)),
+            "{offset}: {told}"
+        );
+        for seq in 1..=pushed {
+            assert_eq!(client.receive().await["seq"], seq);
+        }
+        welcome = told;
+        // Whose time is over is gone, whatever the clock says.
+        let mut goes = gateway.open(&brief).await.unwrap();
+        let of_gone = goes.receive().await;
+        goes.wire.reset();
+        gateway
+            .admin
+            .counts(
+                "tidegate_ws_connections{route=\"brief\",kind=\"bridge\"}",
+                0.0,
+            )
+            .await;
+        gateway
+            .admin
+            .counts("tidegate_sessions_suspended", 0.0)
+            .await;
+        let (_here, told) = gateway.back(&brief, &of_gone).await;
+        assert_eq!(told["resume"]["continued"], false, "{told}");
+        gateway.set(0, &short, 101).await;
+    }
 }

@@ -231,3 +231,19 @@ async fn it_may_come_back_by_it() {
     let welcome = client.ask(&coming(&welcome, &first)).await;
     assert_eq!(welcome["resume"]["continued"], false, "{welcome}");
 }
+
+#[tokio::test]
+async fn what_it_missed_before_is_said_behind_it() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let beside = format!("{FROM} }} }}\ndrain: {{ delay: 1h }}\nbus: {{ memory: {{");
+    let gateway = gateway(&upstream, &beside, "", "");
+    let token = mint.sign(&Token::secret());
+    let mut late = Client::open(&gateway, &bare()).await;
+    let mut witness = Client::open(&gateway, &version_1(&token)).await;
+    assert_eq!(witness.receive().await["op"], "welcome");
+    gateway.drain();
+    assert_eq!(witness.receive().await["op"], "goaway");
+    assert_eq!(late.ask(&hello(&token)).await["op"], "welcome");
+    assert_eq!(late.receive().await["op"], "goaway");
+}

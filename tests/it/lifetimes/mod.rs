@@ -17,9 +17,13 @@ use tidegate_tests::{
 /// A gateway with a proxied route, a handler and a bridge, which all require a user, an open route, and
 /// an admin listener; with these keys of `auth.jwt`, of each of the routes and of the bridge.
 fn gateway(upstream: &ScriptedUpstream, jwt: &str, route: &str, bridge: &str) -> TestGateway {
+    let leeway = match jwt.contains("leeway") {
+        true => "",
+        false => "leeway: none,",
+    };
     let yaml = format!(
         "admin: {{ bind: '127.0.0.1:0' }}\n\
-         auth: {{ jwt: {{ secret: '{SECRET}', leeway: none, {jwt} }} }}\n\
+         auth: {{ jwt: {{ secret: '{SECRET}', {leeway} {jwt} }} }}\n\
          services: {{ up: {{ endpoints: [http://{}] }} }}\n\
          routes:\n\
          - {{ name: proxied, match: {{ path: /proxied }}, filters: [require], proxy: {{ service: up, websocket: {{ close_timeout: 2s }} }}, {route} }}\n\

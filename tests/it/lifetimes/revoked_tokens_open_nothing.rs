@@ -89,19 +89,24 @@ async fn by_each_name_that_it_has() {
         for handshake in [bearing("/handled", &token), version_1(&token)] {
             assert_eq!(tried(&gateway, &handshake).await, refused, "{by}");
         }
-        // Nor does it extend what another one opened.
-        let newer = Token::secret()
-            .claim("sub", format!("u{number}"))
-            .claim("n", 1);
-        let newer = mint.sign(&newer.claim("iat", from_now(5)));
-        let session = Client::open(&gateway, &bearing("/proxied", &newer)).await;
+        // Nor does it extend what another one opened, issued in a later second.
+        let mut session = None;
+        tidegate_tests::eventually_does("a newer token opens a session", async || {
+            let newer = Token::secret().claim("sub", format!("u{number}"));
+            let newer = mint.sign(&newer.claim("n", 1).claim("iat", from_now(0)));
+            let handshake = bearing("/proxied", &newer);
+            session = Client::open_at(gateway.connect().await, &handshake).await;
+            session.is_some()
+        })
+        .await;
+        let session = session.unwrap();
         let answer = renewed(&gateway, &session.id, &token).await;
         assert_eq!((answer.status(), &*answer.code()), (401, "token_revoked"));
     }
     witness.echoes().await;
-    admin
-        .counts("tidegate_auth_refused_total{code=\"token_revoked\"}", 15.0)
-        .await;
+    let counted = "tidegate_auth_refused_total{code=\"token_revoked\"}";
+    let refused = admin.metrics().await.get(counted).unwrap();
+    assert!(refused >= 15.0, "{refused}");
 }
 
 #[tokio::test]
@@ -144,6 +149,20 @@ async fn a_session_goes_on_by_its_newer_token() {
 }
 
 #[tokio::test]
+async fn whatever_is_open_of_a_user_ends_with_the_user() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let gateway = gateway(&upstream, "leeway: 60s", "", "");
+    // The clock of who issued it is ahead, by no more than clocks may differ.
+    let token = mint.sign(&Token::secret().claim("iat", from_now(50)));
+    let mut session = Client::open(&gateway, &bearing("/proxied", &token)).await;
+    session.echoes().await;
+    let told_of = json!({"user": "u42"});
+    assert_eq!(revoked(gateway.admin(), &told_of).await, 1);
+    assert_eq!(session.closed().await, told(1008, "token_revoked"));
+}
+
+#[tokio::test]
 async fn there_is_room_for_so_many_and_none_is_pushed_out() {
     let Some(mint) = Mint::open(TEST) else { return };
     let upstream = upstream().await;
@@ -159,10 +178,78 @@ async fn there_is_room_for_so_many_and_none_is_pushed_out() {
         (answer.status(), &*answer.code()),
         (503, "revocations_full")
     );
-    assert!(answer.head.has("Retry-After"));
     admin.counts("tidegate_revocations", 3.0).await;
+    admin
+        .counts("tidegate_revocations_refused_total", 1.0)
+        .await;
     let refused = (401, "token_revoked".to_owned());
     assert_eq!(tried(&gateway, &bearing("/proxied", &token)).await, refused);
+}
+
+#[tokio::test]
+async fn what_is_open_ends_where_there_is_no_room_too() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    for (filler, is_soon) in [
+        (json!({"jti": "a"}), false),
+        (json!({"jti": "a", "exp": from_now(3600)}), false),
+        // Each is kept for a minute at least.
+        (json!({"jti": "a", "exp": from_now(-5)}), true),
+    ] {
+        let gateway = gateway(&upstream, "revocations: { max_entries: 1 }", "", "");
+        let admin = gateway.admin();
+        revoked(admin, &filler).await;
+        for by in ["user", "session", "jti"] {
+            let token = Token::secret().claim("jti", by).claim("sub", by);
+            let token = mint.sign(&token);
+            let mut proxied = Client::open(&gateway, &bearing("/proxied", &token)).await;
+            let mut bridged = Client::open(&gateway, &version_1(&token)).await;
+            let name = match by {
+                "session" => &*proxied.id,
+                _ => by,
+            };
+            let answer = revoke(admin, &json!({by: name})).await;
+            let problem: Value = serde_json::from_str(&answer.text()).unwrap();
+            assert_eq!(
+                (&problem["status"], &problem["code"], &problem["sessions"]),
+                (&json!(503), &json!("revocations_full"), &json!(2)),
+                "{by}: {problem}"
+            );
+            assert_eq!(problem["retryable"], is_soon, "{by} {filler}");
+            let after = answer.head.field("Retry-After");
+            let after: Option<u64> = after.map(|after| after.parse().unwrap());
+            assert_eq!(after.is_some_and(|after| after <= 61), is_soon, "{after:?}");
+            let detail = problem["detail"].as_str().unwrap();
+            assert_eq!(detail.contains("max_entries"), !is_soon, "{detail}");
+            assert_eq!(proxied.closed().await, told(1008, "token_revoked"));
+            assert_eq!(bridged.closed().await, told(4440, "token_revoked"));
+        }
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_disconnect_ends_the_others_where_there_is_no_room_too() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let route = "revoke_on_disconnect: always";
+    let gateway = gateway(&upstream, "revocations: { max_entries: 1 }", route, "");
+    revoked(gateway.admin(), &json!({"jti": "a"})).await;
+    let token = mint.sign(&Token::secret());
+    let mut other = Client::open(&gateway, &bearing("/handled", &token)).await;
+    let mut one = Client::open(&gateway, &bearing("/proxied", &token)).await;
+    one.echoes().await;
+    let close = Frame::close(1000, "").from_client();
+    one.wire.send_frame(&close).await;
+    one.closed().await;
+    assert_eq!(other.closed().await, told(4440, "token_revoked"));
+    // What ended for it is revoked, or would be, too.
+    let refused = "tidegate_revocations_refused_total";
+    tidegate_tests::eventually_does("both are counted", async || {
+        let metrics = gateway.admin().metrics().await;
+        metrics.get(refused).unwrap() >= 2.0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -238,4 +325,28 @@ async fn silence_revokes_where_the_route_says_so() {
     assert_eq!(second.closed().await, told(1008, "token_revoked"));
     let refused = (401, "token_revoked".to_owned());
     assert_eq!(tried(&gateway, &bearing("/handled", &token)).await, refused);
+}
+
+/// Whoever comes back in another socket has not left.
+#[tokio::test]
+async fn who_comes_back_has_not_left() {
+    let Some(mint) = Mint::open(TEST) else { return };
+    let upstream = upstream().await;
+    let gateway = gateway(&upstream, "", "revoke_on_disconnect: always", "");
+    let token = mint.sign(&Token::secret());
+    let mut old = Client::open(&gateway, &version_1(&token)).await;
+    let welcome = old.receive().await;
+    let mut new = Client::open(&gateway, &version_1(&token)).await;
+    assert_eq!(new.receive().await["op"], "welcome");
+    let resume =
+        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
+    let welcome = new
+        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
+        .await;
+    assert_eq!(welcome["resume"]["continued"], true, "{welcome}");
+    assert_eq!(old.closed().await, told(1000, "resumed"));
+    old.wire.read_to_end().await;
+    tidegate_tests::time::eventually("the session has ended", || gateway.sessions() == 1).await;
+    let open = (101, String::new());
+    assert_eq!(tried(&gateway, &bearing("/handled", &token)).await, open);
 }

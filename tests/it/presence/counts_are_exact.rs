@@ -23,11 +23,11 @@ const ROUNDS: usize = 6;
 const COMING: usize = 50;
 
 /// A client that is there.
-struct Here {
-    user: String,
-    target: &'static str,
-    port: u16,
-    wire: Wire,
+pub(super) struct Here {
+    pub(super) user: String,
+    pub(super) target: &'static str,
+    pub(super) port: u16,
+    pub(super) wire: Wire,
 }
 
 /// What happens to a client.
@@ -121,7 +121,7 @@ async fn meets(client: Here, fate: Fate) {
 }
 
 /// What the system, the gateway and the case itself count is the same.
-async fn agree(gateway: &TestGateway, here: &[Here], round: usize) {
+pub(super) async fn agree(gateway: &TestGateway, here: &[Here], round: usize) {
     let ports: HashMap<u16, &str> = here.iter().map(|one| (one.port, &*one.user)).collect();
     let port = gateway.address().port();
     let mut counted = None;

@@ -3,7 +3,9 @@
 mod commands;
 mod counts_are_exact;
 mod events_are_told;
+mod nobody_goes_for_another;
 mod one_too_many;
+mod those_who_say_it_late_count;
 mod users_are_seen_and_kicked;
 
 use std::collections::HashMap;

@@ -49,6 +49,19 @@ async fn tells_whom_it_names() {
     let (first, second) = (run(&again).await, run(&again).await);
     assert_eq!(first, second);
     assert_eq!(one.receive().await["data"], "no JSON");
+    for (cut, place) in [
+        ("{\"x\":1", "column 6"),
+        (" [1,\n2", "line 2"),
+        ("{x}", "column 2"),
+    ] {
+        let (status, said) = run(&["--all", "--event", "c", "--data", cut]).await;
+        assert_eq!(status, Some(2), "{cut}: {said}");
+        assert!(said.contains(place) && said.contains("--text"), "{said}");
+    }
+    for text in ["{\"x\":1", "{\"x\":1}", "7"] {
+        run(&["--session", &id, "--event", "d", "--data", text, "--text"]).await;
+        assert_eq!(one.receive().await["data"], text);
+    }
     let (waits, acks) = tokio::join!(run(&["--all", "--event", "c", "--wait"]), async {
         let push = one.receive().await;
         one.send(&json!({"op": "ack", "seq": push["seq"]})).await;

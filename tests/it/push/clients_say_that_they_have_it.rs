@@ -1,6 +1,8 @@
 //! A publisher can wait until clients say that they have a push.
 
 use serde_json::json;
+use tidegate_tests::Request;
+use tokio::task::JoinSet;
 
 use super::Setting;
 
@@ -65,4 +67,32 @@ async fn or_are_gone_or_say_nothing() {
     };
     let (told, ()) = tokio::join!(asked, acking);
     assert_eq!(told["acked"], 1, "{told}");
+}
+
+/// More publishers than the listener has other callers wait at one time, and each is answered.
+#[tokio::test]
+async fn however_many_wait_for_that() {
+    const PUBLISHERS: u64 = 100;
+    let Some(setting) = Setting::new("however_many_wait_for_that", "").await else {
+        return;
+    };
+    let (mut one, _) = setting.new_session("u42").await;
+    let admin = setting.gateway.admin();
+    let mut publishers = JoinSet::new();
+    for _ in 0..PUBLISHERS {
+        let request = Request::new("POST", "/v1/users/u42/push?wait=ack&timeout=25s");
+        let request = request.set("Host", &admin.0.to_string());
+        let request = request.body(json!({"event": "a"}).to_string());
+        publishers.spawn(async move { admin.ask(&request).await });
+    }
+    for seq in 1..=PUBLISHERS {
+        assert_eq!(one.receive().await["seq"], seq);
+    }
+    // They are in nobody's way.
+    assert_eq!(admin.get("/readyz").await.status(), 200);
+    one.send(&json!({"op": "ack", "seq": PUBLISHERS})).await;
+    while let Some(answer) = publishers.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 202, "{}", answer.text());
+    }
 }

@@ -5,13 +5,16 @@ mod clients_are_told_to_go;
 mod clients_say_that_they_have_it;
 mod cursors_are_good_anywhere;
 mod every_session_of_a_user_is_told;
-mod history;
+pub(super) mod history;
+mod names_are_as_they_are;
 mod nothing_is_lost_in_silence;
 mod nothing_is_pushed_twice;
 mod old_publishers_need_no_change;
 mod pushes_are_addressed;
 mod sessions_are_resumed;
 mod slow_readers_hold_up_nobody;
+mod some_may_not_come_back;
+mod what_was_told_before_a_drain_arrives;
 
 use std::sync::Arc;
 

@@ -25,10 +25,6 @@ async fn to_those_and_no_others() {
         0
     );
     assert_eq!(
-        matched(json!({"session": ["nonsense"], "event": "b"})).await,
-        0
-    );
-    assert_eq!(
         matched(json!({"user": ["u41", "u43"], "event": "b"})).await,
         0
     );
@@ -95,7 +91,7 @@ async fn what_is_malformed_reaches_nobody() {
     let Some(setting) = Setting::new("what_is_malformed_reaches_nobody", "").await else {
         return;
     };
-    let (mut one, _) = setting.new_session("u42").await;
+    let (mut one, id) = setting.new_session("u42").await;
     for (target, body) in [
         ("/v1/push", json!({"event": "a"})),
         ("/v1/push", json!({"user": "u42"})),
@@ -128,6 +124,10 @@ async fn what_is_malformed_reaches_nobody() {
         ),
         ("/v1/push", json!([])),
         ("/v1/push", json!("a")),
+        ("/v1/push", json!({"session": [&id, "nope"], "event": "a"})),
+        ("/v1/push", json!({"room": "", "event": "a"})),
+        ("/v1/push", json!({"room": "a\nb", "event": "a"})),
+        ("/v1/push", json!({"room": "r".repeat(129), "event": "a"})),
         ("/v1/push?wait=yes", json!({"user": "u42", "event": "a"})),
         (
             "/v1/push?wait=ack&timeout=26s",
@@ -157,4 +157,56 @@ async fn what_is_malformed_reaches_nobody() {
         .await;
     let push = one.receive().await;
     assert_eq!((&push["event"], &push["seq"]), (&json!("only"), &json!(1)));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named() {
+    let Some(setting) = Setting::new("what_is_wrong_is_named", "").await else {
+        return;
+    };
+    let names = "a name, or a list of names";
+    for (body, member, kind) in [
+        (json!({"user": 1, "event": "a"}), "user", names),
+        (json!({"session": {}, "event": "a"}), "session", names),
+        (json!({"room": ["a", 1], "event": "a"}), "room", names),
+        (json!({"user": "u42", "event": 7}), "event", "a text"),
+        (
+            json!({"user": "u42", "event": "a", "key": []}),
+            "key",
+            "a text",
+        ),
+        (json!({"all": "yes", "event": "a"}), "all", "true or false"),
+        (
+            json!({"user": "u42", "event": "a", "class": "best"}),
+            "class",
+            "`live` or `resumable`",
+        ),
+        (json!({"session": "nope", "event": "a"}), "session", "an id"),
+        (
+            json!({"room": "a\u{7f}", "event": "a"}),
+            "room",
+            "a name of 1 to 128 bytes",
+        ),
+        (
+            json!({"user": "u42", "event": "a", "dta": 1}),
+            "dta",
+            "unknown field",
+        ),
+    ] {
+        for (body, before) in [(body.clone(), ""), (json!([body]), "push 0: ")] {
+            let answer = setting.post("/v1/push", &body).await;
+            let told: Value = serde_json::from_str(&answer.text()).unwrap();
+            let detail = told["detail"].as_str().unwrap();
+            assert!(
+                answer.status() == 400
+                    && detail.starts_with(before)
+                    && detail.contains(&format!("`{member}`"))
+                    && detail.contains(kind),
+                "{body}: {told}"
+            );
+        }
+    }
+    // The longest name that a client can join.
+    let body = json!({"room": "r".repeat(128), "event": "a"});
+    assert_eq!(setting.post("/v1/push", &body).await.status(), 202);
 }

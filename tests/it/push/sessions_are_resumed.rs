@@ -14,10 +14,10 @@ fn beside_push(options: &str) -> String {
 
 /// What its `welcome` says to come back with, and how much it has.
 #[derive(Debug, Clone)]
-struct Back {
-    session: String,
+pub(super) struct Back {
+    pub(super) session: String,
     token: String,
-    seq: u64,
+    pub(super) seq: u64,
 }
 
 impl Back {
@@ -37,7 +37,7 @@ impl Back {
 }
 
 /// A session, and what to come back with.
-async fn opened(setting: &Setting, user: &str) -> (Client, Back) {
+pub(super) async fn opened(setting: &Setting, user: &str) -> (Client, Back) {
     let handshake = setting.handshake(user);
     let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
     let mut client = Client::open(&setting.gateway, &handshake).await;
@@ -50,7 +50,11 @@ async fn opened(setting: &Setting, user: &str) -> (Client, Back) {
 
 /// A session in which `back` comes back, and what it is told: whether it goes on, whether nothing is
 /// lost, and the last number.
-async fn resumed(setting: &Setting, user: &str, back: &Back) -> (Client, Back, (bool, bool, u64)) {
+pub(super) async fn resumed(
+    setting: &Setting,
+    user: &str,
+    back: &Back,
+) -> (Client, Back, (bool, bool, u64)) {
     let (mut client, _) = opened(setting, user).await;
     let welcome = client.ask(&back.hello()).await;
     let resume = &welcome["resume"];
@@ -64,7 +68,7 @@ async fn resumed(setting: &Setting, user: &str, back: &Back) -> (Client, Back, (
     (client, next, told)
 }
 
-async fn tell(setting: &Setting, user: &str, data: u64) {
+pub(super) async fn tell(setting: &Setting, user: &str, data: u64) {
     let push = json!({"event": "n", "data": data});
     setting.push(&format!("/v1/users/{user}/push"), &push).await;
 }
@@ -77,7 +81,7 @@ async fn end_all(setting: &Setting, user: &str) {
 }
 
 /// The next is this push.
-async fn expect(client: &mut Client, seq: u64, data: u64) {
+pub(super) async fn expect(client: &mut Client, seq: u64, data: u64) {
     let push = client.receive().await;
     assert_eq!(
         (&push["seq"], &push["data"]),
@@ -279,6 +283,81 @@ async fn the_newer_socket_takes_over() {
     expect(&mut new, 4, 4).await;
 }
 
+/// What it says of pushes of its new session is not about those of the one that it comes back to.
+#[tokio::test]
+async fn with_what_was_never_sent_again() {
+    let Some(setting) = Setting::new("with_what_was_never_sent_again", "").await else {
+        return;
+    };
+    let (mut client, back) = opened(&setting, "u1").await;
+    for data in 1..=3 {
+        tell(&setting, "u1", data).await;
+        expect(&mut client, data, data).await;
+    }
+    client.0.reset();
+    let (mut client, _) = opened(&setting, "u1").await;
+    let both = [back.hello(), json!({"op": "ack", "seq": 3})];
+    let both = both.map(|one| Frame::text(&one.to_string()).from_client().bytes());
+    client.0.send(both.concat()).await;
+    let welcome = client.receive().await;
+    assert_eq!(welcome["resume"]["recovered"], true, "{welcome}");
+    for data in 1..=3 {
+        expect(&mut client, data, data).await;
+    }
+}
+
+/// What is held for all who are away has a bound, and who loses by that is told.
+#[tokio::test]
+async fn what_is_held_for_all_is_bounded() {
+    let test = "what_is_held_for_all_is_bounded";
+    let beside = "limits: { resume_memory: 256KiB }";
+    let Some(setting) = Setting::with(test, "", beside).await else {
+        return;
+    };
+    let admin = setting.gateway.admin();
+    let users: Vec<_> = (0..20).map(|user| format!("u{user}")).collect();
+    let mut backs = Vec::new();
+    for (number, user) in users.iter().enumerate() {
+        let (client, back) = opened(&setting, user).await;
+        client.0.reset();
+        backs.push(back);
+        // They are gone in this order.
+        admin
+            .counts("tidegate_sessions_suspended", (number + 1) as f64)
+            .await;
+    }
+    let data = "x".repeat(16 << 10);
+    for user in &users[1..] {
+        for _ in 0..3 {
+            let push = json!({"event": "n", "data": data});
+            let told = setting.push(&format!("/v1/users/{user}/push"), &push).await;
+            // Nobody is there, and it is kept.
+            assert_eq!(told["matched"], 0);
+            let held = admin.metrics().await.get("tidegate_suspended_bytes");
+            assert!(held <= Some(f64::from(256 << 10)), "{held:?}");
+        }
+    }
+    let (mut recovered, mut here) = (Vec::new(), Vec::new());
+    for (user, back) in users.iter().zip(&backs) {
+        let (mut client, _, told) = resumed(&setting, user, back).await;
+        let missed = if *user == "u0" { 0 } else { 3 };
+        assert_eq!((told.0, told.2), (true, missed), "{user}");
+        recovered.push(told.1);
+        for seq in 1..=missed {
+            if told.1 {
+                assert_eq!(client.receive().await["seq"], seq);
+            }
+        }
+        tell(&setting, user, 1).await;
+        expect(&mut client, missed + 1, 1).await;
+        here.push(client);
+    }
+    // Who missed nothing lost nothing, and of the others those who went last have all.
+    let expected: Vec<_> = (0..20).map(|user| user == 0 || user >= 15).collect();
+    assert_eq!(recovered, expected);
+    admin.counts("tidegate_suspended_bytes", 0.0).await;
+}
+
 /// Not even where its publisher waits for word that it came.
 #[tokio::test]
 async fn what_is_live_comes_once_at_most() {
@@ -307,5 +386,37 @@ async fn what_is_live_comes_once_at_most() {
         };
         let (told, ()) = tokio::join!(waiting, coming_back);
         assert_eq!(told["acked"], 0, "nobody said so: {told}");
+    }
+}
+
+/// Who lost its connection finds its place taken, by itself.
+#[tokio::test]
+async fn also_where_it_is_the_only_one() {
+    let beside = "limits: { max_sessions_per_user: 1, over: evict_oldest }";
+    let test = "also_where_it_is_the_only_one";
+    let Some(setting) = Setting::with(test, "", beside).await else {
+        return;
+    };
+    let (mut lost, back) = opened(&setting, "u1").await;
+    tell(&setting, "u1", 1).await;
+    expect(&mut lost, 1, 1).await;
+    let (mut client, back, told) = resumed(&setting, "u1", &back).await;
+    assert_eq!(told, (true, true, 1));
+    expect(&mut client, 1, 1).await;
+    assert_eq!(lost.0.read_frame().await.close_code(), Some(4409));
+    drop(lost);
+    // The same behind the end of the one before.
+    let (mut other, _) = opened(&setting, "u1").await;
+    assert_eq!(client.0.read_frame().await.close_code(), Some(4409));
+    drop(client);
+    tell(&setting, "u1", 2).await;
+    let welcome = other.receive().await;
+    assert_eq!(welcome["data"], 2, "{welcome}");
+    let admin = setting.gateway.admin();
+    admin.counts("tidegate_sessions_suspended", 1.0).await;
+    let welcome = other.ask(&back.hello()).await;
+    assert_eq!(welcome["resume"]["recovered"], true, "{welcome}");
+    for data in 1..=2 {
+        expect(&mut other, data, data).await;
     }
 }

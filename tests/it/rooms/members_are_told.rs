@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate_tests::eventually_does;
 
-use super::{Setting, ask, join};
+use super::{Setting, ask, go, join};
 
 const CHAT: &str = "{ match: 'chat:*', subscribe: all, publish: { roles: writer } }";
 
@@ -73,7 +73,7 @@ async fn the_end_of_a_session_leaves_all_rooms() {
     for room in 1..=20 {
         join(&mut goes, &format!("chat:{room}")).await;
     }
-    drop(goes);
+    go(goes).await;
     eventually_does("the session leaves", async || {
         setting.look("/v1/rooms").await.1["rooms_open"] == 1
     })
@@ -227,4 +227,36 @@ async fn what_asks_in_rooms_has_a_rate_too() {
         (&json!(9), &json!(429)),
         "{refused}"
     );
+}
+
+/// One push to two rooms is two pushes for a member of both, whatever replaces what.
+#[tokio::test]
+async fn a_key_is_of_one_room_and_one_event() {
+    let test = "a_key_is_of_one_room_and_one_event";
+    let keys = "push: { slow_consumer: conflate }";
+    let Some(setting) = Setting::with(test, CHAT, "", keys).await else {
+        return;
+    };
+    let mut client = setting.session("u1").await;
+    for room in ["chat:1", "chat:2"] {
+        join(&mut client, room).await;
+    }
+    let both = json!(["chat:1", "chat:2"]);
+    for number in 0..20 {
+        let pushes = ["a", "b"]
+            .map(|event| json!({"room": both, "event": event, "key": "last", "data": number}));
+        let answer = setting
+            .admin("POST", "/v1/push", &json!(pushes).to_string())
+            .await;
+        assert_eq!(answer.status(), 202, "{}", answer.text());
+        for event in ["a", "b"] {
+            for room in ["chat:1", "chat:2"] {
+                let push = client.receive().await;
+                assert_eq!(
+                    (&push["event"], &push["room"], &push["data"]),
+                    (&json!(event), &json!(room), &json!(number)),
+                );
+            }
+        }
+    }
 }

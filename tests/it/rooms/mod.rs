@@ -2,11 +2,14 @@
 
 mod members_are_told;
 mod newer_tokens_are_asked_anew;
+mod nothing_is_lost_in_silence;
 mod patterns_cannot_be_widened;
 mod presence_is_told;
+mod stalled_members_hold_up_nobody;
 mod what_was_missed_comes_again;
 
 use serde_json::{Value, json};
+use tidegate_tests::frame::Frame;
 use tidegate_tests::mint::SECRET;
 use tidegate_tests::wire::Answer;
 use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
@@ -102,6 +105,12 @@ impl Setting {
             serde_json::from_str(&answer.text()).unwrap(),
         )
     }
+}
+
+/// Goes for good.
+async fn go(mut client: Client) {
+    let close = Frame::close(1000, "").from_client();
+    client.0.send_frame(&close).await;
 }
 
 /// What is answered to `op` in a room.

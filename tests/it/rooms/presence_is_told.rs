@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidegate_tests::mint::SECRET;
 use tidegate_tests::{Mint, Request, ScriptedUpstream, TestGateway, Token};
 
-use super::{Setting, ask, join};
+use super::{Setting, ask, go, join};
 use crate::bridge::Client;
 
 const RULES: &str = "{ match: 'chat:*', subscribe: all, presence: all }, \
@@ -53,7 +53,7 @@ async fn a_user_comes_once_and_goes_once() {
         (&json!("u2"), 1, 0)
     );
     join(&mut other_tab, "chat:1").await;
-    drop(tab);
+    go(tab).await;
     tidegate_tests::eventually_does("the tab is gone", async || {
         setting.look("/v1/rooms/chat:1").await.1["members"] == 2
     })
@@ -67,6 +67,140 @@ async fn a_user_comes_once_and_goes_once() {
     // The next that is told is the end: of the second tab nothing was.
     let gone = vec![json!({"user": "u2"})];
     assert_eq!(change(&mut one, "chat:1").await, (vec![], gone));
+}
+
+#[tokio::test]
+async fn who_was_lost_fades_and_is_seen_again() {
+    let test = "who_was_lost_fades_and_is_seen_again";
+    let grace = "rooms: { presence_grace: 1s }";
+    let Some(setting) = Setting::with(test, RULES, grace, "").await else {
+        return;
+    };
+    let mut stays = setting.session("u1").await;
+    join(&mut stays, "chat:1").await;
+    change(&mut stays, "chat:1").await;
+    let (mut lost, welcome) = setting.welcomed("u2", &json!({})).await;
+    join(&mut lost, "chat:1").await;
+    assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u2");
+    lost.0.reset();
+    // First it is lost, and then it is not seen; but it is a member still.
+    let gone = vec![json!({"user": "u2"})];
+    assert_eq!(change(&mut stays, "chat:1").await, (vec![], gone));
+    let room = setting.look("/v1/rooms/chat:1").await.1;
+    assert_eq!(
+        (&room["members"], room["users"].as_array().map(Vec::len)),
+        (&json!(2), Some(1))
+    );
+    setting.push("chat:1", &json!(1)).await;
+    assert_eq!(stays.receive().await["data"], 1);
+    // Somebody came whom it was not told of.
+    let mut third = setting.session("u3").await;
+    join(&mut third, "chat:1").await;
+    assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u3");
+
+    let mut back = setting.session("u2").await;
+    let resume =
+        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
+    let welcome = back
+        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
+        .await;
+    assert_eq!(
+        (
+            &welcome["resume"]["continued"],
+            &welcome["resume"]["recovered"]
+        ),
+        (&json!(true), &json!(true)),
+        "{welcome}"
+    );
+    let (mut told, mut pushed) = (None, None);
+    while told.is_none() || pushed.is_none() {
+        let frame = back.receive().await;
+        match frame["op"].as_str() {
+            Some("push") => pushed = Some(frame["data"].clone()),
+            _ if frame.get("users").is_some() => told = Some(frame),
+            other => assert_eq!(other, Some("presence"), "{frame}"),
+        }
+    }
+    assert_eq!(pushed, Some(json!(1)));
+    let told = told.unwrap();
+    let there = ["u1", "u2", "u3"].map(|user| json!({"user": user, "conns": 1}));
+    assert_eq!(
+        (&told["op"], &told["room"], &told["users"]),
+        (&json!("presence"), &json!("chat:1"), &json!(there)),
+        "{told}"
+    );
+    assert!(told["n"].is_u64(), "{told}");
+    assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u2");
+}
+
+#[tokio::test]
+async fn who_comes_back_at_once_was_never_gone() {
+    let Some(setting) = Setting::new("who_comes_back_at_once_was_never_gone", RULES).await else {
+        return;
+    };
+    let mut stays = setting.session("u1").await;
+    join(&mut stays, "chat:1").await;
+    change(&mut stays, "chat:1").await;
+    let (mut lost, welcome) = setting.welcomed("u2", &json!({})).await;
+    join(&mut lost, "chat:1").await;
+    assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u2");
+    lost.0.reset();
+    let mut back = setting.session("u2").await;
+    let resume =
+        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
+    let welcome = back
+        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
+        .await;
+    assert_eq!(welcome["resume"]["continued"], true, "{welcome}");
+    // What is told next is of a third.
+    let mut third = setting.session("u3").await;
+    join(&mut third, "chat:1").await;
+    let third = vec![json!({"user": "u3", "conns": 1})];
+    assert_eq!(change(&mut stays, "chat:1").await, (third, vec![]));
+}
+
+/// More than may wait at once, so it is told bit by bit.
+#[tokio::test]
+async fn who_comes_back_to_many_rooms_is_told_of_all() {
+    const ROOMS: usize = 60;
+    let test = "who_comes_back_to_many_rooms_is_told_of_all";
+    let Some(setting) = Setting::with(test, RULES, "", "push: { outbox: 4KiB }").await else {
+        return;
+    };
+    let user = "u".repeat(200);
+    let (mut there, mut lost) = (Vec::new(), None);
+    for _ in 0..4 {
+        let (mut client, welcome) = setting.welcomed(&user, &json!({})).await;
+        for room in 0..ROOMS {
+            client
+                .send(&json!({"op": "sub", "id": room + 1, "room": format!("chat:{room}")}))
+                .await;
+        }
+        let mut answers = 0;
+        while answers < ROOMS {
+            answers += usize::from(client.receive().await.get("status").is_some());
+        }
+        match lost {
+            None => lost = Some((client, welcome)),
+            Some(_) => there.push(client),
+        }
+    }
+    let (client, welcome) = lost.unwrap();
+    client.0.reset();
+    let mut back = setting.session(&user).await;
+    let resume =
+        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
+    let welcome = back
+        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
+        .await;
+    assert_eq!(welcome["resume"]["continued"], true, "{welcome}");
+    let mut told = BTreeSet::new();
+    while told.len() < ROOMS {
+        let frame = back.receive().await;
+        if frame.get("users").is_some() {
+            told.insert(frame["room"].as_str().unwrap().to_owned());
+        }
+    }
 }
 
 #[tokio::test]
@@ -204,6 +338,43 @@ async fn over_http_no_more_than_through_a_bridge() {
     assert_eq!(setting.gateway.ask(&wrong).await.status(), 401);
     let posted = Request::new("POST", "/_tidegate/presence/desk:1").with("Authorization", &staff);
     assert_eq!(setting.gateway.ask(&posted.body("")).await.status(), 405);
+}
+
+#[tokio::test]
+async fn over_http_nothing_of_a_bridge_behind_more_than_an_address() {
+    let test = "over_http_nothing_of_a_bridge_behind_more_than_an_address";
+    let Some(mint) = Mint::open(test) else { return };
+    let upstream = ScriptedUpstream::bind().await;
+    let yaml = format!(
+        "auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
+         services: {{ up: {{ endpoints: [http://UP] }} }}\n\
+         routes:\n\
+         - {{ name: door, match: {{ path: /ws, headers: {{ x-door: sesame }} }}, \
+             bridge: {{ services: up, rooms: [{{ match: 'secret:*', subscribe: all, presence: all }}] }} }}\n\
+         - {{ name: open, match: {{ path: /open, upgrade: websocket }}, \
+             bridge: {{ services: up, rooms: [{{ match: 'known:*', presence: all }}] }} }}\n"
+    );
+    let gateway = TestGateway::start(&upstream, &yaml);
+    let bearer = format!("Bearer {}", mint.sign(&Token::secret()));
+    let target = |room: &str| Request::get(&format!("/_tidegate/presence/{room}"));
+    for request in [
+        target("secret:1"),
+        target("secret:1").with("X-Door", "sesame"),
+    ] {
+        assert_eq!(gateway.ask(&request).await.status(), 401);
+        let known = request.with("Authorization", &bearer);
+        assert_eq!(gateway.ask(&known).await.status(), 403);
+    }
+    assert_eq!(gateway.ask(&target("known:1")).await.status(), 200);
+    // Whoever comes through the door sees it there.
+    let handshake = Request::handshake("/ws").with("X-Door", "sesame");
+    let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
+    let mut client = Client::open(&gateway, &handshake).await;
+    let welcome = client.receive().await;
+    assert_eq!(welcome["op"], "welcome", "{welcome}");
+    let uri = "/_tidegate/presence/secret:1";
+    let answer = client.ask(&json!({"id": 1, "uri": uri})).await;
+    assert_eq!(answer["status"], 200, "{answer}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Setting, ask, join};
+use super::{Setting, ask, go, join};
 use crate::bridge::Client;
 
 const ALL: &str = "{ match: '**', subscribe: all }";
@@ -38,7 +38,11 @@ async fn in_order_where_it_is_kept() {
         at = push["at"].take();
     }
     // Nobody is there meanwhile.
-    drop(first);
+    go(first).await;
+    tidegate_tests::eventually_does("it has gone", async || {
+        setting.look("/v1/rooms/a").await.1["members"] == 0
+    })
+    .await;
     for n in 4..=5 {
         setting.push("a", &json!(n)).await;
     }
@@ -63,10 +67,15 @@ async fn in_order_where_it_is_kept() {
         (&json!(5), &json!(6)),
         "{state}"
     );
+    every_place_counts(&setting, &begin["epoch"]).await;
+}
+
+/// Where the room has had six pushes in that epoch, and keeps five.
+async fn every_place_counts(setting: &Setting, epoch: &Value) {
     // It had nothing yet when it was there first; that, too, is a place.
     for (seq, is_held) in [(0, false), (1, true), (6, true), (7, false)] {
         let mut client = setting.session("u2").await;
-        let place = json!({"epoch": begin["epoch"], "seq": seq});
+        let place = json!({"epoch": epoch, "seq": seq});
         assert_eq!(
             since(&mut client, "a", &place).await["recovered"],
             is_held,
@@ -131,7 +140,8 @@ async fn what_is_too_old_is_forgotten_with_its_room() {
     let mut late = setting.session("u2").await;
     let place = json!({"epoch": told["epoch"].take(), "seq": 0});
     assert_eq!(since(&mut late, "a", &place).await["recovered"], false);
-    drop((client, late));
+    go(client).await;
+    go(late).await;
     setting.push("never-seen", &json!(1)).await;
     tidegate_tests::eventually_does("there is no room", async || {
         setting.look("/v1/rooms").await.1["rooms_open"] == 0
@@ -202,4 +212,55 @@ async fn without_a_history_nothing_is_kept() {
     place["seq"] = json!(1);
     assert_eq!(since(&mut two, "a", &place).await["recovered"], true);
     assert_eq!(setting.look("/v1/rooms/b").await.0, 404);
+}
+
+/// Who has lost something while it was a member is not told that it has all.
+#[tokio::test]
+async fn what_a_member_has_lost_is_not_there() {
+    let (history, keys) = (
+        "rooms: { history: {} }",
+        "push: { buffer: { messages: 3 } }",
+    );
+    let test = "what_a_member_has_lost_is_not_there";
+    let Some(setting) = Setting::with(test, ALL, history, keys).await else {
+        return;
+    };
+    let (mut client, welcome) = setting.welcomed("u1", &json!({})).await;
+    let epoch = join(&mut client, "a").await["epoch"].take();
+    let place = |seq: u64| json!({"epoch": epoch, "seq": seq});
+    setting.push("a", &json!(1)).await;
+    assert_eq!(client.receive().await["at"], place(1));
+    client.0.reset();
+    tidegate_tests::eventually("it is away", || setting.gateway.sessions() == 0).await;
+    for n in 2..=10 {
+        setting.push("a", &json!(n)).await;
+    }
+    let resume = json!({
+        "session": welcome["session"], "token": welcome["resume"]["token"], "seq": 1,
+    });
+    let mut client = setting.session("u1").await;
+    let hello = json!({"op": "hello", "v": 1, "resume": resume});
+    let welcome = client.ask(&hello).await;
+    assert_eq!(
+        (
+            &welcome["resume"]["continued"],
+            &welcome["resume"]["recovered"]
+        ),
+        (&json!(true), &json!(false)),
+        "{welcome}"
+    );
+    for n in 8..=10 {
+        assert_eq!(client.receive().await["at"], place(n));
+    }
+    // It is a member all the while, and some of its pushes are gone.
+    assert_eq!(since(&mut client, "a", &place(1)).await["recovered"], false);
+    // From there on it has all that it knows of.
+    assert_eq!(since(&mut client, "a", &place(10)).await["recovered"], true);
+    // Once more a member, it gets what is kept.
+    ask(&mut client, "unsub", "a").await;
+    assert_eq!(since(&mut client, "a", &place(1)).await["recovered"], true);
+    setting.push("a", &json!(11)).await;
+    for n in 2..=11 {
+        assert_eq!(client.receive().await["at"], place(n));
+    }
 }

@@ -64,6 +64,29 @@ impl Wanted<'_> {
         )
     }
 
+    /// The gateway with a bridge that is pushed to.
+    pub(super) fn pushing(&self, admin: SocketAddr) -> String {
+        let Self {
+            address,
+            upstream,
+            workers,
+            ..
+        } = self;
+        format!(
+            "version: 1\n\
+             workers: {workers}\n\
+             {AUTH}\
+             listeners: [{{ name: public, bind: \"{address}\" }}]\n\
+             admin: {{ bind: \"{admin}\" }}\n\
+             services: {{ upstream: {{ endpoints: \"http://{upstream}\" }} }}\n\
+             routes:\n  \
+               - name: known\n    \
+                 match: {{ path: /known }}\n    \
+                 filters: require\n    \
+                 bridge: {{ services: upstream, rooms: [{{ match: bench, subscribe: all }}] }}\n"
+        )
+    }
+
     pub(super) fn nginx(&self) -> anyhow::Result<String> {
         let Self {
             address,

@@ -10,6 +10,7 @@ mod library;
 mod options;
 mod peers;
 mod profile;
+mod push;
 mod report;
 mod rounds;
 mod scenarios;
@@ -35,7 +36,7 @@ pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
     if options.library {
         library::measure(run, options)?;
     }
-    if options.scenarios.is_empty() && !options.traffic {
+    if options.scenarios.is_empty() && !options.traffic && !options.push {
         return Ok(true);
     }
     let cores = std::thread::available_parallelism()?.get();
@@ -71,6 +72,9 @@ pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
     let document = run.root.join("bench/BENCHMARKS.md");
     if options.traffic {
         traffic::measure(fixed, &document)?;
+    }
+    if options.push {
+        push::measure(fixed, &document)?;
     }
     if options.scenarios.is_empty() {
         return Ok(true);

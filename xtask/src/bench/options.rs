@@ -22,6 +22,7 @@ Options of the bench:
                       get, get-1k, bridge, bridge-idle, idle, used; tls-echo-64, tls-echo-64x16, tls-echo-1k, tls-echo-64k,
                       tls-handshake, tls-handshake-pq, tls-session, tls-idle, tls-idle-upstream,
                       tls-idle-both; traffic: bytes and time of calls over HTTP and the bridge;
+                      push: what it costs to push to many sessions and to one;
                       or ws: the library beside others
   --peers NAME,NAME   these gateways: tidegate, nginx, haproxy, raw
   --gateway FILE      a tidegate that was built elsewhere
@@ -42,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) library: bool,
     /// Whether it is measured what calls cost on the wire.
     pub(crate) traffic: bool,
+    /// Whether pushes are measured.
+    pub(crate) push: bool,
     pub(crate) peers: Vec<Peer>,
     pub(crate) gateway: Option<PathBuf>,
     /// Idle sessions, at most.
@@ -60,6 +63,7 @@ impl Default for Options {
             scenarios: SCENARIOS.iter().collect(),
             library: true,
             traffic: true,
+            push: true,
             peers: Peer::ALL.to_vec(),
             gateway: None,
             sessions: 9_000,
@@ -106,11 +110,12 @@ impl Options {
 impl Options {
     /// Measures what is in `list` alone.
     fn only(&mut self, list: &str) -> anyhow::Result<()> {
-        (self.library, self.traffic) = (false, false);
+        (self.library, self.traffic, self.push) = (false, false, false);
         let found = named(list, |name| {
             match name {
                 LIBRARY => self.library = true,
                 TRAFFIC => self.traffic = true,
+                PUSH => self.push = true,
                 name => return scenario(name).map(Some),
             }
             Some(None)
@@ -120,9 +125,10 @@ impl Options {
     }
 }
 
-/// The library's name among the scenarios, and that of what goes over the wire.
+/// The library's name among the scenarios, that of what goes over the wire, and that of pushes.
 const LIBRARY: &str = "ws";
 const TRAFFIC: &str = "traffic";
+const PUSH: &str = "push";
 
 fn scenario(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
@@ -168,6 +174,8 @@ mod tests {
         assert!(library.library && library.scenarios.is_empty() && !library.traffic);
         let traffic = parse("--only get,traffic").unwrap().unwrap();
         assert!(traffic.traffic && !traffic.library && traffic.scenarios.len() == 1);
+        let push = parse("--only push").unwrap().unwrap();
+        assert!(push.push && !push.traffic && push.scenarios.is_empty());
         assert_eq!(options.peers, [Peer::Tidegate, Peer::Raw]);
         assert_eq!(options.window, Duration::from_millis(200));
         assert!(options.noisy && !options.free);

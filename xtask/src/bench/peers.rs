@@ -59,7 +59,7 @@ impl Placement {
         }
     }
 
-    const fn workers(self) -> u32 {
+    pub(super) const fn workers(self) -> u32 {
         match self {
             Self::Fixed => 1,
             Self::Free => 2,

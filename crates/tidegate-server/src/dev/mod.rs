@@ -2,19 +2,20 @@
 
 mod certificate;
 mod page;
+mod service;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, anyhow};
 use tidegate::config::{Config, ConfigErrors, Environment, Plan, defaults};
 use tidegate::{Gateway, StartError};
 
 use self::certificate::Development;
-use self::page::Visitor;
+use self::page::{Page, Visitors};
 use crate::cli::DevArgs;
 use crate::reachable::reachable;
 use crate::run::{raise_descriptors, serve};
@@ -35,26 +36,31 @@ pub(crate) fn dev(args: &DevArgs) -> anyhow::Result<ExitCode> {
     upstream.set_nonblocking(true)?;
     let upstream_address = upstream.local_addr()?;
     let admin = args.admin.unwrap_or_else(|| free_admin_address(args.bind));
-    let visitor = Visitor::make()?;
-    let mut plan = plan(args.bind, admin, upstream_address, &visitor.key).map_err(of_options)?;
+    let visitors = Visitors::make()?;
+    let mut plan = plan(args.bind, admin, upstream_address, &visitors.key).map_err(of_options)?;
     let development = args.tls.then(|| Development::make(args.bind.ip()));
     let development = development.transpose()?;
     for listener in &mut plan.listeners {
         listener.tls = development.as_ref().map(|one| Arc::new(one.tls()));
     }
     let authority = development.as_ref().map(Development::authority);
+    let page = Page {
+        visitors,
+        admin: Arc::new(OnceLock::new()),
+    };
     let started = |gateway: &Gateway| {
         let bound = gateway.addresses().first();
         let bound = bound.and_then(|(_, bound)| bound.address());
         let (bound, admin) = (bound.zip(gateway.admin_address())).unwrap_or((args.bind, admin));
+        // It is said once.
+        let _ = page.admin.set(admin);
         let text = match &authority {
             Some(authority) => introduction_to_tls(bound, admin, authority),
-            None => introduction(bound, admin, upstream_address, &visitor.token),
+            None => introduction(bound, admin, upstream_address, &page.visitors.demo),
         };
         out::line(text);
     };
-    let page = visitor.page();
-    serve(plan, started, upstream::serve(upstream, page)).map_err(named)
+    serve(plan, started, upstream::serve(upstream, page.clone())).map_err(named)
 }
 
 /// The error with the option that helps.
@@ -130,15 +136,29 @@ A WebSocket that the upstream refuses: its 401 comes through, headers and all
     -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' http://{gateway}/refuse
 An event each second:
   curl -N http://{gateway}/sse
-Many calls over one WebSocket, in a browser, with a token that is there already:
+In a browser, with tokens that are there already: tabs of one user, pushes, who is online, a room, many calls
+over one WebSocket
   http://{gateway}/_tidegate/demo
-The same by hand; then type {{\"id\":1,\"uri\":\"/customers\"}}
+A session of the same user by hand; then type {{\"id\":1,\"uri\":\"/customers\"}}
   npx wscat -c ws://{gateway}/ws -s tidegate.v1.json -s tidegate.bearer.{token}
+{}
+Ctrl-C ends it.
+",
+        asked_of_admin(admin)
+    )
+}
+
+/// What the admin listener is asked.
+fn asked_of_admin(admin: SocketAddr) -> String {
+    format!(
+        "\
 How the gateway is, and what it has counted:
   curl http://{admin}/v1/info
   curl http://{admin}/metrics
-
-Ctrl-C ends it.
+Something is pushed to that user, in every tab; who is online; all of that user's sessions end:
+  curl -X POST http://{admin}/v1/users/demo/push -d '{{\"event\":\"cash-out\",\"data\":{{\"value\":-100}}}}'
+  curl http://{admin}/v1/users
+  curl -X DELETE http://{admin}/v1/users/demo/sessions
 "
     )
 }
@@ -166,16 +186,15 @@ An HTTP request:
   curl --cacert {ca} -i https://{host}:{port}/customers
 A WebSocket that echoes what you type:
   NODE_EXTRA_CA_CERTS={ca} npx wscat -c wss://{host}:{port}/hello
-Many calls over one WebSocket, in a browser, with a token that is there already:
+In a browser, with tokens that are there already: tabs of one user, pushes, who is online, a room, many calls
+over one WebSocket
   https://{host}:{port}/_tidegate/demo
 What was agreed upon:
   openssl s_client -brief -CAfile {ca} -connect {host}:{port} </dev/null
-How the gateway is, and what it has counted:
-  curl http://{admin}/v1/info
-  curl http://{admin}/metrics
-
+{}
 Ctrl-C ends it.
-"
+",
+        asked_of_admin(admin)
     )
 }
 
@@ -186,7 +205,7 @@ mod tests {
     #[test]
     fn the_demos_configuration_is_valid_with_its_variables_and_without() {
         let bind: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let key = Visitor::make().unwrap().key;
+        let key = Visitors::make().unwrap().key;
         let upstream = "127.0.0.1:9".parse().unwrap();
         let plan = plan(bind, bind, upstream, &key).unwrap();
         assert_eq!(plan.admin.unwrap().bind(), bind);
@@ -207,6 +226,7 @@ mod tests {
         assert!(text.contains("curl -i http://[::1]:81/customers"));
         assert!(text.contains("curl http://[::1]:82/metrics"));
         assert!(text.contains(" http://[::1]:81/_tidegate/demo"));
+        assert!(text.contains("curl -X DELETE http://[::1]:82/v1/users/demo/sessions"));
         assert!(text.contains("ws://[::1]:81/ws -s tidegate.v1.json -s tidegate.bearer.x.y.z"));
     }
 }

@@ -7,22 +7,24 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::sse::{Event, Sse};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::stream::{self, Stream};
-use http::header::{AUTHORIZATION, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
-use tidegate::auth;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::page::Page;
+use super::service;
+
 /// Serves the application, with `page` for browsers, on `listener`, without end, from a thread of its own. Dropped, it ends
 /// with every connection: a stop that waited for the events would wait in vain.
-pub(super) async fn serve(listener: std::net::TcpListener, page: String) -> io::Result<Infallible> {
+pub(super) async fn serve(listener: std::net::TcpListener, page: Page) -> io::Result<Infallible> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (mut watch, ended) = oneshot::channel();
     let run = move || {
@@ -33,7 +35,7 @@ pub(super) async fn serve(listener: std::net::TcpListener, page: String) -> io::
                 () = watch.closed() => Ok(()),
             }
         });
-        drop(runtime);
+        runtime.shutdown_background();
         let _nobody_asks = watch.send(served);
     };
     thread::Builder::new()
@@ -45,9 +47,10 @@ pub(super) async fn serve(listener: std::net::TcpListener, page: String) -> io::
     }
 }
 
-fn application(page: String) -> Router {
+fn application(page: Page) -> Router {
     Router::new()
-        .route("/_tidegate/demo", get(async move || Html(page)))
+        .merge(service::application(page.admin.clone()))
+        .merge(page.application())
         .route("/me", get(me))
         .route("/customers", get(customers))
         .route("/hello", get(hello))
@@ -59,13 +62,8 @@ async fn customers() -> Response {
     Json(json!({ "customers": [] })).into_response()
 }
 
-/// Who calls, by the token that the gateway has verified.
 async fn me(headers: HeaderMap) -> Response {
-    let token = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let claims = token.and_then(|token| auth::inspect(token.strip_prefix("Bearer ")?));
-    Json(json!({ "claims": claims.map(|(_, claims)| claims) })).into_response()
+    Json(json!({ "claims": service::claims(&headers) })).into_response()
 }
 
 async fn hello(upgrade: WebSocketUpgrade) -> Response {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 use std::{fs, io, str};
 
@@ -73,6 +73,15 @@ impl Client {
         let tls = plan.as_ref().and_then(|plan| plan.tls());
         let tls = Tls::new(&args.tls, &host, tls.map(|tls| &**tls))?;
         Ok(Self { host, token, tls })
+    }
+
+    /// One that wants no token and speaks no TLS.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self {
+            host: address.to_string(),
+            token: None,
+            tls: None,
+        }
     }
 
     /// Where it is.

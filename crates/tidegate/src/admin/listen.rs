@@ -26,14 +26,15 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::waits::{Stage, Waits, refusing};
 use crate::connection;
 use crate::error::{GatewayError, is_shortage};
 use crate::task::{self, Kind, Panics};
 use crate::tls::server::ServerTls;
 use crate::transport::{self, HandshakeError, Transport};
 
-/// Connections at one time. For one more, the oldest without a request is cut: whoever holds them all
-/// keeps nobody out.
+/// Connections at one time, but for those that wait. For one more, the oldest without a request is cut:
+/// whoever holds them all keeps nobody out.
 pub(super) const CONNECTIONS: usize = 64;
 /// Those of one address, beyond which its own are cut first.
 const OF_ONE: usize = CONNECTIONS / 4;
@@ -50,6 +51,9 @@ const MAX_FIELDS: usize = 100;
 const BACKLOG: i32 = 128;
 /// How long accepting pauses when not even the reserve has a descriptor.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Callers that are told at one time that there is no room for them, and how long that may take.
+const REFUSALS: usize = 64;
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// How long answers under way have when the gateway has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -123,6 +127,11 @@ impl Reserve {
         }
     }
 
+    /// Whether descriptors are not short.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().len() >= RESERVE
+    }
+
     fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
@@ -153,15 +162,18 @@ pub(super) async fn serve(
     panics: Arc<Panics>,
     ended: CancellationToken,
 ) {
-    let mut open = Open {
-        tasks: JoinSet::new(),
-        order: VecDeque::new(),
+    let mut open = Open::default();
+    let waits = Waits::new(reserve.clone());
+    let refused = Callers {
+        router: refusing(),
+        tls: callers.tls.clone(),
     };
     let mut second = interval(Duration::from_secs(1));
     loop {
         let accepted = tokio::select! {
             () = ended.cancelled() => break,
             Some(_ended) = open.tasks.join_next() => continue,
+            Some(_ended) = open.refusals.join_next() => continue,
             _ = second.tick() => {
                 reserve.fill();
                 continue;
@@ -182,21 +194,24 @@ pub(super) async fn serve(
             }
         };
         if let Some((stream, peer)) = accepted {
+            let is_short = !reserve.is_full();
             let refill = Refill(reserve.clone());
-            let heard = Arc::new(AtomicBool::new(false));
-            let peer_ip = Peer(peer.ip().to_canonical());
-            let answer = answer(
-                refill,
-                (stream, peer_ip),
-                callers.clone(),
-                Arc::clone(&heard),
-            );
+            let (stage, peer) = (Arc::<Stage>::default(), Peer(peer.ip().to_canonical()));
+            let has_room = open.has_room(peer.0);
+            let callers = if has_room { &callers } else { &refused };
+            let waits = waits.of(&stage);
+            let said = (callers.clone(), waits, Arc::clone(&stage));
+            let answer = answer(refill, (stream, peer), said);
             let panics = Arc::clone(&panics);
             let connection = async move {
                 // It ends with the panic, which is told there.
                 let _ended = task::survive(Kind::Admin, &panics, answer).await;
             };
-            open.add(connection, peer.ip().to_canonical(), heard);
+            if has_room {
+                open.add(connection, peer.0, stage);
+            } else if !is_short {
+                open.refuse(connection);
+            }
             // A request that is at hand is heard before anybody else is accepted.
             yield_now().await;
         }
@@ -207,8 +222,11 @@ pub(super) async fn serve(
 }
 
 /// The open connections.
+#[derive(Default)]
 struct Open {
     tasks: JoinSet<()>,
+    /// Those that are refused.
+    refusals: JoinSet<()>,
     /// The oldest first; some may have ended.
     order: VecDeque<Connection>,
 }
@@ -216,8 +234,7 @@ struct Open {
 struct Connection {
     task: AbortHandle,
     peer: IpAddr,
-    /// Its request's head has come.
-    heard: Arc<AtomicBool>,
+    stage: Arc<Stage>,
 }
 
 impl Open {
@@ -225,20 +242,31 @@ impl Open {
         &mut self,
         connection: impl Future<Output = ()> + Send + 'static,
         peer: IpAddr,
-        heard: Arc<AtomicBool>,
+        stage: Arc<Stage>,
     ) {
-        self.forget_ended();
-        if self.order.len() >= CONNECTIONS && !self.cut_one() {
-            return; // each is being answered, which takes no time
-        }
         let task = self.tasks.spawn(connection);
-        self.order.push_back(Connection { task, peer, heard });
+        self.order.push_back(Connection { task, peer, stage });
+    }
+
+    /// Whether one more of that address can be added; another may be cut for it.
+    fn has_room(&mut self, peer: IpAddr) -> bool {
+        self.forget_ended();
+        let busy = self.order.iter().filter(|one| !one.stage.is_waiting());
+        busy.count() < CONNECTIONS || self.cut_one(Some(peer))
+    }
+
+    fn refuse(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        if self.refusals.len() < REFUSALS {
+            self.refusals.spawn(async move {
+                let _in_time = timeout(REFUSED_WITHIN, connection).await;
+            });
+        }
     }
 
     /// Sees to it that the reserve has a descriptor soon.
     async fn make_room(&mut self) {
         self.forget_ended();
-        if self.cut_one() {
+        if self.cut_one(None) {
             yield_now().await; // it ends now, and the reserve is filled
         } else {
             sleep(PAUSE).await;
@@ -251,18 +279,22 @@ impl Open {
     }
 
     /// Cuts the oldest that has not asked yet, of an address that has many if there is one. One that
-    /// is being answered is cut only where its address has many; whether there was any.
-    fn cut_one(&mut self) -> bool {
+    /// is being answered is cut only where its address has many, and `newcomer` is another; whether there
+    /// was any.
+    fn cut_one(&mut self, newcomer: Option<IpAddr>) -> bool {
         let mut of_each: HashMap<IpAddr, usize> = HashMap::new();
-        for connection in &self.order {
+        for connection in self.order.iter().filter(|one| !one.stage.is_waiting()) {
             *of_each.entry(connection.peer).or_default() += 1;
         }
         let has_many = |one: &Connection| of_each.get(&one.peer).is_some_and(|&has| has > OF_ONE);
-        let is_silent = |one: &Connection| !one.heard.load(Ordering::Relaxed);
+        let is_silent = |one: &Connection| one.stage.is_silent();
+        let is_foreign = |one: &Connection| {
+            has_many(one) && !one.stage.is_waiting() && newcomer != Some(one.peer)
+        };
         let mut order = self.order.iter();
         let first = order.position(|one| is_silent(one) && has_many(one));
         let first = first.or_else(|| self.order.iter().position(is_silent));
-        let first = first.or_else(|| self.order.iter().position(has_many));
+        let first = first.or_else(|| self.order.iter().position(is_foreign));
         let cut = first.and_then(|place| self.order.remove(place));
         cut.inspect(|one| one.task.abort()).is_some()
     }
@@ -273,8 +305,7 @@ impl Open {
 async fn answer(
     _refill: Refill,
     (stream, peer): (TcpStream, Peer),
-    callers: Callers,
-    heard: Arc<AtomicBool>,
+    (callers, waits, stage): (Callers, Waits, Arc<Stage>),
 ) {
     let mut stream = Transport::accepted(stream);
     if let Some(tls) = &callers.tls {
@@ -296,7 +327,8 @@ async fn answer(
     let noted = Arc::clone(&lasts);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        heard.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(waits.clone());
+        stage.set_heard();
         let (called, noted) = (service.call(request), Arc::clone(&noted));
         async move {
             let answer = called.await;
@@ -387,13 +419,16 @@ mod tests {
 
     #[tokio::test]
     async fn one_is_cut_that_has_not_asked_and_whose_address_has_many() {
-        let mut open = Open {
-            tasks: JoinSet::new(),
-            order: VecDeque::new(),
-        };
+        let mut open = Open::default();
         let mut add = |last: u8, heard: bool| {
             let peer = IpAddr::from([127, 0, 0, last]);
-            open.add(pending(), peer, Arc::new(AtomicBool::new(heard)));
+            let stage = Arc::<Stage>::default();
+            if heard {
+                stage.set_heard();
+            }
+            if open.has_room(peer) {
+                open.add(pending(), peer, stage);
+            }
             let of = |last: u8| {
                 let peer = IpAddr::from([127, 0, 0, last]);
                 open.order.iter().filter(|one| one.peer == peer).count()
@@ -413,8 +448,32 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(add(2, false), (4, 60, CONNECTIONS));
         }
-        let heard = |one: &&Connection| one.heard.load(Ordering::Relaxed);
+        let heard = |one: &&Connection| !one.stage.is_silent();
         assert_eq!(add(1, false), (5, 59, CONNECTIONS));
         assert_eq!(open.order.iter().filter(heard).count(), 3);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_answered_has_to_make_room_for_another_address_alone() {
+        let mut open = Open::default();
+        let [one, two] = [1, 2].map(|last| IpAddr::from([127, 0, 0, last]));
+        for _ in 0..CONNECTIONS {
+            let stage = Arc::<Stage>::default();
+            stage.set_heard();
+            assert!(open.has_room(one));
+            open.add(pending(), one, stage);
+        }
+        assert!(!open.has_room(one));
+        assert_eq!(open.order.len(), CONNECTIONS);
+        assert!(open.has_room(two));
+        assert_eq!(open.order.len(), CONNECTIONS - 1);
+        open.add(pending(), two, Arc::default());
+        // Who waits has its place elsewhere.
+        let waits = Waits::new(Reserve::full().unwrap());
+        let waiting = open.order.iter().map(|one| waits.of(&one.stage).begin());
+        let waiting: Vec<_> = waiting.map(Result::unwrap).collect();
+        assert!(open.has_room(one));
+        drop(waiting);
+        assert_eq!(open.order.len(), CONNECTIONS);
     }
 }

@@ -26,6 +26,7 @@ mod testing;
 mod tokens;
 mod users;
 mod view;
+mod waits;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -16,12 +16,13 @@ use super::problem::Problem;
 use super::query::{self, bad};
 use super::scope;
 use super::view::View;
+use super::waits::Waits;
 use crate::bus::{BusError, Event, EventId, Payload, PushEvent, PushTarget};
-use crate::cluster::Asked;
+use crate::cluster::{self, Answers};
 use crate::metrics::PushSource;
-use crate::push::keys::Use;
+use crate::push::keys::{Claim, Use};
 use crate::push::outcome::Expected;
-use crate::push::request::{self, Wrong};
+use crate::push::request::{self, Asked, Wrong};
 
 /// The most bytes of a request.
 const MOST_ASKED: usize = 4 * 1024 * 1024;
@@ -38,6 +39,7 @@ pub(super) async fn to_user(
     State(view): State<Arc<View>>,
     user: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
+    waits: Option<Extension<Waits>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -46,7 +48,7 @@ pub(super) async fn to_user(
     let body = whole(body).await?;
     let push = request::parse_for(&user, &body)?;
     let path = format!("/v1/users/{user}/push");
-    let asked = request::Asked::One(push);
+    let (asked, patience) = (Asked::One(push), (patience, waits));
     answered(&view, (&path, &headers, &body), asked, patience).await
 }
 
@@ -54,10 +56,11 @@ pub(super) async fn to_user(
 pub(super) async fn to_any(
     State(view): State<Arc<View>>,
     RawQuery(query): RawQuery,
+    waits: Option<Extension<Waits>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let patience = patience(query.as_deref())?;
+    let patience = (patience(query.as_deref())?, waits);
     let body = whole(body).await?;
     let asked = request::parse(&body)?;
     answered(&view, ("/v1/push", &headers, &body), asked, patience).await
@@ -67,8 +70,8 @@ pub(super) async fn to_any(
 async fn answered(
     view: &View,
     (path, headers, body): (&str, &HeaderMap, &[u8]),
-    asked: request::Asked,
-    patience: Option<Duration>,
+    asked: Asked,
+    (patience, waits): (Option<Duration>, Option<Extension<Waits>>),
 ) -> Result<Response, Problem> {
     let key = idempotency_key(headers)?;
     let claim = match key.map(|key| view.push.keys.claim(path, key, body)) {
@@ -80,7 +83,8 @@ async fn answered(
         }
         Some(Use::UnderWay) => {
             let detail = "a request with this `Idempotency-Key` is under way";
-            return Err(Problem::new(StatusCode::CONFLICT, "key_in_use", detail));
+            let problem = Problem::new(StatusCode::CONFLICT, "key_in_use", detail);
+            return Err(problem.with(header::RETRY_AFTER, "1"));
         }
         Some(Use::Other) => {
             let detail = "this `Idempotency-Key` was used for another request";
@@ -88,28 +92,18 @@ async fn answered(
             return Err(Problem::new(status, "key_reused", detail));
         }
     };
+    // Before anything is published.
+    let waits = waits.filter(|_| patience.is_some());
+    let _waiting = waits.map(|Extension(waits)| waits.begin()).transpose()?;
     let (pushes, is_batch) = match asked {
-        request::Asked::One(push) => (vec![push], false),
-        request::Asked::Batch(pushes) => (pushes, true),
+        Asked::One(push) => (vec![push], false),
+        Asked::Batch(pushes) => (pushes, true),
     };
-    let written = |told: Vec<Value>| -> Arc<str> {
-        let text = match is_batch {
-            true => Value::from(told).to_string(),
-            false => told.first().map_or_else(String::new, ToString::to_string),
-        };
-        text.into()
-    };
-    let published = publish(view, pushes, patience, key.map(|key| (path, key, body))).await?;
-    if let Some(claim) = &claim {
-        // From now on it must not happen again, even if nobody is left to hear the rest.
-        let told = published.iter().map(Published::told);
-        claim.answered(&written(told.collect()));
-    }
-    let answer = written(settled(published, patience).await);
-    if let Some(claim) = &claim {
-        claim.answered(&answer);
-    }
-    Ok(accepted(&answer))
+    let named = |place| key.map_or_else(EventId::next, |key| named((path, key, body), place));
+    let mut work = Work::begin(claim, pushes.len(), is_batch, named);
+    let published = publish(view, pushes, &mut work, patience).await?;
+    settle(published, &mut work, patience).await;
+    Ok(accepted(&work.written()))
 }
 
 fn accepted(answer: &str) -> Response {
@@ -155,55 +149,145 @@ fn patience(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     }
 }
 
-/// An event that the bus was asked to carry.
-struct Published<'v> {
-    id: EventId,
-    /// `None`: it does not.
-    expected: Option<Expected<'v>>,
-    /// What the other nodes are asked, where there are some.
-    asked: Option<Asked<'v>>,
+/// What is done for a request. Dropped amid it, as when nobody is left to hear the rest, what has been
+/// done is known to who asks again under its key.
+struct Work<'v> {
+    claim: Option<Claim<'v>>,
+    is_batch: bool,
+    /// What is told of each push.
+    told: Vec<Told>,
 }
 
-/// Publishes all of them; an error where not one was accepted.
+/// What is told of one push.
+struct Told {
+    id: EventId,
+    /// Once the bus carries it.
+    queued: Option<Value>,
+}
+
+impl<'v> Work<'v> {
+    /// Goes on with what has come of it before, if it was asked for before.
+    fn begin(
+        claim: Option<Claim<'v>>,
+        pushes: usize,
+        is_batch: bool,
+        named: impl Fn(usize) -> EventId,
+    ) -> Self {
+        let before = claim.as_ref().and_then(|claim| claim.before());
+        // It was written here, about as many.
+        let before = before.and_then(|before| serde_json::from_str(before).ok());
+        let before: Vec<Value> = match before {
+            Some(Value::Array(before)) => before,
+            one => one.into_iter().collect(),
+        };
+        let mut before = before.into_iter().map(Told::read);
+        let told = (0..pushes).map(|place| {
+            let new = || Told {
+                id: named(place),
+                queued: None,
+            };
+            before.next().flatten().unwrap_or_else(new)
+        });
+        Self {
+            told: told.collect(),
+            claim,
+            is_batch,
+        }
+    }
+
+    fn written(&self) -> Arc<str> {
+        let mut told = self.told.iter().map(Told::value);
+        let text = match self.is_batch {
+            true => Value::from_iter(told).to_string(),
+            false => told
+                .next()
+                .map_or_else(String::new, |told| told.to_string()),
+        };
+        text.into()
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        let queued = self.told.iter().filter(|told| told.queued.is_some());
+        match (&self.claim, queued.count()) {
+            (None, _) | (_, 0) => {}
+            (Some(claim), queued) if queued == self.told.len() => claim.answered(&self.written()),
+            (Some(claim), _) => claim.answered_in_part(&self.written()),
+        }
+    }
+}
+
+impl Told {
+    /// What was told before.
+    fn read(told: Value) -> Option<Self> {
+        let id = told["event_id"].as_str()?.parse().ok()?;
+        let queued = told["queued"] == true;
+        Some(Self {
+            id,
+            queued: queued.then_some(told),
+        })
+    }
+
+    fn value(&self) -> Value {
+        let none = || json!({ "event_id": self.id.to_string(), "queued": false });
+        self.queued.clone().unwrap_or_else(none)
+    }
+}
+
+/// What becomes of an event that the bus carries.
+struct Awaited<'v> {
+    /// Which of the pushes it is.
+    place: usize,
+    here: Expected<'v>,
+    /// The other nodes, where there are some.
+    elsewhere: Option<cluster::Asked<'v>>,
+}
+
+/// Publishes all of them that are not published yet, and tells which of them; an error where the bus
+/// carries none.
 async fn publish<'v>(
     view: &'v View,
     pushes: Vec<PushEvent>,
+    work: &mut Work<'_>,
     patience: Option<Duration>,
-    key: Option<(&str, &str, &[u8])>,
-) -> Result<Vec<Published<'v>>, Problem> {
+) -> Result<Vec<Awaited<'v>>, Problem> {
     let mut published = Vec::with_capacity(pushes.len());
-    let mut refused = None;
-    for (place, push) in pushes.into_iter().enumerate() {
+    for (place, (push, told)) in pushes.into_iter().zip(&mut work.told).enumerate() {
+        if told.queued.is_some() {
+            continue;
+        }
         let mut event = event(view, push);
-        if let Some(key) = key {
-            event.id = named(key, place);
-        }
-        let id = event.id;
+        event.id = told.id;
         let outcomes = &view.push.outcomes;
-        let expected = outcomes.expect(id, PushSource::Api, patience.is_some());
-        let mut asked = None;
-        // What follows one that was refused would overtake it.
-        if refused.is_none() {
-            asked = ask(view, id, patience).await;
-            refused = view.bus.publish(event).await.err();
+        let here = outcomes.expect(told.id, PushSource::Api, patience.is_some());
+        let elsewhere = ask(view, told.id, patience).await;
+        match view.bus.publish(event).await {
+            Ok(()) => {
+                let queued = json!({ "event_id": told.id.to_string(), "queued": true });
+                told.queued = Some(queued);
+                published.push(Awaited {
+                    place,
+                    here,
+                    elsewhere,
+                });
+            }
+            // What follows one that was refused would overtake it.
+            Err(error) if work.told.iter().all(|told| told.queued.is_none()) => {
+                return Err(bus_problem(error));
+            }
+            Err(_refused) => break,
         }
-        let expected = refused.is_none().then_some(expected);
-        published.push(Published {
-            id,
-            expected,
-            asked,
-        });
     }
-    match refused {
-        Some(error) if published.iter().all(|one| one.expected.is_none()) => {
-            Err(bus_problem(error))
-        }
-        _ => Ok(published),
-    }
+    Ok(published)
 }
 
 /// Asks the other nodes what becomes of an event that is published next.
-async fn ask(view: &View, id: EventId, patience: Option<Duration>) -> Option<Asked<'_>> {
+async fn ask(
+    view: &View,
+    id: EventId,
+    patience: Option<Duration>,
+) -> Option<cluster::Asked<'_>> {
     let cluster = view.cluster.as_ref()?;
     let asked = Some(cluster.asking()).filter(|asked| !asked.is_for_nobody())?;
     cluster.expect(id, &asked, patience).await;
@@ -218,15 +302,37 @@ fn named((path, key, body): (&str, &str, &[u8]), place: usize) -> EventId {
     EventId::derived("push", 0, &whom)
 }
 
-/// What became of all of them.
-async fn settled(published: Vec<Published<'_>>, patience: Option<Duration>) -> Vec<Value> {
+/// Says what became of all of them, in time.
+async fn settle(published: Vec<Awaited<'_>>, work: &mut Work<'_>, patience: Option<Duration>) {
     let now = Instant::now();
     let (routed, acked) = (now + ROUTED_WITHIN, patience.map(|patience| now + patience));
-    let mut told = Vec::with_capacity(published.len());
-    for one in published {
-        told.push(one.settled(routed, acked).await);
+    for mut one in published {
+        let queued = work.told.get_mut(one.place);
+        let Some(told) = queued.and_then(|told| told.queued.as_mut()) else {
+            continue;
+        };
+        if let Ok(Some(matched)) = timeout_at(routed, one.here.matched()).await {
+            told["matched"] = matched.into();
+            if let Some(answers) = one.gather(0, routed).await {
+                told["matched"] = (matched as u64 + answers.count).into();
+                told["nodes"] = scope::nodes(answers);
+            }
+        }
+        if let Some(until) = acked {
+            // How many have it, is told either way.
+            let _elapsed = timeout_at(until, one.here.acked()).await;
+            let here = one.here.count().unwrap_or_default() as u64;
+            let answers = one.gather(1, until + ROUTED_WITHIN).await;
+            told["acked"] = (here + answers.unwrap_or_default().count).into();
+        }
     }
-    told
+}
+
+impl Awaited<'_> {
+    /// What the other nodes say in one round, where there are some.
+    async fn gather(&mut self, round: usize, until: Instant) -> Option<Answers> {
+        Some(self.elsewhere.as_mut()?.gather(round, until).await)
+    }
 }
 
 fn event(view: &View, push: PushEvent) -> Event {
@@ -237,39 +343,6 @@ fn event(view: &View, push: PushEvent) -> Event {
     };
     let topic = Arc::clone(&view.topics.push);
     Event::now(topic, key, Payload::Push(Box::new(push)))
-}
-
-impl Published<'_> {
-    fn told(&self) -> Value {
-        json!({ "event_id": self.id.to_string(), "queued": self.expected.is_some() })
-    }
-
-    /// The same, with what has become of it by these times.
-    async fn settled(self, routed: Instant, acked: Option<Instant>) -> Value {
-        let mut told = self.told();
-        let Some(mut expected) = self.expected else {
-            return told;
-        };
-        let mut asked = self.asked;
-        if let Ok(Some(matched)) = timeout_at(routed, expected.matched()).await {
-            told["matched"] = matched.into();
-            if let Some(asked) = &mut asked {
-                let answers = asked.gather(0, routed).await;
-                told["matched"] = (matched as u64 + answers.count).into();
-                told["nodes"] = scope::nodes(answers);
-            }
-        }
-        if let Some(until) = acked {
-            // How many have it, is told either way.
-            let _elapsed = timeout_at(until, expected.acked()).await;
-            let mut acked = expected.count().unwrap_or_default() as u64;
-            if let Some(asked) = &mut asked {
-                acked += asked.gather(1, until + ROUTED_WITHIN).await.count;
-            }
-            told["acked"] = acked.into();
-        }
-        told
-    }
 }
 
 pub(super) fn bus_problem(error: BusError) -> Problem {

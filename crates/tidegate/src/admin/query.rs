@@ -50,6 +50,38 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// A name in hexadecimal, behind which the next page begins.
+pub(super) fn cursor_of(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut text, byte| {
+        let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+        text.extend(digits.into_iter().flatten());
+        text
+    })
+}
+
+/// The name in a cursor. Any bytes are a place among the names.
+fn named_by(cursor: &str) -> Option<String> {
+    let digit = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let digits: Option<Vec<u8>> = cursor.as_bytes().iter().map(digit).collect();
+    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() % 2 == 0)?;
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+        .collect();
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The name behind which a page begins: none has the first one.
+pub(super) fn name_behind(cursor: Option<&str>) -> Result<String, Problem> {
+    cursor.map_or(Ok(String::new()), |text| {
+        named_by(text).ok_or_else(|| bad("`cursor` is none that was given out here"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,8 +7,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
@@ -27,17 +25,13 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let [limited, cursor] = query::parse(query.as_deref(), ["limit", "cursor"])?;
     let limit = limit(limited.as_deref())?;
-    let after = cursor.as_deref().map_or(Ok(String::new()), |text| {
-        let name = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
-        let name = name.and_then(|name| String::from_utf8(name).ok());
-        name.ok_or_else(|| bad("`cursor` is none that was given out here"))
-    })?;
+    let after = query::name_behind(cursor.as_deref())?;
     // One more, so that it is known whether there are more.
     let mut rooms = view.push.rooms.page(&after, limit + 1);
     let has_more = rooms.len() > limit;
     rooms.truncate(limit);
     let last = rooms.last().filter(|_| has_more);
-    let next = last.map(|last| BASE64_URL_SAFE_NO_PAD.encode(last.name.as_bytes()));
+    let next = last.map(|last| query::cursor_of(&last.name));
     let [open, members] = view.push.rooms.counts();
     let answer = json!({
         "rooms_open": open,

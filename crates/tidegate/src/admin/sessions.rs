@@ -238,16 +238,24 @@ pub(super) async fn end(
         .await
         .map_err(|_too_long| bad("the body is cut, or longer than 4096 bytes"))?;
     let (code, reason) = farewell(&said)?;
-    let handle = match (find(&view, &id), &id) {
-        (Ok((handle, _)), _) => handle,
-        (Err(problem), Ok(Path(id))) => {
-            return everywhere::end(&view, id, (code, reason), problem).await;
+    let found = find(&view, &id);
+    if let Ok((handle, _)) = &found {
+        tracing::info!(session = %handle.id, route = handle.facts.route(), "session is ended by an admin");
+        handle.dismiss(code, reason.clone());
+    }
+    // One that has ended may be waited for by its client.
+    let id = id.ok().map(|Path(id)| id);
+    let kept = id.as_ref().and_then(|id| id.parse().ok());
+    let forgotten = kept.and_then(|id| Some((id, view.push.forget_session(id)?)));
+    let id = match (found, forgotten, id) {
+        (Ok((handle, _)), ..) => handle.id,
+        (Err(_), Some((id, _)), _) => id,
+        (Err(problem), None, Some(id)) => {
+            return everywhere::end(&view, &id, (code, reason), problem).await;
         }
-        (Err(problem), Err(_)) => return Err(problem),
+        (Err(problem), None, None) => return Err(problem),
     };
-    tracing::info!(session = %handle.id, route = handle.facts.route(), "session is ended by an admin");
-    handle.dismiss(code, reason);
-    let answer = Json(json!({ "id": handle.id.to_string() }));
+    let answer = Json(json!({ "id": id.to_string() }));
     Ok((StatusCode::ACCEPTED, answer).into_response())
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
@@ -17,11 +17,14 @@ use super::sessions::{no_session, whole};
 use super::view::View;
 use crate::auth::{Full, Revoked};
 use crate::session::Cause;
+use crate::worker::Worker;
 
 /// The most bytes of what is said about it: the longest token has 16 KiB.
 const MOST_SAID: usize = 32 * 1024;
 /// The longest name of a token, or of a user.
 const LONGEST_NAME: usize = 256;
+/// The longest that a caller is told to wait for room.
+const SOON: Duration = Duration::from_secs(300);
 /// The end of the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
@@ -51,39 +54,77 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
     let Some((worker, _)) = view.workers.first() else {
         return Err(no_session());
     };
-    let sessions = worker.all_sessions();
-    let revocations = worker.authenticator().revocations();
-    let full = |Full| {
-        let detail = "there are as many revocations in force as there may be";
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "revocations_full", detail);
-        problem.with(header::RETRY_AFTER, "60")
-    };
-    let ended = match what {
-        What::Revoked(what) => {
-            revocations.add(what.clone(), ends).map_err(full)?;
-            sessions.end_revoked(&what).await
-        }
+    let (ended, stored) = match what {
+        What::Revoked(what) => take_back(&view, worker, &what, ends).await,
         What::Session(id) => {
             let known = id.parse().map_err(|_no_id| no_session())?;
-            let Some((handle, _)) = sessions.find(known) else {
-                return everywhere::revoke(&view, &id).await;
-            };
-            let identity = handle.identity();
-            let token = identity.as_ref().and_then(|one| Some((*one.token()?, one)));
-            let mut ended = 1;
-            if let Some((token, identity)) = token {
-                let what = Revoked::Token(token);
-                revocations
-                    .add(what.clone(), identity.expires())
-                    .map_err(full)?;
-                ended = sessions.end_revoked(&what).await.max(1);
+            let handle = worker.all_sessions().find(known).map(|(handle, _)| handle);
+            if let Some(handle) = &handle {
+                handle.order(Cause::TokenRevoked);
             }
-            handle.order(Cause::TokenRevoked);
-            ended
+            let kept = view.push.forget_session(known);
+            if handle.is_none() && kept.is_none() {
+                return everywhere::revoke(&view, &id).await;
+            }
+            let identity = handle.as_ref().and_then(|handle| handle.identity());
+            let identity = identity.or(kept.flatten());
+            let token = identity.as_ref().and_then(|one| Some((*one.token()?, one)));
+            let alone = usize::from(handle.is_some());
+            match token {
+                Some((token, identity)) => {
+                    let what = Revoked::Token(token);
+                    let (ended, stored) = take_back(&view, worker, &what, identity.expires()).await;
+                    (ended.max(alone), stored)
+                }
+                None => (alone, Ok(())),
+            }
         }
     };
-    tracing::info!(sessions = ended, "tokens are revoked by an admin");
+    tracing::info!(
+        sessions = ended,
+        is_kept = stored.is_ok(),
+        "tokens are revoked by an admin"
+    );
+    stored.map_err(|full| no_room(full, ended))?;
     Ok(Json(json!({ "sessions": ended })).into_response())
+}
+
+/// Revokes something, and ends what is open by it, whether there is room for the revocation or not; how
+/// many sessions that were.
+async fn take_back(
+    view: &View,
+    worker: &Worker,
+    what: &Revoked,
+    ends: Option<SystemTime>,
+) -> (usize, Result<(), Full>) {
+    let revocations = worker.authenticator().revocations();
+    let stored = revocations.add(what.clone(), ends);
+    let ended = worker.all_sessions().end_revoked(what).await;
+    // Behind them, so that none that ends meanwhile is kept.
+    view.push.forget_those(&|identity| what.takes(identity));
+    (ended, stored)
+}
+
+/// That what was revoked is not kept, though `ended` sessions are being closed.
+fn no_room(full: Full, ended: usize) -> Problem {
+    let soon = full.room_in.filter(|room_in| *room_in <= SOON);
+    let advice = match soon {
+        Some(_) => "some of them end soon: ask again",
+        None => {
+            "none of them ends soon: raise `auth.jwt.revocations.max_entries`, and give `exp` or \
+             configure `keep`, so that revocations end"
+        }
+    };
+    let detail = format!(
+        "{ended} sessions are being closed, but the revocation is not kept, so the tokens open others: \
+         there are as many in force as there may be, and {advice}"
+    );
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "revocations_full", detail);
+    let problem = problem.beside("sessions", ended.into());
+    match soon {
+        Some(room_in) => problem.again_in(room_in),
+        None => problem.for_good(),
+    }
 }
 
 fn asked(body: &[u8], now: SystemTime) -> Result<Asked, Problem> {

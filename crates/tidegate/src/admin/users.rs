@@ -28,9 +28,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let [limited, cursor, scope] = query::parse(query.as_deref(), ["limit", "cursor", "scope"])?;
     let limit = limit(limited.as_deref())?;
-    let after = cursor.as_deref().map_or(Ok(String::new()), |text| {
-        named_by(text).ok_or_else(|| bad("`cursor` is none that was given out here"))
-    })?;
+    let after = query::name_behind(cursor.as_deref())?;
     let scope = Scope::parse(scope.as_deref())?;
     let cluster = view.cluster.as_ref().filter(|_| scope == Scope::Cluster);
     // One more, so that it is known whether there are more.
@@ -44,7 +42,7 @@ pub(super) async fn list(
     let has_more = users.len() > limit;
     users.truncate(limit);
     let last = users.last().filter(|_| has_more);
-    let next = last.map(|last| cursor_of(&last.user));
+    let next = last.map(|last| query::cursor_of(&last.user));
     let told = users.iter();
     let told = told.map(|one| json!({ "user": one.user, "sessions": one.sessions }));
     let answer = json!({
@@ -53,31 +51,6 @@ pub(super) async fn list(
         "next_cursor": next,
     });
     Ok(Json(answer).into_response())
-}
-
-/// A name in hexadecimal, behind which the next page begins.
-fn cursor_of(user: &str) -> String {
-    user.bytes().fold(String::new(), |mut text, byte| {
-        let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
-        text.extend(digits.into_iter().flatten());
-        text
-    })
-}
-
-/// The name in a cursor. Any bytes are a place among the names.
-fn named_by(cursor: &str) -> Option<String> {
-    let digit = |byte: &u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let digits: Option<Vec<u8>> = cursor.as_bytes().iter().map(digit).collect();
-    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() % 2 == 0)?;
-    let bytes: Vec<u8> = digits
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
-        .collect();
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The user in a path.
@@ -134,7 +107,6 @@ pub(super) async fn end(
         .map_err(|_too_long| bad("the body is cut, or longer than 4096 bytes"))?;
     let (code, reason) = farewell(&said)?;
     let user = named(user)?;
-    view.push.forget_user(&user);
     let handles = view.directory().sessions(&user);
     tracing::info!(
         sessions = handles.len(),
@@ -143,6 +115,8 @@ pub(super) async fn end(
     for handle in &handles {
         handle.dismiss(code, reason.clone());
     }
+    // Behind them, so that none that ends meanwhile is kept.
+    view.push.forget_those(&|identity| identity.user() == user);
     let order = Order::EndUser {
         user: user.as_str().into(),
         code,

@@ -191,6 +191,7 @@ impl View {
                 .map_or_else(Default::default, |(one, _)| one.authenticator().counts()),
             pushes: &self.push.meters,
             rooms: self.push.rooms.counts(),
+            suspended_bytes: self.push.suspended_bytes(),
             draining: self.is_draining(),
             started: time::seconds(self.started),
         };

@@ -86,6 +86,11 @@ impl Rules {
                 return Err(TokenError::NotYet);
             }
         }
+        // Nothing that is revoked of a user until a moment would concern it before its time.
+        let issued = claims.get("iat").and_then(time);
+        if issued.is_some_and(|issued| issued > now.saturating_add(leeway)) {
+            return Err(TokenError::IssuedAhead);
+        }
         if let Some(issuer) = &self.issuer
             && claims.get("iss").and_then(Value::as_str) != Some(issuer)
         {
@@ -103,7 +108,7 @@ impl Rules {
             token: None,
             id: claims.get("jti").and_then(Value::as_str).map(Into::into),
             expires: Some(UNIX_EPOCH + Duration::from_secs(expires.saturating_add(leeway))),
-            issued: claims.get("iat").and_then(time).and_then(NonZeroU64::new),
+            issued: issued.and_then(NonZeroU64::new),
         };
         Ok(Principal {
             identity: Arc::new(identity),

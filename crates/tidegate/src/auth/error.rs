@@ -124,7 +124,10 @@ impl AuthError {
         match self {
             Self::Token(error) => !matches!(
                 error,
-                TokenError::Expired | TokenError::NotYet | TokenError::Revoked
+                TokenError::Expired
+                    | TokenError::IssuedAhead
+                    | TokenError::NotYet
+                    | TokenError::Revoked
             ),
             Self::Conflict | Self::Doubled | Self::Ticket => true,
             _ => false,

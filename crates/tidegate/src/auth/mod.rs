@@ -48,8 +48,8 @@ pub use self::principal::{Identity, Principal};
 pub(crate) use self::refresh::Refresher;
 pub use self::revocation::RevocationPlan;
 pub(crate) use self::revocation::{Full, Revocations, Revoked};
-pub(crate) use self::rooms::RoomAct;
 pub use self::rooms::{Grant, RoomPattern, RoomPatternError, RoomRule};
+pub(crate) use self::rooms::{RoomAct, is_room};
 use self::sources::Credential;
 pub(crate) use self::sources::Shown;
 pub use self::sources::TokenSource;
@@ -129,6 +129,8 @@ pub(crate) struct AuthCounts {
     pub(crate) renewals: [u64; 2],
     /// How many revocations there are.
     pub(crate) revocations: usize,
+    /// How many there was no room for.
+    pub(crate) unkept_revocations: u64,
     /// How many fetches of keys failed, and how many did not.
     pub(crate) fetches: [u64; 2],
 }
@@ -475,6 +477,7 @@ impl Authenticator {
             cache: cache.unwrap_or_default(),
             renewals: [0, 1].map(|place| self.renewals[place].load(Ordering::Relaxed)),
             revocations: self.revocations.count(),
+            unkept_revocations: self.revocations.refused(),
             fetches: self
                 .keys()
                 .and_then(|keys| keys.fetches())

@@ -2,7 +2,8 @@
 //!
 //! What is here is asked for each token that is verified, whether the cache knows it or not, and for each
 //! session once when something was added. It is kept until no token can be meant any more, and pushes
-//! nothing out: where there is no room, the next revocation fails, and is told so.
+//! nothing out: where there is no room, the next revocation ends what is open, and whoever asked for it is
+//! told that it is not kept.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,6 +25,10 @@ const SHORTEST: Duration = Duration::from_secs(60);
 const MOST_UNSHARED: usize = 10_000;
 /// Ticks between two looks for what can be forgotten.
 const REST: u64 = 64;
+/// How long what there is no room for is held at least: until whatever it has opened has been looked at.
+const PASSING: Duration = Duration::from_secs(5);
+/// How many of these there may be.
+const MOST_PASSING: usize = 1000;
 
 /// What is revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +37,8 @@ pub(crate) enum Revoked {
     Token(Digest),
     /// The tokens of this name (`jti`).
     Id(Box<str>),
-    /// The tokens of this user that were issued until then; those that do not say when, too.
+    /// The tokens of this user that were issued until then, those that do not say when, too; and whatever
+    /// is open of it then.
     User(Box<str>, SystemTime),
 }
 
@@ -56,17 +62,22 @@ impl Default for RevocationPlan {
 
 /// There are as many revocations in force as there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) struct Full {
+    /// When the first of them is of no use any more, where that is known of any.
+    pub(crate) room_in: Option<Duration>,
+}
 
 /// All of them, for all workers.
 #[derive(Debug)]
 pub(crate) struct Revocations {
     plan: RevocationPlan,
     held: RwLock<Held>,
-    /// How many there are, so that where there are none nothing is locked.
+    /// How many are held, so that where there are none nothing is locked.
     count: AtomicUsize,
-    /// How many were ever added.
+    /// How many were ever added, those too that there was no room for.
     added: AtomicU64,
+    /// How many there was no room for.
+    refused: AtomicU64,
     ticks: AtomicU64,
     /// Other nodes are told.
     is_shared: AtomicBool,
@@ -84,6 +95,13 @@ struct Unshared {
 
 #[derive(Debug, Default)]
 struct Held {
+    kept: Names,
+    /// What there is no room for.
+    passing: Names,
+}
+
+#[derive(Debug, Default)]
+struct Names {
     tokens: HashMap<Digest, End>,
     ids: HashMap<Box<str>, End>,
     users: HashMap<Box<str>, (SystemTime, End)>,
@@ -105,12 +123,13 @@ impl Revoked {
         claims.get("exp").and_then(end_of_token)
     }
 
-    /// Whether this is somebody who came by it.
+    /// Whether this is somebody who came by it, whose session is open. The clock of who issued the token may
+    /// be ahead of ours: who is here was here before.
     pub(crate) fn takes(&self, identity: &Identity) -> bool {
         match self {
             Self::Token(digest) => identity.token() == Some(digest),
             Self::Id(id) => identity.token_id() == Some(id),
-            Self::User(user, until) => *identity.user == **user && was_issued(identity, *until),
+            Self::User(user, _) => *identity.user == **user,
         }
     }
 }
@@ -127,6 +146,7 @@ impl Revocations {
             held: RwLock::default(),
             count: AtomicUsize::new(0),
             added: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             is_shared: AtomicBool::new(false),
             unshared: Mutex::default(),
@@ -141,9 +161,10 @@ impl Revocations {
     /// Takes back what is told; `ends` is when the token does, its leeway included, where that is known.
     ///
     /// # Errors
-    /// Where there is no room for one more.
+    /// Where there is no room for one more. It holds for some seconds all the same, here and on other nodes,
+    /// in which the sessions that it has opened end.
     pub(crate) fn add(&self, what: Revoked, ends: Option<SystemTime>) -> Result<(), Full> {
-        let ends = self.put(what.clone(), ends)?;
+        let (room, ends) = self.put(what.clone(), ends);
         if self.is_shared.load(Ordering::Acquire) {
             let mut unshared = self.unshared.lock().unwrap_or_else(PoisonError::into_inner);
             match unshared.waiting.len() < MOST_UNSHARED {
@@ -153,7 +174,7 @@ impl Revocations {
             drop(unshared);
             self.added_here.notify_one();
         }
-        Ok(())
+        room
     }
 
     /// What was taken back on another node; whether that was not known here.
@@ -164,7 +185,7 @@ impl Revocations {
         if self.read().knows(&what, ends) {
             return Ok(false);
         }
-        self.put(what, ends).map(|_ends| true)
+        self.put(what, ends).0.map(|()| true)
     }
 
     /// From now on other nodes are told of what is added here.
@@ -184,38 +205,41 @@ impl Revocations {
         (taken.waiting, taken.is_torn)
     }
 
-    /// All there are, and when each is of no use any more.
+    /// All that are kept, and when each is of no use any more.
     pub(crate) fn all(&self) -> Vec<(Revoked, Option<SystemTime>)> {
-        let held = self.read();
-        let tokens = held.tokens.iter();
-        let tokens = tokens.map(|(digest, end)| (Revoked::Token(*digest), end.wall()));
-        let ids = held.ids.iter();
-        let ids = ids.map(|(id, end)| (Revoked::Id(id.clone()), end.wall()));
-        let users = held.users.iter();
-        let users =
-            users.map(|(user, (until, end))| (Revoked::User(user.clone(), *until), end.wall()));
-        tokens.chain(ids).chain(users).collect()
+        self.read().kept.all()
     }
 
-    fn put(&self, what: Revoked, ends: Option<SystemTime>) -> Result<Option<SystemTime>, Full> {
+    /// Whether there is room for it, and when it is of no use any more.
+    fn put(
+        &self,
+        what: Revoked,
+        ends: Option<SystemTime>,
+    ) -> (Result<(), Full>, Option<SystemTime>) {
         let now = Now::look();
         let left = ends.map(|ends| ends.duration_since(now.wall).unwrap_or_default());
         let left = left.or(self.plan.keep).map(|left| left.max(SHORTEST));
-        let end = End(left
-            .and_then(|left| Some((now.wall.checked_add(left)?, now.steady.checked_add(left)?))));
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if held.len() >= self.plan.max_entries && !held.has(&what) {
+        if held.kept.len() >= self.plan.max_entries && !held.kept.has(&what) {
             held.forget(now);
-            if held.len() >= self.plan.max_entries {
-                self.count.store(held.len(), Ordering::Release);
-                return Err(Full);
-            }
         }
-        held.put(what, end);
+        let has_room = held.kept.len() < self.plan.max_entries || held.kept.has(&what);
+        let end = End::after(if has_room { left } else { Some(PASSING) }, now);
+        let room = if has_room {
+            held.kept.put(what, end);
+            Ok(())
+        } else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            if held.passing.len() < MOST_PASSING {
+                held.passing.put(what, end);
+            }
+            let room_in = held.kept.first_end(now);
+            Err(Full { room_in })
+        };
         self.count.store(held.len(), Ordering::Release);
         drop(held);
         self.added.fetch_add(1, Ordering::Release);
-        Ok(end.wall())
+        (room, end.wall())
     }
 
     /// Whether that token was taken back. Those who have shown none have nothing that could be.
@@ -227,10 +251,15 @@ impl Revocations {
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.read().kept.len()
     }
 
-    /// How many were ever added: where it is what it was, nothing new is revoked.
+    /// How many there was no room for.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many were ever added, those too that there was no room for: where it is what it was, nothing new is revoked.
     pub(crate) fn added(&self) -> u64 {
         self.added.load(Ordering::Acquire)
     }
@@ -238,7 +267,7 @@ impl Revocations {
     /// Now and then forgets what is of no use any more.
     pub(super) fn tick(&self, now: Now) {
         let ticks = self.ticks.fetch_add(1, Ordering::Relaxed);
-        if self.count() > 0 && ticks.is_multiple_of(REST) {
+        if self.count.load(Ordering::Relaxed) > 0 && ticks.is_multiple_of(REST) {
             let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
             held.forget(now);
             self.count.store(held.len(), Ordering::Release);
@@ -247,6 +276,26 @@ impl Revocations {
 }
 
 impl Held {
+    fn len(&self) -> usize {
+        self.kept.len() + self.passing.len()
+    }
+
+    fn hold(&self, identity: &Identity) -> bool {
+        self.kept.hold(identity) || self.passing.len() > 0 && self.passing.hold(identity)
+    }
+
+    /// Whether there is nothing new in this.
+    fn knows(&self, what: &Revoked, ends: Option<SystemTime>) -> bool {
+        self.kept.knows(what, ends) || self.passing.knows(what, ends)
+    }
+
+    fn forget(&mut self, now: Now) {
+        self.kept.forget(now);
+        self.passing.forget(now);
+    }
+}
+
+impl Names {
     fn len(&self) -> usize {
         self.tokens.len() + self.ids.len() + self.users.len()
     }
@@ -273,6 +322,17 @@ impl Held {
                 known.is_some_and(|(known, end)| known >= until && lasts(end))
             }
         }
+    }
+
+    fn all(&self) -> Vec<(Revoked, Option<SystemTime>)> {
+        let tokens = self.tokens.iter();
+        let tokens = tokens.map(|(digest, end)| (Revoked::Token(*digest), end.wall()));
+        let ids = self.ids.iter();
+        let ids = ids.map(|(id, end)| (Revoked::Id(id.clone()), end.wall()));
+        let users = self.users.iter();
+        let users =
+            users.map(|(user, (until, end))| (Revoked::User(user.clone(), *until), end.wall()));
+        tokens.chain(ids).chain(users).collect()
     }
 
     fn put(&mut self, what: Revoked, end: End) {
@@ -307,6 +367,13 @@ impl Held {
         self.ids.retain(|_, end| !end.is_past(now));
         self.users.retain(|_, (_, end)| !end.is_past(now));
     }
+
+    /// When the first of them ends, where any does.
+    fn first_end(&self, now: Now) -> Option<Duration> {
+        let named = self.tokens.values().chain(self.ids.values());
+        let ends = named.chain(self.users.values().map(|(_, end)| end));
+        ends.filter_map(|end| end.left(now)).min()
+    }
 }
 
 /// What is revoked twice ends with the later of the two.
@@ -316,6 +383,21 @@ fn put<K: Eq + Hash>(map: &mut HashMap<K, End>, key: K, end: End) {
 }
 
 impl End {
+    /// `left` from `now` on; never, where that is not known.
+    fn after(left: Option<Duration>, now: Now) -> Self {
+        Self(
+            left.and_then(|left| {
+                Some((now.wall.checked_add(left)?, now.steady.checked_add(left)?))
+            }),
+        )
+    }
+
+    fn left(self, now: Now) -> Option<Duration> {
+        let (wall, steady) = self.0?;
+        let wall = wall.duration_since(now.wall).unwrap_or_default();
+        Some(wall.max(steady.saturating_duration_since(now.steady)))
+    }
+
     fn is_past(self, now: Now) -> bool {
         self.0
             .is_some_and(|(wall, steady)| wall <= now.wall && steady <= now.steady)
@@ -400,12 +482,65 @@ mod tests {
             let what = Revoked::token(&number.to_string());
             revocations.add(what, Some(later)).unwrap();
         }
-        assert_eq!(revocations.add(Revoked::token("more"), None), Err(Full));
+        let full = revocations
+            .add(Revoked::token("more"), None)
+            .expect_err("there is no room");
+        let room_in = full.room_in.unwrap();
+        assert!(room_in <= Duration::from_secs(3600) && room_in > Duration::from_secs(3500));
         // What is there already needs no room.
         revocations.add(Revoked::token("7"), Some(later)).unwrap();
         for number in 0..100 {
             let one = identity("a", &number.to_string(), None, None);
             assert!(revocations.hold(&one), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_holds_until_the_sessions_were_looked_at() {
+        let revocations = with_room(1);
+        revocations.add(Revoked::Id("i".into()), None).unwrap();
+        let others = [
+            (Revoked::token("t"), identity("a", "t", None, None)),
+            (Revoked::Id("j".into()), identity("a", "u", Some("j"), None)),
+            (
+                Revoked::User("b".into(), at(5)),
+                identity("b", "v", None, None),
+            ),
+        ];
+        for (what, one) in &others {
+            let added = revocations.added();
+            assert_eq!(
+                revocations.add(what.clone(), None),
+                Err(Full { room_in: None })
+            );
+            assert!(
+                revocations.hold(one) && revocations.added() > added,
+                "{what:?}"
+            );
+        }
+        assert_eq!((revocations.count(), revocations.refused()), (1, 3));
+        let now = Now::look();
+        revocations.ticks.store(0, Ordering::Relaxed);
+        revocations.tick(Now {
+            wall: now.wall + PASSING,
+            steady: now.steady + PASSING,
+        });
+        for (what, one) in &others {
+            assert!(!revocations.hold(one), "{what:?}");
+        }
+        // Nor are these without a bound.
+        for number in 0..2 * MOST_PASSING {
+            let _full = revocations.add(Revoked::token(&number.to_string()), None);
+        }
+        assert_eq!(revocations.read().passing.len(), MOST_PASSING);
+    }
+
+    #[test]
+    fn a_user_is_taken_with_whatever_is_open() {
+        let what = Revoked::User("a".into(), at(1000));
+        for issued in [None, Some(1000), Some(1005)] {
+            assert!(what.takes(&identity("a", "t", None, issued)), "{issued:?}");
+            assert!(!what.takes(&identity("b", "t", None, issued)), "{issued:?}");
         }
     }
 

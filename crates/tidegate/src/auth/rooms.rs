@@ -16,6 +16,13 @@ use super::principal::Principal;
 const SEPARATOR: char = ':';
 /// The most segments of a pattern.
 const MOST_SEGMENTS: usize = 16;
+/// The most bytes of a room's name.
+const LONGEST_ROOM: usize = 128;
+
+/// Whether a room can have this name: one of 1 to 128 bytes, without control characters.
+pub(crate) fn is_room(name: &str) -> bool {
+    (1..=LONGEST_ROOM).contains(&name.len()) && !name.contains(char::is_control)
+}
 
 /// What is granted in the rooms of a pattern.
 #[derive(Debug, Clone)]

@@ -31,6 +31,9 @@ pub enum TokenError {
     /// Its `exp` is missing or no time.
     #[error("the token does not say when it expires")]
     Expiry,
+    /// Its `iat` is ahead.
+    #[error("the token was issued in the future, by the clock of this gateway")]
+    IssuedAhead,
     /// It is of another issuer.
     #[error("the token is not of a trusted issuer")]
     Issuer,
@@ -63,7 +66,7 @@ pub enum TokenError {
 impl TokenError {
     /// Whether the same token may be good later.
     pub(super) const fn may_pass(self) -> bool {
-        matches!(self, Self::NotYet | Self::UnknownKey)
+        matches!(self, Self::IssuedAhead | Self::NotYet | Self::UnknownKey)
     }
 }
 

@@ -67,20 +67,6 @@ pub(super) struct Call {
     pub(super) trace: Box<str>,
 }
 
-/// What an exchange counts, and what the call's line says of it, however that ends.
-struct Noted<'a> {
-    meter: ExchangeMeter<'a>,
-    call: &'a mut CallMeter,
-}
-
-impl Drop for Noted<'_> {
-    fn drop(&mut self) {
-        if let Some(place) = self.meter.place() {
-            self.call.entered(place);
-        }
-    }
-}
-
 impl Caller {
     /// Makes a call of a request, whoever is meant by it, for `who` in the session of that id.
     pub(super) fn prepare(
@@ -232,9 +218,8 @@ impl Call {
         caller: &Caller,
         call: &mut CallMeter,
     ) -> Result<(Answer, Permits), Problem> {
-        let meter = ExchangeMeter::of_call(&caller.worker, &self.exchange.method);
-        let mut noted = Noted { meter, call };
-        let meter = &mut noted.meter;
+        let mut meter = ExchangeMeter::of_call(&caller.worker, &self.exchange.method, call);
+        let meter = &mut meter;
         let mut permits = Permits::default();
         let called = async {
             if self.service.is_none() && presence::is_asked(&self.exchange) {

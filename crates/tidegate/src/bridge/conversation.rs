@@ -43,7 +43,7 @@ impl Conversation<'_> {
         self,
         call: Call,
         mut meter: CallMeter,
-        cancelled: impl Future<Output = ()>,
+        cancelled: impl Future<Output = Problem>,
     ) -> Option<Id> {
         let mut chunks = None;
         let trace = call.trace.clone();
@@ -54,7 +54,7 @@ impl Conversation<'_> {
             tokio::select! {
                 biased;
                 last = talk => last.unwrap_or_else(|| Err(Problem::internal("a fault of the gateway ended the call"))),
-                () = cancelled => Err(Problem::cancelled()),
+                problem = cancelled => Err(problem),
             }
         };
         let last = last.map_err(|problem| problem.traced(&trace));

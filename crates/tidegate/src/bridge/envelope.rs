@@ -164,7 +164,8 @@ impl<'a> Request<'a> {
             members: Members::default(),
             id: None,
             method: method.map_or(Ok(Method::GET), |name| parse_method(&name))?,
-            base_url: string("baseUrl")?,
+            // Old clients write what they leave out: an empty one is none (row L2).
+            base_url: string("baseUrl")?.filter(|base| !base.is_empty()),
             uri: string("uri")?.or(string("url")?).unwrap_or_default(),
             headers: headers(members)?,
             body,
@@ -292,6 +293,8 @@ mod tests {
     fn what_is_missing_has_its_default() {
         let bare = request("{}").unwrap();
         assert_eq!((bare.method, bare.id, &*bare.uri), (Method::GET, None, ""));
+        let empty = request(r#"{"baseUrl":""}"#).unwrap();
+        assert!(empty.base_url.is_none());
         assert!(bare.base_url.is_none() && bare.body.is_none() && !bare.stream);
         let full = request(
             r#"{"id":7,"type":"post","baseUrl":"a","uri":"b","headers":{"X":"1","y":["2","3"]},

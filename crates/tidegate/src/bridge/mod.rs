@@ -156,6 +156,7 @@ impl Bridge {
                 deflate,
                 mailbox,
                 life: Some(life),
+                calls: Some(self.plan.timeout),
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),

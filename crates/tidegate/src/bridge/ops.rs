@@ -21,7 +21,7 @@ impl Session<'_> {
                 if let Some(open) = self.addressed(members)
                     && let Some(cancel) = open.cancel.take()
                 {
-                    let _ = cancel.send(());
+                    let _ = cancel.send(Problem::cancelled());
                 }
                 Ok(())
             }

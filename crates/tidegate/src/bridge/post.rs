@@ -32,6 +32,21 @@ pub(super) struct Post<'a> {
     hold: Option<Instant>,
     /// Until when it is waited for what its client sent before it was told to go.
     pub(super) lingers: Option<Instant>,
+    /// Why the session will have to end, until its client is known.
+    notice: Option<Cause>,
+    /// When calls that are under way have no more time, and then that they have none.
+    pub(super) cut: Cut,
+}
+
+/// How long calls of a session that will have to end may take.
+#[derive(Clone, Copy)]
+pub(super) enum Cut {
+    /// As long as any.
+    Never,
+    /// Until then.
+    At(Instant),
+    /// Their time is over.
+    Done,
 }
 
 /// What has come.
@@ -58,6 +73,8 @@ impl Post<'_> {
             is_taken_over: false,
             hold: may_return.then(|| Instant::now() + GRACE),
             lingers: None,
+            notice: None,
+            cut: Cut::Never,
         }
     }
 
@@ -75,12 +92,17 @@ impl Post<'_> {
         (socket, is_known): (&mut WebSocketSession, bool),
         cx: &mut Context<'_>,
     ) -> Poll<Result<Told, Closed>> {
-        let notice = self.handle.take_notice().filter(|_| is_known);
-        if let Some(cause) = notice.filter(|_| self.mailbox.is_version_1()) {
+        self.notice = self.handle.take_notice().or(self.notice);
+        if let Some(cause) = self.notice.take_if(|_| is_known) {
             return Poll::Ready(Ok(Told::Notice(cause)));
         }
-        if !is_known || self.hold.is_some() || self.is_taken_over {
+        if !is_known || self.is_taken_over {
             return Poll::Pending;
+        }
+        if self.hold.is_some() {
+            // Nobody is slow for what is held back here.
+            ready!(self.mailbox.poll_filling(cx));
+            self.hold = None;
         }
         if let Some(replaying) = &mut self.replaying {
             let missed = ready!(replaying.poll_unpin(cx));
@@ -96,7 +118,11 @@ impl Post<'_> {
 
     /// When something is due.
     fn due(&self) -> Option<Instant> {
-        self.hold.into_iter().chain(self.lingers).min()
+        let cut = match self.cut {
+            Cut::At(time) => Some(time),
+            Cut::Never | Cut::Done => None,
+        };
+        [self.hold, self.lingers, cut].into_iter().flatten().min()
     }
 
     /// That time has come.
@@ -117,10 +143,13 @@ impl Session<'_> {
     /// Does what a time has come for.
     pub(super) async fn overdue(&mut self) -> Result<(), Over> {
         self.post.waited();
+        let now = Instant::now();
+        if matches!(self.post.cut, Cut::At(time) if time <= now) {
+            self.cut();
+        }
         if self.is_leaving {
             return Ok(());
         }
-        let now = Instant::now();
         if self.token_due().is_some_and(|at| at <= now) {
             self.token_overdue().await?;
         }
@@ -170,7 +199,7 @@ impl Session<'_> {
     pub(super) fn is_finished(&self) -> bool {
         let is_quiet = self.underway.is_none();
         let is_busy = !is_quiet || self.post.lingers.is_some();
-        self.handle.set_busy(self.caller.version_1 && is_busy);
+        self.handle.set_busy(is_busy);
         self.post.is_taken_over && is_quiet
     }
 }

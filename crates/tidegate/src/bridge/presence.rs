@@ -16,7 +16,7 @@ use crate::exchange::{Answer, Exchange};
 use crate::pipeline::{FilterError, FilterPlan, RequirePlan};
 use crate::push::rooms::Rooms;
 use crate::route::Target;
-use crate::router::RouteError;
+use crate::router::{Matcher, RouteError};
 use crate::worker::Worker;
 
 /// Where rooms are; what follows is a room's name.
@@ -43,7 +43,8 @@ fn bridges(worker: &Worker) -> impl Iterator<Item = &Arc<Bridge>> {
 }
 
 /// What a route asks of who opens a session at its bridge; `None`: that cannot be told of somebody who
-/// opens none, because code of an embedder's or a certificate has its say.
+/// opens none, because code of an embedder's has its say, or the handshake must show more than where it
+/// is for.
 pub(crate) fn asked_by(route: &RoutePlan) -> Option<Vec<RequirePlan>> {
     let mut asked = Vec::new();
     for filter in &route.filters {
@@ -53,7 +54,21 @@ pub(crate) fn asked_by(route: &RoutePlan) -> Option<Vec<RequirePlan>> {
             _ => {}
         }
     }
-    route.matcher.certificate.is_none().then_some(asked)
+    is_of_address_alone(&route.matcher).then_some(asked)
+}
+
+/// Whether a matcher asks for nothing beside whom and what a handshake is for: that is no secret, and
+/// says nothing of who sends it.
+fn is_of_address_alone(matcher: &Matcher) -> bool {
+    let Matcher {
+        paths: _,
+        hosts: _,
+        methods: _,
+        headers,
+        certificate,
+        upgrade: _,
+    } = matcher;
+    headers.is_empty() && certificate.is_none()
 }
 
 /// The answer to a request over HTTP.
@@ -136,13 +151,11 @@ fn decode(text: &str) -> Option<String> {
 
 fn snapshot(rooms: &Rooms, room: &str) -> Answer {
     let seen = rooms.look(room).unwrap_or_default();
-    let users = seen.users.iter();
-    let users = users.map(|(user, sessions)| json!({ "user": user, "conns": sessions }));
     let body = json!({
         "room": room,
         "n": seen.batch,
         "members": seen.members,
-        "users": users.collect::<Vec<_>>(),
+        "users": seen.users(),
     });
     own_json(&body)
 }

@@ -74,6 +74,8 @@ problems! {
     bad_gateway = "bad_gateway", BAD_GATEWAY;
     /// No answer in the time that the envelope gave.
     upstream_timeout = "upstream_timeout", GATEWAY_TIMEOUT;
+    /// A call whose session had to end before its answer was there.
+    session_ended = "session_ended", GATEWAY_TIMEOUT;
     /// A fault of ours.
     internal = "internal", INTERNAL_SERVER_ERROR;
 }

@@ -12,13 +12,11 @@ use super::envelope::Id;
 use super::members::{Members, text};
 use super::problem::Problem;
 use super::token::Who;
-use crate::auth::{Principal, RoomAct};
+use crate::auth::{Principal, RoomAct, is_room};
 use crate::bus::{BusError, Event, Payload, PushEvent, PushTarget};
 use crate::push::keys::{Claim, Use};
 use crate::push::rooms::{Since, Subscribing};
 
-/// The most bytes of a room's name.
-const LONGEST_ROOM: usize = 128;
 /// The most bytes of an event's name, and of a key.
 const LONGEST_NAME: usize = 256;
 /// The most bytes of what is told.
@@ -77,8 +75,7 @@ impl Caller {
     ) -> Result<Value, Problem> {
         let room = members.value("room").and_then(text);
         let room = room.ok_or_else(|| Problem::malformed("room is missing, or no string"))?;
-        let is_name = (1..=LONGEST_ROOM).contains(&room.len()) && !room.contains(char::is_control);
-        if !is_name {
+        if !is_room(&room) {
             let detail = "a room has a name of 1 to 128 bytes, without control characters";
             return Err(Problem::malformed(detail));
         }

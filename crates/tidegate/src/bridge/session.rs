@@ -16,6 +16,7 @@ use http::Method;
 use tidegate_ws::{BoxError, Message, SessionError, WebSocketSession};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarm;
 use super::answer::Correlation;
@@ -23,6 +24,7 @@ use super::call::{Call, Caller};
 use super::conversation::Conversation;
 use super::envelope::{self, Id, Refused, Request};
 use super::faults::Faults;
+use super::goaway;
 use super::members::{Few, Members, text};
 use super::pace::Pace;
 use super::post::{Post, Told};
@@ -70,13 +72,16 @@ pub(super) struct Underway<'a> {
     pub(super) running: FuturesUnordered<Running<'a>>,
     /// Those with an id.
     pub(super) open: HashMap<Id, Open>,
+    /// Takes back those without one, once there are any.
+    pub(super) nameless: Option<CancellationToken>,
     /// All those of its user, where they have a bound.
     calls: Option<Arc<Gauge>>,
 }
 
 /// What can be said to a call that is under way.
 pub(super) struct Open {
-    pub(super) cancel: Option<oneshot::Sender<()>>,
+    /// Ends it with that.
+    pub(super) cancel: Option<oneshot::Sender<Problem>>,
     pub(super) window: Window,
 }
 
@@ -213,7 +218,8 @@ impl<'a> Session<'a> {
             return Poll::Ready(Next::Told(told));
         }
         let times = [rest, self.silent_at(), self.due()].into_iter().flatten();
-        self.alarm.poll(times.min(), cx).map(|()| Next::Time)
+        let clock = (&*self.handle, &*self.caller.worker.clock);
+        self.alarm.poll(times.min(), clock, cx).map(|()| Next::Time)
     }
 
     /// A call is over; with the last one, all that calls need is given back.
@@ -343,7 +349,8 @@ impl<'a> Session<'a> {
             }
         };
         let to = Correlation::new(&request.members, request.id.clone(), self.caller.version_1);
-        let admitted = self.who.check().and_then(|()| self.admit(&request));
+        let timely = self.check_time().and_then(|()| self.who.check());
+        let admitted = timely.and_then(|()| self.admit(&request));
         let admitted = admitted.and_then(|taken| {
             let call = self.caller.prepare(&request, &self.who, self.socket.id())?;
             Ok((call, taken))
@@ -408,16 +415,9 @@ impl<'a> Session<'a> {
         let Some(underway) = &mut self.underway else {
             return;
         };
-        let (cancel, cancelled) = oneshot::channel();
         let window = Window::new(call.credit);
         let id = to.id.clone();
-        if let Some(id) = &id {
-            let open = Open {
-                cancel: Some(cancel),
-                window: window.clone(),
-            };
-            underway.open.insert(id.clone(), open);
-        }
+        let cancelled = underway.enter(id.as_ref(), &window);
         let meter = self.caller.meter(&call, id.as_ref());
         let running = Conversation {
             caller: self.caller,
@@ -426,13 +426,6 @@ impl<'a> Session<'a> {
             window,
         };
         underway.running.push(Box::pin(async move {
-            // Only a call with an id can be taken back.
-            let cancelled = async move {
-                match id {
-                    Some(_) => drop(cancelled.await),
-                    None => std::future::pending().await,
-                }
-            };
             let id = running.hold(call, meter, cancelled).await;
             drop(taken);
             id
@@ -445,8 +438,39 @@ impl Underway<'_> {
         Box::new(Self {
             running: FuturesUnordered::new(),
             open: HashMap::new(),
+            nameless: None,
             calls,
         })
+    }
+
+    /// One more call; ready with what it ends with, where it has to before it is over. Its client can
+    /// take it back only where it has an id.
+    fn enter(
+        &mut self,
+        id: Option<&Id>,
+        window: &Window,
+    ) -> impl Future<Output = Problem> + Send + use<> {
+        let (cancel, cancelled) = oneshot::channel();
+        let nameless = match id {
+            Some(id) => {
+                let open = Open {
+                    cancel: Some(cancel),
+                    window: window.clone(),
+                };
+                self.open.insert(id.clone(), open);
+                None
+            }
+            None => Some(self.nameless.get_or_insert_default().clone()),
+        };
+        async move {
+            match nameless {
+                Some(nameless) => {
+                    nameless.cancelled_owned().await;
+                    goaway::gone()
+                }
+                None => cancelled.await.unwrap_or_else(|_| Problem::cancelled()),
+            }
+        }
     }
 }
 

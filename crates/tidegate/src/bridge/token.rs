@@ -265,6 +265,8 @@ impl<'a> Session<'a> {
         let Some(by) = self.hello_by() else {
             self.who.defaults = defaults;
             return match resume::asked(members) {
+                // Who may do nothing any more has nothing to come back to.
+                Some(_) if self.who.check().is_err() => self.welcome(&CameBack::Anew).await,
                 Some(asked) => self.come_back(asked).await,
                 None => Ok(()),
             };

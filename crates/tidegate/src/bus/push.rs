@@ -32,7 +32,7 @@ pub struct PushEvent {
     pub from: Option<Box<str>>,
     /// What is told, as it came.
     pub data: Box<RawValue>,
-    /// Of two with one key a slow client may get the later one alone.
+    /// Of two of one event, and of one room or none, with one key a slow client may get the later one alone.
     pub key: Option<Box<str>>,
     /// What is promised of it.
     pub class: PushClass,

@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::wire::{Message, Order, Push, Say};
 use super::{Cluster, Inbox, NodeId, To, Wired};
-use crate::auth::Revoked;
+use crate::auth::{Identity, Revoked};
 use crate::bus::BusError;
 use crate::metrics::PushSource;
 use crate::session::Cause;
-use crate::session::handle::Handle;
+use crate::session::id::SessionId;
 
 /// Events whose publishers wait at a time; of more, nothing is told.
 const MOST_EXPECTED: usize = 1024;
@@ -131,42 +131,58 @@ impl Order {
                 code,
                 reason,
             } => {
-                let found = session.parse().ok();
-                let found = found.and_then(|id| core.sessions().find(id));
-                let Some((handle, _)) = found else { return 0 };
-                handle.dismiss(code, reason);
-                1
+                let Ok(id) = session.parse() else { return 0 };
+                let found = core.sessions().find(id);
+                if let Some((handle, _)) = &found {
+                    handle.dismiss(code, reason);
+                }
+                // One that has ended may be waited for by its client.
+                let kept = core.push().forget_session(id);
+                usize::from(found.is_some() || kept.is_some())
             }
             Self::EndUser { user, code, reason } => {
-                core.push().forget_user(&user);
                 let handles = directory.sessions(&user);
                 for handle in &handles {
                     handle.dismiss(code, reason.clone());
                 }
+                // Behind them, so that none that ends meanwhile is kept.
+                let is_its = |identity: &Identity| *identity.user() == *user;
+                core.push().forget_those(&is_its);
                 handles.len()
             }
             Self::RevokeSession { session } => {
-                let found = session.parse().ok();
-                let found = found.and_then(|id| core.sessions().find(id));
-                let Some((handle, _)) = found else { return 0 };
-                let ended = match revoke(wired, &handle) {
-                    Some(what) => core.sessions().end_revoked(&what).await,
-                    None => 0,
-                };
-                handle.order(Cause::TokenRevoked);
-                ended.max(1)
+                let Ok(id) = session.parse() else { return 0 };
+                revoke(wired, id).await
             }
         }
     }
 }
 
-/// Takes back the token that a session goes on by, if there is one.
-fn revoke(wired: &Wired, handle: &Handle) -> Option<Revoked> {
-    let identity = handle.identity()?;
-    let what = Revoked::Token(*identity.token()?);
+/// Takes back the token that a session goes on by, if there is one, and ends it; how many sessions that
+/// were, where there was one or its client could come back.
+async fn revoke(wired: &Wired, id: SessionId) -> usize {
+    let core = &wired.core;
+    let handle = core.sessions().find(id).map(|(handle, _)| handle);
+    if let Some(handle) = &handle {
+        handle.order(Cause::TokenRevoked);
+    }
+    let kept = core.push().forget_session(id);
+    if handle.is_none() && kept.is_none() {
+        return 0;
+    }
+    let identity = handle.as_ref().and_then(|handle| handle.identity());
+    let Some(identity) = identity.or(kept.flatten()) else {
+        return 1;
+    };
+    let Some(token) = identity.token() else {
+        return 1;
+    };
+    let what = Revoked::Token(*token);
     let revocations = wired.authenticator().revocations();
     if revocations.add(what.clone(), identity.expires()).is_err() {
         tracing::error!("there is no room for one more revocation");
     }
-    Some(what)
+    let ended = core.sessions().end_revoked(&what).await;
+    core.push().forget_those(&|identity| what.takes(identity));
+    ended.max(1)
 }

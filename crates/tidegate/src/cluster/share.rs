@@ -59,6 +59,8 @@ impl Cluster {
     /// Fetches what was revoked behind the number `after`; up to which it has all now.
     async fn pull(&self, mut after: u64, wired: &Wired) -> Result<u64, StoreError> {
         let revocations = wired.authenticator().revocations();
+        // What there is no room for is asked for again, so that it holds as long as it is there.
+        let mut is_held = None;
         loop {
             let found = self.store.revoked(after, BATCH).await?;
             if found.last < after {
@@ -68,24 +70,33 @@ impl Cluster {
                 continue;
             }
             let count = found.revocations.len();
+            let mut is_any_new = false;
             for one in found.revocations {
                 let Some(what) = parsed(&one.what) else {
                     continue;
                 };
-                match revocations.add_shared(what.clone(), one.ends) {
-                    Ok(true) if count <= FEW => {
-                        wired.core.sessions().end_revoked(&what).await;
-                    }
-                    Ok(_) => {}
-                    Err(_full) => {
-                        tracing::error!("there is no room for what was revoked elsewhere");
-                        return Ok(after);
-                    }
+                let added = revocations.add_shared(what.clone(), one.ends);
+                if added.is_err() && is_held.is_none() {
+                    tracing::error!("there is no room for what was revoked elsewhere");
+                    is_held = Some(after);
                 }
+                if added == Ok(false) {
+                    continue;
+                }
+                is_any_new = true;
+                if count <= FEW {
+                    wired.core.sessions().end_revoked(&what).await;
+                    let push = wired.core.push();
+                    push.forget_those(&|identity| what.takes(identity));
+                }
+            }
+            if is_any_new && count > FEW {
+                let push = wired.core.push();
+                push.forget_those(&|identity| revocations.hold(identity));
             }
             after = found.last;
             if count < BATCH {
-                return Ok(after);
+                return Ok(is_held.unwrap_or(after));
             }
         }
     }

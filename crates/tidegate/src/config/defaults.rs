@@ -101,12 +101,16 @@ pub const BRIDGE_MAX_RESPONSE: u64 = 10 * 1024 * 1024;
 pub const BRIDGE_STREAM_ABOVE: u64 = 256 * 1024;
 /// For how long a client that was lost may come back to what it missed.
 pub const BRIDGE_RESUME: Duration = Duration::from_secs(120);
+/// Bytes of pushes that are held for all clients together that may come back.
+pub const RESUME_MEMORY: u64 = 256 * 1024 * 1024;
 /// Pushes of the history that one client may be sent, in number and in bytes.
 pub const REPLAY_MESSAGES: usize = 1000;
 /// See [`REPLAY_MESSAGES`].
 pub const REPLAY_BYTES: u64 = 1024 * 1024;
 /// Bytes of pushes that may wait for one session.
 pub const PUSH_OUTBOX: u64 = 256 * 1024;
+/// For how long more may wait.
+pub const PUSH_SLOW_AFTER: Duration = Duration::from_secs(1);
 /// Pushes that are kept until their client has them, in number, in bytes, and for how long.
 pub const PUSH_BUFFER_MESSAGES: usize = 256;
 /// See [`PUSH_BUFFER_MESSAGES`].
@@ -115,6 +119,8 @@ pub const PUSH_BUFFER_BYTES: u64 = 1024 * 1024;
 pub const PUSH_BUFFER_AGE: Duration = Duration::from_secs(120);
 /// See [`RoomsPlan`](super::plan::RoomsPlan).
 pub const ROOMS_PER_SESSION: usize = 100;
+/// See [`RoomsPlan`](super::plan::RoomsPlan).
+pub const ROOM_PRESENCE_GRACE: Duration = Duration::from_secs(10);
 /// See [`RoomHistory`](super::plan::RoomHistory).
 pub const ROOM_HISTORY_MESSAGES: usize = 100;
 /// See [`RoomHistory`](super::plan::RoomHistory).

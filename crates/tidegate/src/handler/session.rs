@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tidegate_ws::codec::Role;
@@ -32,6 +33,10 @@ use crate::task::{Kind, Panics};
 use crate::upgrade::Opening;
 use crate::worker::Present;
 
+/// Seconds behind the time of its calls after which a session is waited for no longer: they have been
+/// ended by then.
+const CALLS_END: u32 = 3;
+
 impl Agreed {
     /// Lives through the session.
     ///
@@ -43,8 +48,9 @@ impl Agreed {
             limits,
             info,
             deflate,
-            mailbox,
+            mailbox: _,
             life,
+            calls,
         } = self;
         let (transport, early) = opening.downstream;
         transport.outlast(limits.write_timeout);
@@ -70,14 +76,13 @@ impl Agreed {
         with.observer = Some(Arc::clone(&watch) as Arc<dyn session::Observer>);
         let leg = Leg::new(transport, filtered);
         let (session, driver) = Driver::start(leg, with, config);
-        let ends = end_of_age(limits.max_age, opening.worker.clock.now());
-        let can_be_told = mailbox.is_some_and(|mailbox| mailbox.is_version_1());
-        let before = limits.max_age.filter(|_| can_be_told).map(notice_of_age);
+        let [warns, ends, last] = ages(limits.max_age, calls, opening.worker.clock.now());
         let mut hosted = Hosted {
             ends,
-            warns: before.map_or(NEVER, |before| ends.saturating_sub(whole_seconds(before))),
-            can_be_told,
-            is_put_off: false,
+            warns,
+            has_calls: calls.is_some(),
+            last,
+            put_off: None,
             control: driver.control(),
             watch,
             ordered: None,
@@ -97,18 +102,35 @@ impl Agreed {
         // In a box, because what is captured and moved on keeps its place.
         let driver = Box::new(driver);
         async move {
-            let mut run = pin!(unboxed(driver).run(|| call.begin(&code)));
-            let ended = poll_fn(|cx| {
-                hosted.registered.handle().register(cx.waker());
-                hosted.obey();
-                let polled = run.as_mut().poll(cx);
-                hosted.arm();
-                polled
-            })
-            .await;
+            let ended = {
+                let mut run = pin!(unboxed(driver).run(|| call.begin(&code)));
+                poll_fn(|cx| {
+                    hosted.registered.handle().register(cx.waker());
+                    hosted.obey();
+                    let polled = run.as_mut().poll(cx);
+                    hosted.arm();
+                    polled
+                })
+                .await
+            };
             hosted.ended(&ended);
+            // What its handler leaves is there before the session is gone.
+            drop(code);
+            drop(hosted);
         }
     }
+}
+
+/// When a session that is opened now is told that it will be too old, when it is, and until when its
+/// calls are waited for then.
+fn ages(max_age: Option<Duration>, calls: Option<Duration>, now: u32) -> [u32; 3] {
+    let ends = end_of_age(max_age, now);
+    let (Some(max_age), Some(calls)) = (max_age, calls) else {
+        return [NEVER, ends, ends];
+    };
+    let warns = ends.saturating_sub(whole_seconds(notice_of_age(max_age)));
+    let calls = whole_seconds(calls).saturating_add(CALLS_END);
+    [warns, ends, ends.saturating_add(calls)]
 }
 
 /// What is in a box, without it: that of a place which is only moved out of stays as long as its scope.
@@ -172,10 +194,12 @@ struct Hosted {
     ends: u32,
     /// When its client is told of that.
     warns: u32,
-    /// Whether its client understands that.
-    can_be_told: bool,
-    /// Its end, for the gateway's, waits for what is under way.
-    is_put_off: bool,
+    /// Whether calls may be under way in it.
+    has_calls: bool,
+    /// When those are waited for no longer.
+    last: u32,
+    /// Its end for that waits for what is under way.
+    put_off: Option<Cause>,
     /// What we have ended it for.
     ordered: Option<Ending>,
     /// How it ends.
@@ -205,18 +229,26 @@ impl Hosted {
             self.registered.handle().give_notice(Cause::MaxAge);
         }
         if now >= self.ends {
-            self.end(Cause::MaxAge);
+            self.end_when_it_may(Cause::MaxAge);
+            self.ends = self.last;
         } else if now >= self.idle_at() {
             self.end(Cause::IdleTimeout);
         }
         self.control.wake();
     }
 
-    /// Where the gateway drains, what is under way has as long as there is.
+    /// Where the gateway drains, what is under way has as long as there is; where it is too old, as long
+    /// as calls may take.
     fn end_when_it_may(&mut self, cause: Cause) {
-        self.is_put_off =
-            cause == Cause::Drain && self.is_busy() && !self.worker.drain.is_nearly_late();
-        if !self.is_put_off {
+        let is_time = match cause {
+            Cause::Drain => !self.worker.drain.is_nearly_late(),
+            Cause::MaxAge => self.ends < self.last,
+            _ => false,
+        };
+        if is_time && self.is_busy() {
+            self.put_off = Some(cause);
+        } else {
+            self.put_off = None;
             self.end(cause);
         }
     }
@@ -224,7 +256,7 @@ impl Hosted {
     /// Whether something would be lost if it ended now.
     fn is_busy(&self) -> bool {
         let handle = self.registered.handle();
-        self.can_be_told && (handle.is_busy() || handle.has_notice())
+        self.has_calls && (handle.is_busy() || handle.has_notice())
     }
 
     fn end(&mut self, cause: Cause) {
@@ -262,9 +294,11 @@ impl Hosted {
 
     /// Shows that it ends, and sets the deadline anew where that has come.
     fn arm(&mut self) {
-        if self.is_put_off && !self.is_busy() {
-            self.is_put_off = false;
-            self.end(Cause::Drain);
+        if self.put_off.is_some()
+            && !self.is_busy()
+            && let Some(cause) = self.put_off.take()
+        {
+            self.end(cause);
         }
         if self.ending.is_none() && self.watch.is_closing() {
             self.ending = self.control.ending().map(|ending| self.translated(&ending));
@@ -317,7 +351,7 @@ impl Hosted {
     }
 
     /// It is over.
-    fn ended(mut self, ended: &session::Ending) {
+    fn ended(&mut self, ended: &session::Ending) {
         self.ending = Some(self.translated(ended));
         self.registered.handle().publish_end(self.ending);
         self.reason = ended.reason.to_string().into();

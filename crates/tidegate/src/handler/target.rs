@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use tidegate_ws::deflate;
@@ -140,6 +141,8 @@ pub(crate) struct Agreed {
     pub(crate) mailbox: Option<Arc<Mailbox>>,
     /// Where its code says itself which messages count.
     pub(crate) life: Option<Arc<Life>>,
+    /// How long calls that are under way in it are waited for beyond its age, where it has any.
+    pub(crate) calls: Option<Duration>,
 }
 
 impl Handler {
@@ -173,6 +176,7 @@ impl Handler {
                 deflate,
                 mailbox: None,
                 life: None,
+                calls: None,
             })),
             filters: FrameFilters::default(),
             route: Arc::clone(worker.meters.route(self.place)),

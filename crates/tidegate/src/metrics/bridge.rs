@@ -1,5 +1,6 @@
 //! What one call of a bridge leaves behind: in the cells of its service, and in the access log.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::worker::Worker;
 /// The status of a call whose client took it back, or left.
 const CANCELLED: u16 = 499;
 
-/// What one worker counts of the bridged calls to one service, or of those to none.
+/// What one worker counts of the bridged calls to one service, named or routed, or of those to none.
 #[derive(Debug, Default)]
 pub(crate) struct BridgeMeters {
     /// By method, status and source.
@@ -91,8 +92,14 @@ impl CallMeter {
         }
     }
 
-    /// It took the route at `place`; its own, where its envelope names the service.
-    pub(crate) fn entered(&mut self, place: usize) {
+    /// It took the route at `place`: its bridge's, which ends at no service, where its envelope names one.
+    pub(super) fn entered(&mut self, place: usize) {
+        if let Some(service) = self.worker.route(place).target.service() {
+            let meters = Arc::clone(self.worker.meters.bridged(Some(service.place)));
+            self.meters.in_flight.add(-1);
+            meters.in_flight.add(1);
+            self.meters = meters;
+        }
         if let Some(line) = &mut self.line {
             line.route = Some(Arc::clone(self.worker.route(place)));
         }
@@ -124,6 +131,14 @@ impl CallMeter {
         if let Some(line) = &mut self.line {
             line.bytes_out += bytes as u64;
         }
+    }
+}
+
+impl fmt::Debug for CallMeter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallMeter")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::cell::REQUEST_BOUNDS;
-use super::{METHODS, RouteMeters};
+use super::{CallMeter, METHODS, RouteMeters};
 use crate::access_log::Record;
 use crate::auth::Principal;
 use crate::error::{GatewayError, UpstreamError};
@@ -37,6 +37,8 @@ pub(crate) struct ExchangeMeter<'a> {
     is_answered: bool,
     /// What its line in the access log will say, where there is one.
     record: Option<Box<Record>>,
+    /// What else counts it, where it came in an envelope.
+    call: Option<&'a mut CallMeter>,
 }
 
 impl<'a> ExchangeMeter<'a> {
@@ -61,11 +63,12 @@ impl<'a> ExchangeMeter<'a> {
                 record.hide(|query| worker.authenticator().hide(query));
                 record
             }),
+            call: None,
         }
     }
 
-    /// A call that came in an envelope.
-    pub(crate) fn of_call(worker: &'a Worker, method: &Method) -> Self {
+    /// A call that came in an envelope, which `call` counts as such.
+    pub(crate) fn of_call(worker: &'a Worker, method: &Method, call: &'a mut CallMeter) -> Self {
         Self {
             worker,
             place: None,
@@ -75,6 +78,7 @@ impl<'a> ExchangeMeter<'a> {
             status: CLIENT_LEFT,
             is_answered: false,
             record: None,
+            call: Some(call),
         }
     }
 
@@ -99,11 +103,9 @@ impl<'a> ExchangeMeter<'a> {
             self.worker.meters.route(place).in_flight.add(1);
         }
         self.place = Some(place);
-    }
-
-    /// The place of the route that it took, if any.
-    pub(crate) const fn place(&self) -> Option<usize> {
-        self.place
+        if let Some(call) = &mut self.call {
+            call.entered(place);
+        }
     }
 
     /// `endpoint` is tried, of the service at `place`; anew, after `failure`.

@@ -31,7 +31,7 @@ pub(crate) struct Meters {
     routes: Box<[Arc<RouteMeters>]>,
     /// In the order of the services.
     services: Box<[ServiceMeters]>,
-    /// Of bridged calls, in the order of the services; behind them one for those that named none.
+    /// Of bridged calls, in the order of the services; behind them one for those that reach none.
     bridged: Box<[Arc<BridgeMeters>]>,
     /// Accepted connections.
     pub(crate) accepted: Counter,
@@ -121,7 +121,7 @@ impl Meters {
         self.routes.get(place).unwrap_or_else(|| self.no_route())
     }
 
-    /// The cells of bridged calls to the service at `place`, or of those that name none.
+    /// The cells of bridged calls to the service at `place`, or of those that reach none.
     pub(crate) fn bridged(&self, place: Option<usize>) -> &Arc<BridgeMeters> {
         let none = self.bridged.len() - 1;
         let place = place.filter(|place| *place < none);

@@ -52,6 +52,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) pushes: &'a PushMeters,
     /// How many rooms there are, and how many members of all.
     pub(crate) rooms: [usize; 2],
+    /// Bytes of pushes that are held for clients that may come back.
+    pub(crate) suspended_bytes: usize,
     pub(crate) draining: bool,
     /// Seconds since 1970.
     pub(crate) started: f64,
@@ -82,6 +84,7 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     let push_times = meters.iter().map(|meters| &meters.push_time);
     facts.pushes.write(&mut page, push_times);
     super::push::rooms(&mut page, facts.rooms);
+    super::push::suspended_bytes(&mut page, facts.suspended_bytes);
     handshakes(&mut page, &routes);
     routes.pop(); // no session is without a route
     open_sessions(&mut page, facts, &routes);
@@ -260,6 +263,9 @@ fn auth(page: &mut Page, counts: &AuthCounts) {
     let name = "tidegate_revocations";
     page.family(name, "gauge", "Revocations of tokens that are in force.");
     page.sample(name, &[], counts.revocations);
+    let name = "tidegate_revocations_refused_total";
+    page.family(name, "counter", "Revocations that there was no room for.");
+    page.sample(name, &[], counts.unkept_revocations);
     let name = "tidegate_jwks_fetches_total";
     page.family(name, "counter", "Fetches of the keys of tokens, by result.");
     for (result, count) in ["failed", "ok"].into_iter().zip(counts.fetches) {
@@ -619,6 +625,7 @@ mod tests {
             auth: AuthCounts::default(),
             pushes: &pushes,
             rooms: [1, 2],
+            suspended_bytes: 0,
             draining: false,
             started: 0.5,
         };

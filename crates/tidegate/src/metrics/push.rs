@@ -144,3 +144,11 @@ pub(super) fn rooms(page: &mut Page, [open, members]: [usize; 2]) {
         page.sample(name, &[], value);
     }
 }
+
+/// Bytes of pushes that are held for clients that may come back.
+pub(super) fn suspended_bytes(page: &mut Page, bytes: usize) {
+    let name = "tidegate_suspended_bytes";
+    let help = "Bytes of pushes that are held for clients that may come back.";
+    page.family(name, "gauge", help);
+    page.sample(name, &[], bytes);
+}

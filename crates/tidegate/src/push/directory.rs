@@ -20,6 +20,8 @@ pub(super) const SHARDS: usize = 64;
 pub(crate) struct Directory {
     sessions: Sharded<SessionId, Arc<Mailbox>>,
     users: Sharded<Named, Few>,
+    /// Held while one mailbox becomes another session's, and while all are gone through.
+    moves: Mutex<()>,
 }
 
 /// A user by name, in what its session keeps anyway.
@@ -106,6 +108,11 @@ impl Directory {
         self.leave_user(fresh);
     }
 
+    /// While this is held, nobody goes through all of them, nor is one moved.
+    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The mailbox of a session.
     pub(super) fn find(&self, id: SessionId) -> Option<Arc<Mailbox>> {
         self.sessions.lock(&id).get(&id).map(Arc::clone)
@@ -145,6 +152,7 @@ impl Directory {
 
     /// The same with every one that there is.
     pub(super) fn all(&self, each: &mut dyn FnMut(&Arc<Mailbox>)) {
+        let _held = self.hold();
         for shard in 0..SHARDS {
             let sessions = self.sessions.lock_at(shard);
             let found: Vec<_> = sessions.values().map(Arc::clone).collect();

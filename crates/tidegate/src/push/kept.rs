@@ -1,5 +1,5 @@
 //! Mailboxes whose clients are gone and may come back: each for as long as its route says, and no more of
-//! them than there may be.
+//! them, and of what they hold together, than there may be.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Held, Mailbox};
+use crate::auth::Identity;
+use crate::config::defaults;
 use crate::session::id::SessionId;
 
 /// The most of them, of all users, of one, and of those who have not said who they are.
@@ -16,8 +18,19 @@ const MOST_OF_USER: usize = 16;
 const MOST_OF_NOBODY: usize = 1_000;
 
 /// The ones that are kept.
-#[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<Places>);
+#[derive(Debug)]
+pub(super) struct Kept {
+    places: Mutex<Places>,
+    held: Held,
+    /// The most bytes that they may hold together.
+    most: u64,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::new(defaults::RESUME_MEMORY)
+    }
+}
 
 /// When it is over, and a number that parts those of one moment.
 type Turn = (Instant, u64);
@@ -35,11 +48,43 @@ struct Places {
 pub(super) struct One {
     pub(super) id: SessionId,
     pub(super) mailbox: Arc<Mailbox>,
+    /// By what token it went on.
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 impl Kept {
+    pub(super) fn new(most: u64) -> Self {
+        Self {
+            places: Mutex::default(),
+            held: Held::default(),
+            most,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Places> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What they hold together.
+    pub(super) const fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Where they hold too much, what is held by those who are gone for longest is thrown away.
+    pub(super) fn bound(&self) {
+        let is_too_much = || self.held.bytes() as u64 > self.most;
+        if !is_too_much() {
+            return;
+        }
+        let places = self.lock();
+        let mut oldest = places.by_time.values();
+        while is_too_much()
+            && let Some(one) = oldest.next()
+        {
+            if one.mailbox.is_forsaken(one.id) {
+                one.mailbox.shed();
+            }
+        }
     }
 
     /// How many there are.
@@ -59,7 +104,7 @@ impl Kept {
         let of_user = places.by_user.get(&user).copied().unwrap_or(0);
         let gone = if of_user >= most {
             let mut turns = places.by_time.iter();
-            let oldest = turns.find(|(_, one)| one.user() == user);
+            let oldest = turns.find(|(_, one)| one.is_of(user.as_deref()));
             oldest.map(|(turn, _)| *turn)
         } else if places.by_time.len() >= MOST {
             places.by_time.keys().next().copied()
@@ -76,11 +121,10 @@ impl Kept {
     }
 
     /// The one of that session is not kept any more.
-    pub(super) fn take(&self, id: SessionId) {
+    pub(super) fn take(&self, id: SessionId) -> Option<One> {
         let mut places = self.lock();
-        if let Some(turn) = places.by_id.get(&id).copied() {
-            places.take(turn);
-        }
+        let turn = places.by_id.get(&id).copied()?;
+        places.take(turn)
     }
 
     /// Those whose time is over.
@@ -97,11 +141,11 @@ impl Kept {
         due
     }
 
-    /// Those of a user.
-    pub(super) fn take_user(&self, user: &str) -> Vec<One> {
+    /// Those whose token is such a one.
+    pub(super) fn take_those(&self, is_meant: &dyn Fn(&Identity) -> bool) -> Vec<One> {
         let mut places = self.lock();
-        let of_user = |one: &One| one.mailbox.identity().is_some_and(|own| own.user() == user);
-        let turns = places.by_time.iter().filter(|(_, one)| of_user(one));
+        let is_meant = |one: &One| one.identity.as_ref().is_some_and(|own| is_meant(own));
+        let turns = places.by_time.iter().filter(|(_, one)| is_meant(one));
         let turns: Vec<_> = turns.map(|(turn, _)| *turn).collect();
         turns
             .into_iter()
@@ -111,6 +155,10 @@ impl Kept {
 }
 
 impl One {
+    fn is_of(&self, user: Option<&str>) -> bool {
+        self.mailbox.identity().map(|one| one.user()) == user
+    }
+
     fn user(&self) -> Option<Box<str>> {
         self.mailbox.identity().map(|one| one.user().into())
     }
@@ -139,6 +187,8 @@ mod tests {
     use super::*;
     use crate::auth::Identity;
     use crate::config::plan::BridgePlan;
+    use crate::push::parcel::testing::{parcel, push};
+    use crate::session::testing;
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -152,6 +202,7 @@ mod tests {
         let id = format!("s_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
         One {
             id: id.parse().unwrap(),
+            identity: mailbox.identity().map(Arc::clone),
             mailbox: Arc::new(mailbox),
         }
     }
@@ -171,8 +222,11 @@ mod tests {
             assert_eq!(gone.is_some(), number == MOST_OF_NOBODY);
         }
         assert_eq!(kept.len(), 1 + MOST_OF_USER + MOST_OF_NOBODY);
-        assert_eq!(kept.take_user("loud").len(), MOST_OF_USER);
-        assert_eq!(kept.take_user("quiet").len(), 1);
+        assert_eq!(
+            kept.take_those(&|one| one.user() == "loud").len(),
+            MOST_OF_USER
+        );
+        assert_eq!(kept.take_those(&|one| one.user() == "quiet").len(), 1);
     }
 
     #[test]
@@ -187,6 +241,42 @@ mod tests {
         let gone = kept.keep(one(MOST, Some("late")), LONG);
         assert_eq!(gone.map(|one| one.id), Some(one(0, None).id));
         assert_eq!(kept.len(), MOST);
+    }
+
+    /// Somebody who is gone and has missed so many pushes.
+    fn missing(number: usize, pushes: usize, kept: &Kept) -> Arc<Mailbox> {
+        let one = one(number, Some(&number.to_string()));
+        let handle = testing::handle_in(&testing::built(&testing::plan()), one.id);
+        one.mailbox.attach(&handle);
+        one.mailbox.new_token().unwrap();
+        one.mailbox.leave(Some(one.id), kept.held());
+        let mailbox = Arc::clone(&one.mailbox);
+        kept.keep(one, LONG);
+        let data = "x".repeat(1000);
+        for _ in 0..pushes {
+            mailbox.offer(&parcel(&push("e", &format!("\"{data}\"")), None));
+        }
+        mailbox
+    }
+
+    #[test]
+    fn what_all_hold_is_bounded_and_the_first_who_went_lose_it() {
+        let kept = Kept::new(10_000);
+        let (quiet, first) = (missing(1, 0, &kept), missing(2, 5, &kept));
+        let second = missing(3, 3, &kept);
+        kept.bound();
+        assert_eq!([&quiet, &first, &second].map(|one| one.held()), [0, 5, 3]);
+        let third = missing(4, 3, &kept);
+        kept.bound();
+        assert_eq!([&first, &second, &third].map(|one| one.held()), [0, 3, 3]);
+        assert!((6_000..10_000).contains(&kept.held().bytes()));
+        // What goes away gives back what it held.
+        kept.take(one(3, None).id);
+        second.detach();
+        assert!((3_000..4_000).contains(&kept.held().bytes()));
+        third.detach();
+        assert_eq!(kept.held().bytes(), 0);
+        assert_eq!(kept.len(), 3);
     }
 
     #[test]

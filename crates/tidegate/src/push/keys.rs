@@ -32,14 +32,18 @@ struct Known {
 struct Entry {
     asked: Digest,
     since: Instant,
-    /// `None`: it is under way.
+    /// It is under way.
+    is_held: bool,
+    /// Whether that was all.
+    is_whole: bool,
+    /// What came of it so far.
     answer: Option<Arc<str>>,
 }
 
 /// What a key stands for.
 #[derive(Debug)]
 pub(crate) enum Use<'k> {
-    /// Nothing yet.
+    /// Nothing yet, or not all of it.
     First(Claim<'k>),
     /// This was the answer.
     Again(Arc<str>),
@@ -55,6 +59,8 @@ pub(crate) struct Claim<'k> {
     keys: &'k Keys,
     key: Digest,
     since: Instant,
+    /// What came of it before, which was not all.
+    before: Option<Arc<str>>,
 }
 
 impl Keys {
@@ -71,17 +77,32 @@ impl Keys {
         let (key, asked) = (hash(key.as_bytes()), hash(body));
         let mut known = self.lock();
         known.forget_old(now);
-        match known.entries.get(&key) {
-            Some(entry) if entry.asked != asked => return Use::Other,
-            Some(entry) => {
-                let answer = entry.answer.as_ref().map(Arc::clone);
-                return answer.map_or(Use::UnderWay, Use::Again);
+        if let Some(entry) = known.entries.get_mut(&key) {
+            if entry.asked != asked {
+                return Use::Other;
             }
-            None => {}
+            if entry.is_held {
+                return Use::UnderWay;
+            }
+            let before = entry.answer.clone();
+            if entry.is_whole
+                && let Some(answer) = before
+            {
+                return Use::Again(answer);
+            }
+            entry.is_held = true;
+            return Use::First(Claim {
+                keys: self,
+                key,
+                since: entry.since,
+                before,
+            });
         }
         let entry = Entry {
             asked,
             since: now,
+            is_held: true,
+            is_whole: false,
             answer: None,
         };
         known.entries.insert(key, entry);
@@ -91,6 +112,7 @@ impl Keys {
             keys: self,
             key,
             since: now,
+            before: None,
         })
     }
 }
@@ -116,13 +138,28 @@ impl Known {
 }
 
 impl Claim<'_> {
-    /// This is the answer, in place of any that was there.
+    /// What came of it before, where that was not all.
+    pub(crate) fn before(&self) -> Option<&str> {
+        self.before.as_deref()
+    }
+
+    /// This is the answer.
     pub(crate) fn answered(&self, answer: &Arc<str>) {
+        self.keep(answer, true);
+    }
+
+    /// This is the answer, but not all was done: whoever asks again asks for the rest.
+    pub(crate) fn answered_in_part(&self, answer: &Arc<str>) {
+        self.keep(answer, false);
+    }
+
+    fn keep(&self, answer: &Arc<str>, is_whole: bool) {
         let mut known = self.keys.lock();
         let entry = known.entries.get_mut(&self.key);
         let Some(entry) = entry.filter(|entry| entry.since == self.since) else {
             return;
         };
+        entry.is_whole = is_whole;
         let before = entry.answer.replace(Arc::clone(answer));
         let before = before.map_or(0, |one| one.len());
         known.bytes = known.bytes.saturating_sub(before) + answer.len();
@@ -132,8 +169,12 @@ impl Claim<'_> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut known = self.keys.lock();
-        let entry = known.entries.get(&self.key);
-        if entry.is_some_and(|entry| entry.since == self.since && entry.answer.is_none()) {
+        let entry = known.entries.get_mut(&self.key);
+        let Some(entry) = entry.filter(|entry| entry.since == self.since) else {
+            return;
+        };
+        entry.is_held = false;
+        if entry.answer.is_none() {
             known.entries.remove(&self.key);
         }
     }
@@ -176,6 +217,30 @@ mod tests {
         drop(claim);
         assert_eq!(told(&keys, "m", "c", now), "first");
         assert_eq!(told(&keys, "k", "b", now + KEPT), "first");
+    }
+
+    #[test]
+    fn the_rest_of_what_was_asked_for_can_be_asked_for() {
+        let (keys, now) = (Keys::default(), Instant::now());
+        let claim = || match keys.claim_at("k", b"a", now) {
+            Use::First(claim) => claim,
+            other => unreachable!("{other:?}"),
+        };
+        let first = claim();
+        assert_eq!(first.before(), None);
+        first.answered_in_part(&"half".into());
+        assert_eq!(told(&keys, "k", "a", now), "under way");
+        drop(first);
+        assert_eq!(told(&keys, "k", "b", now), "other");
+        let second = claim();
+        assert_eq!(second.before(), Some("half"));
+        drop(second);
+        let third = claim();
+        assert_eq!(third.before(), Some("half"));
+        third.answered(&"all".into());
+        drop(third);
+        assert_eq!(told(&keys, "k", "a", now), "all");
+        assert_eq!(keys.lock().bytes, 3);
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //!
 //! It outlives the socket that it is emptied into: see `resume`.
 
+mod charge;
+mod filling;
+mod queue;
 mod replay;
 pub(super) mod resume;
 
@@ -17,6 +20,9 @@ use std::task::{Context, Poll, Waker};
 use tidegate_ws::Message;
 use tokio::time::Instant;
 
+use self::charge::Charge;
+pub(super) use self::charge::Held;
+use self::queue::{Ack, Item, Queue, RUSH};
 use self::resume::Digest;
 use super::cursor::Cursors;
 use super::parcel::Parcel;
@@ -63,8 +69,6 @@ struct Inner {
     rare: Option<Box<Rare>>,
     /// Sent at least once; it comes before what waits.
     unacked: Queue,
-    /// Who has its session now, in its place.
-    successor: Option<Arc<Mailbox>>,
     /// Nothing more is sent: its client was too slow, or the session is over.
     is_over: bool,
 }
@@ -78,33 +82,10 @@ struct Rare {
     bytes: usize,
     /// Up to here what stands in its user's history was left here at once.
     replayed: Option<Position>,
-}
-
-/// Items in the order of their numbers. Without any it holds nothing.
-#[derive(Debug, Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Item {
-    seq: u64,
-    parcel: Arc<Parcel>,
-    /// When it was left, or sent.
-    since: Instant,
-    ack: Ack,
-}
-
-/// What its client has said.
-#[derive(Debug, PartialEq, Eq)]
-enum Ack {
-    /// Nobody waits for that.
-    Untold,
-    /// Nothing yet.
-    Open,
-    /// It has it.
-    Acked,
+    /// Who has its session now, in its place.
+    successor: Option<Arc<Mailbox>>,
+    /// What it is charged for while nobody is there.
+    charge: Option<Charge>,
 }
 
 /// What became of a push that was left.
@@ -122,6 +103,16 @@ pub(crate) enum Offered {
     Closing,
     /// It is kept for a client that is not there.
     Kept,
+}
+
+impl Offered {
+    /// Whether it will be sent to a client that is there.
+    pub(super) const fn is_on_its_way(self) -> bool {
+        match self {
+            Self::Queued | Self::Replaced | Self::DroppedOldest => true,
+            Self::Overflowed | Self::Closing | Self::Kept => false,
+        }
+    }
 }
 
 /// What there is to do for a session with its mailbox.
@@ -213,7 +204,8 @@ impl Mailbox {
             return Offered::Queued;
         }
         if inner.is_over {
-            let successor = inner.successor.clone();
+            let rare = inner.rare.as_ref();
+            let successor = rare.and_then(|rare| rare.successor.clone());
             if let Some(next) = successor.filter(|_| parcel.is_for_sessions()) {
                 drop(inner);
                 return next.offer(parcel);
@@ -228,12 +220,11 @@ impl Mailbox {
         }
         let mut offered = Offered::Queued;
         if self.plan.push.slow_consumer == SlowConsumer::Conflate
-            && let Some(key) = parcel.key()
-            && inner.waiting.forget_key(key)
+            && inner.waiting.forget_for(parcel)
         {
             offered = Offered::Replaced;
         }
-        while inner.waiting.is_full_for(parcel, self.plan.push.outbox) {
+        while inner.waiting.is_late_for(parcel, &self.plan.push) {
             if self.plan.push.slow_consumer != SlowConsumer::DropOldest {
                 inner.is_over = true;
                 self.keep(&mut inner, parcel);
@@ -260,7 +251,7 @@ impl Mailbox {
         parcels: impl Iterator<Item = &'a Arc<Parcel>> + Clone,
     ) -> bool {
         let mut inner = self.lock();
-        let bytes = inner.waiting.bytes + parcels.clone().map(|one| one.size()).sum::<usize>();
+        let bytes = inner.waiting.bytes() + parcels.clone().map(|one| one.size()).sum::<usize>();
         if inner.is_over || bytes as u64 > self.plan.push.outbox {
             return false;
         }
@@ -275,6 +266,14 @@ impl Mailbox {
         true
     }
 
+    /// Whether little enough waits of what has no number that more may be left which is not urgent, or
+    /// nothing is sent any more.
+    pub(super) fn has_room_for_notices(&self) -> bool {
+        let inner = self.lock();
+        let held = inner.rare.as_ref().map_or(0, |rare| rare.bytes);
+        inner.is_over || held as u64 <= self.plan.push.outbox / 2
+    }
+
     /// Leaves a frame that has no number. None can be missed: where there is no room for one more, the
     /// session is ended.
     pub(super) fn notify(&self, notice: &Message) -> Offered {
@@ -284,7 +283,7 @@ impl Mailbox {
         }
         let held = inner.rare.as_ref().map_or(0, |rare| rare.bytes);
         let bytes = held + notice.payload().len();
-        if held > 0 && bytes as u64 > self.plan.push.outbox {
+        if held > 0 && bytes as u64 > self.plan.push.outbox.saturating_mul(RUSH) {
             inner.is_over = true;
             if let Some(handle) = &inner.seat {
                 handle.order(Cause::SlowConsumer);
@@ -313,6 +312,7 @@ impl Mailbox {
             let is_open = inner.seat.is_some();
             inner.add(parcel, is_open);
             self.trim(inner);
+            inner.charge();
         }
     }
 
@@ -320,7 +320,7 @@ impl Mailbox {
     fn trim(&self, inner: &mut Inner) {
         let buffer = &self.plan.push.buffer;
         while inner.unacked.len() + inner.waiting.len() > buffer.messages
-            || (inner.unacked.bytes + inner.waiting.bytes) as u64 > buffer.bytes
+            || (inner.unacked.bytes() + inner.waiting.bytes()) as u64 > buffer.bytes
         {
             inner.drop_oldest();
         }
@@ -332,7 +332,7 @@ impl Mailbox {
         if !inner.is_of(seat) {
             return Poll::Ready(Turn::TakenOver);
         }
-        let is_empty = inner.waiting.items.is_empty() && !inner.has_notice();
+        let is_empty = inner.waiting.is_empty() && !inner.has_notice();
         if !inner.is_over && (!is_empty || inner.has_unsent()) {
             return Poll::Ready(Turn::Send);
         }
@@ -380,9 +380,18 @@ impl Mailbox {
         })
     }
 
-    /// Its client has everything up to `seq`.
+    /// Its client has everything up to `seq`, of what was sent to it: what it says beyond that is of
+    /// another session, or invented.
     pub(crate) fn ack(&self, seq: u64) {
-        self.lock().has_all_up_to(seq);
+        let mut inner = self.lock();
+        let seq = seq.min(inner.sent);
+        inner.has_all_up_to(seq);
+    }
+
+    /// The number that was given last, and up to which something was thrown away.
+    pub(super) fn given_and_lost(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.seq, inner.lost)
     }
 
     /// Lets go of what was sent so long ago that nobody will ask for it.
@@ -392,11 +401,11 @@ impl Mailbox {
 
     fn bound(&self, inner: &mut Inner) {
         let buffer = &self.plan.push.buffer;
-        while let Some(oldest) = inner.unacked.items.front() {
+        while let Some(oldest) = inner.unacked.front() {
             // What is still to be sent again is spared: its client was told that it comes.
             let is_within = oldest.seq > inner.sent
                 || inner.unacked.len() <= buffer.messages
-                    && inner.unacked.bytes as u64 <= buffer.bytes
+                    && inner.unacked.bytes() as u64 <= buffer.bytes
                     && oldest.since.elapsed() <= buffer.age;
             if is_within {
                 break;
@@ -408,13 +417,17 @@ impl Mailbox {
 
 #[cfg(test)]
 impl Mailbox {
-    /// How many it holds; where there are none, it has no memory for any.
+    /// How many it holds.
     pub(super) fn held(&self) -> usize {
         let inner = self.lock();
-        let held = inner.waiting.len() + inner.unacked.len();
-        let room = inner.waiting.items.capacity() + inner.unacked.items.capacity();
-        assert!(held > 0 || room == 0, "room for {room}");
-        held
+        inner.waiting.len() + inner.unacked.len()
+    }
+}
+
+impl Rare {
+    fn is_nothing(&self) -> bool {
+        let is_plain = self.replayed.is_none() && self.successor.is_none();
+        is_plain && self.notices.is_empty() && self.charge.is_none()
     }
 }
 
@@ -430,13 +443,12 @@ impl Inner {
     }
 
     fn is_of(&self, seat: SessionId) -> bool {
-        let other = self.seat.as_ref().filter(|handle| handle.id != seat);
-        other.is_none()
+        self.id.is_none_or(|id| id == seat)
     }
 
     /// Whether something is to be sent again.
     fn has_unsent(&self) -> bool {
-        let last = self.unacked.items.back();
+        let last = self.unacked.back();
         last.is_some_and(|item| item.seq > self.sent)
     }
 
@@ -446,8 +458,7 @@ impl Inner {
             return None;
         }
         let sent = self.sent;
-        let place = self.unacked.items.partition_point(|item| item.seq <= sent);
-        let item = self.unacked.items.get_mut(place)?;
+        let item = self.unacked.behind(sent)?;
         item.since = Instant::now();
         self.sent = item.seq;
         Some((item.seq, Arc::clone(&item.parcel)))
@@ -462,13 +473,22 @@ impl Inner {
         let item = Item {
             seq: self.seq,
             parcel: Arc::clone(parcel),
-            since: parcel.begun,
+            since: parcel.made,
             ack: match tracked {
                 Some(_) => Ack::Open,
                 None => Ack::Untold,
             },
         };
         self.waiting.push(item);
+    }
+
+    /// Charges it for what it holds now, where it is charged at all.
+    fn charge(&mut self) {
+        let bytes = self.unacked.bytes() + self.waiting.bytes();
+        let rare = self.rare.as_mut();
+        if let Some(charge) = rare.and_then(|rare| rare.charge.as_mut()) {
+            charge.set(bytes);
+        }
     }
 
     fn has_notice(&self) -> bool {
@@ -480,7 +500,7 @@ impl Inner {
         let rare = self.rare.as_mut()?;
         let frame = rare.notices.pop_front()?;
         rare.bytes = rare.bytes.saturating_sub(frame.payload().len());
-        if rare.notices.is_empty() && rare.replayed.is_none() {
+        if rare.is_nothing() {
             self.rare = None;
         }
         Some(frame)
@@ -499,93 +519,5 @@ impl Inner {
         if let Some(item) = self.waiting.pop() {
             self.lost = self.lost.max(item.seq);
         }
-    }
-}
-
-impl Queue {
-    fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// One is taken whatever its size, when nothing waits.
-    fn is_full_for(&self, parcel: &Parcel, most: u64) -> bool {
-        self.bytes > 0 && (self.bytes + parcel.size()) as u64 > most
-    }
-
-    fn push(&mut self, item: Item) {
-        self.bytes += item.parcel.size();
-        self.items.push_back(item);
-    }
-
-    fn pop(&mut self) -> Option<Item> {
-        let item = self.items.pop_front()?;
-        self.took(&item);
-        Some(item)
-    }
-
-    fn pop_up_to(&mut self, seq: u64) -> Option<Item> {
-        self.items.front().filter(|item| item.seq <= seq)?;
-        self.pop()
-    }
-
-    /// Whoever waits for word from its client waits in vain.
-    fn expect_nothing(&mut self) {
-        self.items.iter_mut().for_each(|item| item.settle());
-    }
-
-    /// Throws away what is of no use later.
-    fn forget_live(&mut self) {
-        let bytes = &mut self.bytes;
-        self.items.retain(|item| {
-            let is_kept = item.parcel.is_kept();
-            if !is_kept {
-                *bytes = bytes.saturating_sub(item.parcel.size());
-            }
-            is_kept
-        });
-        if self.items.is_empty() {
-            self.items = VecDeque::new();
-        }
-    }
-
-    /// Throws away the one with this key; whether there was one.
-    fn forget_key(&mut self, key: &str) -> bool {
-        let place = self
-            .items
-            .iter()
-            .position(|item| item.parcel.key() == Some(key));
-        let Some(item) = place.and_then(|place| self.items.remove(place)) else {
-            return false;
-        };
-        self.took(&item);
-        true
-    }
-
-    fn took(&mut self, item: &Item) {
-        self.bytes = self.bytes.saturating_sub(item.parcel.size());
-        if self.items.is_empty() {
-            // An idle session keeps nothing.
-            self.items = VecDeque::new();
-        }
-    }
-}
-
-impl Item {
-    fn settle(&mut self) {
-        if let Some(acks) = self
-            .parcel
-            .acks
-            .as_ref()
-            .filter(|_| self.ack != Ack::Untold)
-        {
-            acks.settle(self.ack == Ack::Acked);
-        }
-        self.ack = Ack::Untold;
-    }
-}
-
-impl Drop for Item {
-    fn drop(&mut self) {
-        self.settle();
     }
 }

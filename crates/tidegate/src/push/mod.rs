@@ -57,9 +57,11 @@ pub(crate) struct Push {
 }
 
 impl Push {
-    pub(crate) fn new(rooms: &RoomsPlan) -> Self {
+    /// With what holds for rooms, and the most bytes that are held for clients that may come back.
+    pub(crate) fn new(rooms: &RoomsPlan, resume_memory: u64) -> Self {
         Self {
             rooms: Rooms::new(rooms.clone()),
+            kept: Kept::new(resume_memory),
             ..Self::default()
         }
     }

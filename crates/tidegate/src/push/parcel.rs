@@ -25,6 +25,8 @@ pub(crate) struct Parcel {
     time: u128,
     /// The same by the clock that is never set.
     pub(super) begun: Instant,
+    /// When it came here.
+    pub(super) made: Instant,
     /// Where it is told to a room.
     place: Option<Place>,
     /// Where it is told to users by their names, and they can ask for it again.
@@ -55,6 +57,7 @@ impl Parcel {
             push,
             time: since.as_millis(),
             begun: now.checked_sub(age).unwrap_or(now),
+            made: now,
             place: None,
             position: None,
             version_1: OnceLock::new(),
@@ -101,9 +104,14 @@ impl Parcel {
         push.data.get().len() + push.event.len() + push.source.len() + room + OVERHEAD
     }
 
-    /// What it replaces, and is replaced by.
-    pub(super) fn key(&self) -> Option<&str> {
-        self.push.key.as_deref()
+    /// Whether a client that has `other` can do without this one: the same event of the same room has the
+    /// same key.
+    pub(super) fn is_replaced_by(&self, other: &Self) -> bool {
+        let room = |parcel: &Self| parcel.place.as_ref().map(|place| Arc::clone(&place.room));
+        let (one, two) = (&self.push, &other.push);
+        one.key.is_some()
+            && (&one.key, &one.event) == (&two.key, &two.event)
+            && room(self) == room(other)
     }
 
     /// Where it stands in the history of its users.

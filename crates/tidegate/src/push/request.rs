@@ -1,12 +1,14 @@
 //! What a publisher writes: pushes in the shape of version 1 or in the old one, and whom they are for.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::auth::is_room;
 use crate::bus::{LegacyPush, PushClass, PushEvent, PushTarget};
+use crate::session::id::SessionId;
 
 /// The most bytes of a name: an event's, a service's, a user's, a room's, a key.
 const LONGEST_NAME: usize = 256;
@@ -239,7 +241,49 @@ const fn is_false(value: &bool) -> bool {
 }
 
 fn read(body: &[u8]) -> Result<Written<'_>, Wrong> {
-    serde_json::from_slice(body).map_err(|error| no_json(&error))
+    serde_json::from_slice(body).map_err(|error| match wrong_member(body) {
+        Some(what) => Wrong::Malformed(what.into()),
+        None => no_json(&error),
+    })
+}
+
+/// Which member is of another kind than it should be, where that is what is wrong.
+fn wrong_member(body: &[u8]) -> Option<String> {
+    let members: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
+    let is_wrong = |name: &str, fits: fn(&str) -> bool| {
+        let value = members.get(name);
+        value.is_some_and(|value| value.get() != "null" && !fits(value.get()))
+    };
+    for (names, kind, fits) in KINDS {
+        if let Some(name) = names.iter().find(|name| is_wrong(name, *fits)) {
+            return Some(format!("`{name}` is {kind}"));
+        }
+    }
+    None
+}
+
+/// Members, what each of them is, and whether some JSON is that.
+type Kind = (&'static [&'static str], &'static str, fn(&str) -> bool);
+
+const KINDS: &[Kind] = &[
+    (
+        &["user", "session", "room"],
+        "a name, or a list of names",
+        is::<Names>,
+    ),
+    (
+        &[
+            "username", "name", "event", "source", "key", "type", "baseUrl", "uri",
+        ],
+        "a text",
+        is::<String>,
+    ),
+    (&["all", "ack"], "true or false", is::<bool>),
+    (&["class"], "`live` or `resumable`", is::<Class>),
+];
+
+fn is<T: serde::de::DeserializeOwned>(json: &str) -> bool {
+    serde_json::from_str::<T>(json).is_ok()
 }
 
 fn no_json(error: &serde_json::Error) -> Wrong {
@@ -333,17 +377,27 @@ fn names(names: Names, target: fn(Box<str>) -> PushTarget) -> Result<Vec<PushTar
     if names.is_empty() || names.len() > MOST_TARGETS {
         return Err(Wrong::Malformed("a push is for 1 to 10000 targets".into()));
     }
-    if names
-        .iter()
-        .any(|name| !(1..=LONGEST_NAME).contains(&name.len()))
-    {
-        return Err(Wrong::Malformed(
-            "a target is a name of 1 to 256 bytes".into(),
-        ));
-    }
     let mut seen = HashSet::with_capacity(names.len());
     let once = names.iter().filter(|name| seen.insert(name.as_str()));
-    Ok(once.map(|name| target(name.as_str().into())).collect())
+    once.map(|name| there_can_be(target(name.as_str().into())))
+        .collect()
+}
+
+/// The same target, unless nobody can ever be meant by it.
+fn there_can_be(target: PushTarget) -> Result<PushTarget, Wrong> {
+    let wrong = match &target {
+        PushTarget::Room(name) if !is_room(name) => {
+            "`room` is a name of 1 to 128 bytes, without control characters"
+        }
+        PushTarget::Session(id) if id.parse::<SessionId>().is_err() => {
+            "`session` is an id, as `GET /v1/sessions` has them: `s_` and 16 characters"
+        }
+        PushTarget::User(name) if !(1..=LONGEST_NAME).contains(&name.len()) => {
+            "`user` is a name of 1 to 256 bytes"
+        }
+        _ => return Ok(target),
+    };
+    Err(Wrong::Malformed(wrong.into()))
 }
 
 fn bounded(name: &'static str, text: &str, most: usize) -> Result<(), Wrong> {

@@ -130,6 +130,8 @@ impl Recipient {
         let from: SessionId = asked.session.parse().ok()?;
         let handle = has.handle.as_ref()?;
         let (to, directory) = (handle.id, &self.push.directory);
+        // Who is told something that is for all meets it in one place or the other, and once.
+        let _held = directory.hold();
         let old = directory.find(from)?;
         if Arc::ptr_eq(&old, &has.mailbox) {
             return None;
@@ -148,6 +150,9 @@ impl Recipient {
         for parcel in has.mailbox.retire(&old) {
             old.offer(&parcel);
         }
+        if let Some(mine) = old.rooms() {
+            mine.came_back(&self.push.rooms, &old);
+        }
         has.mailbox = old;
         Some(has_all)
     }
@@ -157,19 +162,26 @@ impl Drop for Recipient {
     fn drop(&mut self) {
         let has = self.lock();
         let seat = has.handle.as_ref().map(|handle| handle.id);
-        match has.mailbox.leave(seat) {
+        match has.mailbox.leave(seat, self.push.kept.held()) {
             Left::TakenOver => {}
             Left::Over => {
                 self.push.leave_rooms(&has.mailbox);
                 self.push.directory.leave(&has.mailbox);
             }
             Left::Kept(id, time) => {
+                let handle = has.handle.as_ref();
                 let one = One {
                     id,
                     mailbox: Arc::clone(&has.mailbox),
+                    identity: handle.and_then(|handle| handle.identity()),
                 };
                 let gone = self.push.kept.keep(one, time);
-                self.push.forsake(gone);
+                self.push.rooms.went(id, &has.mailbox);
+                // Ordered to end for good only now, it may not have been seen among those that are kept.
+                let is_final = handle.is_some_and(|handle| handle.is_final());
+                let late = is_final.then(|| self.push.kept.take(id)).flatten();
+                self.push.forsake(gone.into_iter().chain(late));
+                self.push.kept.bound();
             }
         }
     }
@@ -181,9 +193,20 @@ impl Push {
         self.forsake(self.kept.take_due());
     }
 
-    /// Nobody comes back as that user to what was left until now.
-    pub(crate) fn forget_user(&self, user: &str) {
-        self.forsake(self.kept.take_user(user));
+    /// Nobody comes back to what was left by such a token, until now; how many could have.
+    pub(crate) fn forget_those(&self, is_meant: &dyn Fn(&Identity) -> bool) -> usize {
+        let gone = self.kept.take_those(is_meant);
+        let count = gone.len();
+        self.forsake(gone);
+        count
+    }
+
+    /// Nobody comes back to that session; by what token it went on, if anybody could have.
+    pub(crate) fn forget_session(&self, id: SessionId) -> Option<Option<Arc<Identity>>> {
+        let gone = self.kept.take(id)?;
+        let identity = gone.identity.clone();
+        self.forsake([gone]);
+        Some(identity)
     }
 
     /// Its session is a member of nothing any more.
@@ -193,13 +216,130 @@ impl Push {
         }
     }
 
+    /// Throws away what is too much of what is held for clients that are not there.
+    pub(super) fn bound_kept(&self) {
+        self.kept.bound();
+    }
+
+    /// Bytes of pushes that are held for clients that are not there.
+    pub(crate) fn suspended_bytes(&self) -> usize {
+        self.kept.held().bytes()
+    }
+
     fn forsake(&self, gone: impl IntoIterator<Item = One>) {
         self.meters.set_suspended(self.kept.len());
-        for One { id, mailbox } in gone {
-            if mailbox.is_forsaken(id) {
+        for One { id, mailbox, .. } in gone {
+            if mailbox.forsake(id) {
                 self.leave_rooms(&mailbox);
                 self.directory.leave(&mailbox);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::config::plan::{BridgePlan, BridgePush, PushBuffer};
+    use crate::push::parcel::testing::{parcel, push};
+    use crate::session::testing;
+    use crate::worker::Core;
+
+    /// A world in which one client comes back again and again.
+    struct World {
+        core: Core,
+        push: Arc<Push>,
+        plan: Arc<BridgePlan>,
+        sessions: u64,
+    }
+
+    impl World {
+        fn open(&mut self) -> Recipient {
+            self.sessions += 1;
+            let mut bytes = [0; 12];
+            bytes[4..].copy_from_slice(&self.sessions.to_be_bytes());
+            let id = format!("s_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
+            let handle = testing::handle_in(&self.core, id.parse().unwrap());
+            let mailbox = Mailbox::new(Arc::clone(&self.plan), true);
+            let recipient = Recipient::new(&self.push, mailbox);
+            self.push.directory.enter(&recipient.mailbox(), &handle);
+            recipient.begin().unwrap();
+            recipient
+        }
+
+        /// The session of who was there before goes on in another.
+        fn come_back(&mut self, before: &Recipient) -> Recipient {
+            let old = before.lock().handle.clone().unwrap().id.to_string();
+            let token = before.mailbox().new_token().unwrap();
+            let after = self.open();
+            let asked = Asked {
+                session: &old,
+                token: &token,
+                seq: 0,
+            };
+            assert_eq!(after.resume(&asked), Some(true));
+            after
+        }
+    }
+
+    #[test]
+    fn what_is_for_all_reaches_once_who_comes_back_meanwhile() {
+        let buffer = PushBuffer {
+            messages: 100_000,
+            bytes: u64::MAX,
+            ..PushBuffer::default()
+        };
+        let plan = BridgePlan {
+            push: BridgePush {
+                outbox: u64::MAX,
+                buffer,
+                ..BridgePush::default()
+            },
+            ..BridgePlan::default()
+        };
+        let mut world = World {
+            core: testing::built(&testing::plan()),
+            push: Arc::default(),
+            plan: Arc::new(plan),
+            sessions: 0,
+        };
+        let _others: Vec<_> = (0..200).map(|_| world.open()).collect();
+        let mut here = world.open();
+        let (push_to, is_over) = (Arc::clone(&world.push), AtomicBool::new(false));
+        let told = thread::scope(|scope| {
+            let publisher = scope.spawn(|| {
+                let mut told = 0_u64;
+                while !is_over.load(Ordering::Relaxed) {
+                    told += 1;
+                    let parcel = parcel(&push("e", &told.to_string()), None);
+                    push_to.directory.all(&mut |mailbox| {
+                        mailbox.offer(&parcel);
+                    });
+                }
+                told
+            });
+            for _ in 0..500 {
+                here = world.come_back(&here);
+            }
+            is_over.store(true, Ordering::Relaxed);
+            publisher.join().unwrap()
+        });
+        let (mailbox, seat) = (here.mailbox(), here.begin().unwrap().id);
+        for number in 1..=told {
+            let taken = mailbox.take(seat, None).unwrap();
+            let said: serde_json::Value =
+                serde_json::from_str(taken.frame.as_text().unwrap()).unwrap();
+            assert_eq!(
+                (&said["seq"], &said["data"]),
+                (&number.into(), &number.into())
+            );
+        }
+        assert!(mailbox.take(seat, None).is_none());
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Push;
-use super::mailbox::{Mailbox, Offered};
+use super::mailbox::Mailbox;
 use super::parcel::Parcel;
 use super::seen::Seen;
 use crate::bus::{Event, Payload, PushClass, PushEvent, PushTarget, Received, Subscription};
@@ -106,7 +106,7 @@ impl Push {
         let mut matched = 0;
         let mut offer = |mailbox: &Arc<Mailbox>, parcel: &Arc<Parcel>| {
             let offered = mailbox.offer(parcel);
-            matched += usize::from(offered != Offered::Kept);
+            matched += usize::from(offered.is_on_its_way());
             self.meters.offered(source, offered);
         };
         for target in &push.targets {
@@ -133,5 +133,6 @@ impl Push {
         }
         self.routed.note(event.position.as_ref());
         self.outcomes.tell(event.id, matched);
+        self.bound_kept();
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
@@ -19,6 +20,7 @@ use crate::session::id::SessionId;
 fn mailbox(outbox: u64, slow_consumer: SlowConsumer, messages: usize) -> Mailbox {
     let push = BridgePush {
         outbox,
+        slow_after: Duration::ZERO,
         slow_consumer,
         buffer: PushBuffer {
             messages,

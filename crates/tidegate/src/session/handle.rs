@@ -27,8 +27,8 @@ pub(crate) struct Handle {
     deadline: AtomicU32,
     /// What the session is told: a `Cause` or nothing (0), and beside it `OVERDUE`.
     order: AtomicU8,
-    /// Nobody was told that it opened, nor will be told that it closed.
-    is_untold: AtomicBool,
+    /// `UNTOLD`, `SUCCEEDED` and `FINAL`, what few of them are.
+    marks: AtomicU8,
     /// Why it will have to end soon, a `Cause` that its client was not told yet, or nothing (0).
     notice: AtomicU8,
     /// Something is under way in it that is worth to be waited for.
@@ -95,6 +95,13 @@ const fn packed(code: u16, cause: Cause, initiator: Initiator) -> u32 {
 
 const OVERDUE: u8 = 1 << 7;
 
+/// Nobody was told that it opened, nor will be told that it closed.
+const UNTOLD: u8 = 1;
+/// Another session goes on in its place.
+const SUCCEEDED: u8 = 1 << 1;
+/// Nobody may go on with what it leaves.
+const FINAL: u8 = 1 << 2;
+
 /// What a session is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Orders {
@@ -118,7 +125,7 @@ impl Handle {
         Self {
             deadline: AtomicU32::new(NEVER),
             order: AtomicU8::new(standing),
-            is_untold: AtomicBool::new(false),
+            marks: AtomicU8::new(0),
             notice: AtomicU8::new(0),
             is_busy: AtomicBool::new(false),
             ended: AtomicU32::new(0),
@@ -225,12 +232,15 @@ impl Handle {
 
     /// Whether others are told of its opening and of its end.
     pub(crate) fn set_told(&self, is_told: bool) {
-        self.is_untold.store(!is_told, Ordering::Relaxed);
+        match is_told {
+            true => self.marks.fetch_and(!UNTOLD, Ordering::Relaxed),
+            false => self.marks.fetch_or(UNTOLD, Ordering::Relaxed),
+        };
     }
 
     /// The same.
     pub(crate) fn is_told(&self) -> bool {
-        !self.is_untold.load(Ordering::Relaxed)
+        self.marks.load(Ordering::Relaxed) & UNTOLD == 0
     }
 
     /// What the client and the upstream sent, as of a moment ago.
@@ -376,6 +386,16 @@ impl Handle {
         self.is_busy.load(Ordering::Relaxed)
     }
 
+    /// Another session goes on in its place: its user is not gone with it.
+    pub(crate) fn set_succeeded(&self) {
+        self.marks.fetch_or(SUCCEEDED, Ordering::Relaxed);
+    }
+
+    /// The same.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.marks.load(Ordering::Relaxed) & SUCCEEDED != 0
+    }
+
     /// The deadline has passed.
     pub(super) fn overdue(&self) {
         self.set_deadline(NEVER);
@@ -383,8 +403,16 @@ impl Handle {
         self.waker.wake();
     }
 
-    /// The first order counts.
+    /// Whether it was ordered to end for good, whatever it ends for.
+    pub(crate) fn is_final(&self) -> bool {
+        self.marks.load(Ordering::Acquire) & FINAL != 0
+    }
+
+    /// The first order counts; one that is final counts besides.
     pub(crate) fn order(&self, cause: Cause) {
+        if cause.is_final() {
+            self.marks.fetch_or(FINAL, Ordering::Release);
+        }
         let with = |orders: u8| (orders & !OVERDUE == 0).then_some(orders | cause as u8);
         let _before = self
             .order

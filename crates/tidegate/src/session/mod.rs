@@ -80,6 +80,14 @@ pub enum Initiator {
 }
 
 impl Cause {
+    /// Whether nobody may go on with what a session left that was ordered to end for it.
+    pub(crate) const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Admin | Self::AuthFailed | Self::TokenExpired | Self::TokenRevoked
+        )
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -17,6 +17,7 @@ use super::facts::Facts;
 use super::handle::Handle;
 use super::id::{ConnectionId, SessionId};
 use crate::auth::Identity;
+use crate::metrics::microseconds;
 use crate::presence::{Directory, Roles};
 
 /// The live sessions of one worker.
@@ -128,11 +129,17 @@ impl Registry {
         }
     }
 
-    /// Gives notice to every session.
-    pub(crate) fn give_notice(&self, cause: Cause) {
-        for (_key, handle) in self.lock().iter() {
-            handle.give_notice(cause);
+    /// Gives notice to every session that was opened behind `since`, in [`microseconds`], and tells up to
+    /// when they were.
+    pub(crate) fn give_notice(&self, cause: Cause, since: u64) -> u64 {
+        let sessions = self.lock();
+        let now = microseconds();
+        for (_key, handle) in sessions.iter() {
+            if (since..now).contains(&handle.rank().0) {
+                handle.give_notice(cause);
+            }
         }
+        now
     }
 
     /// Tells up to `count` sessions to end, from `place` on, and moves that behind them; how many it
@@ -191,7 +198,9 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let cause = self.handle.ended().map(|(cause, _)| cause);
-        if let (Some(cause), Some(identity)) = (cause, self.handle.identity()) {
+        if let (Some(cause), Some(identity)) = (cause, self.handle.identity())
+            && !self.handle.is_succeeded()
+        {
             self.handle.facts.tokens().disconnected(&identity, cause);
         }
         self.registry.directory.leave(&self.handle);

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use http::{Extensions, Method};
 
+use super::clock::Clock;
 use super::facts::Facts;
-use super::id::ConnectionId;
+use super::handle::Handle;
+use super::id::{ConnectionId, SessionId};
 use crate::auth::Principal;
 use crate::body::Body;
 use crate::config::{Config, Plan};
@@ -87,4 +89,9 @@ pub(crate) fn facts_of(core: &Core, user: Option<&str>, client: [u8; 4]) -> Fact
     };
     let endpoint = lease.unwrap().unwrap().endpoint();
     Facts::new(route, &exchange, Some(endpoint), None)
+}
+
+/// The remote control of an open session on the only route of `core`.
+pub(crate) fn handle_in(core: &Core, id: SessionId) -> Arc<Handle> {
+    Arc::new(Handle::new(id, facts_in(core), &Clock::default(), 0))
 }

@@ -58,7 +58,9 @@ pub struct BridgePush {
     /// Bytes that may wait for a client that does not take them; 256 KiB. One push is taken whatever its
     /// size, when nothing waits.
     pub outbox: u64,
-    /// What happens when there are more; the session is closed.
+    /// How long more than that may wait, up to eight times as much, before its client counts as slow; 1 s.
+    pub slow_after: Duration,
+    /// What happens then; the session is closed.
     pub slow_consumer: SlowConsumer,
     /// What is kept of what was sent, until the client says that it has it.
     pub buffer: PushBuffer,
@@ -72,7 +74,7 @@ pub enum SlowConsumer {
     Close,
     /// The oldest that wait are thrown away.
     DropOldest,
-    /// Of those that wait with one key only the newest is kept; where that is not enough, the session is
+    /// Of those that wait of one event and room with one key only the newest is kept; where that is not enough, the session is
     /// closed.
     Conflate,
 }
@@ -202,6 +204,7 @@ impl Default for BridgePush {
     fn default() -> Self {
         Self {
             outbox: defaults::PUSH_OUTBOX,
+            slow_after: defaults::PUSH_SLOW_AFTER,
             slow_consumer: SlowConsumer::default(),
             buffer: PushBuffer::default(),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::defaults;
 
 /// What holds for the gateway as a whole.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct GatewayLimits {
     /// Accepted connections of all listeners together; `None`: as many as the descriptors of the
     /// process allow for, two for each.
@@ -18,6 +18,22 @@ pub struct GatewayLimits {
     pub handshakes_per_address: Option<Rate>,
     /// Handshakes of TLS of one peer address; `None` (the default): no limit.
     pub tls_handshakes_per_address: Option<Rate>,
+    /// Bytes of pushes that are held for clients of bridges that were lost and may come back, of all
+    /// together; 256 MiB. Beyond it, what those hold who are gone for longest is thrown away.
+    pub resume_memory: u64,
+}
+
+impl Default for GatewayLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: None,
+            sessions: SessionLimits::default(),
+            max_connections_per_address: None,
+            handshakes_per_address: None,
+            tls_handshakes_per_address: None,
+            resume_memory: defaults::RESUME_MEMORY,
+        }
+    }
 }
 
 /// How many WebSockets may be open, handshakes under way counted where one too many is refused.

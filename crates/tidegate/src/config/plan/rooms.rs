@@ -9,6 +9,8 @@ use super::super::defaults;
 pub struct RoomsPlan {
     /// Rooms that one session may be a member of; 100.
     pub max_per_session: usize,
+    /// How long a member whose client was lost is still seen by the others; 10 seconds.
+    pub presence_grace: Duration,
     /// What is kept of pushes to rooms; `None` (the default): nothing.
     pub history: Option<RoomHistory>,
 }
@@ -28,6 +30,7 @@ impl Default for RoomsPlan {
     fn default() -> Self {
         Self {
             max_per_session: defaults::ROOMS_PER_SESSION,
+            presence_grace: defaults::ROOM_PRESENCE_GRACE,
             history: None,
         }
     }

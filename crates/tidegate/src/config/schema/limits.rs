@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::super::defaults;
 use super::super::error::{Place, Problems};
 use super::super::plan::{
     GatewayLimits, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
@@ -39,6 +40,10 @@ pub(super) fn gateway(
         tls_handshakes_per_address: fields
             .take("tls_handshakes_per_address")
             .and_then(|spot| rate(&spot, problems)),
+        resume_memory: fields
+            .take("resume_memory")
+            .and_then(|spot| spot.value(problems, value::bounded_size))
+            .unwrap_or(defaults::RESUME_MEMORY),
     };
     finish(fields, problems);
     if let (Some(spot), Some(most), Some(one)) = (
@@ -170,6 +175,7 @@ const LEVELS: [(&str, &[&str]); 5] = [
             "over",
             "handshakes_per_address",
             "tls_handshakes_per_address",
+            "resume_memory",
         ],
     ),
     (

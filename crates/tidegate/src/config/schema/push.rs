@@ -23,6 +23,10 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> BridgePush {
         let outbox = spot.value(problems, value::bounded_size);
         push.outbox = outbox.unwrap_or(push.outbox);
     }
+    if let Some(spot) = fields.take("slow_after") {
+        let slow_after = spot.value(problems, value::duration);
+        push.slow_after = slow_after.unwrap_or(push.slow_after);
+    }
     if let Some(spot) = fields.take("slow_consumer") {
         let policy = spot.name_of(problems, "way with slow clients", &POLICIES);
         push.slow_consumer = policy.unwrap_or(push.slow_consumer);

@@ -22,6 +22,10 @@ pub(super) fn read(spot: &Spot<'_>, problems: &mut Problems) -> RoomsPlan {
         let most = spot.whole(problems, 1..=MOST_ROOMS);
         plan.max_per_session = most.map_or(plan.max_per_session, |most| most as usize);
     }
+    if let Some(spot) = fields.take("presence_grace") {
+        let grace = spot.value(problems, value::duration);
+        plan.presence_grace = grace.unwrap_or(plan.presence_grace);
+    }
     if let Some(spot) = fields.take("history") {
         plan.history = read_history(&spot, problems);
     }

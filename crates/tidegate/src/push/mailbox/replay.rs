@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Ack, Inner, Item, Mailbox};
+use super::queue::{Ack, Item};
+use super::{Inner, Mailbox};
 use crate::bus::Position;
 use crate::push::parcel::Parcel;
 
@@ -16,12 +17,11 @@ impl Mailbox {
         let mut inner = self.lock();
         let waiting = std::mem::take(&mut inner.waiting);
         // What was not sent has a number that nobody knows.
-        if let Some(first) = waiting.items.front() {
+        if let Some(first) = waiting.front() {
             inner.seq = first.seq - 1;
         }
         inner.rare.get_or_insert_default().replayed = Some(end);
         let (mut known, others): (Vec<_>, Vec<_>) = waiting
-            .items
             .into_iter()
             .partition(|item| inner.has_replayed(&item.parcel));
         for parcel in parcels {

@@ -11,7 +11,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::time::Instant;
 
-use super::Mailbox;
+use super::charge::{Charge, Held};
+use super::{Inner, Mailbox};
 use crate::push::parcel::Parcel;
 use crate::session::Cause;
 use crate::session::handle::Handle;
@@ -69,11 +70,7 @@ impl Cause {
         match self {
             // Whoever closes so is done.
             Self::ClientClose => !matches!(code, 1000 | 1005),
-            Self::Admin
-            | Self::AuthFailed
-            | Self::Replaced
-            | Self::TokenExpired
-            | Self::TokenRevoked => false,
+            Self::Admin | Self::AuthFailed | Self::TokenExpired | Self::TokenRevoked => false,
             Self::ClientLost
             | Self::Drain
             | Self::IdleTimeout
@@ -85,6 +82,7 @@ impl Cause {
             | Self::Policy
             | Self::ProtocolError
             | Self::RateLimited
+            | Self::Replaced
             | Self::SlowConsumer
             | Self::UpstreamClose
             | Self::UpstreamLost => true,
@@ -95,7 +93,7 @@ impl Cause {
 /// Whether the session can be resumed, should it have ended.
 fn is_hopeful(handle: &Handle) -> bool {
     let end = handle.end();
-    end.is_none_or(|(code, cause, _)| cause.leaves_hope(code))
+    !handle.is_final() && end.is_none_or(|(code, cause, _)| cause.leaves_hope(code))
 }
 
 impl Mailbox {
@@ -115,15 +113,19 @@ impl Mailbox {
         self.lock().seq
     }
 
-    /// Session `seat` has ended; `None`: it was nobody's yet.
-    pub(in crate::push) fn leave(&self, seat: Option<SessionId>) -> Left {
+    /// Session `seat` has ended; `None`: it was nobody's yet. What is kept counts in `held`.
+    pub(in crate::push) fn leave(&self, seat: Option<SessionId>, held: &Held) -> Left {
         let mut inner = self.lock();
-        let (Some(seat), Some(handle)) = (seat, &inner.seat) else {
+        let Some(seat) = seat else {
             return Left::Over;
         };
-        if handle.id != seat {
+        // Who took it over may be lost as well.
+        if inner.id != Some(seat) {
             return Left::TakenOver;
         }
+        let Some(handle) = &inner.seat else {
+            return Left::Over;
+        };
         let hope = self.plan.resume.filter(|_| is_hopeful(handle));
         let Some(time) = hope.filter(|_| inner.token.is_some()) else {
             return Left::Over;
@@ -136,11 +138,44 @@ impl Mailbox {
         inner.waiting.expect_nothing();
         inner.unacked.expect_nothing();
         self.trim(&mut inner);
+        let rare = inner.rare.get_or_insert_default();
+        // Who comes back is told anew who is there.
+        (rare.notices, rare.bytes) = Default::default();
+        rare.charge = Some(Charge::new(held));
+        inner.charge();
         Left::Kept(seat, time)
     }
 
-    /// Whether it has waited in vain for who left as `id`.
+    /// Whether it waits for who left as `id`.
     pub(in crate::push) fn is_forsaken(&self, id: SessionId) -> bool {
+        self.lock().waits_for(id)
+    }
+
+    /// Whether it has waited in vain for who left as `id`. From then on nobody takes it over.
+    pub(in crate::push) fn forsake(&self, id: SessionId) -> bool {
+        let mut inner = self.lock();
+        let is_forsaken = inner.waits_for(id);
+        if is_forsaken {
+            inner.token = None;
+        }
+        is_forsaken
+    }
+
+    /// Throws away what it holds for a client that is not there, who is told so when it comes back.
+    pub(in crate::push) fn shed(&self) {
+        let mut inner = self.lock();
+        let charge = inner.rare.as_ref().and_then(|rare| rare.charge.as_ref());
+        if charge.is_none_or(|charge| charge.bytes() == 0) {
+            return;
+        }
+        while inner.unacked.len() + inner.waiting.len() > 0 {
+            inner.drop_oldest();
+        }
+        inner.charge();
+    }
+
+    /// Whether nobody has come back since session `id` left.
+    pub(in crate::push) fn waits_for(&self, id: SessionId) -> bool {
         let inner = self.lock();
         inner.seat.is_none() && inner.id == Some(id)
     }
@@ -153,8 +188,12 @@ impl Mailbox {
         returning: &Returning<'_>,
     ) -> Option<bool> {
         let fresh = returning.fresh;
-        let user = |mailbox: &Self| mailbox.identity().map(|one| one.user().to_owned());
-        let is_theirs = Arc::ptr_eq(&self.plan, &fresh.plan) && user(self) == user(fresh);
+        let is_same = match (self.identity(), fresh.identity()) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            _ => false,
+        };
+        let is_theirs = Arc::ptr_eq(&self.plan, &fresh.plan) && is_same;
         let shown = Digest::of(returning.token);
         let mut inner = self.lock();
         let token = inner.token.filter(|_| inner.id == Some(id) && is_theirs)?;
@@ -167,8 +206,18 @@ impl Mailbox {
             return None;
         }
         inner.token = None;
+        if let Some(before) = &inner.seat {
+            before.set_succeeded();
+        }
         inner.id = Some(returning.handle.id);
         inner.seat = Some(Arc::clone(returning.handle));
+        if let Some(rare) = &mut inner.rare {
+            rare.charge = None;
+        }
+        inner.rare.take_if(|rare| rare.is_nothing());
+        if inner.is_over {
+            inner.sends_again_what_waits();
+        }
         inner.is_over = false;
         // A number that was never given is no knowledge of any push.
         let has_all = returning.seq >= inner.lost.max(inner.acked) && returning.seq <= inner.seq;
@@ -178,11 +227,7 @@ impl Mailbox {
         inner.unacked.forget_live();
         inner.sent = from;
         let now = Instant::now();
-        inner
-            .unacked
-            .items
-            .iter_mut()
-            .for_each(|item| item.since = now);
+        inner.unacked.iter_mut().for_each(|item| item.since = now);
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
@@ -194,7 +239,7 @@ impl Mailbox {
     /// What was left here for its session alone, which `successor` takes in its place.
     pub(in crate::push) fn retire(&self, successor: &Arc<Self>) -> Vec<Arc<Parcel>> {
         let mut inner = self.lock();
-        inner.successor = Some(Arc::clone(successor));
+        inner.rare.get_or_insert_default().successor = Some(Arc::clone(successor));
         inner.is_over = true;
         inner.seat = None;
         inner.token = None;
@@ -204,11 +249,26 @@ impl Mailbox {
             std::mem::take(&mut inner.waiting),
         );
         drop(inner);
-        let items = sent.items.iter().chain(&waiting.items);
+        let items = sent.iter().chain(waiting.iter());
         let parcels = items.map(|item| &item.parcel);
         parcels
             .filter(|one| one.is_for_sessions())
             .map(Arc::clone)
             .collect()
+    }
+}
+
+impl Inner {
+    fn waits_for(&self, id: SessionId) -> bool {
+        self.seat.is_none() && self.id == Some(id)
+    }
+
+    /// What waits is now what its client was told that it gets: it counts no more as what a slow one
+    /// leaves lying.
+    fn sends_again_what_waits(&mut self) {
+        self.waiting.forget_live();
+        while let Some(item) = self.waiting.pop() {
+            self.unacked.push(item);
+        }
     }
 }

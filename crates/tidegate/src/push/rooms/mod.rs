@@ -12,6 +12,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
@@ -30,6 +31,7 @@ use super::directory::{SHARDS, Sharded};
 use super::mailbox::Mailbox;
 use super::parcel::{Parcel, Place};
 use crate::config::plan::RoomsPlan;
+use crate::session::id::SessionId;
 use crate::task::{self, Kind, Panics};
 
 /// How long what changes in a room is gathered before its members are told.
@@ -44,11 +46,32 @@ pub(crate) struct Rooms {
     open: AtomicUsize,
     members: AtomicUsize,
     kept: Kept,
+    /// Members whose clients are lost, in the order in which they fade.
+    lost: Mutex<VecDeque<Lost>>,
+    /// Members who have come back, and where they are not told yet who is there.
+    back: Mutex<Vec<Back>>,
     /// Where somebody has come or gone, and the members do not know it yet.
     changed: Mutex<Vec<Arc<Room>>>,
     /// There is something to tend to.
     stirred: Notify,
     epochs: Epochs,
+}
+
+/// A member whose client is lost.
+#[derive(Debug)]
+struct Lost {
+    /// When it is not seen any more.
+    fades: Instant,
+    /// The session that was lost.
+    id: SessionId,
+    mailbox: Arc<Mailbox>,
+}
+
+/// A member who has come back.
+#[derive(Debug)]
+struct Back {
+    room: Arc<Room>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// Which of the rooms that had one name, one after the other, is meant.
@@ -204,6 +227,8 @@ impl Rooms {
             loop {
                 sleep(BATCH).await;
                 let tending = async {
+                    self.fade_lost();
+                    self.tell_back();
                     self.tell_changes();
                     self.forget();
                 };
@@ -217,7 +242,64 @@ impl Rooms {
 
     fn is_quiet(&self) -> bool {
         let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.is_empty() && self.kept.is_empty()
+        let is_quiet = changed.is_empty() && self.kept.is_empty();
+        is_quiet && self.lost().is_empty() && self.back().is_empty()
+    }
+
+    fn back(&self) -> MutexGuard<'_, Vec<Back>> {
+        self.back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who have come back who is there: room by room, so that all of one room share a frame,
+    /// and no more at once than they take.
+    fn tell_back(&self) {
+        let mut back = std::mem::take(&mut *self.back());
+        back.sort_by_key(|one| Arc::as_ptr(&one.room).addr());
+        let mut waiting = Vec::new();
+        for one_room in back.chunk_by(|one, other| Arc::ptr_eq(&one.room, &other.room)) {
+            let mut frame = None;
+            for Back { room, mailbox } in one_room {
+                let mut inner = room.lock();
+                if inner.tell_all(room, mailbox, &mut frame).is_none() {
+                    let (room, mailbox) = (Arc::clone(room), Arc::clone(mailbox));
+                    waiting.push(Back { room, mailbox });
+                }
+            }
+        }
+        self.back().append(&mut waiting);
+    }
+
+    fn lost(&self) -> MutexGuard<'_, VecDeque<Lost>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client of session `id` is lost, and may come back.
+    pub(super) fn went(&self, id: SessionId, mailbox: &Arc<Mailbox>) {
+        if mailbox.rooms().is_none_or(Memberships::is_empty) {
+            return;
+        }
+        self.lost().push_back(Lost {
+            fades: Instant::now() + self.plan.presence_grace,
+            id,
+            mailbox: Arc::clone(mailbox),
+        });
+        self.stirred.notify_one();
+    }
+
+    /// The members whose clients have been lost for long are not seen any more.
+    fn fade_lost(&self) {
+        let now = Instant::now();
+        while let Some(lost) = self.next_lost(now) {
+            if let Some(mine) = lost.mailbox.rooms() {
+                mine.fade(self, &lost);
+            }
+        }
+    }
+
+    fn next_lost(&self, now: Instant) -> Option<Lost> {
+        let mut lost = self.lost();
+        lost.front().filter(|lost| lost.fades <= now)?;
+        lost.pop_front()
     }
 
     fn tell_changes(&self) {
@@ -311,6 +393,41 @@ impl Memberships {
         }
         rooms.leave(&room, mailbox);
         true
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Is seen in none of them while its client is lost.
+    fn fade(&self, rooms: &Rooms, lost: &Lost) {
+        // Held from the question on, as by who comes back.
+        let mine = self.lock();
+        if !lost.mailbox.waits_for(lost.id) {
+            return;
+        }
+        for room in &*mine {
+            let mut inner = room.lock();
+            inner.fade(&lost.mailbox);
+            rooms.note_change(room, &mut inner);
+        }
+    }
+
+    /// Is seen again, and told who is in each room.
+    pub(super) fn came_back(&self, rooms: &Rooms, mailbox: &Arc<Mailbox>) {
+        let mut back = Vec::new();
+        for room in &*self.lock() {
+            let mut inner = room.lock();
+            if inner.came_back(mailbox) {
+                let (room, mailbox) = (Arc::clone(room), Arc::clone(mailbox));
+                back.push(Back { room, mailbox });
+            }
+            rooms.note_change(room, &mut inner);
+        }
+        if !back.is_empty() {
+            rooms.back().append(&mut back);
+            rooms.stirred.notify_one();
+        }
     }
 
     /// Leaves the rooms of which `judge` says nothing, and tells which; of the others it says whether who

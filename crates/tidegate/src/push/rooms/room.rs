@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::{Value, json};
 use tidegate_ws::Message;
 
 use super::Epoch;
@@ -37,8 +38,12 @@ struct Member {
     mailbox: Arc<Mailbox>,
     /// It has been offered all pushes behind this one.
     from: u64,
+    /// The number that its session had given last by then: what it has lost up to there is of no account.
+    since: u64,
     /// As whom it is seen.
     shown: Option<Arc<Identity>>,
+    /// Its client has been lost for so long that it is not seen until it comes back.
+    has_faded: bool,
     /// Whether it is told who comes and goes.
     sees: bool,
 }
@@ -108,8 +113,44 @@ impl Room {
     }
 }
 
+impl Member {
+    /// As whom it is seen now.
+    fn seen(&self) -> Option<&Arc<Identity>> {
+        self.shown.as_ref().filter(|_| !self.has_faded)
+    }
+}
+
+impl Seen {
+    /// The users, as they are told.
+    pub(crate) fn users(&self) -> Vec<Value> {
+        let users = self.users.iter();
+        let users = users.map(|(user, sessions)| json!({ "user": user, "conns": sessions }));
+        users.collect()
+    }
+
+    /// The frame that tells who is there.
+    fn presence(&self, room: &str) -> String {
+        let users = self.users();
+        json!({ "op": "presence", "room": room, "n": self.batch, "users": users }).to_string()
+    }
+}
+
 fn key(mailbox: &Arc<Mailbox>) -> usize {
     Arc::as_ptr(mailbox).addr()
+}
+
+impl Member {
+    /// Whether it has, or gets, all pushes of its room behind `since`, of which the last is `seq`. Who is
+    /// told that it has not is taken to know all up to there by other means.
+    fn has_all_behind(&mut self, since: Option<u64>, seq: u64) -> bool {
+        let (given, lost) = self.mailbox.given_and_lost();
+        // What is behind its beginning it was offered already.
+        let has_all = lost <= self.since && since.is_some_and(|since| since >= self.from);
+        if !has_all && since.is_some() {
+            (self.from, self.since) = (seq, given);
+        }
+        has_all
+    }
 }
 
 impl Inner {
@@ -138,17 +179,19 @@ impl Inner {
         let before = self.members.get_mut(&key(mailbox));
         let is_new = before.is_none();
         let recovered = match before {
-            // What is behind its beginning it was offered already.
             Some(member) => {
                 member.sees = wish.sees;
-                since.is_some_and(|since| since >= member.from)
+                member.has_all_behind(since, self.seq)
             }
             None => {
+                let (given, _) = mailbox.given_and_lost();
                 let recovered = since.filter(|since| self.past.offer(*since, self.seq, mailbox));
                 let member = Member {
                     mailbox: Arc::clone(mailbox),
                     from: recovered.unwrap_or(self.seq),
+                    since: given,
                     shown: wish.shown.map(Arc::clone),
+                    has_faded: false,
                     sees: wish.sees,
                 };
                 if let Some(shown) = &member.shown {
@@ -179,7 +222,7 @@ impl Inner {
         let Some(member) = self.members.remove(&key(mailbox)) else {
             return false;
         };
-        if let Some(shown) = &member.shown {
+        if let Some(shown) = member.seen() {
             self.crowd.leave(shown.user());
         }
         if self.members.is_empty() {
@@ -188,6 +231,59 @@ impl Inner {
             self.crowd.nobody_is_left();
         }
         true
+    }
+
+    /// A member is not seen any more, until its client comes back.
+    pub(super) fn fade(&mut self, mailbox: &Arc<Mailbox>) {
+        let Some(member) = self.members.get_mut(&key(mailbox)) else {
+            return;
+        };
+        if let Some(shown) = member.seen() {
+            self.crowd.leave(shown.user());
+        }
+        member.has_faded = true;
+    }
+
+    /// The client of a member is there again and is seen; whether it is to be told who is there, because
+    /// who came and went meanwhile it was not told.
+    pub(super) fn came_back(&mut self, mailbox: &Arc<Mailbox>) -> bool {
+        let Some(member) = self.members.get_mut(&key(mailbox)) else {
+            return false;
+        };
+        let was_faded = std::mem::take(&mut member.has_faded);
+        if let Some(shown) = member.seen().filter(|_| was_faded) {
+            self.crowd.enter(shown.user());
+        }
+        member.sees
+    }
+
+    /// Tells a member who is there, by `frame` where somebody was told the same; `None`: that waits for
+    /// more of what was told before.
+    pub(super) fn tell_all(
+        &mut self,
+        room: &Room,
+        mailbox: &Arc<Mailbox>,
+        frame: &mut Option<Message>,
+    ) -> Option<()> {
+        let member = self.members.get(&key(mailbox));
+        if !member.is_some_and(|member| member.sees) {
+            return Some(());
+        }
+        if !mailbox.has_room_for_notices() {
+            return None;
+        }
+        let seen = &mut self.crowd;
+        let frame = frame.get_or_insert_with(|| {
+            let (batch, users) = seen.look();
+            let seen = Seen {
+                batch,
+                users,
+                members: 0,
+            };
+            Message::text(seen.presence(&room.name))
+        });
+        mailbox.notify(frame);
+        Some(())
     }
 
     /// Tells those who may see it who has come and gone.
