@@ -7,8 +7,9 @@
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -104,14 +105,7 @@ impl Agreed {
         async move {
             let ended = {
                 let mut run = pin!(unboxed(driver).run(|| call.begin(&code)));
-                poll_fn(|cx| {
-                    hosted.registered.handle().register(cx.waker());
-                    hosted.obey();
-                    let polled = run.as_mut().poll(cx);
-                    hosted.arm();
-                    polled
-                })
-                .await
+                poll_fn(|cx| hosted.poll(run.as_mut(), cx)).await
             };
             hosted.ended(&ended);
             // What its handler leaves is there before the session is gone.
@@ -290,6 +284,15 @@ impl Hosted {
         self.limits
             .idle_timeout
             .map_or(NEVER, |idle| after(moved, idle))
+    }
+
+    /// Polls what runs in it, behind what it was ordered.
+    fn poll<F: Future>(&mut self, run: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.registered.handle().register(cx.waker());
+        self.obey();
+        let polled = run.poll(cx);
+        self.arm();
+        polled
     }
 
     /// Shows that it ends, and sets the deadline anew where that has come.
