@@ -1,13 +1,14 @@
-//! One thread of the data plane, and what all of them share.
+//! One thread of the data plane; what all of them share is in `core`.
 //!
 //! A worker gets accepted sockets from `listener` and runs each as a task (`connection`). Whatever a
 //! request needs besides itself (the routes, idle upstream connections, the open sessions, the
 //! time) hangs on it.
 
-use std::collections::HashMap;
+mod core;
+
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -16,204 +17,29 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::access_log::AccessLog;
 use crate::auth::Authenticator;
-use crate::bridge::{self, Bridge};
-use crate::config::ConfigErrors;
-use crate::config::plan::{Bind, Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan};
+use crate::config::plan::Bind;
 use crate::connection;
 use crate::drain::{self, Drain};
 use crate::exchange::Downstream;
-use crate::handler::Handlers;
-use crate::limits::{Caps, RouteCaps};
+use crate::limits::Caps;
 use crate::listener::{Accepted, Admission};
 use crate::metrics::Meters;
-use crate::pipeline::{CorsPlan, Pipeline, Setting};
-use crate::presence::{Directory, Teller};
-use crate::proxy::Proxy;
+use crate::pipeline::CorsPlan;
+use crate::presence::Directory;
 use crate::push::Push;
-use crate::route::{Route, Target, TokenRules};
+use crate::route::Route;
 use crate::router::Router;
 use crate::session::Cause;
 use crate::session::clock::Clock;
 use crate::session::everywhere::Everywhere;
 use crate::session::registry::Registry;
 use crate::task::{self, Kind, Panics};
-use crate::tls::Loaded;
 use crate::tls::accept::Handshake;
-use crate::tls::server::ServerTls;
 use crate::transport::Transport;
 use crate::upstream::Service;
 use crate::upstream::pool::Pool;
 
-/// What all workers share: the plan, built.
-#[derive(Debug)]
-pub(crate) struct Core {
-    router: Router,
-    /// In the order of the router's matchers.
-    routes: Vec<Arc<Route>>,
-    caps: Arc<Caps>,
-    authenticator: Arc<Authenticator>,
-    /// What holds for browsers where no route does.
-    cors: Option<CorsPlan>,
-    panics: Arc<Panics>,
-    push: Arc<Push>,
-    /// In the order of their meters.
-    services: Vec<Arc<Service>>,
-    /// Endpoints of all services.
-    endpoints: usize,
-    /// TLS on those listeners that speak it, by name.
-    listener_tls: HashMap<Arc<str>, Arc<ServerTls>>,
-    /// How often its files were read again, in vain and not.
-    reloads: [AtomicU64; 2],
-    /// Who is online.
-    directory: Arc<Directory>,
-    /// The idle upstream connections of all workers.
-    pools: Mutex<Vec<Arc<Pool>>>,
-    /// The open WebSockets of all workers.
-    sessions: Everywhere,
-}
-
-impl Core {
-    /// What all workers together may have in use.
-    pub(crate) fn caps(&self) -> &Caps {
-        &self.caps
-    }
-
-    /// Who knows how clients prove who they are.
-    pub(crate) const fn authenticator(&self) -> &Arc<Authenticator> {
-        &self.authenticator
-    }
-
-    /// Who can be pushed to.
-    pub(crate) const fn push(&self) -> &Arc<Push> {
-        &self.push
-    }
-
-    /// The files of TLS were read again because they had changed.
-    pub(crate) fn note_reload(&self, succeeded: bool) {
-        self.reloads[usize::from(succeeded)].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Who is online.
-    pub(crate) const fn directory(&self) -> &Arc<Directory> {
-        &self.directory
-    }
-
-    /// How often that failed, and how often it did not.
-    pub(crate) fn reloads(&self) -> [u64; 2] {
-        [0, 1].map(|place| self.reloads[place].load(Ordering::Relaxed))
-    }
-
-    /// What stands behind the matcher at `place`.
-    pub(crate) fn route(&self, place: usize) -> &Arc<Route> {
-        &self.routes[place]
-    }
-
-    /// Descriptors are short: drops idle upstream connections, whichever worker has them; whether
-    /// there were any.
-    pub(crate) fn make_room(&self) -> bool {
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.iter().filter(|pool| pool.make_room()).count() > 0
-    }
-
-    /// The open WebSockets of all workers.
-    pub(crate) const fn sessions(&self) -> &Everywhere {
-        &self.sessions
-    }
-
-    /// Builds the plan. Errors with each route whose handler is none of `handlers`.
-    pub(crate) fn build(
-        plan: &Plan,
-        tls: &Loaded,
-        handlers: &Handlers,
-        teller: Arc<Teller>,
-    ) -> Result<Self, ConfigErrors> {
-        let caps = Arc::new(Caps::new(plan));
-        let panics = Arc::new(Panics::default());
-        let authenticator = Arc::new(Authenticator::new(&plan.auth));
-        let mut endpoints = 0;
-        let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
-        let mut in_order = Vec::new();
-        let mut service = |plan: &Arc<ServicePlan>| {
-            let entry = services.entry(Arc::clone(&plan.name));
-            let service = entry.or_insert_with(|| {
-                let place = in_order.len();
-                let tls = tls.services.get(&plan.name);
-                let service = Service::new(Arc::clone(plan), place, endpoints, tls, &panics);
-                endpoints += service.size();
-                in_order.push(Arc::new(service));
-                Arc::clone(&in_order[in_order.len() - 1])
-            });
-            Arc::clone(service)
-        };
-        let mut proxy = |plan: &ProxyPlan, place| Proxy {
-            plan: plan.clone(),
-            service: service(&plan.service),
-            place,
-        };
-        let (mut matchers, mut routes) = (Vec::new(), Vec::new());
-        let mut missing = Vec::new();
-        for (place, route) in plan.routes.iter().enumerate() {
-            let target = match &route.target {
-                TargetPlan::Handler(plan) => match handlers.build(plan, place) {
-                    Ok(handler) => Target::Handler(handler),
-                    Err(error) => {
-                        missing.push(error);
-                        continue;
-                    }
-                },
-                TargetPlan::Bridge(bridge) => {
-                    let services = bridge.services.iter().map(|plan| proxy(plan, place));
-                    Target::Bridge(Arc::new(Bridge::new(
-                        Arc::clone(bridge),
-                        (place, route),
-                        services.collect(),
-                        &plan.bus.topics.push,
-                    )))
-                }
-                TargetPlan::Proxy(plan) => Target::Proxy(proxy(plan, place)),
-            };
-            matchers.push(route.matcher.clone());
-            routes.push(Arc::new(built(route, target, &authenticator)));
-        }
-        ConfigErrors::none_of(missing)?;
-        let router = Router::new(matchers);
-        Ok(Self {
-            router,
-            routes,
-            caps,
-            authenticator,
-            cors: plan.cors.clone(),
-            panics,
-            push: Arc::new(Push::new(&plan.rooms, plan.limits.resume_memory)),
-            services: in_order,
-            endpoints,
-            listener_tls: tls.listeners.clone(),
-            reloads: Default::default(),
-            directory: Arc::new(Directory::new(teller, &plan.limits.sessions)),
-            pools: Mutex::default(),
-            sessions: Everywhere::default(),
-        })
-    }
-}
-
-/// The route that ends at `target`.
-fn built(route: &RoutePlan, target: Target, authenticator: &Arc<Authenticator>) -> Route {
-    let is_bridge = matches!(route.target, TargetPlan::Bridge(_));
-    let defers = is_bridge && authenticator.waits_for_first_message();
-    let setting = Setting {
-        authenticator: Arc::clone(authenticator),
-        cors: route.cors.clone(),
-        defers: defers.then_some(bridge::may_say_hello),
-    };
-    Route {
-        name: Arc::clone(&route.name),
-        caps: RouteCaps::new(&route.limits),
-        cors: route.cors.clone(),
-        pipeline: Pipeline::build(&route.filters, &setting),
-        tokens: TokenRules::new(route, authenticator.revocations()),
-        target,
-    }
-}
+pub(crate) use self::core::Core;
 
 /// One thread of the data plane, as those who run on it know it.
 #[derive(Debug)]

@@ -283,11 +283,7 @@ async fn publish<'v>(
 }
 
 /// Asks the other nodes what becomes of an event that is published next.
-async fn ask(
-    view: &View,
-    id: EventId,
-    patience: Option<Duration>,
-) -> Option<cluster::Asked<'_>> {
+async fn ask(view: &View, id: EventId, patience: Option<Duration>) -> Option<cluster::Asked<'_>> {
     let cluster = view.cluster.as_ref()?;
     let asked = Some(cluster.asking()).filter(|asked| !asked.is_for_nobody())?;
     cluster.expect(id, &asked, patience).await;

@@ -7,6 +7,7 @@
 mod basic;
 mod cache;
 mod claims;
+mod counts;
 mod endpoint;
 mod error;
 mod expression;
@@ -27,7 +28,7 @@ pub mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -38,6 +39,8 @@ pub use self::cache::CachePlan;
 pub(crate) use self::cache::Digest;
 use self::cache::{Now, TokenCache, digest_of};
 pub use self::claims::{ClaimPath, Rules};
+pub(crate) use self::counts::AuthCounts;
+use self::counts::CODES;
 pub use self::error::{AuthError, Schemes};
 pub use self::expression::{Expression, ExpressionError};
 pub use self::jwks::JwksPlan;
@@ -79,26 +82,6 @@ pub struct Authenticator {
     refusals: [AtomicU64; CODES.len()],
 }
 
-/// The codes of refusals that are counted.
-const CODES: [&str; 16] = [
-    "conflicting_tokens",
-    "cors_not_allowed",
-    "forbidden",
-    "insufficient_scope",
-    "invalid_token",
-    "keys_unavailable",
-    "origin_not_allowed",
-    "passwords_busy",
-    "subject_mismatch",
-    "token_expired",
-    "token_revoked",
-    "too_many_failures",
-    "too_many_passwords",
-    "too_many_tickets",
-    "unauthenticated",
-    "wrong_password",
-];
-
 /// What a token says, whether or not any of it is true: its header and its claims.
 #[must_use]
 pub fn inspect(token: &str) -> Option<(Value, Value)> {
@@ -116,23 +99,6 @@ pub fn verify(plan: &JwtPlan, token: &str) -> Result<Principal, TokenError> {
     let keys = keys::KeySet::new(plan.keys.clone());
     let principal = Parts::of(token)?.verify(&keys, &plan.rules, SystemTime::now())?;
     Ok(principal.by_token(digest_of(token), token))
-}
-
-/// What is counted of who comes.
-#[derive(Debug, Default)]
-pub(crate) struct AuthCounts {
-    /// Refusals, by code.
-    pub(crate) refusals: Vec<(&'static str, u64)>,
-    /// How often a token was known, and how often it was not.
-    pub(crate) cache: [u64; 2],
-    /// How many newer tokens for sessions were refused, and how many were not.
-    pub(crate) renewals: [u64; 2],
-    /// How many revocations there are.
-    pub(crate) revocations: usize,
-    /// How many there was no room for.
-    pub(crate) unkept_revocations: u64,
-    /// How many fetches of keys failed, and how many did not.
-    pub(crate) fetches: [u64; 2],
 }
 
 /// What verifies tokens.
@@ -457,32 +423,6 @@ impl Authenticator {
             }
         }
         Some(query)
-    }
-
-    /// A request was refused with this code.
-    pub(crate) fn note(&self, code: &str) {
-        let place = CODES.iter().position(|one| *one == code);
-        if let Some(count) = place.and_then(|place| self.refusals.get(place)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// What was counted.
-    pub(crate) fn counts(&self) -> AuthCounts {
-        let refusals = self.refusals.iter();
-        let refusals = refusals.map(|count| count.load(Ordering::Relaxed));
-        let cache = self.jwt.as_ref().map(|tokens| tokens.cache.counts());
-        AuthCounts {
-            refusals: CODES.into_iter().zip(refusals).collect(),
-            cache: cache.unwrap_or_default(),
-            renewals: [0, 1].map(|place| self.renewals[place].load(Ordering::Relaxed)),
-            revocations: self.revocations.count(),
-            unkept_revocations: self.revocations.refused(),
-            fetches: self
-                .keys()
-                .and_then(|keys| keys.fetches())
-                .unwrap_or_default(),
-        }
     }
 
     /// Once a second: forgets what is of no use any more.

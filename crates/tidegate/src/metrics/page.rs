@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::bridge::of_call_key;
-use super::cell::{Counter, Level, QUEUE_BOUNDS, REQUEST_BOUNDS, SESSION_BOUNDS, Sparse};
-use super::exchange::{of_request_key, status_label};
-use super::session::{is_of_slow_consumer, of_end_key};
-use super::text::{Page, Unit};
-use super::{BridgeMeters, METHODS, Meters, PushMeters, REASONS, RouteMeters, ServiceMeters};
+use super::cell::{Counter, Level, REQUEST_BOUNDS, Sparse};
+use super::text::Page;
+use super::{BridgeMeters, Meters, PushMeters, REASONS, RouteMeters, ServiceMeters};
 use crate::auth::AuthCounts;
 use crate::bus::BusState;
 use crate::logs::Lines;
 use crate::tls::accept;
+
+mod routes;
+#[cfg(test)]
+mod tests;
 
 /// What is told of the cluster.
 #[derive(Debug, Clone, Copy)]
@@ -72,23 +74,23 @@ pub(crate) fn page(facts: &Facts<'_>, meters: &[&Meters]) -> String {
     tls(&mut page, facts, meters);
     logs(&mut page, facts);
     let names = facts.routes.iter().map(|(name, _)| *name).chain([NO_ROUTE]);
-    let mut routes: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
+    let mut by_route: Vec<(&str, Vec<&RouteMeters>)> = Vec::new();
     for (place, name) in names.enumerate() {
         let of_workers = meters.iter().map(|meters| &**meters.route(place));
-        routes.push((name, of_workers.collect()));
+        by_route.push((name, of_workers.collect()));
     }
     cluster(&mut page, facts.cluster);
-    requests(&mut page, &routes);
+    routes::requests(&mut page, &by_route);
     upstream(&mut page, facts, meters);
     bridge(&mut page, facts, meters);
     let push_times = meters.iter().map(|meters| &meters.push_time);
     facts.pushes.write(&mut page, push_times);
     super::push::rooms(&mut page, facts.rooms);
     super::push::suspended_bytes(&mut page, facts.suspended_bytes);
-    handshakes(&mut page, &routes);
-    routes.pop(); // no session is without a route
-    open_sessions(&mut page, facts, &routes);
-    sessions(&mut page, &routes);
+    routes::handshakes(&mut page, &by_route);
+    by_route.pop(); // no session is without a route
+    routes::open_sessions(&mut page, facts, &by_route);
+    routes::sessions(&mut page, &by_route);
     page.into_text()
 }
 
@@ -306,41 +308,6 @@ fn logs(page: &mut Page, facts: &Facts<'_>) {
     }
 }
 
-fn requests(page: &mut Page, routes: &Routes<'_>) {
-    let name = "tidegate_http_requests_total";
-    page.family(name, "counter", "Answered HTTP requests, WebSocket handshakes not among them; 499: the client left before its answer.");
-    for (route, meters) in routes {
-        for (key, count) in sums(meters.iter().map(|meters| &meters.requests)) {
-            let (method, code) = of_request_key(key);
-            let labels = [("route", *route), ("method", method), ("code", &code)];
-            page.sample(name, &labels, count);
-        }
-    }
-    let name = "tidegate_http_request_duration_seconds";
-    page.family(
-        name,
-        "histogram",
-        "From the request's head to the last byte of its answer.",
-    );
-    for (route, meters) in routes {
-        for (place, method) in METHODS.iter().enumerate() {
-            let histograms = meters.iter().filter_map(|one| one.request_time.get(place));
-            let labels = [("route", *route), ("method", *method)];
-            page.histogram(name, &labels, REQUEST_BOUNDS, histograms);
-        }
-    }
-    let name = "tidegate_http_requests_in_flight";
-    page.family(
-        name,
-        "gauge",
-        "HTTP requests that have a route and not yet their whole answer.",
-    );
-    for (route, meters) in routes.iter().filter(|(route, _)| *route != NO_ROUTE) {
-        let value = level(meters.iter().map(|meters| &meters.in_flight));
-        page.sample(name, &[("route", route)], value);
-    }
-}
-
 fn upstream(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
     let mut services: Vec<(&str, Vec<&ServiceMeters>)> = Vec::new();
     for (place, name) in facts.services.iter().enumerate() {
@@ -425,148 +392,6 @@ fn bridge(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
     page.sample(name, &[], level(all().map(|meters| meters.parts().4)));
 }
 
-fn handshakes(page: &mut Page, routes: &Routes<'_>) {
-    let name = "tidegate_ws_handshakes_total";
-    page.family(
-        name,
-        "counter",
-        "Answered WebSocket handshakes; 499: the client left before its answer.",
-    );
-    for (route, meters) in routes {
-        for (key, count) in sums(meters.iter().map(|meters| &meters.handshakes)) {
-            let labels = [("route", *route), ("code", &status_label(key))];
-            page.sample(name, &labels, count);
-        }
-    }
-    let name = "tidegate_ws_handshake_duration_seconds";
-    page.family(
-        name,
-        "histogram",
-        "From the handshake's head to the 101, or to the last byte of the refusal.",
-    );
-    for (route, meters) in routes {
-        let histograms = meters.iter().map(|meters| &meters.handshake_time);
-        page.histogram(name, &[("route", route)], REQUEST_BOUNDS, histograms);
-    }
-}
-
-fn open_sessions(page: &mut Page, facts: &Facts<'_>, routes: &Routes<'_>) {
-    let name = "tidegate_ws_connections";
-    page.family(name, "gauge", "Open WebSockets.");
-    for ((route, meters), (_, kind)) in routes.iter().zip(&facts.routes) {
-        let value = level(meters.iter().map(|meters| &meters.sessions));
-        page.sample(name, &[("route", route), ("kind", kind)], value);
-    }
-}
-
-fn sessions(page: &mut Page, routes: &Routes<'_>) {
-    let name = "tidegate_ws_connections_opened_total";
-    page.family(name, "counter", "WebSockets that were opened.");
-    for (route, meters) in routes {
-        let value = total(meters.iter().map(|meters| &meters.opened));
-        page.sample(name, &[("route", route)], value);
-    }
-    let name = "tidegate_ws_connections_closed_total";
-    page.family(name, "counter", "WebSockets that have ended; the code is that of the client's leg, codes of applications by their thousand.");
-    for (route, meters) in routes {
-        for (key, count) in sums(meters.iter().map(|meters| &meters.closed)) {
-            let (code, cause, initiator) = of_end_key(key);
-            let labels = [
-                ("route", *route),
-                ("code", code.as_str()),
-                ("cause", cause),
-                ("initiator", initiator),
-            ];
-            page.sample(name, &labels, count);
-        }
-    }
-    let name = "tidegate_ws_connection_duration_seconds";
-    page.family(
-        name,
-        "histogram",
-        "From the 101 to the end, of WebSockets that have ended.",
-    );
-    for (route, meters) in routes {
-        let histograms = meters.iter().map(|meters| &meters.session_time);
-        page.histogram(name, &[("route", route)], SESSION_BOUNDS, histograms);
-    }
-    traffic(page, routes);
-    health(page, routes);
-}
-
-/// By leg, as the relay counts them.
-const LEGS: [&str; 2] = ["client", "upstream"];
-
-/// How well the peers of sessions do.
-fn health(page: &mut Page, routes: &Routes<'_>) {
-    let name = "tidegate_ws_ping_rtt_seconds";
-    let help = "From a ping of the gateway's to its pong.";
-    page.family(name, "histogram", help);
-    for (route, meters) in routes {
-        for (place, leg) in LEGS.iter().enumerate() {
-            let labels = [("route", *route), ("leg", *leg)];
-            let times = meters.iter().map(|meters| &meters.ping_time[place]);
-            page.histogram(name, &labels, REQUEST_BOUNDS, times);
-        }
-    }
-    let name = "tidegate_ws_send_queue_bytes";
-    let help = "What a leg has not taken, once a second while there is anything.";
-    page.family(name, "histogram", help);
-    for (route, meters) in routes {
-        for (place, leg) in LEGS.iter().enumerate() {
-            let labels = [("route", *route), ("leg", *leg)];
-            let queues = meters.iter().map(|meters| &meters.queued[place]);
-            page.histogram_of(Unit::Bytes, name, &labels, QUEUE_BOUNDS, queues);
-        }
-    }
-    let name = "tidegate_ws_slow_consumers_total";
-    let help = "WebSockets with a peer that did not take what was sent to it, by what was done.";
-    page.family(name, "counter", help);
-    let ends = routes.iter().flat_map(|(_, meters)| meters);
-    let ends = sums(ends.map(|meters| &meters.closed)).into_iter();
-    let slow = ends.filter(|(key, _)| is_of_slow_consumer(*key));
-    let slow = slow.fold(0_u64, |sum, (_, count)| sum.wrapping_add(count));
-    page.sample(name, &[("action", "close")], slow);
-}
-
-/// By direction, as the relay counts them: what the client sent, what the upstream sent.
-const DIRECTIONS: [&str; 2] = ["in", "out"];
-
-fn traffic(page: &mut Page, routes: &Routes<'_>) {
-    let name = "tidegate_ws_messages_total";
-    page.family(
-        name,
-        "counter",
-        "Whole messages; in: from clients, out: to clients.",
-    );
-    for (route, meters) in routes {
-        for (place, direction) in DIRECTIONS.iter().enumerate() {
-            for (kind, what) in ["text", "binary"].iter().enumerate() {
-                let cells = meters.iter().map(|meters| &meters.messages[place][kind]);
-                let labels = [
-                    ("route", *route),
-                    ("direction", *direction),
-                    ("kind", *what),
-                ];
-                page.sample(name, &labels, total(cells));
-            }
-        }
-    }
-    let name = "tidegate_ws_bytes_total";
-    page.family(
-        name,
-        "counter",
-        "Payload bytes of all frames, as they pass; in: from clients, out: to clients.",
-    );
-    for (route, meters) in routes {
-        for (place, direction) in DIRECTIONS.iter().enumerate() {
-            let cells = meters.iter().map(|meters| &meters.bytes[place]);
-            let labels = [("route", *route), ("direction", *direction)];
-            page.sample(name, &labels, total(cells));
-        }
-    }
-}
-
 fn total<'a>(cells: impl Iterator<Item = &'a Counter>) -> u64 {
     cells.map(Counter::value).fold(0, u64::wrapping_add)
 }
@@ -579,72 +404,4 @@ fn sums<'a>(cells: impl Iterator<Item = &'a Sparse>) -> BTreeMap<u32, u64> {
     let mut sums = BTreeMap::new();
     cells.for_each(|cell| cell.sum_into(&mut sums));
     sums
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_sum_is_too_large_to_be_told() {
-        let counters = [Counter::default(), Counter::default()];
-        counters.iter().for_each(|one| one.add(u64::MAX));
-        assert_eq!(total(counters.iter()), u64::MAX - 1);
-    }
-
-    #[test]
-    fn workers_are_summed() {
-        let (one, two) = (Meters::new(1, 0), Meters::new(1, 0));
-        one.accepted.add(2);
-        two.accepted.add(3);
-        let pushes = PushMeters::default();
-        let facts = Facts {
-            version: "1",
-            commit: "c",
-            routes: vec![("r", "proxy")],
-            services: vec![],
-            connections: 0,
-            panics: 0,
-            users: 7,
-            cluster: ClusterFacts {
-                is_connected: true,
-                nodes: 3,
-                users: 9,
-            },
-            untold: 0,
-            bus: BusState::default(),
-            refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
-            tls_reloads: [0; 2],
-            logs: vec![(
-                "access",
-                Lines {
-                    written: 4,
-                    dropped: 1,
-                },
-            )],
-            auth: AuthCounts::default(),
-            pushes: &pushes,
-            rooms: [1, 2],
-            suspended_bytes: 0,
-            draining: false,
-            started: 0.5,
-        };
-        let text = page(&facts, &[&one, &two]);
-        assert!(
-            text.contains("\ntidegate_connections_accepted_total 5\n"),
-            "{text}"
-        );
-        assert!(text.contains("\ntidegate_refused_total{code=\"route_full\"} 2\n"));
-        assert!(text.contains("\ntidegate_users_online 7\n"));
-        assert!(text.contains("\ntidegate_cluster_users_online 9\n"));
-        assert!(text.contains("\ntidegate_cluster_nodes 3\n"));
-        assert!(text.contains("\ntidegate_cluster_connected 1\n"));
-        assert!(text.contains("{log=\"access\",result=\"dropped\"} 1\n"));
-        assert!(text.contains("{scope=\"address\",action=\"refuse\"} 3\n"));
-        assert!(text.contains("{version=\"1\",commit=\"c\"} 1\n"), "{text}");
-        assert!(
-            text.contains("\nprocess_start_time_seconds 0.5\n"),
-            "{text}"
-        );
-    }
 }
