@@ -97,22 +97,34 @@ pub(crate) fn build(run: &Run) -> anyhow::Result<Done> {
 /// Tests at one time: they wait for sockets more than they compute, so more than there are cores.
 const TEST_THREADS: &str = "8";
 
+/// Black-box cases that run the gateway with every adapter whatever the tests are built with.
+const ALWAYS_FULL: &[&str] = &["cluster::", "kafka::"];
+
 /// Tests and doctests, with default features and, where there are others, with all of them.
 pub(crate) fn tests(run: &Run) -> anyhow::Result<Done> {
-    test(run, &[])?;
+    test(run, &[], &[])?;
     if !features_of_packages(run)?.is_empty() {
-        test(run, &["--all-features"])?;
+        test(run, &["--all-features", "--exclude", "tidegate-tests"], &[])?;
+        // Of the whole workspace, so that the features are those of all of it.
+        test(run, &["--all-features", "--test", "it"], ALWAYS_FULL)?;
     }
     Ok(Done::Passed)
 }
 
-fn test(run: &Run, features: &[&str]) -> anyhow::Result<()> {
+fn test(run: &Run, features: &[&str], skipped: &[&str]) -> anyhow::Result<()> {
     let mut command = run.cargo(&["test", "--locked", "--workspace"]);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         command.env("RUST_TEST_THREADS", TEST_THREADS);
     }
     command.args(features);
-    command.args(&run.options.test_arguments);
+    let wanted = &run.options.test_arguments;
+    command.args(wanted);
+    if !skipped.is_empty() && !wanted.iter().any(|one| one == "--") {
+        command.arg("--");
+    }
+    for case in skipped {
+        command.args(["--skip", case]);
+    }
     for (name, value) in services::environment(run) {
         command.env(name, value);
     }
@@ -130,6 +142,7 @@ const NOT_OVER_TLS: &[&str] = &[
     "balancers_name_their_clients::",
     "bridge::foreign_clients::",
     "caps_are_kept::refusals_are_few_and_short",
+    "cluster::",
     "descriptors_run_short::",
     "drain_is_even::",
     "drain_of_a_process::",

@@ -11,7 +11,8 @@ use crate::shell;
 
 pub(crate) fn check(run: &Run) -> anyhow::Result<Done> {
     for sample in samples(&run.root.join("config"))? {
-        let mut command = Command::new(run.gateway());
+        // Some are for what only adapters can do.
+        let mut command = Command::new(run.full_gateway());
         command.current_dir(&run.root).args(["check", "--config"]);
         shell::run(command.arg(&sample))?;
     }

@@ -8,6 +8,8 @@
 //! connection, its upstream connections and its session stay on the thread that they began on.
 
 mod builder;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;

@@ -98,7 +98,7 @@ impl Caller {
     fn place_now(&self, user: &str) -> Option<Position> {
         let teller = self.worker.directory().teller();
         let end = teller.bus().end(&teller.topics().push, user)?;
-        Some(self.worker.push().routed.up_to(end))
+        self.worker.push().routed.up_to(end)
     }
 
     /// What that cursor of this user stands for, if it is one.

@@ -139,6 +139,8 @@ impl EventBus for MemoryBus {
     }
 
     fn end(&self, _topic: &str, _key: &str) -> Option<Position> {
+        // Whatever has its place is with those who subscribe.
+        let _subscribers = self.subscribers.lock();
         self.history().map(|history| history.end())
     }
 

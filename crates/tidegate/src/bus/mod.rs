@@ -29,6 +29,7 @@ pub use self::json::NotAnEvent;
 pub use self::memory::MemoryBus;
 pub use self::position::{Bounds, Position, Replay};
 pub use self::push::{LegacyPush, PushClass, PushEvent, PushTarget};
+pub(crate) use self::subscription::Backlog;
 pub use self::subscription::{Received, Subscriber, Subscription};
 
 /// What carries events, within a process or between processes.

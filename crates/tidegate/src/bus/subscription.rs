@@ -26,6 +26,10 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Subscription(Arc<Queue>);
 
+/// How much was left for one subscriber.
+#[derive(Debug)]
+pub(crate) struct Backlog(Arc<Queue>);
+
 /// Where a bus leaves events for one subscriber.
 #[derive(Debug)]
 pub struct Subscriber(Arc<Queue>);
@@ -40,6 +44,8 @@ struct Queue {
 struct Waiting {
     queue: VecDeque<Received>,
     bytes: usize,
+    /// Events that ever found room.
+    left: u64,
     /// What finds no room is refused to who publishes it.
     holds_back: bool,
     /// Nobody receives any more.
@@ -78,6 +84,11 @@ impl Subscription {
         self
     }
 
+    /// What tells how much was left here.
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog(Arc::clone(&self.0))
+    }
+
     /// The next event, or how many there was no room for; `None` once the bus is gone and all that was
     /// left here has been received.
     ///
@@ -110,6 +121,13 @@ impl Subscription {
             waiting.queue.shrink_to(64);
         }
         Some(received)
+    }
+}
+
+impl Backlog {
+    /// Events that were ever left, received or not.
+    pub(crate) fn left(&self) -> u64 {
+        self.0.lock().left
     }
 }
 
@@ -150,6 +168,7 @@ impl Subscriber {
         }
         if waiting.has_room_for(event) {
             waiting.bytes += event.size();
+            waiting.left += 1;
             waiting.queue.push_back(Received::Event(Arc::clone(event)));
         } else if let Some(Received::Missed(count)) = waiting.queue.back_mut() {
             *count += 1;

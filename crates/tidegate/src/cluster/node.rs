@@ -244,8 +244,7 @@ impl Cluster {
             ask: asked.id(),
             patience: patience.map(|one| u64::try_from(one.as_millis()).unwrap_or(u64::MAX)),
         };
-        // Where it fails nobody answers, which is told.
-        let _ = timeout(PATIENCE, self.tell(To::All, expect)).await;
+        self.ask(expect).await;
     }
 
     /// Has the other nodes do something; how often they have.
@@ -259,8 +258,14 @@ impl Cluster {
             order,
         };
         let until = Instant::now() + ANSWERED_WITHIN;
-        // Where it fails nobody answers, which is told.
-        let _ = timeout(PATIENCE, self.tell(To::All, ask)).await;
+        self.ask(ask).await;
         asked.gather(0, until).await
+    }
+
+    /// Where it fails nobody answers, which is told.
+    async fn ask(&self, say: Say) {
+        if self.is_up() {
+            let _ = timeout(PATIENCE, self.tell(To::All, say)).await;
+        }
     }
 }

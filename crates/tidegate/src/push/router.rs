@@ -34,6 +34,7 @@ impl Router {
         panics: Arc<Panics>,
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_time().build()?;
+        push.routed.begin(subscription.backlog());
         let ended = CancellationToken::new();
         let end = ended.clone();
         let run = move || {
@@ -65,10 +66,14 @@ async fn route_all(push: &Push, mut subscription: Subscription, panics: &Panics)
         match received {
             Received::Event(event) if !seen.is_new(event.id, Instant::now()) => {
                 push.outcomes.forget(event.id);
+                push.routed.note(event.position.as_ref());
             }
             Received::Event(event) => {
                 let routing = async { push.route(&event) };
-                let _survived = task::survive(Kind::Push, panics, routing).await;
+                if task::survive(Kind::Push, panics, routing).await.is_none() {
+                    // It is as far as it comes.
+                    push.routed.note(event.position.as_ref());
+                }
                 // An end is looked for between two.
                 yield_now().await;
             }
@@ -86,6 +91,7 @@ impl Push {
     /// Leaves a push for whom it is for, and tells who waits what became of it.
     fn route(&self, event: &Event) {
         let Payload::Push(push) = &event.payload else {
+            self.routed.note(None);
             return;
         };
         let expectation = self.outcomes.of(event.id);
