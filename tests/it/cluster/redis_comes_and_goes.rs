@@ -129,9 +129,9 @@ async fn a_link_that_is_cut_or_held_is_made_anew() {
     for number in 0..4 {
         let door = server.door(1);
         if number % 2 == 0 {
-            door.cut()
+            door.cut();
         } else {
-            door.hold()
+            door.hold();
         }
         b.says_of_cluster("degraded").await;
         door.mend();
