@@ -233,7 +233,7 @@ async fn one_too_many_sends_the_oldest_of_their_own_away() {
     );
     drop(first);
     eventually("two of each are left", || house.gateway.sessions() == 4).await;
-    // Whoever was sent away for a newer one can come back to what was left for it, if a client asks.
+    // Whoever was sent away for a newer one may come back, as one more.
     let resume =
         json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
     let mut wire = house.bare().await;

@@ -1,14 +1,11 @@
 //! Accepting for the admin listener: few connections, short ones, and descriptors in reserve.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -23,9 +20,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet, yield_now};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::reserve::{Refill, Reserve};
 use super::waits::{Stage, Waits, refusing};
 use crate::connection;
 use crate::error::{GatewayError, is_shortage};
@@ -36,10 +34,11 @@ use crate::transport::{self, HandshakeError, Transport};
 /// Connections at one time, but for those that wait. For one more, the oldest without a request is cut:
 /// whoever holds them all keeps nobody out.
 pub(super) const CONNECTIONS: usize = 64;
+/// The same with those that have just come, whose requests may be on their way, and for how long that is.
+const CROWD: usize = 4 * CONNECTIONS;
+const JUST: Duration = Duration::from_secs(1);
 /// Those of one address, beyond which its own are cut first.
 const OF_ONE: usize = CONNECTIONS / 4;
-/// Descriptors that are held for nothing but to be given up when there are no others.
-pub(super) const RESERVE: usize = 8;
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may last, its one answer included.
@@ -84,68 +83,6 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Descriptors in reserve. Others of the process want one at the same time, so between giving one up
-/// and taking the socket, and between the end of a socket and taking it back, nothing else is done.
-#[derive(Clone)]
-pub(super) struct Reserve(Arc<Mutex<Vec<File>>>);
-
-impl Reserve {
-    /// A full reserve.
-    pub(super) fn full() -> io::Result<Self> {
-        let spares = (0..RESERVE).map(|_| File::open("/dev/null"));
-        let spares = spares.collect::<io::Result<_>>()?;
-        Ok(Self(Arc::new(Mutex::new(spares))))
-    }
-
-    /// Takes back what it can have.
-    fn fill(&self) {
-        let mut spares = self.lock();
-        while spares.len() < RESERVE {
-            let Ok(spare) = File::open("/dev/null") else {
-                return;
-            };
-            spares.push(spare);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<File>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives one up for a socket that waits; `None` when there is none, or nobody waits any more.
-    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
-        let accepted = poll_fn(|cx| {
-            drop(self.lock().pop());
-            Poll::Ready(listener.poll_accept(cx))
-        });
-        match accepted.await {
-            Poll::Ready(Ok(accepted)) => Some(accepted),
-            Poll::Ready(Err(_)) | Poll::Pending => {
-                self.fill();
-                None
-            }
-        }
-    }
-
-    /// Whether descriptors are not short.
-    pub(super) fn is_full(&self) -> bool {
-        self.lock().len() >= RESERVE
-    }
-
-    fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-}
-
-/// Fills the reserve when it is dropped.
-struct Refill(Reserve);
-
-impl Drop for Refill {
-    fn drop(&mut self) {
-        self.0.fill();
-    }
-}
-
 /// What callers find.
 #[derive(Clone)]
 pub(super) struct Callers {
@@ -176,6 +113,7 @@ pub(super) async fn serve(
             Some(_ended) = open.refusals.join_next() => continue,
             _ = second.tick() => {
                 reserve.fill();
+                open.trim();
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -195,7 +133,7 @@ pub(super) async fn serve(
         };
         if let Some((stream, peer)) = accepted {
             let is_short = !reserve.is_full();
-            let refill = Refill(reserve.clone());
+            let refill = Refill::new(&reserve);
             let (stage, peer) = (Arc::<Stage>::default(), Peer(peer.ip().to_canonical()));
             let has_room = open.has_room(peer.0);
             let callers = if has_room { &callers } else { &refused };
@@ -235,6 +173,14 @@ struct Connection {
     task: AbortHandle,
     peer: IpAddr,
     stage: Arc<Stage>,
+    since: Instant,
+}
+
+impl Connection {
+    /// Whether it has not asked for anything for so long.
+    fn is_silent_for(&self, time: Duration) -> bool {
+        self.stage.is_silent() && self.since.elapsed() >= time
+    }
 }
 
 impl Open {
@@ -245,14 +191,34 @@ impl Open {
         stage: Arc<Stage>,
     ) {
         let task = self.tasks.spawn(connection);
-        self.order.push_back(Connection { task, peer, stage });
+        self.order.push_back(Connection {
+            task,
+            peer,
+            stage,
+            since: Instant::now(),
+        });
     }
 
     /// Whether one more of that address can be added; another may be cut for it.
     fn has_room(&mut self, peer: IpAddr) -> bool {
         self.forget_ended();
-        let busy = self.order.iter().filter(|one| !one.stage.is_waiting());
-        busy.count() < CONNECTIONS || self.cut_one(Some(peer))
+        let here = self.order.iter().filter(|one| !one.stage.is_waiting());
+        let is_old = |one: &&Connection| !one.stage.is_silent() || one.is_silent_for(JUST);
+        let (all, old) = (here.clone().count(), here.filter(is_old).count());
+        if all >= CROWD {
+            return self.cut_one(Some(peer), Duration::ZERO);
+        }
+        old < CONNECTIONS || self.cut_one(Some(peer), JUST)
+    }
+
+    /// Cuts those that have come lately and have not asked, where they are too many.
+    fn trim(&mut self) {
+        self.forget_ended();
+        let here = self.order.iter().filter(|one| !one.stage.is_waiting());
+        let old = here.filter(|one| !one.stage.is_silent() || one.is_silent_for(JUST));
+        for _ in CONNECTIONS..old.count() {
+            self.cut_silent(JUST);
+        }
     }
 
     fn refuse(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
@@ -266,7 +232,7 @@ impl Open {
     /// Sees to it that the reserve has a descriptor soon.
     async fn make_room(&mut self) {
         self.forget_ended();
-        if self.cut_one(None) {
+        if self.cut_one(None, Duration::ZERO) {
             yield_now().await; // it ends now, and the reserve is filled
         } else {
             sleep(PAUSE).await;
@@ -278,26 +244,44 @@ impl Open {
             .retain(|connection| !connection.task.is_finished());
     }
 
-    /// Cuts the oldest that has not asked yet, of an address that has many if there is one. One that
+    /// Cuts the oldest that has not asked for that `time`, of an address that has many if there is one. One that
     /// is being answered is cut only where its address has many, and `newcomer` is another; whether there
     /// was any.
-    fn cut_one(&mut self, newcomer: Option<IpAddr>) -> bool {
-        let mut of_each: HashMap<IpAddr, usize> = HashMap::new();
+    fn cut_one(&mut self, newcomer: Option<IpAddr>, time: Duration) -> bool {
+        if self.cut_silent(time) {
+            return true;
+        }
+        let of_each = self.of_each();
+        self.cut(|one| {
+            let is_waiting = one.stage.is_waiting();
+            !is_waiting && newcomer != Some(one.peer) && has_many(&of_each, one)
+        })
+    }
+
+    fn cut_silent(&mut self, time: Duration) -> bool {
+        let of_each = self.of_each();
+        self.cut(|one| one.is_silent_for(time) && has_many(&of_each, one))
+            || self.cut(|one| one.is_silent_for(time))
+    }
+
+    fn of_each(&self) -> HashMap<IpAddr, usize> {
+        let mut of_each = HashMap::new();
         for connection in self.order.iter().filter(|one| !one.stage.is_waiting()) {
             *of_each.entry(connection.peer).or_default() += 1;
         }
-        let has_many = |one: &Connection| of_each.get(&one.peer).is_some_and(|&has| has > OF_ONE);
-        let is_silent = |one: &Connection| one.stage.is_silent();
-        let is_foreign = |one: &Connection| {
-            has_many(one) && !one.stage.is_waiting() && newcomer != Some(one.peer)
-        };
-        let mut order = self.order.iter();
-        let first = order.position(|one| is_silent(one) && has_many(one));
-        let first = first.or_else(|| self.order.iter().position(is_silent));
-        let first = first.or_else(|| self.order.iter().position(is_foreign));
+        of_each
+    }
+
+    /// Cuts the oldest of these; whether there was any.
+    fn cut(&mut self, may_go: impl Fn(&Connection) -> bool) -> bool {
+        let first = self.order.iter().position(may_go);
         let cut = first.and_then(|place| self.order.remove(place));
         cut.inspect(|one| one.task.abort()).is_some()
     }
+}
+
+fn has_many(of_each: &HashMap<IpAddr, usize>, one: &Connection) -> bool {
+    of_each.get(&one.peer).is_some_and(|&has| has > OF_ONE)
 }
 
 /// One request, and its answer. The reserve is filled when the connection has been dropped, and so is
@@ -428,6 +412,7 @@ mod tests {
             }
             if open.has_room(peer) {
                 open.add(pending(), peer, stage);
+                open.order.back_mut().unwrap().since -= JUST;
             }
             let of = |last: u8| {
                 let peer = IpAddr::from([127, 0, 0, last]);
@@ -451,6 +436,18 @@ mod tests {
         let heard = |one: &&Connection| !one.stage.is_silent();
         assert_eq!(add(1, false), (5, 59, CONNECTIONS));
         assert_eq!(open.order.iter().filter(heard).count(), 3);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_just_come_is_waited_for() {
+        let mut open = Open::default();
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        for _ in 0..2 * CROWD {
+            assert!(open.has_room(peer));
+            open.add(pending(), peer, Arc::default());
+            assert!(open.order.len() <= CROWD);
+        }
+        assert_eq!(open.order.len(), CROWD);
     }
 
     #[tokio::test]

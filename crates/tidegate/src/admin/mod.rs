@@ -17,6 +17,7 @@ mod listen;
 mod problem;
 mod push;
 mod query;
+mod reserve;
 mod rooms;
 mod routes;
 mod scope;
@@ -37,7 +38,8 @@ use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
-use self::listen::{Callers, Reserve};
+use self::listen::Callers;
+use self::reserve::Reserve;
 pub(crate) use self::view::{Alive, State, View};
 use crate::config::plan::{AdminAlias, AdminPlan, KafkaPlan};
 use crate::tls::server::ServerTls;

@@ -8,8 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{StatusCode, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::listen::Reserve;
 use super::problem::Problem;
+use super::reserve::Reserve;
 
 /// So many at one time.
 const MOST: usize = 1024;
