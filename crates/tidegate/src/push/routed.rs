@@ -46,12 +46,16 @@ impl Routed {
     /// How far a session that is there now has been told, of a history that ended there a moment ago.
     /// `None`: some of it is on its way, and it is not known from where on.
     pub(crate) fn up_to(&self, end: Position) -> Option<Position> {
-        if self.is_idle() {
-            put(&mut self.lock(), &end);
-            return Some(end);
+        // What was left is surer than that nothing is on its way: a bus may know of more than it leaves here.
+        let known = self.lock().get(end.history()).copied();
+        if let Some(number) = known {
+            return Some(Position::new(end.history(), number.min(end.number())));
         }
-        let number = *self.lock().get(end.history())?;
-        Some(Position::new(end.history(), number.min(end.number())))
+        if !self.is_idle() {
+            return None;
+        }
+        put(&mut self.lock(), &end);
+        Some(end)
     }
 }
 

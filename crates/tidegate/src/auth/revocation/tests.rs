@@ -160,3 +160,27 @@ fn it_lasts_as_long_as_its_token_by_both_clocks() {
     revocations.tick(far);
     assert_eq!(revocations.count(), 1, "nobody knows when it ends");
 }
+
+#[test]
+fn other_nodes_are_told_of_it_also_where_there_is_no_room() {
+    let revocations = with_room(1);
+    revocations.share();
+    let ends = SystemTime::now() + Duration::from_secs(3600);
+    revocations
+        .add(Revoked::Id("kept".into()), Some(ends))
+        .unwrap();
+    let passing = Revoked::Id("passing".into());
+    assert!(revocations.add(passing.clone(), Some(ends)).is_err());
+    let (told, is_torn) = revocations.take_unshared();
+    let [(first, until), (second, soon)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((first, second), (&Revoked::Id("kept".into()), &passing));
+    assert!(!is_torn && until.unwrap() >= ends - Duration::from_secs(1));
+    // There it ends what is open, and does no more.
+    assert!(soon.unwrap() < ends - Duration::from_secs(60));
+    // What comes back from there is nothing new, and nothing that is kept is told as if it were.
+    assert_eq!(revocations.add_shared(passing, *soon).ok(), Some(false));
+    let all = revocations.all();
+    assert_eq!(all.len(), 1, "{all:?}");
+}
