@@ -279,12 +279,12 @@ impl Crowd {
         self.ready += 1;
     }
 
-    /// A push, from its number on: the next one, which is the same for everybody.
+    /// A push, from its number on: the next one, which is the same for everybody but for its cursor.
     fn pushed(&mut self, number: usize, frame: &[u8], push: &[u8]) -> Result<(), String> {
         let end = push.iter().position(|byte| *byte == b',').unwrap_or(0);
         let seq = str::from_utf8(&push[..end]).ok();
         let seq = seq.and_then(|digits| digits.parse::<u64>().ok());
-        let tail = &push[end..];
+        let tail = without_cursor(&push[end..]);
         let member = &mut self.members[number];
         // What the loop writes has the number of somebody else.
         let is_next = self.part == Part::Reads || seq == Some(member.count + 1);
@@ -307,6 +307,13 @@ impl Crowd {
         }
         Ok(())
     }
+}
+
+/// What stands behind a cursor, which each user has of its own.
+fn without_cursor(tail: &[u8]) -> &[u8] {
+    let cursor = tail.strip_prefix(b",\"cursor\":\"");
+    let behind = cursor.and_then(|cursor| Some(&cursor[memchr::memchr(b'"', cursor)? + 1..]));
+    behind.unwrap_or(tail)
 }
 
 impl Member {

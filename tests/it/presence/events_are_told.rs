@@ -152,7 +152,7 @@ async fn a_panic_a_drain_and_a_cut_are_ends_too() {
     };
     let yaml = format!(
         "version: 1\nworkers: 2\nlisteners: {{ name: public, bind: 127.0.0.1:0 }}\n\
-         drain: {{ delay: none, spread: none, timeout: 100ms }}\n\
+         drain: {{ delay: none, spread: none, timeout: 1s }}\n\
          auth: {{ jwt: {{ secret: '{SECRET}', token_from: header }} }}\n\
          routes: {{ name: clumsy, match: {{ path: /** }}, filters: require, handler: stumbles }}\n"
     );

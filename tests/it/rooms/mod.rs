@@ -73,6 +73,16 @@ impl Setting {
         self.welcomed(user, &json!({})).await.0
     }
 
+    /// A session in which a user comes back to that of `welcome`, and what it is told.
+    async fn resumed(&self, user: &str, welcome: &Value) -> (Client, Value) {
+        let mut back = self.session(user).await;
+        let token = &welcome["resume"]["token"];
+        let resume = json!({"session": welcome["session"], "token": token, "seq": 0});
+        let hello = json!({"op": "hello", "v": 1, "resume": resume});
+        let welcome = back.ask(&hello).await;
+        (back, welcome)
+    }
+
     /// One of nobody in particular.
     async fn anybody(&self) -> Client {
         let handshake = Request::handshake("/open");

@@ -98,12 +98,7 @@ async fn who_was_lost_fades_and_is_seen_again() {
     join(&mut third, "chat:1").await;
     assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u3");
 
-    let mut back = setting.session("u2").await;
-    let resume =
-        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
-    let welcome = back
-        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
-        .await;
+    let (mut back, welcome) = setting.resumed("u2", &welcome).await;
     assert_eq!(
         (
             &welcome["resume"]["continued"],
@@ -145,12 +140,7 @@ async fn who_comes_back_at_once_was_never_gone() {
     join(&mut lost, "chat:1").await;
     assert_eq!(change(&mut stays, "chat:1").await.0[0]["user"], "u2");
     lost.0.reset();
-    let mut back = setting.session("u2").await;
-    let resume =
-        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
-    let welcome = back
-        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
-        .await;
+    let (_back, welcome) = setting.resumed("u2", &welcome).await;
     assert_eq!(welcome["resume"]["continued"], true, "{welcome}");
     // What is told next is of a third.
     let mut third = setting.session("u3").await;
@@ -187,12 +177,7 @@ async fn who_comes_back_to_many_rooms_is_told_of_all() {
     }
     let (client, welcome) = lost.unwrap();
     client.0.reset();
-    let mut back = setting.session(&user).await;
-    let resume =
-        json!({"session": welcome["session"], "token": welcome["resume"]["token"], "seq": 0});
-    let welcome = back
-        .ask(&json!({"op": "hello", "v": 1, "resume": resume}))
-        .await;
+    let (mut back, welcome) = setting.resumed(&user, &welcome).await;
     assert_eq!(welcome["resume"]["continued"], true, "{welcome}");
     let mut told = BTreeSet::new();
     while told.len() < ROOMS {

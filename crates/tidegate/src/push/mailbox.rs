@@ -9,6 +9,7 @@
 
 mod charge;
 mod filling;
+mod notices;
 mod queue;
 mod replay;
 pub(super) mod resume;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 
 use self::charge::Charge;
 pub(super) use self::charge::Held;
-use self::queue::{Ack, Item, Queue, RUSH};
+use self::queue::{Ack, Item, Queue};
 use self::resume::Digest;
 use super::cursor::Cursors;
 use super::parcel::Parcel;
@@ -266,41 +267,6 @@ impl Mailbox {
         true
     }
 
-    /// Whether little enough waits of what has no number that more may be left which is not urgent, or
-    /// nothing is sent any more.
-    pub(super) fn has_room_for_notices(&self) -> bool {
-        let inner = self.lock();
-        let held = inner.rare.as_ref().map_or(0, |rare| rare.bytes);
-        inner.is_over || held as u64 <= self.plan.push.outbox / 2
-    }
-
-    /// Leaves a frame that has no number. None can be missed: where there is no room for one more, the
-    /// session is ended.
-    pub(super) fn notify(&self, notice: &Message) -> Offered {
-        let mut inner = self.lock();
-        if inner.is_over {
-            return Offered::Closing;
-        }
-        let held = inner.rare.as_ref().map_or(0, |rare| rare.bytes);
-        let bytes = held + notice.payload().len();
-        if held > 0 && bytes as u64 > self.plan.push.outbox.saturating_mul(RUSH) {
-            inner.is_over = true;
-            if let Some(handle) = &inner.seat {
-                handle.order(Cause::SlowConsumer);
-            }
-            return Offered::Overflowed;
-        }
-        let rare = inner.rare.get_or_insert_default();
-        rare.bytes = bytes;
-        rare.notices.push_back(notice.clone());
-        let waker = inner.waker.take();
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        Offered::Queued
-    }
-
     /// Nothing is sent any more. What its client could be sent again is kept, within bounds.
     fn keep(&self, inner: &mut Inner, parcel: &Arc<Parcel>) {
         if !self.is_version_1 {
@@ -489,21 +455,6 @@ impl Inner {
         if let Some(charge) = rare.and_then(|rare| rare.charge.as_mut()) {
             charge.set(bytes);
         }
-    }
-
-    fn has_notice(&self) -> bool {
-        let rare = self.rare.as_ref();
-        rare.is_some_and(|rare| !rare.notices.is_empty())
-    }
-
-    fn take_notice(&mut self) -> Option<Message> {
-        let rare = self.rare.as_mut()?;
-        let frame = rare.notices.pop_front()?;
-        rare.bytes = rare.bytes.saturating_sub(frame.payload().len());
-        if rare.is_nothing() {
-            self.rare = None;
-        }
-        Some(frame)
     }
 
     /// Throws the oldest away, sent or not.
