@@ -78,8 +78,9 @@ async fn ask(
     asked
 }
 
-async fn refusal(client: &WebSocketClient, answer: &'static [u8], ends: bool) -> Box<Refused> {
-    let (io, _served) = server(move |_head| answer.to_vec(), ends);
+async fn refusal(client: &WebSocketClient, answer: &[u8], ends: bool) -> Box<Refused> {
+    let answer = answer.to_vec();
+    let (io, _served) = server(move |_head| answer, ends);
     match client.connect_over(io, URL).await {
         Err(ClientError::Refused(refused)) => refused,
         other => panic!("{other:?}"),
@@ -313,6 +314,19 @@ async fn the_body_of_a_refusal_has_bounds() {
         let told = String::from_utf8_lossy(answer);
         assert_eq!(refused.response.body(), body, "{told}");
         assert!(!refused.is_whole, "{told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_line_of_a_chunk_has_a_bound_however_it_comes() {
+    let line = |length: usize| format!("2;{}\r\n", "x".repeat(length - 4));
+    for (length, is_fine) in [(4096, true), (4097, false)] {
+        let head = "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = format!("{head}{}ab\r\n0\r\n\r\n", line(length));
+        let client = WebSocketClient::new();
+        let refused = refusal(&client, answer.as_bytes(), false).await;
+        assert_eq!(refused.is_whole, is_fine, "{length}");
+        assert_eq!(refused.response.body(), if is_fine { "ab" } else { "" });
     }
 }
 

@@ -11,6 +11,8 @@ use crate::handshake::Fields as _;
 
 const MAX_FIELDS: usize = 100;
 const READ: usize = 4 << 10;
+/// Of a line that tells a chunk's size, extensions and end included.
+const MAX_CHUNK_LINE: usize = 4 << 10;
 const TOO_LARGE: ClientError = ClientError::Malformed("its head is too large");
 
 /// A connection whose answer is read; what was read too far stays in `ahead`.
@@ -105,9 +107,10 @@ impl<'a, I: AsyncRead + AsyncWrite + Unpin> Answer<'a, I> {
         loop {
             let (line, size) = loop {
                 match httparse::parse_chunk_size(&self.ahead).ok()? {
+                    // However much of it has come at once.
+                    httparse::Status::Complete((line, _)) if line > MAX_CHUNK_LINE => return None,
                     httparse::Status::Complete(found) => break found,
-                    // A size with extensions and no end.
-                    httparse::Status::Partial if self.ahead.len() > READ => return None,
+                    httparse::Status::Partial if self.ahead.len() >= MAX_CHUNK_LINE => return None,
                     httparse::Status::Partial => self.more().await?,
                 }
             };
