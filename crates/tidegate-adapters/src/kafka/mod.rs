@@ -8,6 +8,7 @@
 
 mod avro;
 mod backfill;
+mod bounded;
 mod consumer;
 mod context;
 mod framing;

@@ -2,6 +2,7 @@
 //! Whatever it has said once is never asked again, for an id's schema does not change.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::avro::Kind;
+use super::bounded::bounded;
 use super::http::Client;
 
 /// How long it is believed that there is no schema of an id.
@@ -55,7 +57,7 @@ type Questions<K, T> = Mutex<HashMap<K, Question<T>>>;
 
 /// A registry with Confluent's API.
 pub(super) struct Registry {
-    client: Arc<Client>,
+    server: Arc<Server>,
     /// Whether schemas are registered that are not there.
     registers: bool,
     /// Where it is asked, whoever waits for the answer.
@@ -67,7 +69,10 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn new(client: Client, registers: bool, runtime: Handle) -> Self {
         Self {
-            client: Arc::new(client),
+            server: Arc::new(Server {
+                client,
+                is_missed: AtomicBool::new(false),
+            }),
             registers,
             runtime,
             schemas: Mutex::default(),
@@ -80,11 +85,11 @@ impl Registry {
     /// # Errors
     /// When there is none, or the registry does not say.
     pub(super) fn schema(&self, id: u32) -> Asked<Schema> {
-        let client = Arc::clone(&self.client);
+        let server = Arc::clone(&self.server);
         self.ask(&self.schemas, id, async move {
             let path = format!("/schemas/ids/{id}");
-            let answer = ask(&client, Method::GET, &path, None).await?;
-            parse(&answer.schema)
+            let said = server.ask(Method::GET, &path, None).await?;
+            parse(&said.schema()?)
         })
     }
 
@@ -93,11 +98,11 @@ impl Registry {
     /// # Errors
     /// When there is none and none may be registered, or the registry does not say.
     pub(super) fn writer(&self, subject: &str, kind: Kind) -> Asked<Writer> {
-        let (client, registers) = (Arc::clone(&self.client), self.registers);
+        let (server, registers) = (Arc::clone(&self.server), self.registers);
         let subject: Box<str> = subject.into();
         let key = (subject.clone(), kind);
         self.ask(&self.writers, key, async move {
-            find(&client, &subject, kind, registers).await
+            find(&server, &subject, kind, registers).await
         })
     }
 
@@ -156,102 +161,142 @@ impl<T> Question<T> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Said {
-    id: u32,
-    schema: String,
+    id: Option<u32>,
+    schema: Option<String>,
     #[serde(rename = "schemaType")]
     kind: Option<String>,
     message: Option<String>,
 }
 
-async fn find(client: &Client, subject: &str, kind: Kind, registers: bool) -> Told<Writer> {
+/// What answers 200 with something else is not the registry, perhaps what stands before it.
+fn garbled() -> NoSchema {
+    NoSchema::Away("its answer is not that of a registry".into())
+}
+
+impl Said {
+    fn id(&self) -> Result<u32, NoSchema> {
+        self.id.ok_or_else(garbled)
+    }
+
+    fn schema(self) -> Result<String, NoSchema> {
+        self.schema.ok_or_else(garbled)
+    }
+}
+
+async fn find(server: &Server, subject: &str, kind: Kind, registers: bool) -> Told<Writer> {
     let body = json!({ "schema": kind.written() });
     let subjects = format!("/subjects/{subject}");
-    let ours = match registers {
-        true => {
-            ask(
-                client,
-                Method::POST,
-                &format!("{subjects}/versions"),
-                Some(&body),
-            )
-            .await
-        }
-        false => ask(client, Method::POST, &subjects, Some(&body)).await,
+    let path = match registers {
+        true => &format!("{subjects}/versions"),
+        false => &subjects,
     };
+    let ours = server.ask(Method::POST, path, Some(&body)).await;
     let refused = match ours {
         Ok(said) => {
             let schema = super::avro::schema_of(kind);
             let schema = schema.map_err(|error| NoSchema::Missing(error.into()))?;
-            let schema = schema.clone();
-            return Ok(Arc::new(Writer {
-                id: said.id,
-                schema,
-            }));
+            let (id, schema) = (said.id()?, schema.clone());
+            return Ok(Arc::new(Writer { id, schema }));
         }
         Err(NoSchema::Missing(refused)) => refused,
         Err(away) => return Err(away),
     };
     // Whoever registered it first may have written it another way.
     let latest = format!("{subjects}/versions/latest");
-    let latest = ask(client, Method::GET, &latest, None).await;
+    let latest = server.ask(Method::GET, &latest, None).await;
     let said = latest.map_err(|error| match error {
         NoSchema::Missing(_) => NoSchema::Missing(refused),
         away @ NoSchema::Away(_) => away,
     })?;
-    let schema = Schema::parse_str(&said.schema);
+    let id = said.id()?;
+    let schema = Schema::parse_str(&said.schema()?);
     let schema = schema.map_err(|error| NoSchema::Missing(error.to_string().into()))?;
-    Ok(Arc::new(Writer {
-        id: said.id,
-        schema,
-    }))
+    Ok(Arc::new(Writer { id, schema }))
 }
 
 fn parse(text: &str) -> Told<Schema> {
     let parsed = std::panic::catch_unwind(|| Schema::parse_str(text));
     let parsed = parsed.map_err(|_panic| NoSchema::Missing("its schema is none".into()))?;
-    parsed
-        .map(Arc::new)
-        .map_err(|error| NoSchema::Missing(format!("its schema is no Avro: {error}").into()))
+    let schema = parsed
+        .map_err(|error| NoSchema::Missing(format!("its schema is no Avro: {error}").into()))?;
+    bounded(&schema).map_err(|why| NoSchema::Missing(why.into()))?;
+    Ok(Arc::new(schema))
 }
 
-async fn ask(
-    client: &Client,
-    method: Method,
-    path: &str,
-    body: Option<&Value>,
-) -> Result<Said, NoSchema> {
-    let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-    let (status, body) = client.ask(method, path, body).await.map_err(|error| {
-        tracing::warn!(%error, path, "the registry of schemas does not answer");
-        NoSchema::Away(error.to_string().into())
-    })?;
-    let said = serde_json::from_slice::<Said>(&body);
-    let is_refused = matches!(
-        status,
-        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY
-    );
-    match said {
-        Ok(said) if status.is_success() => match said.kind.as_deref() {
-            None | Some("AVRO") => Ok(said),
-            Some(other) => Err(NoSchema::Missing(format!("its schema is {other}").into())),
-        },
-        said => {
-            let message = said.ok().and_then(|said| said.message);
-            let message = format!("{status} {}", message.unwrap_or_default());
-            tracing::warn!(message, path, "the registry of schemas refuses");
-            let message = message.trim().into();
-            Err(match is_refused {
-                true => NoSchema::Missing(message),
-                // A password may be set right, and a server put right.
-                false => NoSchema::Away(message),
-            })
+/// Where the registry is, and whether it was said that it is of no use.
+struct Server {
+    client: Client,
+    is_missed: AtomicBool,
+}
+
+impl Server {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Said, NoSchema> {
+        let answer = self.answer(method, path, body).await;
+        match &answer {
+            Err(NoSchema::Away(why)) => {
+                // Once, however many ask it meanwhile.
+                if !self.is_missed.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%why, path, "the registry of schemas is of no use");
+                }
+            }
+            Err(NoSchema::Missing(why)) => {
+                tracing::warn!(%why, path, "the registry of schemas refuses");
+            }
+            Ok(_) => {
+                if self.is_missed.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the registry of schemas is back");
+                }
+            }
+        }
+        answer
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Said, NoSchema> {
+        let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let asked = self.client.ask(method, path, body).await;
+        let (status, body) = asked.map_err(|error| NoSchema::Away(error.to_string().into()))?;
+        let said = serde_json::from_slice::<Said>(&body);
+        match said {
+            Ok(said) if status.is_success() => match said.kind.as_deref() {
+                None | Some("AVRO") => Ok(said),
+                Some(other) => Err(NoSchema::Missing(format!("its schema is {other}").into())),
+            },
+            Err(_) if status.is_success() => Err(garbled()),
+            said => {
+                let message = said.ok().and_then(|said| said.message);
+                let message = format!("{status} {}", message.unwrap_or_default());
+                let message = message.trim().into();
+                Err(match is_final(status) {
+                    true => NoSchema::Missing(message),
+                    false => NoSchema::Away(message),
+                })
+            }
         }
     }
 }
 
+/// Whether the same request is refused again. A password may be set right, and a server put right.
+fn is_final(status: StatusCode) -> bool {
+    let may_pass = matches!(
+        status.as_u16(),
+        401 | 403 | 407 | 408 | 421 | 425 | 426 | 429
+    );
+    status.is_client_error() && !may_pass
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use futures_util::future::join_all;
     use tidegate::authority::Authority;
@@ -347,6 +392,50 @@ mod tests {
             assert!(registry.schema(id).await.is_err());
             assert_eq!(asked.load(Ordering::Relaxed), before + 2);
         }
+    }
+
+    /// Something stands before it that says 200 to all, or it has gone wrong itself.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_answer_of_a_registry_is_not_believed() {
+        for body in ["{}", r#"{"status":"maintenance"}"#, "<html>"] {
+            let (registry, _) = registry(true, move |_| (200, body.to_owned())).await;
+            let told = registry.schema(7).await;
+            assert!(matches!(told, Err(NoSchema::Away(_))), "{body} {told:?}");
+            let told = registry.writer("t-key", Kind::Text).await;
+            assert!(matches!(told, Err(NoSchema::Away(_))), "{body} {told:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_be_let_in_later_is_asked_again_and_what_is_wrong_is_not() {
+        for (status, is_final) in [
+            (400, true),
+            (401, false),
+            (403, false),
+            (404, true),
+            (410, true),
+            (422, true),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            let (registry, _) = registry(true, move |_| (status, String::new())).await;
+            let told = registry.schema(7).await;
+            assert_eq!(
+                matches!(told, Err(NoSchema::Missing(_))),
+                is_final,
+                "{status} {told:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_recurses_is_none() {
+        let text = r#"{"type":"record","name":"R","fields":[{"name":"next","type":["null","R"]}]}"#;
+        let answer = json!({ "schema": text }).to_string();
+        let (registry, _) = registry(true, move |_| (200, answer.clone())).await;
+        let told = registry.schema(7).await;
+        assert!(matches!(told, Err(NoSchema::Missing(_))), "{told:?}");
     }
 
     /// Whoever registered it may have written it another way, or more than one of us may not.
