@@ -141,7 +141,7 @@ impl Directory {
             return;
         }
         self.online.fetch_add(1, Ordering::Relaxed);
-        let is_told = self.teller.has_room();
+        let is_told = self.teller.has_room_for_user();
         if is_told {
             self.teller.connected(identity.user(), &seat.roles);
         }

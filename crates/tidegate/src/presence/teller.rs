@@ -1,38 +1,30 @@
 //! What is told on the bus of sessions and users, without anybody waiting for it: workers leave events
-//! in a queue, and a thread of its own publishes them one by one.
+//! in a queue, and a thread of its own publishes them.
 //!
 //! A bus that takes nothing fills the queue. What opens then is told of neither at its opening nor at
 //! its end, so that of what is told the two always go together; and what is left for those ends is no
 //! more than there are sessions.
 
-use std::collections::VecDeque;
+mod outbox;
+
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::runtime::Builder;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::outbox::{About, Outbox};
 use super::Roles;
 use crate::bus::{
-    BusError, Event, EventBus, EventId, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
+    Event, EventBus, EventId, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
     UserConnected, UserDisconnected,
 };
 use crate::cluster::{Cluster, Entry, Facts};
 use crate::config::plan::BusPlan;
 use crate::session::handle::Handle;
 use crate::session::{Cause, Initiator};
-
-/// Events that may wait for the bus before nothing more is told of what opens.
-const MOST_WAITING: usize = 65_536;
-/// How long after a failure an event is published again, at first and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// How long what is left is published when the gateway has ended.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Tells others.
 #[derive(Debug)]
@@ -42,10 +34,7 @@ pub(crate) struct Teller {
     cluster: Option<Arc<Cluster>>,
     node: Arc<str>,
     topics: Topics,
-    waiting: Mutex<VecDeque<Event>>,
-    arrived: Notify,
-    /// Sessions and users of whom nothing is told, because nothing more could wait.
-    untold: AtomicU64,
+    outbox: Outbox,
     /// Nothing more is told.
     over: CancellationToken,
 }
@@ -74,9 +63,7 @@ impl Teller {
             cluster,
             node: Arc::clone(&plan.node),
             topics: plan.topics.clone(),
-            waiting: Mutex::default(),
-            arrived: Notify::new(),
-            untold: AtomicU64::new(0),
+            outbox: Outbox::default(),
             over: CancellationToken::new(),
         }
     }
@@ -103,18 +90,17 @@ impl Teller {
 
     /// Of how many sessions and users nothing was told.
     pub(crate) fn untold(&self) -> u64 {
-        self.untold.load(Ordering::Relaxed)
+        self.outbox.untold()
     }
 
-    /// Whether something that opens now can be told of; it is counted where it cannot.
+    /// Whether a session that opens now can be told of; it is counted where it cannot.
     pub(super) fn has_room(&self) -> bool {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_room = waiting.len() < MOST_WAITING;
-        drop(waiting);
-        if !has_room && self.untold.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::error!("the bus takes no events: of some sessions nothing is told");
-        }
-        has_room
+        self.outbox.has_room(&[About::Sessions])
+    }
+
+    /// The same of a user.
+    pub(super) fn has_room_for_user(&self) -> bool {
+        self.outbox.has_room(&[About::Coming, About::Going])
     }
 
     /// A session has opened.
@@ -130,16 +116,21 @@ impl Teller {
         if !handle.is_told() {
             return;
         }
-        self.tell(&self.topics.sessions, handle.facts.user(), || {
-            Payload::SessionOpened(SessionOpened {
-                session: handle.id.to_string().into(),
-                user: handle.facts.user().map(Arc::from),
-                roles: Arc::clone(roles),
-                node: Arc::clone(&self.node),
-                route: handle.facts.route_name(),
-                client: handle.facts.client(),
-            })
-        });
+        self.tell_as(
+            About::Sessions,
+            handle.facts.user(),
+            |event| event,
+            || {
+                Payload::SessionOpened(SessionOpened {
+                    session: handle.id.to_string().into(),
+                    user: handle.facts.user().map(Arc::from),
+                    roles: Arc::clone(roles),
+                    node: Arc::clone(&self.node),
+                    route: handle.facts.route_name(),
+                    client: handle.facts.client(),
+                })
+            },
+        );
     }
 
     /// It is known only now whose session this is.
@@ -173,7 +164,7 @@ impl Teller {
             },
             None => event,
         };
-        self.tell_as(&self.topics.sessions, handle.facts.user(), named, || {
+        self.tell_as(About::Sessions, handle.facts.user(), named, || {
             Payload::SessionClosed(SessionClosed {
                 session: handle.id.to_string().into(),
                 user: handle.facts.user().map(Arc::from),
@@ -201,7 +192,7 @@ impl Teller {
     }
 
     fn tell_online(&self, user: &str, roles: &Roles, named: impl FnOnce(Event) -> Event) {
-        self.tell_as(&self.topics.user_connect, Some(user), named, || {
+        self.tell_as(About::Coming, Some(user), named, || {
             Payload::UserConnected(UserConnected {
                 user: user.into(),
                 roles: Arc::clone(roles),
@@ -228,7 +219,7 @@ impl Teller {
         };
         let cause = last.end().map(|(_, cause, _)| cause);
         let user = identity.user();
-        self.tell_as(&self.topics.user_disconnect, Some(user), named, || {
+        self.tell_as(About::Going, Some(user), named, || {
             Payload::UserDisconnected(UserDisconnected {
                 user: user.into(),
                 token: identity.token().copied(),
@@ -244,7 +235,7 @@ impl Teller {
         };
         let id = EventId::derived("offline", incarnation, &last.session);
         let named = |event: Event| Event { id, time, ..event };
-        self.tell_as(&self.topics.user_disconnect, Some(user), named, || {
+        self.tell_as(About::Going, Some(user), named, || {
             Payload::UserDisconnected(UserDisconnected {
                 user: user.into(),
                 token: Facts::parse(last).and_then(|facts| facts.token),
@@ -253,36 +244,25 @@ impl Teller {
         });
     }
 
-    fn tell(&self, topic: &Arc<str>, user: Option<&str>, payload: impl FnOnce() -> Payload) {
-        self.tell_as(topic, user, |event| event, payload);
-    }
-
     fn tell_as(
         &self,
-        topic: &Arc<str>,
+        about: About,
         user: Option<&str>,
         named: impl FnOnce(Event) -> Event,
         payload: impl FnOnce() -> Payload,
     ) {
+        let topic = match about {
+            About::Sessions => &self.topics.sessions,
+            About::Coming => &self.topics.user_connect,
+            About::Going => &self.topics.user_disconnect,
+        };
         if !self.bus.is_watched(topic) {
             return;
         }
         let (topic, key, payload) = (Arc::clone(topic), user.map(Box::from), payload());
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Named in the order in which they are published.
-        waiting.push_back(named(Event::now(topic, key, payload)));
-        drop(waiting);
-        self.arrived.notify_one();
-    }
-
-    fn next(&self) -> Option<Event> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = waiting.pop_front();
-        if event.is_none() {
-            // What a rush took is given back.
-            waiting.shrink_to(64);
-        }
-        event
+        let make = || named(Event::now(topic, key, payload));
+        self.outbox.leave(about, make);
     }
 
     /// Publishes on a thread of its own until the result is dropped.
@@ -291,7 +271,7 @@ impl Teller {
         let ended = CancellationToken::new();
         let (teller, end) = (Arc::clone(self), ended.clone());
         let run = move || {
-            runtime.block_on(teller.run(&end));
+            runtime.block_on(teller.outbox.publish_all(&*teller.bus, &end));
             teller.over.cancel();
         };
         let thread = thread::Builder::new().name("tidegate-events".into());
@@ -299,52 +279,6 @@ impl Teller {
             thread: Some(thread.spawn(run)?),
             ended,
         })
-    }
-
-    async fn run(&self, end: &CancellationToken) {
-        loop {
-            tokio::select! {
-                biased;
-                () = end.cancelled() => break,
-                () = self.arrived.notified() => {}
-            }
-            while let Some(event) = self.next() {
-                self.publish(event, end).await;
-            }
-        }
-        let deadline = Instant::now() + LAST_WORDS;
-        while let Some(event) = self.next() {
-            let published = timeout_at(deadline, self.bus.publish(event)).await;
-            if !matches!(published, Ok(Ok(()))) {
-                let left = self.waiting.lock().map_or(0, |waiting| waiting.len()) + 1;
-                tracing::error!(left, "the bus takes no events: the last ones are not told");
-                break;
-            }
-        }
-    }
-
-    /// Publishes one event, however long that takes, so that those behind it stay behind it.
-    async fn publish(&self, event: Event, end: &CancellationToken) {
-        let mut pause = RETRY.0;
-        loop {
-            let error = match self.bus.publish(event.clone()).await {
-                Ok(()) => return,
-                Err(error @ BusError::TooBig) => {
-                    tracing::error!(%error, "an event is not told");
-                    return;
-                }
-                Err(error) => error,
-            };
-            tracing::warn!(%error, "an event is not published yet");
-            tokio::select! {
-                () = sleep(pause) => pause = (pause * 2).min(RETRY.1),
-                () = end.cancelled() => {
-                    let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                    waiting.push_front(event);
-                    return;
-                }
-            }
-        }
     }
 }
 
