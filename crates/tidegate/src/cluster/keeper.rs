@@ -298,20 +298,20 @@ impl Keeper {
         self.in_flight.clear();
     }
 
-    /// Tells the store all that is there to be told.
+    /// Tells the store some of what is there to be told. If there is more it comes back, behind what is due.
     async fn tell(&mut self) -> Result<(), StoreError> {
-        loop {
-            let mut changes = Vec::new();
-            while changes.len() < BATCH
-                && let Some(some) = self.take()
-            {
-                changes.extend(some);
+        let mut changes = Vec::new();
+        while let Some(some) = self.take() {
+            changes.extend(some);
+            if changes.len() >= BATCH {
+                self.cluster.arrived.notify_one();
+                break;
             }
-            if changes.is_empty() {
-                return Ok(());
-            }
-            self.record(changes).await?;
         }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.record(changes).await
     }
 
     /// Tells the store these changes, and others what came of them.
@@ -392,9 +392,15 @@ impl Keeper {
             };
             changes.push((change, Whom::Gone(entry)));
         }
+        let mut renewed = Instant::now();
         while !changes.is_empty() {
             let rest = changes.split_off(BATCH.min(changes.len()));
             self.record(std::mem::replace(&mut changes, rest)).await?;
+            // A lease is not lost over telling the store what it has lost.
+            if renewed.elapsed() > self.cluster.lease / 3 {
+                self.join().await?;
+                renewed = Instant::now();
+            }
         }
         self.is_reborn = false;
         Ok(())
@@ -413,3 +419,6 @@ impl Cluster {
         self.set_dead(standing.dead);
     }
 }
+
+#[cfg(test)]
+mod tests;
