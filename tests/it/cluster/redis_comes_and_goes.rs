@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate_tests::backing::Redis;
 
-use super::House;
+use super::{Client, House};
 
 #[tokio::test]
 async fn sessions_live_on_while_redis_is_away() {
@@ -144,4 +144,69 @@ async fn a_link_that_is_cut_or_held_is_made_anew() {
         assert_eq!(told["matched"], 1, "{told}");
         assert_eq!(client.receive().await["data"], number);
     }
+}
+
+/// Redis keeps nothing for who is cut off: so they are told that something may be missing.
+#[tokio::test]
+async fn what_may_have_been_missed_is_not_taken_for_had() {
+    let test = "what_may_have_been_missed";
+    let Some(mut house) = House::open(test) else {
+        return;
+    };
+    let guard = tidegate_tests::backing::Guard::default();
+    let Some(server) = Redis::guarded(test, guard, 1).await else {
+        return;
+    };
+    let direct = format!("url: 'redis://{}'", server.node().address());
+    let door = server.door(0);
+    let through = format!("timeout: 300ms, url: 'redis://{}'", door.address());
+    let a = house.node("a", &direct).await;
+    let b = house.node("b", &through).await;
+    let push = async |data: &str| {
+        let push = json!({ "event": "n", "data": data, "class": "resumable" }).to_string();
+        a.done("POST", "/v1/users/u1/push", &push).await
+    };
+    let (mut stays, _) = house.enter(&b, "u1").await;
+    let bearer = format!("Bearer {}", house.token("u1"));
+    let handshake = tidegate_tests::Request::handshake("/ws").with("Authorization", &bearer);
+    let handshake = handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json");
+    let mut leaves = Client::open(&b, &handshake).await;
+    let of_leaves = leaves.receive().await;
+    a.admin.counts("tidegate_cluster_nodes", 2.0).await;
+    push("one").await;
+    let (told, last) = (stays.receive().await, leaves.receive().await);
+    assert_eq!(
+        (&told["data"], &last["data"]),
+        (&json!("one"), &json!("one"))
+    );
+    drop(leaves);
+    door.cut();
+    b.says_of_cluster("degraded").await;
+    push("missed").await;
+    let resume = json!({
+        "session": of_leaves["session"],
+        "token": of_leaves["resume"]["token"],
+        "seq": last["seq"],
+        "cursor": last["cursor"],
+    });
+    let by_cursor = json!({ "cursor": last["cursor"] });
+    // Nobody is told that nothing is missing: neither before the link is back nor afterwards.
+    for resume in [&by_cursor, &resume] {
+        if resume["token"].is_string() {
+            door.mend();
+            b.is_connected().await;
+        }
+        let (mut back, _) = house.enter(&b, "u1").await;
+        back.send(&json!({ "op": "hello", "v": 1, "resume": resume }))
+            .await;
+        let welcome = back.receive().await;
+        assert_eq!(welcome["op"], "welcome", "{welcome}");
+        assert_eq!(welcome["resume"]["recovered"], false, "{resume} {welcome}");
+    }
+    // Who has stayed sees by the number that something is missing, and has the next.
+    push("two").await;
+    let next = stays.receive().await;
+    assert_eq!(next["data"], "two");
+    let gap = next["seq"].as_u64().unwrap() - told["seq"].as_u64().unwrap();
+    assert!(gap > 1, "{told} {next}");
 }

@@ -82,6 +82,11 @@ impl History {
         }
     }
 
+    /// Forgets everything, as another history.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self::new(self.plan);
+    }
+
     /// Gives the event its position and keeps it, where it is one that is kept.
     pub(super) fn place(&mut self, mut event: Event) -> Arc<Event> {
         let users = match &event.payload {

@@ -78,6 +78,14 @@ impl MemoryBus {
         Ok(())
     }
 
+    /// Something that belongs into the history may have been missed: what is kept is forgotten, and
+    /// nobody resumes behind a position that was given until now.
+    pub(crate) fn begin_anew(&self) {
+        if let Some(mut history) = self.history() {
+            history.begin_anew();
+        }
+    }
+
     /// All subscribers, locked, so that all see events in one order.
     fn admitting(&self, event: &Event) -> Result<MutexGuard<'_, Subscribers>, BusError> {
         let subscribers = self

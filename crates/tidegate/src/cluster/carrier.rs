@@ -1,5 +1,6 @@
 //! The bus of a cluster that has no broker: events stay within the process, but pushes go to all nodes.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -39,6 +40,11 @@ impl ClusterBus {
         &self.push
     }
 
+    /// Pushes of other nodes may have been missed.
+    pub(super) fn miss(&self) {
+        self.local.begin_anew();
+    }
+
     /// A push of another node's.
     pub(super) fn deliver(&self, event: Event) -> Result<(), BusError> {
         self.local.offer(event)
@@ -74,6 +80,10 @@ impl EventBus for ClusterBus {
         after: &Position,
         most: Bounds,
     ) -> BoxFuture<'_, Result<Replay, BusError>> {
+        if !self.cluster.is_up() {
+            // Nobody knows what is pushed elsewhere.
+            return Box::pin(ready(Ok(Replay::incomplete())));
+        }
         self.local.replay(topic, key, after, most)
     }
 

@@ -94,6 +94,7 @@ impl Cluster {
         while carrier.deliver(event.clone()) == Err(BusError::Full) {
             if Instant::now() > until {
                 tracing::error!("pushes come faster than they can be routed, and are lost");
+                wired.miss();
                 return;
             }
             sleep(ROOM_LOOK).await;

@@ -141,6 +141,10 @@ impl Keeper {
 
     fn note_cut(&mut self, error: StoreError) {
         let was_up = self.cluster.set_up(false);
+        if was_up {
+            // Whoever comes back until the link is there again is told so.
+            self.wired.miss();
+        }
         if error == StoreError::Fenced {
             tracing::warn!("this node's lease had lapsed: its sessions are told anew");
             self.cluster.be_reborn();
@@ -176,6 +180,8 @@ impl Keeper {
             Ok(Err(error)) => return error,
             Err(_elapsed) => return StoreError::Unreachable,
         };
+        // From here on everything is heard.
+        wired.miss();
         tokio::select! {
             kept = self.keep() => kept.map_or_else(|error| error, |never| match never {}),
             shared = cluster.share(&wired) => shared.map_or_else(|error| error, |never| match never {}),

@@ -71,6 +71,14 @@ pub(crate) struct Wired {
 }
 
 impl Wired {
+    /// Pushes of other nodes may have been missed, where the cluster carries them.
+    pub(super) fn miss(&self) {
+        if let Some(carrier) = &self.carrier {
+            carrier.miss();
+            self.core.push().miss();
+        }
+    }
+
     pub(super) fn authenticator(&self) -> &Authenticator {
         self.core.authenticator()
     }

@@ -354,6 +354,13 @@ impl Mailbox {
         inner.has_all_up_to(seq);
     }
 
+    /// Something for it may not have come.
+    pub(super) fn miss(&self) {
+        let mut inner = self.lock();
+        inner.seq += 1;
+        inner.lost = inner.seq;
+    }
+
     /// The number that was given last, and up to which something was thrown away.
     pub(super) fn given_and_lost(&self) -> (u64, u64) {
         let inner = self.lock();

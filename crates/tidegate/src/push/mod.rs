@@ -65,4 +65,11 @@ impl Push {
             ..Self::default()
         }
     }
+
+    /// Pushes may not have come here that should have: numbers are left out for them, and whoever comes
+    /// back behind a place before those is told.
+    pub(crate) fn miss(&self) {
+        self.directory.all(&mut |mailbox| mailbox.miss());
+        self.rooms.miss();
+    }
 }

@@ -127,7 +127,7 @@ fn a_lease_is_renewed_however_many_come_and_go() {
     let _keeping = Keeping::start(Arc::clone(&cluster), wired).unwrap();
     let registry = Arc::new(Registry::new(Arc::clone(core.directory())));
     let clock = Clock::default();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let mut come = 0;
     // The first one is that with which it joins.
     while store.renewals.load(Ordering::Relaxed) < 6 {

@@ -22,6 +22,8 @@ pub(super) struct Past {
     pushes: VecDeque<Told>,
     /// Where the room stands among those that somebody has left lately.
     left: Option<u64>,
+    /// The last number that stands for what may have been missed.
+    missed: u64,
 }
 
 /// A push that was told.
@@ -66,6 +68,11 @@ impl Past {
         self.pushes.len()
     }
 
+    /// What has that number may have been missed.
+    pub(super) const fn miss(&mut self, seq: u64) {
+        self.missed = seq;
+    }
+
     /// Whether it holds no room.
     pub(super) fn is_nothing(&self) -> bool {
         self.pushes.is_empty() && self.left.is_none()
@@ -76,6 +83,9 @@ impl Past {
     pub(super) fn offer(&self, since: u64, seq: u64, mailbox: &Mailbox) -> bool {
         if since == seq {
             return true;
+        }
+        if since < self.missed {
+            return false;
         }
         let Some(first) = self.pushes.front() else {
             return false;

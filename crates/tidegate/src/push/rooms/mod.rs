@@ -100,6 +100,18 @@ impl Rooms {
         }
     }
 
+    /// Something for any room may not have come.
+    pub(super) fn miss(&self) {
+        for shard in 0..SHARDS {
+            let rooms = self.rooms.lock_at(shard);
+            let found: Vec<_> = rooms.values().map(Arc::clone).collect();
+            drop(rooms);
+            for room in found {
+                room.lock().miss();
+            }
+        }
+    }
+
     /// How many rooms there are, and how many members of all.
     pub(crate) fn counts(&self) -> [usize; 2] {
         [&self.open, &self.members].map(|count| count.load(Ordering::Relaxed))

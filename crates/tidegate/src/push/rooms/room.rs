@@ -158,6 +158,12 @@ impl Inner {
         self.members.is_empty()
     }
 
+    /// Something for it may not have come: a number stands for it.
+    pub(super) fn miss(&mut self) {
+        self.seq += 1;
+        self.past.miss(self.seq);
+    }
+
     /// Whether nothing holds it.
     pub(super) fn is_idle(&self) -> bool {
         self.members.is_empty() && self.past.is_nothing()

@@ -6,13 +6,16 @@ use tokio::time::timeout;
 use super::*;
 use crate::bus::{MemoryBus, Payload, Subscription, UserConnected};
 
+/// Its topic, its user, and its number.
+type Taken = (Arc<str>, Option<Box<str>>, usize);
+
 /// Takes events after a while, but not those of some topics.
 #[derive(Debug, Default)]
 struct Far {
     refuses: &'static [&'static str],
     /// Takes them in one go.
     delay: Option<Duration>,
-    taken: Mutex<Vec<(Arc<str>, Option<Box<str>>, usize)>>,
+    taken: Mutex<Vec<Taken>>,
     most: AtomicUsize,
     busy: AtomicUsize,
 }
