@@ -4,6 +4,7 @@ mod bad_records_are_passed_over;
 mod brokers_know_who_we_are;
 mod brokers_may_be_away;
 mod builds_without_it_say_so;
+mod copies_are_told_in_order;
 mod every_node_hears_everything;
 mod formats_are_chosen;
 mod missed_pushes_come_again;
@@ -205,10 +206,14 @@ impl Setting {
         }
     }
 
-    fn handshake(&self, user: &str) -> Request {
+    fn token(&self, user: &str) -> String {
         let token = Token::secret().claim("sub", user);
         let token = token.claim("roles", json!(["ROLE_A", "ROLE_B"]));
-        let bearer = format!("Bearer {}", self.mint.sign(&token));
+        self.mint.sign(&token)
+    }
+
+    fn handshake(&self, user: &str) -> Request {
+        let bearer = format!("Bearer {}", self.token(user));
         Request::handshake("/ws").with("Authorization", &bearer)
     }
 
