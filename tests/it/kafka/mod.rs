@@ -9,6 +9,7 @@ mod every_node_hears_everything;
 mod formats_are_chosen;
 mod missed_pushes_come_again;
 mod old_records_are_read_and_written;
+mod registries_know_who_we_are;
 mod registries_may_be_away;
 
 use std::net::SocketAddr;
@@ -239,6 +240,14 @@ struct Node {
     address: SocketAddr,
     admin: Admin,
     _scratch: Scratch,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the gateway said:\n{}", self.process.output());
+        }
+    }
 }
 
 impl Node {

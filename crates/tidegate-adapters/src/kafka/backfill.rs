@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
-use super::{Shared, examine};
 use super::history::{Answer, bounded, is_for};
+use super::{Shared, examine};
 
 /// Clients that may wait for what they missed.
 pub(super) const MOST_WAITING: usize = 4096;

@@ -76,7 +76,10 @@ pub(super) struct Span {
 pub(super) enum Answer {
     Replay(Replay),
     /// Who stands there may have a record in another partition that nobody here has seen.
-    Examine { partition: i32, from: i64 },
+    Examine {
+        partition: i32,
+        from: i64,
+    },
     /// The records of this partition from the first offset up to the second are not here.
     Read {
         partition: i32,

@@ -416,9 +416,14 @@ impl Shared {
         self.reads_more.notify_waiters();
     }
 
-    /// A topic is not read any more.
-    fn forget(&self, topic: &str) {
-        self.seen().topics.remove(topic);
+    /// A topic is not read any more, unless somebody has come meanwhile: then not before it is again.
+    fn forget(&self, topic: &Arc<str>) {
+        let mut seen = self.seen();
+        match self.is_wanted(topic) {
+            true => _ = seen.topics.insert(Arc::clone(topic), TopicSeen::default()),
+            false => _ = seen.topics.remove(topic),
+        }
+        drop(seen);
         self.history().forget(topic);
     }
 

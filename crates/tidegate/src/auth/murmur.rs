@@ -43,7 +43,10 @@ mod tests {
             ("1234567", 3_312_645_255_980_952_401),
             ("12345678", 1_123_327_355_903_392_148),
             ("123456789", -2_019_225_991_244_942_874),
-            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1NDIifQ.c2lnbmF0dXJl", -2_940_126_665_845_920_314),
+            (
+                "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1NDIifQ.c2lnbmF0dXJl",
+                -2_940_126_665_845_920_314,
+            ),
             ("héllo wörld €", -2_251_275_558_161_597_385),
         ] {
             assert_eq!(murmur64(text), hash, "{text}");

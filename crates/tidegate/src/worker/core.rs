@@ -108,7 +108,11 @@ impl Core {
     ) -> Result<Self, ConfigErrors> {
         let caps = Arc::new(Caps::new(plan));
         let panics = Arc::new(Panics::default());
-        let keeps_hash = plan.bus.kafka.as_ref().is_some_and(|kafka| kafka.compat_hash.is_some());
+        let keeps_hash = plan
+            .bus
+            .kafka
+            .as_ref()
+            .is_some_and(|kafka| kafka.compat_hash.is_some());
         let authenticator = Authenticator::new(&plan.auth).keeping_hashes(keeps_hash);
         let authenticator = Arc::new(authenticator);
         let mut endpoints = 0;

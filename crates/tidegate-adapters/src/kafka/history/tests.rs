@@ -28,12 +28,7 @@ fn history(most: u64) -> History {
     history
 }
 
-fn examined(
-    history: &mut History,
-    at: (i32, i64),
-    spans: &[Span],
-    starts: &[(i32, i64)],
-) {
+fn examined(history: &mut History, at: (i32, i64), spans: &[Span], starts: &[(i32, i64)]) {
     let (epoch, _) = history.unexamined("t").unwrap();
     history.examined("t", epoch, at, (spans, starts));
 }
@@ -181,7 +176,10 @@ fn nobody_is_sure_before_the_other_partitions_are_examined() {
     let one = user_of(1);
     let after = history.end("t", one.as_bytes()).unwrap();
     let asks = |history: &History, after: &Position| {
-        matches!(history.replay("t", &one, after, ALL), Answer::Examine { .. })
+        matches!(
+            history.replay("t", &one, after, ALL),
+            Answer::Examine { .. }
+        )
     };
     assert!(asks(&history, &after));
     let span = |partition, from, to| Span {

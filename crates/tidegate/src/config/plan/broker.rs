@@ -77,7 +77,6 @@ pub enum BusFormat {
 
 /// A hash of tokens that is told in place of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum CompatHash {
     /// That by which the predecessor knows them: `MurmurHash2` of 64 bits (row B-050).
     Murmur64,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::error::{Fault, Problems};
 use super::super::plan::{
-    BusFormat, BusTls, CompatHash, EndpointPlan, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan,
+    BusFormat, BusTls, CompatHash, EndpointPlan, KafkaBusPlan, RegistryPlan, SaslMechanism,
+    SaslPlan,
 };
 use super::super::secret::Secret;
 use super::super::yaml::{Fields, Quoted, Spot};
@@ -89,7 +90,11 @@ pub(super) fn read(
         plan.compat_hash = spot.name_of(problems, "hash", &HASHES);
         if plan.format != BusFormat::Avro {
             let message = "only records of Avro have a hash";
-            problems.suggest(&spot.place(), message, "leave it out, or write `format: avro`");
+            problems.suggest(
+                &spot.place(),
+                message,
+                "leave it out, or write `format: avro`",
+            );
         }
     }
     if let Some(spot) = fields.take("wait_at_start") {
