@@ -96,6 +96,8 @@ class Party:
         self.admin = AdminClient(self.settings)
         # What waits for a broker gives up while the test still listens.
         waiting = {"enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": 60_000}
+        # Keys are where Java's producers have them.
+        waiting["partitioner"] = "murmur2_random"
         self.producer = Producer({**self.settings, **waiting, **producer})
         threading.Thread(target=self.poll, daemon=True).start()
         self.watches = {}
@@ -128,6 +130,11 @@ class Party:
 
     def remove(self, topic):
         self.admin.delete_topics([topic])[topic].result(PATIENCE)
+        ends = time.monotonic() + PATIENCE
+        while topic in self.topics():
+            if time.monotonic() > ends:
+                raise TimeoutError(f"{topic} is still there")
+            time.sleep(0.02)
 
     def partitions(self, topic):
         found = self.admin.list_topics(topic, timeout=PATIENCE).topics[topic]
@@ -153,6 +160,23 @@ class Party:
             ]
         finally:
             consumer.close()
+
+    def murmur64(self, text):
+        """What the predecessor makes of a token: MurmurHash64A as its author has it, with Commons Codec's seed."""
+        data, multiplier, all_bits = text.encode(), 0xC6A4A7935BD1E995, (1 << 64) - 1
+        whole = len(data) // 8 * 8
+        result = 0xE17A1465 ^ (len(data) * multiplier & all_bits)
+        for place in range(0, whole, 8):
+            word = int.from_bytes(data[place : place + 8], "little") * multiplier & all_bits
+            word = (word ^ word >> 47) * multiplier & all_bits
+            result = (result ^ word) * multiplier & all_bits
+        for place, byte in enumerate(data[whole:]):
+            result ^= byte << 8 * place
+        if len(data) > whole:
+            result = result * multiplier & all_bits
+        result = (result ^ result >> 47) * multiplier & all_bits
+        result ^= result >> 47
+        return result - (1 << 64) if result >> 63 else result
 
     # Records
 

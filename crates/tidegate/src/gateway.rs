@@ -247,7 +247,8 @@ impl Gateway {
             return Ok(());
         };
         // Whoever publishes is told where there is no room, rather than that a push is lost.
-        let pushes = self.bus().subscribe(&self.topics().push).holding_back();
+        let pushes = self.bus().subscribe(&self.topics().push);
+        let pushes = pushes.holding_back().with_copies();
         let (push, panics) = (Arc::clone(core.push()), self.panics());
         self.router = Some(Router::start(push, pushes, panics)?);
         Ok(())

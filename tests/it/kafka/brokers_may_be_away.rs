@@ -46,12 +46,23 @@ async fn no_push_is_missing_after_a_broker_was_stopped() {
     assert_eq!(node.admin.get("/readyz").await.status(), 200);
     kafka.start_again().await;
     for number in 3..6 {
-        setting.publish("bro", "u", &number.to_string()).await;
+        let body = number.to_string();
+        setting.publish_keyed("bro", "bro", "ordered", &body).await;
+        // Those of other keys are wherever they are, and have no order.
+        setting.publish("bro", "u", &body).await;
     }
-    for number in 3..6 {
+    let (mut ordered, mut others) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
         let push = within_limit(BACK, "what was published meanwhile", client.receive()).await;
-        assert_eq!(push["body"], number);
+        let body = push["body"].as_u64().unwrap();
+        match push["uri"] == "ordered" {
+            true => ordered.push(body),
+            false => others.push(body),
+        }
     }
+    assert_eq!(ordered, [3, 4, 5]);
+    others.sort_unstable();
+    assert_eq!(others, [3, 4, 5]);
     let told = until_published(&node).await;
     assert_eq!(told["matched"], 1);
     assert_eq!(client.receive().await["uri"], "again");

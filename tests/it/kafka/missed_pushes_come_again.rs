@@ -7,7 +7,7 @@ use super::{Node, Setting};
 
 impl Setting {
     /// Comes back with a cursor; what `welcome` says of it.
-    async fn resume(&self, node: &Node, user: &str, cursor: &Value) -> (Client, Value) {
+    pub(super) async fn resume(&self, node: &Node, user: &str, cursor: &Value) -> (Client, Value) {
         let (mut client, _) = self.new_session(node, user).await;
         let hello = json!({"op": "hello", "v": 1, "resume": {"cursor": cursor}});
         let welcome = client.ask(&hello).await;
@@ -101,5 +101,50 @@ async fn what_is_not_there_any_more_is_told() {
         node.push("/v1/users/bro/push", &push(number)).await;
     }
     let (_client, resume) = setting.resume(&node, "bro", &cursor).await;
+    assert_eq!(resume["recovered"], false, "{resume}");
+}
+
+/// A push that a producer with another partitioner has left where nobody looks for it.
+async fn publish_astray(setting: &Setting, user: &str) {
+    let topic = &setting.topics.push;
+    let home = setting.publish_keyed(user, user, "home", "1").await.0;
+    let value = json!({"username": user, "baseUrl": "", "uri": "astray", "body": "1"});
+    let request = json!({"topic": topic, "record": "WebSocketEvent", "key": user, "value": value,
+        "partition": (home + 1) % 3});
+    setting.publish_record(&request).await;
+}
+
+#[tokio::test]
+async fn a_record_in_the_wrong_partition_is_missed_aloud() {
+    let test = "a_record_in_the_wrong_partition_is_missed_aloud";
+    let Some(setting) = Setting::shared(test).await else {
+        return;
+    };
+    let node = setting.node("n1").await;
+    let mut cursors = Vec::new();
+    for user in ["bro", "sis"] {
+        let (mut client, _) = setting.new_session(&node, user).await;
+        for number in 0..2 {
+            node.push(&format!("/v1/users/{user}/push"), &push(number))
+                .await;
+            cursors.push((user, client.receive().await["cursor"].clone()));
+        }
+    }
+    // Nobody reads it when it comes.
+    drop(node);
+    publish_astray(&setting, "bro").await;
+    setting.publish_keyed("sis", "sis", "home", "1").await;
+    let late = setting.node("n2").await;
+    for (user, cursor) in &cursors {
+        let (_client, resume) = setting.resume(&late, user, cursor).await;
+        assert_eq!(resume["recovered"], *user == "sis", "{user}: {resume}");
+    }
+    // Of this cursor it is not known on which side of the record it was given, and the clocks of who
+    // writes may differ.
+    let (mut client, _) = setting.new_session(&late, "bro").await;
+    late.push("/v1/users/bro/push", &push(1)).await;
+    let cursor = client.receive().await["cursor"].clone();
+    let later = setting.node("n3").await;
+    let (_client, resume) = setting.resume(&later, "bro", &cursor).await;
     assert_eq!(resume["recovered"], false, "{resume}");
 }

@@ -4,10 +4,12 @@ mod bad_records_are_passed_over;
 mod brokers_know_who_we_are;
 mod brokers_may_be_away;
 mod builds_without_it_say_so;
+mod copies_are_told_in_order;
 mod every_node_hears_everything;
 mod formats_are_chosen;
 mod missed_pushes_come_again;
 mod old_records_are_read_and_written;
+mod registries_know_who_we_are;
 mod registries_may_be_away;
 
 use std::net::SocketAddr;
@@ -205,10 +207,14 @@ impl Setting {
         }
     }
 
-    fn handshake(&self, user: &str) -> Request {
+    fn token(&self, user: &str) -> String {
         let token = Token::secret().claim("sub", user);
         let token = token.claim("roles", json!(["ROLE_A", "ROLE_B"]));
-        let bearer = format!("Bearer {}", self.mint.sign(&token));
+        self.mint.sign(&token)
+    }
+
+    fn handshake(&self, user: &str) -> Request {
+        let bearer = format!("Bearer {}", self.token(user));
         Request::handshake("/ws").with("Authorization", &bearer)
     }
 
@@ -234,6 +240,14 @@ struct Node {
     address: SocketAddr,
     admin: Admin,
     _scratch: Scratch,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the gateway said:\n{}", self.process.output());
+        }
+    }
 }
 
 impl Node {

@@ -2,6 +2,7 @@
 //! Python's confluent-kafka, which knows nothing of us.
 
 use serde_json::{Value, json};
+use tidegate_tests::Request;
 
 use super::Setting;
 
@@ -111,4 +112,21 @@ fn text_of(record: &Value) -> String {
     let bytes = record["value_bytes"].as_str().unwrap();
     let bytes = base64::prelude::BASE64_STANDARD.decode(bytes).unwrap();
     String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_has_the_hash_that_the_predecessor_gave_it() {
+    let test = "a_token_has_the_hash_that_the_predecessor_gave_it";
+    let Some(setting) = Setting::shared(test).await else {
+        return;
+    };
+    let mut disconnects = setting.party.watch(&setting.topics.disconnect).await;
+    let node = setting.node_with("n1", "compat_hash: murmur64").await;
+    let token = setting.token("bro");
+    let bearer = format!("Bearer {token}");
+    let handshake = Request::handshake("/ws").with("Authorization", &bearer);
+    drop(node.open(&handshake).await);
+    let told = disconnects.next().await;
+    let hash = setting.party.murmur64(&token).await;
+    assert_eq!(told["value"]["hash"], hash, "{told}");
 }

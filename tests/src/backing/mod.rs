@@ -5,6 +5,7 @@
 //! harm, it starts one of its own. All of it ends with this process, however that ends.
 
 mod daemon;
+mod gate;
 pub mod kafka;
 mod party;
 mod place;
@@ -14,6 +15,7 @@ mod registry;
 mod resp;
 
 pub use daemon::Daemon;
+pub use gate::Gate;
 pub use kafka::Kafka;
 pub use party::{Party, Watch};
 pub use place::Place;

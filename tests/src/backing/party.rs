@@ -136,6 +136,12 @@ impl Party {
         serde_json::from_value(ends).unwrap()
     }
 
+    /// The hash by which the predecessor knows a token of that text.
+    pub async fn murmur64(&self, text: &str) -> i64 {
+        let hash = self.does("murmur64", json!({ "text": text })).await;
+        hash.as_i64().unwrap()
+    }
+
     /// Publishes a record of this name (`WebSocketEvent`), keyed, and gives its partition and offset
     /// once all replicas have it.
     pub async fn publish(&self, topic: &str, record: &str, key: &str, value: &Value) -> (i32, i64) {

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::daemon::{Daemon, insist};
 use super::kafka::small_java;
-use super::{Place, Proxy};
+use super::{Gate, Place, Proxy};
 use crate::child::spare_port;
 use crate::{Request, Wire, tools};
 
@@ -96,6 +96,14 @@ impl Registry {
     #[must_use]
     pub fn url_of_door(&self) -> String {
         url(self.door.port())
+    }
+
+    /// A gate of its own before it, for a user with a password; and its URL through that.
+    #[must_use]
+    pub fn gate(&self, user: &str, password: &str) -> (Gate, String) {
+        let gate = Gate::to(([127, 0, 0, 1], self.port).into(), user, password);
+        let url = url(gate.address().port());
+        (gate, url)
     }
 
     /// Its door.

@@ -15,9 +15,9 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::context::Context;
 use super::history::{Answer, bounded, is_for};
+use super::{Shared, examine};
 
 /// Clients that may wait for what they missed.
 pub(super) const MOST_WAITING: usize = 4096;
@@ -40,7 +40,7 @@ pub(super) struct Asked {
 /// Answers one after the other until the end.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    consumer: StreamConsumer<Context>,
+    consumer: Arc<StreamConsumer<Context>>,
     mut asked: mpsc::Receiver<Asked>,
     end: CancellationToken,
 ) {
@@ -60,25 +60,32 @@ pub(super) async fn run(
         let replay = tokio::select! {
             biased;
             () = end.cancelled() => return,
-            replay = timeout(PATIENCE, replay) => replay,
+            replay = replay => replay,
         };
         if let Err(error) = consumer.unassign() {
             tracing::debug!(%error, "what was read again is not let go");
         }
         // Whoever asked may be gone.
-        let _ = one
-            .answer
-            .send(replay.unwrap_or_else(|_late| Replay::incomplete()));
+        let _ = one.answer.send(replay);
     }
 }
 
-async fn replay(shared: &Shared, consumer: &StreamConsumer<Context>, one: &Asked) -> Replay {
+async fn replay(shared: &Shared, consumer: &Arc<StreamConsumer<Context>>, one: &Asked) -> Replay {
     // Somebody before it may have needed the same.
-    let answer = shared
-        .history()
-        .replay(&one.topic, &one.user, &one.after, one.most);
-    let (partition, from, to) = match answer {
+    let answer = || {
+        let history = shared.history();
+        history.replay(&one.topic, &one.user, &one.after, one.most)
+    };
+    let mut answered = answer();
+    if let Answer::Examine { partition, from } = answered {
+        if !examine::examine(shared, consumer, &one.topic, (partition, from)).await {
+            return Replay::incomplete();
+        }
+        answered = answer();
+    }
+    let (partition, from, to) = match answered {
         Answer::Replay(replay) => return replay,
+        Answer::Examine { .. } => return Replay::incomplete(),
         Answer::Read {
             partition,
             from,
@@ -91,7 +98,8 @@ async fn replay(shared: &Shared, consumer: &StreamConsumer<Context>, one: &Asked
         from,
         to,
     };
-    let Some((mut mine, all)) = read(shared, consumer, &place, &one.user).await else {
+    let reading = read(shared, consumer, &place, &one.user);
+    let Ok(Some((mut mine, all))) = timeout(PATIENCE, reading).await else {
         return Replay::incomplete();
     };
     let mut history = shared.history();
@@ -181,7 +189,7 @@ async fn read(
 
 impl Shared {
     /// The event of a record, if it stands in a user's history; `None` where that cannot be said.
-    async fn kept_event(&self, message: &impl Message) -> Option<Option<Arc<Event>>> {
+    pub(super) async fn kept_event(&self, message: &impl Message) -> Option<Option<Arc<Event>>> {
         let mut decoded = self.decode(message);
         if let Ok(None) = decoded
             && let Some(asked) = self.schema_of(message)

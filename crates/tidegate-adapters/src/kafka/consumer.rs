@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::avro::{Kind, Record};
 use super::context::Context;
+use super::history::SKEW;
 use super::lookup::{self, Found, Known};
 use super::positions::Positions;
 use super::producer::Outgoing;
@@ -33,8 +34,6 @@ use super::{framing, record};
 const AGAIN: Duration = Duration::from_millis(20);
 /// How soon brokers that did not answer are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// A topic that was not there is read from so long before we looked: clocks differ.
-const SKEW: Duration = Duration::from_secs(60);
 /// How long a place for what is no event is waited for.
 const DEAD_LETTER: Duration = Duration::from_secs(30);
 
@@ -146,6 +145,9 @@ impl Reading {
                 self.shared.forget(&topic);
                 self.assign();
             }
+        }
+        if all {
+            self.shared.learn_keys();
         }
         let mut questions: Vec<(Arc<str>, Known)> = Vec::new();
         for topic in &self.wanted {
@@ -318,9 +320,7 @@ impl Reading {
             }
         };
         let event = Arc::new(self.shared.event(message, payload));
-        if !record::is_copy(message)
-            && let Err(_full) = self.shared.local.relay(&event)
-        {
+        if let Err(_full) = self.shared.local.relay(&event) {
             return Outcome::Wait;
         }
         let kept = event.position.is_some().then_some(event);
@@ -426,8 +426,9 @@ async fn looked(looking: &mut Option<JoinHandle<Looked>>) -> Looked {
 
 fn skewed_now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let since = now.unwrap_or_default().saturating_sub(SKEW);
-    i64::try_from(since.as_millis()).unwrap_or_default()
+    let now = i64::try_from(now.unwrap_or_default().as_millis());
+    // A topic that was not there is read from before we looked.
+    now.unwrap_or_default().saturating_sub(SKEW)
 }
 
 impl Shared {
@@ -463,6 +464,7 @@ impl Shared {
     /// The event around what a record says, and where it stands in its user's history.
     pub(super) fn event(&self, message: &impl Message, payload: Payload) -> Event {
         let mut event = record::event(message, self.topic(message.topic()), payload);
+        event.standing = record::standing(message, &event.payload);
         if let (Payload::Push(push), Some(key)) = (&mut event.payload, message.key()) {
             let user = match &*push.targets {
                 [PushTarget::User(user)] if push.class == PushClass::Resumable => Some(user),
@@ -470,9 +472,13 @@ impl Shared {
             };
             let Some(user) = user else { return event };
             if record::key_text(key) == Some(user) {
+                let topic = message.topic();
                 let place = (message.partition(), message.offset());
-                let place = self.history().place(message.topic(), user, key, place);
-                event.position = place;
+                let time = message.timestamp().to_millis().unwrap_or(i64::MAX);
+                // Where ours are, wherever a key that is written in another way would be.
+                let ours = self.key_bytes(topic, user);
+                let key = ours.as_deref().unwrap_or(key);
+                event.position = self.history().place(topic, (user, key), place, time);
             } else {
                 // Whose key is no user's, stands in no user's order, and cannot be asked for.
                 push.class = PushClass::Live;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tidegate::bus::{Bounds, Event, Position, Replay};
@@ -11,6 +12,8 @@ use super::murmur;
 
 /// Users who are remembered because their records are where they should not be.
 const MOST_ASTRAY: usize = 10_000;
+/// How far clocks, and what gateways have read of two partitions, may be apart: milliseconds.
+pub(super) const SKEW: i64 = 60_000;
 /// The bytes that tell one topic from another.
 const EPOCH: usize = 8;
 
@@ -28,8 +31,21 @@ pub(super) struct TopicHistory {
     /// Which topic it is, whatever it is called; not known at first.
     epoch: Option<[u8; EPOCH]>,
     partitions: BTreeMap<i32, Kept>,
-    /// Users with a record outside their partition, and how far their own one was when that came.
-    astray: HashMap<Box<str>, u64>,
+    /// Users with a record outside their partition.
+    astray: HashMap<Box<str>, Astray>,
+    /// When the last of those was written that are not remembered one by one.
+    crowd: Option<i64>,
+    /// So far back in time there is more than is ever looked through.
+    too_far: Option<i64>,
+}
+
+/// A record outside its user's partition: who has not seen more than that may not have it.
+#[derive(Debug, Clone, Copy)]
+struct Astray {
+    /// How far its own one was when it came, and one more.
+    number: u64,
+    /// When it was written.
+    time: i64,
 }
 
 /// Of one partition.
@@ -39,14 +55,31 @@ struct Kept {
     since: i64,
     /// Up to here it is with who subscribes.
     given: i64,
+    /// All records from here on were looked at for those that belong elsewhere.
+    examined: i64,
+    /// For who stands here or behind, all other partitions were.
+    sure: Option<i64>,
     events: VecDeque<(i64, Arc<Event>)>,
     bytes: usize,
+}
+
+/// Records of a partition that are looked at: from the first offset up to the second.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) partition: i32,
+    pub(super) from: i64,
+    pub(super) to: i64,
 }
 
 /// What comes again, or what must be read for that.
 #[derive(Debug)]
 pub(super) enum Answer {
     Replay(Replay),
+    /// Who stands there may have a record in another partition that nobody here has seen.
+    Examine {
+        partition: i32,
+        from: i64,
+    },
     /// The records of this partition from the first offset up to the second are not here.
     Read {
         partition: i32,
@@ -75,16 +108,16 @@ impl History {
         let history = self.topics.entry(Arc::clone(topic)).or_default();
         let before = history.partitions.len();
         for (number, next) in partitions {
-            history.partitions.entry(number).or_insert_with(|| Kept {
-                since: next,
-                given: next,
-                ..Kept::default()
-            });
+            history
+                .partitions
+                .entry(number)
+                .or_insert_with(|| Kept::new(next));
         }
         let count = history.partitions.len();
         if before > 0 && before != count {
             // Keys are elsewhere now.
             history.astray.clear();
+            history.crowd = None;
         }
         let Some(identity) = identity else { return };
         let whole = [
@@ -105,27 +138,23 @@ impl History {
 
     /// What stands behind its records that is lost, where it is read on at `next`.
     pub(super) fn jump(&mut self, topic: &str, number: i32, next: i64) {
-        if let Some(kept) = self.kept(topic, number) {
-            *kept = Kept {
-                since: next,
-                given: next,
-                ..Kept::default()
-            };
+        let Some(history) = self.topics.get_mut(topic) else {
+            return;
+        };
+        for kept in history.partitions.values_mut() {
+            kept.sure = None;
         }
+        history.partitions.insert(number, Kept::new(next));
     }
 
-    fn kept(&mut self, topic: &str, number: i32) -> Option<&mut Kept> {
-        self.topics.get_mut(topic)?.partitions.get_mut(&number)
-    }
-
-    /// Where the event of a user stands whose record has that key and that offset; `None` where it is in no
-    /// user's history.
+    /// Where the event of a user stands whose records have that key, and which was written then; `None`
+    /// where it is in no user's history.
     pub(super) fn place(
         &mut self,
         topic: &str,
-        user: &str,
-        key: &[u8],
+        (user, key): (&str, &[u8]),
         (number, offset): (i32, i64),
+        time: i64,
     ) -> Option<Position> {
         let history = self.topics.get_mut(topic)?;
         let own = history.partition_of(key)?;
@@ -133,13 +162,81 @@ impl History {
             return history.position(number, offset + 1);
         }
         let given = history.partitions.get(&own)?.given;
-        if history.astray.len() >= MOST_ASTRAY {
-            history.astray.clear();
-            history.epoch = None; // of nobody it can be said what is missing
+        let before = history.astray.get(user).copied();
+        if before.is_none() && history.astray.len() >= MOST_ASTRAY {
+            history.crowd = history.crowd.max(Some(time));
+            return None;
         }
-        // Who has seen no more than that may not have this one.
-        history.astray.insert(user.into(), given.unsigned_abs() + 1);
+        let astray = Astray {
+            number: given.unsigned_abs() + 1,
+            time: before.map_or(time, |before| before.time.max(time)),
+        };
+        history.astray.insert(user.into(), astray);
         None
+    }
+
+    /// Whether records of that key belong into that partition.
+    pub(super) fn is_home(&self, topic: &str, key: &[u8], number: i32) -> bool {
+        let history = self.topics.get(topic);
+        history.and_then(|history| history.partition_of(key)) == Some(number)
+    }
+
+    /// Which topic it is now, and up to where its partitions are not examined.
+    pub(super) fn unexamined(&self, topic: &str) -> Option<([u8; EPOCH], Vec<(i32, i64)>)> {
+        let history = self.topics.get(topic)?;
+        let partitions = history.partitions.iter();
+        let ends = partitions.map(|(number, kept)| (*number, kept.examined));
+        Some((history.epoch?, ends.collect()))
+    }
+
+    /// These spans have been examined, for who stands at `from` in `partition`; `starts` are where that
+    /// needs all others to be.
+    pub(super) fn examined(
+        &mut self,
+        topic: &str,
+        epoch: [u8; EPOCH],
+        (partition, from): (i32, i64),
+        (spans, starts): (&[Span], &[(i32, i64)]),
+    ) {
+        let history = self.topics.get_mut(topic);
+        let Some(history) = history.filter(|history| history.epoch == Some(epoch)) else {
+            return;
+        };
+        for span in spans {
+            if let Some(kept) = history.partitions.get_mut(&span.partition)
+                && kept.examined == span.to
+            {
+                kept.examined = span.from;
+            }
+        }
+        let reaches = |(number, start): &(i32, i64)| {
+            let kept = history.partitions.get(number);
+            kept.is_some_and(|kept| kept.examined <= *start)
+        };
+        if starts.iter().all(reaches)
+            && let Some(kept) = history.partitions.get_mut(&partition)
+        {
+            kept.sure = Some(kept.sure.map_or(from, |sure| sure.min(from)));
+        }
+    }
+
+    /// Nobody looks further back than that: there is too much.
+    pub(super) fn is_too_far(&mut self, topic: &str, time: i64) {
+        if let Some(history) = self.topics.get_mut(topic) {
+            history.too_far = history.too_far.max(Some(time));
+        }
+    }
+
+    /// Whether it is known that nobody looks back so far.
+    pub(super) fn reaches_back_to(&self, topic: &str, time: i64) -> bool {
+        let too_far = self.topics.get(topic).and_then(|history| history.too_far);
+        too_far.is_none_or(|too_far| time > too_far)
+    }
+
+    /// When the event at that offset happened, if it is here.
+    pub(super) fn time_of(&self, topic: &str, number: i32, offset: i64) -> Option<i64> {
+        let kept = self.topics.get(topic)?.partitions.get(&number)?;
+        kept.time_of(offset)
     }
 
     /// Up to `offset`, all of a partition is with who subscribes; and the event that stands there.
@@ -217,16 +314,19 @@ impl History {
     pub(super) fn replay(&self, topic: &str, user: &str, after: &Position, most: Bounds) -> Answer {
         let found = self.topics.get(topic).and_then(|history| {
             let number = history.number_of(after)?;
-            let is_sure = history
-                .astray
-                .get(user)
-                .is_none_or(|at| after.number() >= *at);
-            let kept = history.partitions.get(&number).filter(|_| is_sure)?;
-            Some((number, kept, i64::try_from(after.number()).ok()?))
+            let from = i64::try_from(after.number()).ok()?;
+            let kept = history.partitions.get(&number)?;
+            let is_alone = history.partitions.len() == 1;
+            history
+                .has_all_of(user, kept, from)
+                .then_some((number, kept, from, is_alone))
         });
-        let Some((partition, kept, from)) = found else {
+        let Some((partition, kept, from, is_alone)) = found else {
             return Answer::Replay(Replay::incomplete());
         };
+        if !is_alone && kept.sure.is_none_or(|sure| from < sure) {
+            return Answer::Examine { partition, from };
+        }
         if from < kept.since {
             let to = kept.since;
             return Answer::Read {
@@ -264,7 +364,37 @@ pub(super) fn bounded<'a>(events: impl Iterator<Item = &'a Arc<Event>>, most: Bo
     Replay::complete(replayed)
 }
 
+impl Kept {
+    fn new(next: i64) -> Self {
+        Self {
+            since: next,
+            given: next,
+            examined: next,
+            ..Self::default()
+        }
+    }
+
+    fn time_of(&self, offset: i64) -> Option<i64> {
+        let place = self.events.binary_search_by_key(&offset, |(at, _)| *at);
+        let (_, event) = self.events.get(place.ok()?)?;
+        let since = event.time.duration_since(UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_millis()).ok()
+    }
+}
+
 impl TopicHistory {
+    /// Whether no record is known outside a user's partition that it may not have who stands there.
+    fn has_all_of(&self, user: &str, kept: &Kept, from: i64) -> bool {
+        let astray = self.astray.get(user);
+        let is_behind = astray.is_none_or(|one| from.unsigned_abs() >= one.number);
+        let Some(time) = astray.map(|one| one.time).or(self.crowd) else {
+            return true;
+        };
+        // Another gateway may have been further here than there.
+        let seen = kept.time_of(from - 1);
+        is_behind && seen.is_some_and(|seen| seen > time.saturating_add(SKEW))
+    }
+
     fn partition_of(&self, key: &[u8]) -> Option<i32> {
         murmur::partition(key, i32::try_from(self.partitions.len()).ok()?)
     }
@@ -284,129 +414,4 @@ impl TopicHistory {
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate::bus::{Payload, PushEvent, PushTarget};
-
-    use super::*;
-
-    const ALL: Bounds = Bounds {
-        events: 100,
-        bytes: 1 << 20,
-    };
-
-    fn event(user: &str, name: &str) -> Event {
-        let data = serde_json::value::RawValue::from_string("1".to_owned()).unwrap();
-        let push = PushEvent::new([PushTarget::User(user.into())], name, data);
-        Event::now("t".into(), Some(user.into()), Payload::Push(Box::new(push)))
-    }
-
-    /// A history of a topic with three partitions, each read from 10 on.
-    fn history(most: u64) -> History {
-        let mut history = History::new(most);
-        history.begin(&"t".into(), Some(b"id"), (0..3).map(|number| (number, 10)));
-        history
-    }
-
-    /// The user whose partition it is.
-    fn user_of(number: i32) -> String {
-        let users = (0..100).map(|one| format!("u{one}"));
-        let mut own = users.filter(|user| murmur::partition(user.as_bytes(), 3) == Some(number));
-        own.next().unwrap()
-    }
-
-    fn give(history: &mut History, user: &str, (number, offset): (i32, i64)) -> Option<Position> {
-        let position = history.place("t", user, user.as_bytes(), (number, offset));
-        let mut event = event(user, &offset.to_string());
-        event.position.clone_from(&position);
-        let kept = position.is_some().then(|| Arc::new(event));
-        history.given("t", number, offset, kept);
-        position
-    }
-
-    fn replayed(history: &History, user: &str, after: &Position) -> Option<Vec<u64>> {
-        match history.replay("t", user, after, ALL) {
-            Answer::Replay(replay) if replay.is_complete => {
-                let events = replay.events.iter();
-                let numbers = events.map(|event| event.position.as_ref().unwrap().number());
-                Some(numbers.collect())
-            }
-            Answer::Replay(_) => None,
-            Answer::Read { from, to, .. } => panic!("{from} to {to} must be read"),
-        }
-    }
-
-    #[test]
-    fn a_user_is_told_what_came_behind_its_cursor_and_nobody_elses() {
-        let mut history = history(1 << 20);
-        let (one, two) = (user_of(1), user_of(2));
-        let start = history.end("t", one.as_bytes()).unwrap();
-        assert_eq!(start.number(), 10);
-        let first = give(&mut history, &one, (1, 10)).unwrap();
-        give(&mut history, &two, (2, 10)).unwrap();
-        give(&mut history, &one, (1, 13)).unwrap();
-        assert_eq!(replayed(&history, &one, &start), Some(vec![11, 14]));
-        assert_eq!(replayed(&history, &one, &first), Some(vec![14]));
-        let end = history.end("t", one.as_bytes()).unwrap();
-        assert_eq!(replayed(&history, &one, &end), Some(vec![]));
-        let few = Bounds { events: 1, ..ALL };
-        let answer = history.replay("t", &one, &start, few);
-        assert!(matches!(answer, Answer::Replay(replay) if !replay.is_complete));
-    }
-
-    #[test]
-    fn a_cursor_of_another_topic_or_before_more_partitions_is_of_no_use() {
-        let mut history = history(1 << 20);
-        let one = user_of(1);
-        let start = history.end("t", one.as_bytes()).unwrap();
-        history.begin(&"t".into(), Some(b"other"), std::iter::empty());
-        assert_eq!(replayed(&history, &one, &start), None);
-        history.begin(&"t".into(), Some(b"id"), std::iter::empty());
-        assert_eq!(replayed(&history, &one, &start), Some(vec![]));
-        history.begin(&"t".into(), Some(b"id"), std::iter::once((3, 0)));
-        assert_eq!(replayed(&history, &one, &start), None);
-    }
-
-    #[test]
-    fn what_is_forgotten_is_read_again_and_kept_where_there_is_room() {
-        let size = event("u1", "10").size();
-        // Room for two in each of three partitions.
-        let mut history = history((size * 2 * 3 + 100) as u64);
-        let one = user_of(1);
-        let start = history.end("t", one.as_bytes()).unwrap();
-        for offset in 10..13 {
-            give(&mut history, &one, (1, offset)).unwrap();
-        }
-        let answer = history.replay("t", &one, &start, ALL);
-        assert!(matches!(
-            answer,
-            Answer::Read {
-                partition: 1,
-                from: 10,
-                to: 11
-            }
-        ));
-        // There is no room, and it stays as it is.
-        let old = vec![(10, Arc::new(event(&one, "10")))];
-        history.extend("t", 1, 10, old.clone());
-        let answer = history.replay("t", &one, &start, ALL);
-        assert!(matches!(answer, Answer::Read { .. }));
-        history.most *= 2;
-        history.extend("t", 1, 10, old);
-        let Answer::Replay(replay) = history.replay("t", &one, &start, ALL) else {
-            panic!("it is here");
-        };
-        assert_eq!((replay.events.len(), replay.is_complete), (3, true));
-    }
-
-    #[test]
-    fn who_has_a_record_elsewhere_is_told_that_something_may_be_missing() {
-        let mut history = history(1 << 20);
-        let one = user_of(1);
-        let before = history.end("t", one.as_bytes()).unwrap();
-        give(&mut history, &one, (1, 10)).unwrap();
-        assert_eq!(give(&mut history, &one, (0, 10)), None);
-        assert_eq!(replayed(&history, &one, &before), None);
-        let behind = give(&mut history, &one, (1, 11)).unwrap();
-        assert_eq!(replayed(&history, &one, &behind), Some(vec![]));
-    }
-}
+mod tests;

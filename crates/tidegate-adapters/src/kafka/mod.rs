@@ -11,6 +11,7 @@ mod backfill;
 mod bounded;
 mod consumer;
 mod context;
+mod examine;
 mod framing;
 mod history;
 mod http;
@@ -174,7 +175,7 @@ impl KafkaBus {
         let reading = Reading::new(Arc::clone(&shared), consumer);
         let (ended, refresh) = (end.clone(), plan.topic_refresh);
         let (missed, asked) = mpsc::channel(backfill::MOST_WAITING);
-        let again = backfill::run(Arc::clone(&shared), again, asked, end.clone());
+        let again = backfill::run(Arc::clone(&shared), Arc::new(again), asked, end.clone());
         let thread = thread::Builder::new().name("tidegate-kafka".into());
         let thread = thread.spawn(move || {
             let reading = reading.run(wished, ended, refresh);
@@ -246,7 +247,9 @@ impl EventBus for KafkaBus {
         Box::pin(async move {
             match answer {
                 Answer::Replay(replay) => Ok(replay),
-                Answer::Read { .. } => backfill::ask(&self.missed, asked, answered).await,
+                Answer::Examine { .. } | Answer::Read { .. } => {
+                    backfill::ask(&self.missed, asked, answered).await
+                }
             }
         })
     }
@@ -280,6 +283,16 @@ impl Shared {
             .write(&writer.schema)
             .ok()?;
         Some(framing::frame(writer.id, &datum))
+    }
+
+    /// Asks how keys of pushes are written, so that it is known where each user's are before one is published.
+    fn learn_keys(&self) {
+        let is_open = self.key_bytes(&self.topics.push, "").is_none();
+        if let Some(registry) = self.registry.as_ref().filter(|_| is_open) {
+            let subject = format!("{}-key", self.topics.push);
+            // Once it is answered it is known.
+            let _asked = registry.writer(&subject, avro::Kind::Text);
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -320,7 +333,7 @@ impl Shared {
     async fn outgoing(&self, event: &Event) -> Result<Outgoing, BusError> {
         let key = record::key(event);
         let avro = match self.plan.format {
-            BusFormat::Avro => record::to_avro(&event.payload),
+            BusFormat::Avro => record::to_avro(&event.payload, self.plan.compat_hash),
             BusFormat::Json | BusFormat::CloudEvents => None,
         };
         let (key, value, headers) = match avro {
@@ -404,9 +417,14 @@ impl Shared {
         self.reads_more.notify_waiters();
     }
 
-    /// A topic is not read any more.
-    fn forget(&self, topic: &str) {
-        self.seen().topics.remove(topic);
+    /// A topic is not read any more, unless somebody has come meanwhile: then not before it is again.
+    fn forget(&self, topic: &Arc<str>) {
+        let mut seen = self.seen();
+        match self.is_wanted(topic) {
+            true => _ = seen.topics.insert(Arc::clone(topic), TopicSeen::default()),
+            false => _ = seen.topics.remove(topic),
+        }
+        drop(seen);
         self.history().forget(topic);
     }
 
@@ -456,7 +474,7 @@ impl Shared {
 }
 
 /// What is for several is one record, which stands in nobody's partition: where it is kept for users, each
-/// finds a copy in its own.
+/// finds a copy in its own, and is told of it by that, in its order.
 fn copies(event: &Event) -> Vec<Event> {
     let Payload::Push(push) = &event.payload else {
         return Vec::new();

@@ -1,6 +1,7 @@
 //! Events as records and back: values and keys in one of three formats, and what has no place in them as
 //! headers.
 
+use std::num::NonZeroI64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,16 +12,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidegate::bus::{
-    Event, EventId, LegacyPush, Payload, PushClass, PushEvent, PushTarget, Topics, UserConnected,
-    UserDisconnected,
+    Event, EventId, LegacyPush, Payload, PushClass, PushEvent, PushTarget, Standing, Topics,
+    UserConnected, UserDisconnected,
 };
+use tidegate::config::plan::CompatHash;
 
 use super::avro::{Kind, Record};
 
 /// The event's name.
 pub(super) const ID: &str = "tidegate-id";
-/// There where the push stands elsewhere as well, for whom it is now; this one is for those who ask for it
-/// later.
+/// There where the push stands elsewhere as well, for all whom it is for; this one is its user's.
 pub(super) const COPY: &str = "tidegate-copy";
 /// What a value has no place for.
 pub(super) const PUSH: &str = "tidegate-push";
@@ -124,7 +125,10 @@ pub(super) fn headers(event: &Event, extra: Option<&str>) -> OwnedHeaders {
 ///
 /// A push that is not for one user is for the user without a name, whom nobody is: whoever knows these
 /// records alone passes it over.
-pub(super) fn to_avro(payload: &Payload) -> Option<(Record, Option<String>)> {
+pub(super) fn to_avro(
+    payload: &Payload,
+    compat: Option<CompatHash>,
+) -> Option<(Record, Option<String>)> {
     Some(match payload {
         Payload::Push(push) => {
             let (user, mut extra) = match &*push.targets {
@@ -163,11 +167,16 @@ pub(super) fn to_avro(payload: &Payload) -> Option<(Record, Option<String>)> {
             (Record::Connected { user, roles }, None)
         }
         Payload::UserDisconnected(event) => {
-            // Never the hash by which the predecessor trusts a token.
-            let hash = event.token.as_ref().and_then(|token| token.first_chunk());
+            // That by which the predecessor trusts a token is told where it is wanted, and not believed.
+            let ours = event.token.as_ref().and_then(|token| token.first_chunk());
+            let ours = ours.map(|bytes| i64::from_be_bytes(*bytes));
+            let hash = match compat {
+                Some(CompatHash::Murmur64) => event.hash.map(NonZeroI64::get),
+                None => ours,
+            };
             let record = Record::Disconnected {
                 user: event.user.to_string(),
-                hash: hash.map_or(0, |bytes| i64::from_be_bytes(*bytes)),
+                hash: hash.unwrap_or_default(),
                 is_timeout: event.is_timeout,
             };
             (record, None)
@@ -260,9 +269,17 @@ fn header<'a>(message: &'a impl Message, name: &str) -> Option<&'a str> {
     str::from_utf8(found.value?).ok()
 }
 
-/// Whether it is for those alone who ask later.
-pub(super) fn is_copy(message: &impl Message) -> bool {
-    header(message, COPY).is_some()
+/// How a record stands to copies: one is for one user; and whatever is for several may have some.
+pub(super) fn standing(message: &impl Message, payload: &Payload) -> Standing {
+    let Payload::Push(push) = payload else {
+        return Standing::Alone;
+    };
+    match &*push.targets {
+        [PushTarget::User(_)] if header(message, COPY).is_some() => Standing::Copy,
+        [] | [_] => Standing::Alone,
+        _ if push.class == PushClass::Resumable => Standing::Copied,
+        _ => Standing::Alone,
+    }
 }
 
 /// The text of a key: a framed Avro text, or a text.

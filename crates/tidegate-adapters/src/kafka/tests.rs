@@ -82,7 +82,7 @@ fn message(value: &str, event: &Event, extra: Option<&str>) -> OwnedMessage {
 fn a_push_is_read_as_it_was_written_in_every_format() {
     for push in pushes() {
         let event = event(Payload::Push(Box::new(push.clone())));
-        let (written, extra) = to_avro(&event.payload).unwrap();
+        let (written, extra) = to_avro(&event.payload, None).unwrap();
         let read = from_avro(&message("", &event, extra.as_deref()), written).unwrap();
         let (text, extra) = to_json(&event);
         let message = message(&text, &event, extra.as_deref());

@@ -66,7 +66,7 @@ async fn publish(
         .expect(event.id, PushSource::Kafka, false);
     view.bus.publish(event).await.map_err(bus_problem)?;
     if is_routed {
-        let _matched = timeout(ROUTED_WITHIN, expected.matched()).await;
+        let _told = timeout(ROUTED_WITHIN, expected.outcome()).await;
     }
     Ok(StatusCode::OK.into_response())
 }

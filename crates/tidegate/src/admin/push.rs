@@ -21,7 +21,7 @@ use crate::bus::{BusError, Event, EventId, Payload, PushEvent, PushTarget};
 use crate::cluster::{self, Answers};
 use crate::metrics::PushSource;
 use crate::push::keys::{Claim, Use};
-use crate::push::outcome::Expected;
+use crate::push::outcome::{Expected, Outcome};
 use crate::push::request::{self, Asked, Wrong};
 
 /// The most bytes of a request.
@@ -307,12 +307,16 @@ async fn settle(published: Vec<Awaited<'_>>, work: &mut Work<'_>, patience: Opti
         let Some(told) = queued.and_then(|told| told.queued.as_mut()) else {
             continue;
         };
-        if let Ok(Some(matched)) = timeout_at(routed, one.here.matched()).await {
-            told["matched"] = matched.into();
-            if let Some(answers) = one.gather(0, routed).await {
-                told["matched"] = (matched as u64 + answers.count).into();
-                told["nodes"] = scope::nodes(answers);
+        match timeout_at(routed, one.here.outcome()).await {
+            Ok(Some(Outcome::Left(matched))) => {
+                told["matched"] = matched.into();
+                if let Some(answers) = one.gather(0, routed).await {
+                    told["matched"] = (matched as u64 + answers.count).into();
+                    told["nodes"] = scope::nodes(answers);
+                }
             }
+            Ok(Some(Outcome::Repeated)) => told["repeated"] = true.into(),
+            Ok(None) | Err(_) => {}
         }
         if let Some(until) = acked {
             // How many have it, is told either way.
@@ -320,6 +324,10 @@ async fn settle(published: Vec<Awaited<'_>>, work: &mut Work<'_>, patience: Opti
             let here = one.here.count().unwrap_or_default() as u64;
             let answers = one.gather(1, until + ROUTED_WITHIN).await;
             told["acked"] = (here + answers.unwrap_or_default().count).into();
+            if let Some(answers) = answers.filter(|_| told["nodes"].is_object()) {
+                // Who has said how many it is for, may not have said how many have it.
+                told["nodes"] = scope::nodes(answers);
+            }
         }
     }
 }

@@ -247,7 +247,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::auth::principal::{Claims, Identity};
+    use crate::auth::principal::{Claims, Expiry, Identity};
 
     fn plan(most: usize, access: Option<u64>) -> CachePlan {
         CachePlan {
@@ -260,7 +260,10 @@ mod tests {
     fn until(expires: Option<SystemTime>) -> Outcome {
         Ok(Arc::new(Principal {
             identity: Arc::new(Identity {
-                expires,
+                expires: expires.map(|time| {
+                    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+                    Expiry::at(since.unwrap().as_secs())
+                }),
                 ..Identity::without_token("u")
             }),
             roles: Arc::default(),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use super::keys::Algorithm;
-use super::principal::{Identity, Principal};
+use super::principal::{Expiry, Identity, Principal};
 use super::token::TokenError;
 use crate::config::plan::LONGEST_LEEWAY;
 
@@ -107,8 +107,9 @@ impl Rules {
             tenant: self.tenant_of(&claims),
             token: None,
             id: claims.get("jti").and_then(Value::as_str).map(Into::into),
-            expires: Some(UNIX_EPOCH + Duration::from_secs(expires.saturating_add(leeway))),
+            expires: Some(Expiry::at(expires.saturating_add(leeway))),
             issued: issued.and_then(NonZeroU64::new),
+            hash: None,
         };
         Ok(Principal {
             identity: Arc::new(identity),

@@ -16,6 +16,7 @@ pub(crate) mod fuzzing;
 mod jwks;
 pub mod keys;
 pub mod mint;
+mod murmur;
 mod passwords;
 mod principal;
 mod refresh;
@@ -76,6 +77,8 @@ pub struct Authenticator {
     failures: Option<Rates>,
     /// What was taken back of tokens.
     revocations: Arc<Revocations>,
+    /// The predecessor's hash of each token is kept.
+    keeps_hash: bool,
     /// How many newer tokens for sessions were refused, and how many were not.
     renewals: [AtomicU64; 2],
     /// How often each of `CODES` was the answer.
@@ -140,9 +143,16 @@ impl Authenticator {
             revocations: Arc::new(Revocations::new(
                 jwt.map(|jwt| jwt.revocations).unwrap_or_default(),
             )),
+            keeps_hash: false,
             renewals: Default::default(),
             refusals: Default::default(),
         }
+    }
+
+    /// Keeps the predecessor's hash of each token from now on, where it is wanted.
+    pub(crate) const fn keeping_hashes(mut self, is_wanted: bool) -> Self {
+        self.keeps_hash = is_wanted;
+        self
     }
 
     /// What was taken back of tokens.
@@ -324,7 +334,11 @@ impl Authenticator {
         }
         let judge = || {
             let principal = Parts::of(token)?.verify(&keys.set, &tokens.rules, now.wall)?;
-            Ok(Arc::new(principal.by_token(digest, token)))
+            let principal = principal.by_token(digest, token);
+            Ok(Arc::new(match self.keeps_hash {
+                true => principal.with_hash_of(token),
+                false => principal,
+            }))
         };
         match tokens
             .cache

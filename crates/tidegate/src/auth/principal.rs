@@ -1,7 +1,7 @@
 //! Who sent a request, once that is verified.
 
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::{NonZeroI64, NonZeroU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +9,7 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::cache::Digest;
+use super::murmur::murmur64;
 use super::token::unproven_claims;
 
 /// A user, verified, with what the token says of it.
@@ -38,9 +39,28 @@ pub struct Identity {
     pub(super) tenant: Option<Box<str>>,
     pub(super) token: Option<Digest>,
     pub(super) id: Option<Box<str>>,
-    pub(super) expires: Option<SystemTime>,
+    pub(super) expires: Option<Expiry>,
     /// In seconds since 1970.
     pub(super) issued: Option<NonZeroU64>,
+    /// The predecessor's hash of the token, where that is wanted.
+    pub(super) hash: Option<NonZeroI64>,
+}
+
+/// When a token ends. A `SystemTime` has twice the size, and each session has one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Expiry(NonZeroU64);
+
+impl Expiry {
+    /// So many seconds after 1970.
+    pub(super) fn at(seconds: u64) -> Self {
+        // Clocks reach no further.
+        let seconds = seconds.min(i64::MAX.unsigned_abs());
+        Self(NonZeroU64::new(seconds).unwrap_or(NonZeroU64::MIN))
+    }
+
+    fn time(self) -> Option<SystemTime> {
+        UNIX_EPOCH.checked_add(Duration::from_secs(self.0.get()))
+    }
 }
 
 impl Principal {
@@ -79,6 +99,12 @@ impl Principal {
         self
     }
 
+    /// The same, with the hash by which the predecessor knows the token.
+    pub(super) fn with_hash_of(mut self, token: &str) -> Self {
+        Arc::make_mut(&mut self.identity).hash = NonZeroI64::new(murmur64(token));
+        self
+    }
+
     /// What `Authorization` says of it; `None` for users without a token.
     pub(crate) const fn bearer(&self) -> Option<&HeaderValue> {
         self.claims.bearer.as_ref()
@@ -102,7 +128,7 @@ impl Principal {
     /// When the token ends, the leeway of clocks included; `None` for users without a token.
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
-        self.identity.expires
+        self.identity.expires()
     }
 
     /// The token's own name (`jti`), by which it can be revoked, where it has one.
@@ -164,6 +190,7 @@ impl Identity {
             id: None,
             expires: None,
             issued: None,
+            hash: None,
         }
     }
 
@@ -193,8 +220,13 @@ impl Identity {
 
     /// When the token ends, the leeway of clocks included; `None` for users without a token.
     #[must_use]
-    pub const fn expires(&self) -> Option<SystemTime> {
-        self.expires
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires.and_then(Expiry::time)
+    }
+
+    /// The hash by which the predecessor knows the token, where that is wanted and is not 0.
+    pub(crate) const fn hash(&self) -> Option<NonZeroI64> {
+        self.hash
     }
 
     /// When the token was issued (`iat`), where it says that.

@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
+use std::num::NonZeroI64;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -32,6 +33,22 @@ pub struct Event {
     /// Where it stands in the history of its key; given by the bus, where that keeps it
     /// ([`EventBus::replay`](super::EventBus::replay)).
     pub position: Option<Position>,
+    /// Whether users are told of it by copies of their own.
+    pub standing: Standing,
+}
+
+/// How an event stands to copies of itself. A bus that keeps each user's history in a place of its own may
+/// carry a push to several users as the event, and for each of them a copy with the same id: whichever of
+/// the two comes first is what a user is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// There are none.
+    #[default]
+    Alone,
+    /// The users whom it is for may find copies in their histories.
+    Copied,
+    /// It is one, for one user. Only [who asks for them](super::Subscription::with_copies) gets copies.
+    Copy,
 }
 
 /// What happened.
@@ -68,6 +85,8 @@ pub struct UserDisconnected {
     pub user: Arc<str>,
     /// The SHA-256 of the token of its last session, where it had one.
     pub token: Option<[u8; 32]>,
+    /// The hash by which the predecessor knows that token (row B-050), where it is wanted and is not 0.
+    pub hash: Option<NonZeroI64>,
     /// Whether the last session ended because nothing passed in it.
     pub is_timeout: bool,
 }
@@ -130,6 +149,7 @@ impl UserDisconnected {
         Self {
             user: user.into(),
             token: None,
+            hash: None,
             is_timeout,
         }
     }
@@ -227,6 +247,7 @@ impl Event {
             time: SystemTime::now(),
             payload,
             position: None,
+            standing: Standing::Alone,
         }
     }
 

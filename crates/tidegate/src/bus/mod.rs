@@ -22,7 +22,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 pub use self::event::{
-    Event, EventId, NotAnEventId, Payload, SessionClosed, SessionOpened, UserConnected,
+    Event, EventId, NotAnEventId, Payload, SessionClosed, SessionOpened, Standing, UserConnected,
     UserDisconnected,
 };
 pub use self::json::NotAnEvent;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 
-use super::{BusError, Event};
+use super::{BusError, Event, Standing};
 
 /// Events, and bytes of them, that wait for one subscriber.
 const MOST_EVENTS: usize = 16_384;
@@ -48,6 +48,8 @@ struct Waiting {
     left: u64,
     /// What finds no room is refused to who publishes it.
     holds_back: bool,
+    /// Copies are received too.
+    has_copies: bool,
     /// Nobody receives any more.
     is_left: bool,
     /// Nobody publishes any more.
@@ -61,6 +63,11 @@ impl Queue {
 }
 
 impl Waiting {
+    /// Whether it is received here at all.
+    fn wants(&self, event: &Event) -> bool {
+        !self.is_left && (self.has_copies || event.standing != Standing::Copy)
+    }
+
     fn has_room_for(&self, event: &Event) -> bool {
         // One that is larger than all room still finds some, if it is alone.
         let fits = self.bytes == 0 || self.bytes + event.size() <= MOST_BYTES;
@@ -81,6 +88,14 @@ impl Subscription {
     #[must_use]
     pub fn holding_back(self) -> Self {
         self.0.lock().holds_back = true;
+        self
+    }
+
+    /// From now on [copies](Standing::Copy) are received too, of which all but who tells users know
+    /// nothing.
+    #[must_use]
+    pub fn with_copies(self) -> Self {
+        self.0.lock().has_copies = true;
         self
     }
 
@@ -148,7 +163,7 @@ impl Subscriber {
     /// When it neither has room nor does without.
     pub fn admits(&self, event: &Event) -> Result<(), BusError> {
         let waiting = self.0.lock();
-        if waiting.holds_back && !waiting.is_left && !waiting.has_room_for(event) {
+        if waiting.holds_back && waiting.wants(event) && !waiting.has_room_for(event) {
             return Err(BusError::Full);
         }
         Ok(())
@@ -165,6 +180,9 @@ impl Subscriber {
         let mut waiting = self.0.lock();
         if waiting.is_left {
             return false;
+        }
+        if !waiting.wants(event) {
+            return true;
         }
         if waiting.has_room_for(event) {
             waiting.bytes += event.size();

@@ -1,6 +1,7 @@
 //! What a node tells the store of a session: enough to tell of its end when the node itself cannot.
 
 use std::net::IpAddr;
+use std::num::NonZeroI64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,9 @@ pub(crate) struct Facts {
     /// The SHA-256 of its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<[u8; 32]>,
+    /// The hash by which the predecessor knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hash: Option<NonZeroI64>,
     /// Nobody was told that it opened, nor is to be told that it closed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_untold: bool,
@@ -44,6 +48,7 @@ impl Facts {
             client: handle.facts.client(),
             opened: u64::try_from(opened.unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
             token: identity.and_then(|one| one.token().copied()),
+            hash: identity.and_then(|one| one.hash()),
             is_untold: !handle.is_told(),
         };
         Entry {

@@ -12,6 +12,7 @@ use super::{Cluster, Inbox, NodeId, To, Wired};
 use crate::auth::{Identity, Revoked};
 use crate::bus::BusError;
 use crate::metrics::PushSource;
+use crate::push::outcome::Outcome;
 use crate::session::Cause;
 use crate::session::id::SessionId;
 
@@ -109,8 +110,9 @@ impl Cluster {
         patience: Option<Duration>,
     ) {
         let patience = patience.map(|patience| Instant::now() + patience);
-        let Ok(Some(matched)) = timeout(ROUTED_WITHIN, expected.matched()).await else {
-            return;
+        let outcome = timeout(ROUTED_WITHIN, expected.outcome()).await;
+        let Ok(Some(Outcome::Left(matched))) = outcome else {
+            return; // for how many it was, nobody knows
         };
         self.answer(&to, ask, 0, matched).await;
         if let Some(until) = patience {

@@ -92,6 +92,7 @@ fn told_of(dead: &NodeId, orphan: &Orphan, wired: &Wired) -> Vec<Event> {
         let offline = UserDisconnected {
             user,
             token: facts.token,
+            hash: facts.hash,
             is_timeout: false,
         };
         events.push(Event {

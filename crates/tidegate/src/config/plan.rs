@@ -24,7 +24,9 @@ pub use self::bridge::{
     BridgeHeaders, BridgePlan, BridgePush, BridgeRates, ForwardAuth, LegacyErrors, OverRate,
     PushBuffer, ReplayPlan, SlowConsumer,
 };
-pub use self::broker::{BusFormat, BusTls, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan};
+pub use self::broker::{
+    BusFormat, BusTls, CompatHash, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan,
+};
 pub use self::bus::{BusHistory, BusPlan};
 pub use self::cluster::{ClusterPlan, RedisMode, RedisPlan, RedisTls, StorePlan};
 pub use self::handler::{HandlerLimits, HandlerPlan};

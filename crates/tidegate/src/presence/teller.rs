@@ -223,6 +223,7 @@ impl Teller {
             Payload::UserDisconnected(UserDisconnected {
                 user: user.into(),
                 token: identity.token().copied(),
+                hash: identity.hash(),
                 is_timeout: cause == Some(Cause::IdleTimeout),
             })
         });
@@ -236,9 +237,11 @@ impl Teller {
         let id = EventId::derived("offline", incarnation, &last.session);
         let named = |event: Event| Event { id, time, ..event };
         self.tell_as(About::Going, Some(user), named, || {
+            let facts = Facts::parse(last);
             Payload::UserDisconnected(UserDisconnected {
                 user: user.into(),
-                token: Facts::parse(last).and_then(|facts| facts.token),
+                token: facts.as_ref().and_then(|facts| facts.token),
+                hash: facts.and_then(|facts| facts.hash),
                 is_timeout: false,
             })
         });

@@ -8,8 +8,8 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio::time::Instant;
 
-/// How long an answer is kept.
-const KEPT: Duration = Duration::from_secs(5 * 60);
+/// How long an answer is kept: as long as events are known that were asked for under a name made of it.
+const KEPT: Duration = super::seen::LONGEST;
 /// The most keys, and the most bytes of their answers; beyond it the oldest are forgotten.
 const MOST_KEYS: usize = 16_384;
 const MOST_BYTES: usize = 16 * 1024 * 1024;

@@ -18,7 +18,19 @@ pub(crate) struct Outcomes(Mutex<HashMap<EventId, Waiting>>);
 struct Waiting {
     source: PushSource,
     acks: Option<Arc<Acks>>,
-    tell: oneshot::Sender<usize>,
+    tell: oneshot::Sender<Outcome>,
+    /// Users who were told by copies since, and for how many sessions those were left.
+    copies: usize,
+    matched: usize,
+}
+
+/// What became of an event on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was left for so many sessions.
+    Left(usize),
+    /// It was left before, under the same name, and not again.
+    Repeated,
 }
 
 /// What is waited for. Dropped, nobody waits any more.
@@ -27,7 +39,7 @@ pub(crate) struct Expected<'a> {
     outcomes: &'a Outcomes,
     id: EventId,
     acks: Option<Arc<Acks>>,
-    told: oneshot::Receiver<usize>,
+    told: oneshot::Receiver<Outcome>,
 }
 
 impl Outcomes {
@@ -44,6 +56,8 @@ impl Outcomes {
             source,
             acks: acks.clone(),
             tell,
+            copies: 0,
+            matched: 0,
         };
         self.lock().insert(id, waiting);
         Expected {
@@ -61,24 +75,42 @@ impl Outcomes {
         Some((one.source, one.acks.clone()))
     }
 
-    /// Nobody says what becomes of it: it was left before.
-    pub(super) fn forget(&self, id: EventId) {
-        self.lock().remove(&id);
+    /// It was left before, and is not again.
+    pub(super) fn repeat(&self, id: EventId) {
+        self.settle(id, |_| Some(Outcome::Repeated));
     }
 
-    /// It was left for so many sessions.
-    pub(super) fn tell(&self, id: EventId, matched: usize) {
+    /// A copy of it, for one user, was left for so many sessions.
+    pub(super) fn tell_of_copy(&self, id: EventId, matched: usize) {
+        if let Some(waiting) = self.lock().get_mut(&id) {
+            waiting.copies += 1;
+            waiting.matched += matched;
+        }
+    }
+
+    /// It was left for so many sessions, beside those of so many users who were told by copies. Where some
+    /// of these came before anybody asked, it is not known for how many it was, and nothing is told.
+    pub(super) fn tell(&self, id: EventId, matched: usize, told_by_copies: usize) {
+        self.settle(id, |waiting| {
+            let is_known = waiting.copies == told_by_copies;
+            is_known.then(|| Outcome::Left(matched + waiting.matched))
+        });
+    }
+
+    fn settle(&self, id: EventId, outcome: impl FnOnce(&Waiting) -> Option<Outcome>) {
         let waiting = self.lock().remove(&id);
-        if let Some(waiting) = waiting {
+        if let Some(waiting) = waiting
+            && let Some(outcome) = outcome(&waiting)
+        {
             // Who asked may be gone.
-            let _ = waiting.tell.send(matched);
+            let _ = waiting.tell.send(outcome);
         }
     }
 }
 
 impl Expected<'_> {
-    /// For how many sessions of this node the event was left; `None`: nobody says.
-    pub(crate) async fn matched(&mut self) -> Option<usize> {
+    /// What became of the event on this node; `None`: nobody says.
+    pub(crate) async fn outcome(&mut self) -> Option<Outcome> {
         (&mut self.told).await.ok()
     }
 

@@ -15,7 +15,9 @@ use super::Push;
 use super::mailbox::Mailbox;
 use super::parcel::Parcel;
 use super::seen::Seen;
-use crate::bus::{Event, Payload, PushClass, PushEvent, PushTarget, Received, Subscription};
+use crate::bus::{
+    Event, EventId, Payload, PushClass, PushEvent, PushTarget, Received, Standing, Subscription,
+};
 use crate::metrics::PushSource;
 use crate::task::{self, Kind, Panics};
 
@@ -61,15 +63,17 @@ impl Drop for Router {
 }
 
 async fn route_all(push: &Push, mut subscription: Subscription, panics: &Panics) {
-    let mut seen = Seen::new(Instant::now());
+    let mut known = Known::new(Instant::now());
     while let Some(received) = subscription.receive().await {
         match received {
-            Received::Event(event) if !seen.is_new(event.id, Instant::now()) => {
-                push.outcomes.forget(event.id);
+            Received::Event(event) if !known.is_new(&event) => {
+                if event.standing != Standing::Copy {
+                    push.outcomes.repeat(event.id);
+                }
                 push.routed.note(event.position.as_ref());
             }
             Received::Event(event) => {
-                let routing = async { push.route(&event) };
+                let routing = async { push.route(&event, &mut known) };
                 if task::survive(Kind::Push, panics, routing).await.is_none() {
                     // It is as far as it comes.
                     push.routed.note(event.position.as_ref());
@@ -87,9 +91,43 @@ async fn route_all(push: &Push, mut subscription: Subscription, panics: &Panics)
     }
 }
 
+/// What was routed lately.
+struct Known {
+    events: Seen<EventId>,
+    /// Users of events that have copies.
+    users: Seen<(EventId, Box<str>)>,
+}
+
+impl Known {
+    fn new(now: Instant) -> Self {
+        Self {
+            events: Seen::new(now),
+            users: Seen::new(now),
+        }
+    }
+
+    /// Whether nobody was told before, as far as that is known.
+    fn is_new(&mut self, event: &Event) -> bool {
+        match (event.standing, &event.payload) {
+            (Standing::Copy, Payload::Push(push)) => {
+                let [PushTarget::User(user)] = &*push.targets else {
+                    return false; // a copy has one user
+                };
+                self.is_untold(event.id, user)
+            }
+            _ => self.events.is_new(event.id, Instant::now()),
+        }
+    }
+
+    /// Whether this user was neither told of that event nor of a copy.
+    fn is_untold(&mut self, id: EventId, user: &str) -> bool {
+        self.users.is_new((id, user.into()), Instant::now())
+    }
+}
+
 impl Push {
     /// Leaves a push for whom it is for, and tells who waits what became of it.
-    fn route(&self, event: &Event) {
+    fn route(&self, event: &Event, known: &mut Known) {
         let Payload::Push(push) = &event.payload else {
             self.routed.note(None);
             return;
@@ -109,7 +147,7 @@ impl Push {
             let (push, acks) = copied();
             Arc::new(Parcel::for_users(event, push, acks))
         });
-        let mut matched = 0;
+        let (mut matched, mut told_by_copies) = (0, 0);
         let mut offer = |mailbox: &Arc<Mailbox>, parcel: &Arc<Parcel>| {
             let offered = mailbox.offer(parcel);
             matched += usize::from(offered.is_on_its_way());
@@ -121,6 +159,11 @@ impl Push {
                 _ => offer(mailbox, &parcel),
             };
             match target {
+                PushTarget::User(user)
+                    if event.standing == Standing::Copied && !known.is_untold(event.id, user) =>
+                {
+                    told_by_copies += 1;
+                }
                 PushTarget::User(user) => self.directory.user(user, &mut leave),
                 PushTarget::Session(id) => self.directory.session(id, &mut leave),
                 PushTarget::All => self.directory.all(&mut leave),
@@ -134,11 +177,16 @@ impl Push {
                 self.rooms.publish(room, is_live, parcel, &mut offer);
             }
         }
-        if matched == 0 {
+        if matched + told_by_copies == 0 {
             self.meters.unmatched(source);
         }
         self.routed.note(event.position.as_ref());
-        self.outcomes.tell(event.id, matched);
+        match event.standing {
+            Standing::Copy => self.outcomes.tell_of_copy(event.id, matched),
+            Standing::Alone | Standing::Copied => {
+                self.outcomes.tell(event.id, matched, told_by_copies);
+            }
+        }
         self.bound_kept();
     }
 }

@@ -1,26 +1,27 @@
 //! Events that were routed lately: what a bus carries twice is left once.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bus::EventId;
-
 /// Events that are remembered at least, of so many that come one behind the other; twice that at most.
 const REMEMBERED: usize = 32_768;
-/// For how long, at least; twice that at most.
+/// For how long, at least.
 const AGE: Duration = Duration::from_secs(5 * 60);
+/// For how long at the most: generations change when something comes.
+pub(super) const LONGEST: Duration = Duration::from_secs(3 * AGE.as_secs());
 
 /// Two generations: what falls out of the older one may be routed again.
 #[derive(Debug)]
-pub(super) struct Seen {
-    young: HashSet<EventId>,
-    old: HashSet<EventId>,
+pub(super) struct Seen<K> {
+    young: HashSet<K>,
+    old: HashSet<K>,
     since: Instant,
 }
 
-impl Seen {
+impl<K: Hash + Eq> Seen<K> {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             young: HashSet::new(),
@@ -30,7 +31,7 @@ impl Seen {
     }
 
     /// Whether an event is seen for the first time.
-    pub(super) fn is_new(&mut self, id: EventId, now: Instant) -> bool {
+    pub(super) fn is_new(&mut self, id: K, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.since);
         if age >= AGE || self.young.len() >= REMEMBERED {
             self.old = std::mem::take(&mut self.young);
@@ -46,6 +47,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::EventId;
 
     #[test]
     fn what_comes_again_soon_is_known() {
@@ -59,6 +61,17 @@ mod tests {
         assert!(!seen.is_new(two, begun + 2 * AGE));
         assert!(seen.is_new(one, begun + 4 * AGE));
         assert!(seen.is_new(two, begun + 8 * AGE), "nothing came for long");
+    }
+
+    /// Longer than an answer is kept, no event is known that was asked for under the same key.
+    #[test]
+    fn nothing_is_known_for_longer_than_that() {
+        let (begun, moment) = (Instant::now(), Duration::from_millis(1));
+        let mut seen = Seen::new(begun);
+        assert!(seen.is_new(1, begun));
+        assert!(seen.is_new(2, begun + 2 * AGE - moment));
+        assert!(!seen.is_new(1, begun + 3 * AGE - 2 * moment));
+        assert!(seen.is_new(1, begun + LONGEST));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::mailbox::{Mailbox, Offered, Turn};
-use super::outcome::Outcomes;
+use super::outcome::{Outcome, Outcomes};
 use super::parcel::testing::{parcel, push};
 use crate::bus::{EventId, PushClass};
 use crate::config::plan::{BridgePlan, BridgePush, PushBuffer, SlowConsumer};
@@ -183,8 +183,8 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
         assert_eq!(mailbox.offer(&parcel), Offered::Queued);
         mailbox.take(seat(), None).unwrap();
     }
-    outcomes.tell(id, 4);
-    assert_eq!(expected.matched().await, Some(4));
+    outcomes.tell(id, 4, 0);
+    assert_eq!(expected.outcome().await, Some(Outcome::Left(4)));
     new[0].ack(1);
     new[1].ack(0);
     let mut acked = Box::pin(expected.acked());
@@ -244,4 +244,19 @@ proptest! {
             prop_assert!(mailbox.held() <= 5 + 7, "{}", mailbox.held());
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_told_before_anybody_asked_is_not_counted_as_nothing() {
+    let (outcomes, id) = (Outcomes::default(), EventId::next());
+    let mut expected = outcomes.expect(id, PushSource::Bus, false);
+    outcomes.tell_of_copy(id, 2);
+    outcomes.tell(id, 1, 1);
+    assert_eq!(expected.outcome().await, Some(Outcome::Left(3)));
+    let mut late = outcomes.expect(id, PushSource::Bus, false);
+    outcomes.tell(id, 0, 1);
+    assert_eq!(late.outcome().await, None);
+    let mut again = outcomes.expect(id, PushSource::Bus, false);
+    outcomes.repeat(id);
+    assert_eq!(again.outcome().await, Some(Outcome::Repeated));
 }

@@ -108,7 +108,13 @@ impl Core {
     ) -> Result<Self, ConfigErrors> {
         let caps = Arc::new(Caps::new(plan));
         let panics = Arc::new(Panics::default());
-        let authenticator = Arc::new(Authenticator::new(&plan.auth));
+        let keeps_hash = plan
+            .bus
+            .kafka
+            .as_ref()
+            .is_some_and(|kafka| kafka.compat_hash.is_some());
+        let authenticator = Authenticator::new(&plan.auth).keeping_hashes(keeps_hash);
+        let authenticator = Arc::new(authenticator);
         let mut endpoints = 0;
         let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
         let mut in_order = Vec::new();

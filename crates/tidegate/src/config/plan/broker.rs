@@ -37,6 +37,8 @@ pub struct KafkaBusPlan {
     pub dead_letter_topic: Option<Arc<str>>,
     /// Whether the gateway is not ready at its start before it reads every topic that it needs; it is not.
     pub wait_at_start: bool,
+    /// What is told as the hash of a token, in Avro; the first eight bytes of its SHA-256.
+    pub compat_hash: Option<CompatHash>,
 }
 
 impl KafkaBusPlan {
@@ -56,6 +58,7 @@ impl KafkaBusPlan {
             topic_refresh: defaults::KAFKA_TOPIC_REFRESH,
             dead_letter_topic: None,
             wait_at_start: true,
+            compat_hash: None,
         }
     }
 }
@@ -70,6 +73,13 @@ pub enum BusFormat {
     Json,
     /// CloudEvents 1.0, structured, of the same JSON.
     CloudEvents,
+}
+
+/// A hash of tokens that is told in place of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompatHash {
+    /// That by which the predecessor knows them: `MurmurHash2` of 64 bits (row B-050).
+    Murmur64,
 }
 
 /// A registry of schemas with Confluent's API.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::error::{Fault, Problems};
 use super::super::plan::{
-    BusFormat, BusTls, EndpointPlan, KafkaBusPlan, RegistryPlan, SaslMechanism, SaslPlan,
+    BusFormat, BusTls, CompatHash, EndpointPlan, KafkaBusPlan, RegistryPlan, SaslMechanism,
+    SaslPlan,
 };
 use super::super::secret::Secret;
 use super::super::yaml::{Fields, Quoted, Spot};
@@ -18,6 +19,7 @@ const FORMATS: [(&str, BusFormat); 3] = [
     ("json", BusFormat::Json),
     ("cloudevents", BusFormat::CloudEvents),
 ];
+const HASHES: [(&str, CompatHash); 1] = [("murmur64", CompatHash::Murmur64)];
 const MECHANISMS: [(&str, SaslMechanism); 3] = [
     ("plain", SaslMechanism::Plain),
     ("scram_sha_256", SaslMechanism::ScramSha256),
@@ -83,6 +85,17 @@ pub(super) fn read(
             );
         }
         plan.dead_letter_topic = topic;
+    }
+    if let Some(spot) = fields.take("compat_hash") {
+        plan.compat_hash = spot.name_of(problems, "hash", &HASHES);
+        if plan.format != BusFormat::Avro {
+            let message = "only records of Avro have a hash";
+            problems.suggest(
+                &spot.place(),
+                message,
+                "leave it out, or write `format: avro`",
+            );
+        }
     }
     if let Some(spot) = fields.take("wait_at_start") {
         plan.wait_at_start = spot.truth(problems).unwrap_or(plan.wait_at_start);
