@@ -203,7 +203,12 @@ struct Events {
 }
 
 impl Events {
+    /// The next one. A stream without events has an empty line now and then, which is none.
     async fn next(&mut self) -> Value {
+        within("an event", self.read()).await
+    }
+
+    async fn read(&mut self) -> Value {
         loop {
             while let Some(end) = self.text.find('\n') {
                 let line: String = self.text.drain(..=end).collect();
@@ -211,19 +216,22 @@ impl Events {
                     return serde_json::from_str(&line).unwrap();
                 }
             }
-            let chunk = within("an event", self.wire.read_chunk()).await.unwrap();
+            let chunk = self.wire.read_chunk().await.unwrap();
             self.text.push_str(&String::from_utf8(chunk).unwrap());
         }
     }
 
     /// The next one of that type.
     async fn next_of(&mut self, kind: &str) -> Value {
-        loop {
-            let event = self.next().await;
-            if event["type"] == kind {
-                return event;
+        let found = async {
+            loop {
+                let event = self.read().await;
+                if event["type"] == kind {
+                    return event;
+                }
             }
-        }
+        };
+        within(&format!("an event {kind}"), found).await
     }
 }
 

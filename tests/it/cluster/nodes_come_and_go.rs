@@ -17,6 +17,8 @@ async fn survivors_tell_the_end_of_a_killed_node() {
     let (a, b) = (house.node("a", &redis).await, house.node("b", &redis).await);
     let mut of_a = a.events().await;
     let (_kept, _) = house.enter(&a, "stays").await;
+    // Redis has it as the first; a client is welcome before that.
+    a.counts(1).await;
     let (_gone, first) = house.enter(&b, "stays").await;
     let (_lost, second) = house.enter(&b, "goes").await;
     a.counts(2).await;
@@ -73,6 +75,8 @@ async fn a_node_that_was_stopped_comes_back_with_its_sessions() {
     let mut of_a = a.events().await;
     let (mut client, session) = house.enter(&b, "u1").await;
     a.counts(1).await;
+    // Before it comes back, which is told at once.
+    let mut of_b = b.events().await;
     b.process.signal("STOP");
     assert_eq!(
         of_a.next_of("session.closed").await["session"],
@@ -81,7 +85,6 @@ async fn a_node_that_was_stopped_comes_back_with_its_sessions() {
     assert_eq!(of_a.next_of("user.offline").await["user"], "u1");
     a.counts(0).await;
     b.process.signal("CONT");
-    let mut of_b = b.events().await;
     assert_eq!(
         of_b.next_of("session.opened").await["session"],
         session.as_str()

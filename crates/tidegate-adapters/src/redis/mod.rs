@@ -13,7 +13,7 @@ mod sessions;
 mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use redis::{FromRedisValue, Script, ScriptInvocation};
@@ -49,6 +49,7 @@ struct Scripts {
     bury: Script,
     drop: Script,
     forget: Script,
+    tally: Script,
     revoke: Script,
     revoked: Script,
 }
@@ -87,6 +88,7 @@ impl Scripts {
             bury: Script::new(include_str!("scripts/bury.lua")),
             drop: Script::new(include_str!("scripts/drop.lua")),
             forget: Script::new(include_str!("scripts/forget.lua")),
+            tally: Script::new(include_str!("scripts/tally.lua")),
             revoke: Script::new(include_str!("scripts/revoke.lua")),
             revoked: Script::new(include_str!("scripts/revoked.lua")),
         }
@@ -145,7 +147,8 @@ impl StateStore for RedisStore {
             }
             script.arg(node).arg(milliseconds(lease));
             script.arg(u8::from(join)).arg(milliseconds(BURIED));
-            let (membership, members, dead): (String, Vec<String>, Vec<String>) =
+            type Told = (String, Vec<String>, Vec<String>, (u64, u64));
+            let (membership, members, dead, (seconds, microseconds)): Told =
                 self.run(script).await?;
             Ok(Standing {
                 membership: match membership.as_str() {
@@ -155,6 +158,7 @@ impl StateStore for RedisStore {
                 },
                 members: nodes(&members),
                 dead: nodes(&dead),
+                time: UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(microseconds),
             })
         })
     }
@@ -234,6 +238,26 @@ impl StateStore for RedisStore {
 
     fn sessions(&self, cursor: u64, most: usize) -> BoxFuture<'_, Result<SessionPage, StoreError>> {
         Box::pin(self.page_of_sessions(cursor, most))
+    }
+
+    fn tally<'s>(
+        &'s self,
+        node: &NodeId,
+        of: &'s str,
+        said: &'s str,
+    ) -> BoxFuture<'s, Result<Vec<(NodeId, Box<str>)>, StoreError>> {
+        let node = node.to_string();
+        Box::pin(async move {
+            let mut script = self.scripts.tally.prepare_invoke();
+            script.key(self.keys.leases()).key(self.keys.tally(of));
+            script.arg(node).arg(said).arg(milliseconds(BURIED));
+            let told: Vec<String> = self.run(script).await?;
+            let told = told.chunks_exact(2).filter_map(|pair| match pair {
+                [node, said] => Some((node.parse().ok()?, said.as_str().into())),
+                _ => None,
+            });
+            Ok(told.collect())
+        })
     }
 
     fn revoke(&self, revocations: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -48,6 +48,8 @@ pub(crate) struct Cluster {
     pub(super) asks: Asks,
     /// Something was revoked elsewhere.
     pub(super) revoked: Notify,
+    /// Another node's sessions are to be counted anew.
+    pub(super) counted: Notify,
     /// Users online in all of the cluster, as of a second ago.
     pub(super) online: AtomicU64,
     /// The last beat of our own that was heard.
@@ -90,6 +92,7 @@ impl Cluster {
             died: Notify::new(),
             asks: Asks::default(),
             revoked: Notify::new(),
+            counted: Notify::new(),
             online: AtomicU64::new(0),
             beat: AtomicU64::new(0),
         }

@@ -1,0 +1,93 @@
+//! How many of the sessions that are too many are this node's. All nodes judge by the same figures and
+//! come to the same end, whoever looks first.
+
+use serde::{Deserialize, Serialize};
+
+use super::NodeId;
+use crate::config::plan::OverSessions;
+
+/// Sessions whose times a node tells: of those that would go first.
+const TOLD: usize = 256;
+
+/// What a node says of its sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Said {
+    /// How many are open.
+    pub(super) open: usize,
+    /// When those were opened that would go first, in that order, in microseconds since 1970.
+    first: Vec<u64>,
+}
+
+/// What comes of what all have said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    /// How many sessions of this node have to go now.
+    pub(super) mine: usize,
+    /// How many others have.
+    pub(super) elsewhere: usize,
+    /// There are too many in all.
+    pub(super) is_over: bool,
+}
+
+impl Said {
+    /// What is said of sessions that were opened at these times, the oldest first.
+    pub(super) fn of(
+        opened: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator,
+        over: OverSessions,
+    ) -> Self {
+        let open = opened.len();
+        let first = match over {
+            OverSessions::EvictOldest => opened.take(TOLD).collect(),
+            OverSessions::Reject => opened.rev().take(TOLD).collect(),
+        };
+        Self { open, first }
+    }
+
+    pub(super) fn written(&self) -> String {
+        // Numbers: it can be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What another has said; `None`: it speaks otherwise.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+impl Share {
+    /// Which part of what is over `most` is to go here.
+    pub(super) fn of(
+        (me, mine): (&NodeId, &Said),
+        others: &[(NodeId, Said)],
+        most: usize,
+        over: OverSessions,
+    ) -> Self {
+        let elsewhere = others.iter().fold(0_usize, |all, (_, said)| {
+            all.saturating_add(said.open)
+        });
+        let excess = elsewhere.saturating_add(mine.open).saturating_sub(most);
+        // The higher, the sooner it goes; of two of one time that of the node whose name is behind.
+        let rank = |time: u64| match over {
+            OverSessions::EvictOldest => u64::MAX - time,
+            OverSessions::Reject => time,
+        };
+        let all = || {
+            let others = others.iter().map(|(node, said)| (node, said));
+            others.chain([(me, mine)])
+        };
+        // Behind the last that a node tells there may be one of its own that goes sooner than others'.
+        let unknown = all().filter(|(_, said)| said.first.len() < said.open);
+        let unknown = unknown.filter_map(|(node, said)| Some((rank(*said.first.last()?), node)));
+        let known_to = unknown.max();
+        let told = all().flat_map(|(node, said)| said.first.iter().map(move |time| (*time, node)));
+        let mut told: Vec<_> = told.map(|(time, node)| (rank(time), node)).collect();
+        told.sort_unstable_by(|one, other| other.cmp(one));
+        let go = told.iter().take(excess);
+        let go = go.take_while(|place| known_to.is_none_or(|last| **place >= last));
+        Self {
+            mine: go.filter(|(_, node)| *node == me).count(),
+            elsewhere,
+            is_over: excess > 0,
+        }
+    }
+}
