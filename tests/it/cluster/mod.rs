@@ -1,6 +1,7 @@
 //! Several gateways that share a Redis are one to their users.
 
 mod builds_without_it_say_so;
+mod limits_hold_on_all_nodes;
 mod nodes_come_and_go;
 mod redis_comes_and_goes;
 mod users_are_reached_everywhere;
@@ -164,6 +165,25 @@ impl Gate {
             assert!(
                 begun.elapsed() < DEADLINE,
                 "not {users} users: {told}\n{}",
+                self.process.output()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the cluster has so many sessions of a user.
+    async fn counts_sessions(&self, user: &str, count: u64) {
+        let begun = std::time::Instant::now();
+        let target = format!("/v1/users/{user}?scope=cluster");
+        loop {
+            let told = self.admin.get(&target).await.text();
+            let counted: Value = serde_json::from_str(&told).unwrap_or_default();
+            if counted["session_count"] == count {
+                return;
+            }
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "not {count} sessions: {told}\n{}",
                 self.process.output()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -91,3 +91,90 @@ impl Share {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Ends what is too many as the nodes would, one after the other, until nobody has anything to end.
+    fn settled(mut nodes: Vec<(NodeId, Vec<u64>)>, most: usize, over: OverSessions) -> Vec<u64> {
+        loop {
+            let before: usize = nodes.iter().map(|(_, its)| its.len()).sum();
+            for place in 0..nodes.len() {
+                let said = |its: &[u64]| Said::of(its.iter().copied(), over);
+                let others = nodes.iter().enumerate().filter(|(other, _)| *other != place);
+                let others: Vec<_> = others
+                    .map(|(_, (node, its))| (node.clone(), said(its)))
+                    .collect();
+                let (me, its) = &mut nodes[place];
+                let share = Share::of((me, &said(its)), &others, most, over);
+                match over {
+                    OverSessions::EvictOldest => drop(its.drain(..share.mine)),
+                    OverSessions::Reject => its.truncate(its.len() - share.mine),
+                }
+            }
+            let after: usize = nodes.iter().map(|(_, its)| its.len()).sum();
+            if after == before {
+                let mut left: Vec<_> = nodes.into_iter().flat_map(|(_, its)| its).collect();
+                left.sort_unstable();
+                return left;
+            }
+        }
+    }
+
+    fn nodes(opened: &[Vec<u64>]) -> Vec<(NodeId, Vec<u64>)> {
+        let names = ('a'..).map(|name| NodeId::new(name.to_string().into()));
+        let opened = opened.iter().map(|one| {
+            let mut one = one.clone();
+            one.sort_unstable();
+            one
+        });
+        names.zip(opened).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn as_many_are_left_as_there_may_be_and_the_right_ones(
+            opened in prop::collection::vec(prop::collection::vec(0_u64..400, 0..600), 1..5),
+            most in 1_usize..700,
+        ) {
+            let mut all: Vec<_> = opened.iter().flatten().copied().collect();
+            all.sort_unstable();
+            let count = all.len().min(most);
+            let left = settled(nodes(&opened), most, OverSessions::EvictOldest);
+            prop_assert_eq!(&left[..], &all[all.len() - count..]);
+            let left = settled(nodes(&opened), most, OverSessions::Reject);
+            prop_assert_eq!(&left[..], &all[..count]);
+        }
+
+        #[test]
+        fn all_who_judge_by_the_same_end_what_is_too_many_at_once(
+            opened in prop::collection::vec(prop::collection::vec(0_u64..100, 0..60), 1..5),
+            most in 1_usize..200,
+        ) {
+            for over in [OverSessions::EvictOldest, OverSessions::Reject] {
+                let nodes = nodes(&opened);
+                let said: Vec<_> = nodes
+                    .iter()
+                    .map(|(node, its)| (node.clone(), Said::of(its.iter().copied(), over)))
+                    .collect();
+                let gone: usize = said.iter().map(|(me, mine)| {
+                    let others = said.iter().filter(|(node, _)| node != me);
+                    Share::of((me, mine), &others.cloned().collect::<Vec<_>>(), most, over).mine
+                }).sum();
+                let all: usize = opened.iter().map(Vec::len).sum();
+                prop_assert_eq!(gone, all.saturating_sub(most));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_read_again() {
+        let said = Said::of([1, 2, 3].into_iter(), OverSessions::Reject);
+        assert_eq!(said.first, [3, 2, 1]);
+        assert_eq!(Said::parse(&said.written()), Some(said));
+        assert_eq!(Said::parse("x"), None);
+    }
+}
