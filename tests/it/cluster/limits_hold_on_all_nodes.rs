@@ -198,7 +198,10 @@ async fn rush(test: &str, limits: &str, is_one_user: bool) {
         asks.push(async move { asked(gate, &handshake).await });
     }
     let all = join_all(asks).await;
-    let open: Vec<_> = all.into_iter().filter(|(status, _)| *status == 101).collect();
+    let open: Vec<_> = all
+        .into_iter()
+        .filter(|(status, _)| *status == 101)
+        .collect();
     assert!(open.len() >= 10, "{} were let in", open.len());
     // Those who are ended are told so, and take their leave; the others are told what comes then.
     let ends = open.into_iter().map(|(_, wire)| stays(Client(wire)));
@@ -210,7 +213,9 @@ async fn rush(test: &str, limits: &str, is_one_user: bool) {
                 if all["sessions"].as_array().unwrap().len() != 10 {
                     return false;
                 }
-                here += gate.json("/v1/info").await["census"]["sessions"].as_u64().unwrap();
+                here += gate.json("/v1/info").await["census"]["sessions"]
+                    .as_u64()
+                    .unwrap();
             }
             here == 10
         })

@@ -4,6 +4,9 @@ mod builds_without_it_say_so;
 mod limits_hold_on_all_nodes;
 mod nodes_come_and_go;
 mod redis_comes_and_goes;
+mod redis_fails_over;
+mod the_count_is_the_truth;
+mod tokens_are_taken_back_everywhere;
 mod users_are_reached_everywhere;
 
 use std::collections::HashMap;
@@ -28,6 +31,8 @@ struct House {
     binary: PathBuf,
     tokens: HashMap<String, String>,
     prefix: String,
+    /// What stands beside the secret in `auth.jwt` of its nodes.
+    jwt: &'static str,
 }
 
 /// A process with a gateway in it.
@@ -46,6 +51,7 @@ impl House {
             mint: Mint::open(test)?,
             tokens: HashMap::new(),
             prefix: format!("t{:x}", fastrand::u64(..)),
+            jwt: "",
         })
     }
 
@@ -56,13 +62,13 @@ impl House {
 
     /// The same, with this beside.
     async fn node_with(&self, name: &str, redis: &str, beside: &str) -> Gate {
-        let prefix = &self.prefix;
+        let Self { prefix, jwt, .. } = self;
         let yaml = format!(
             "version: 1\nworkers: 1\n\
              listeners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
              admin: {{ bind: 127.0.0.1:0 }}\n\
              access_log: none\n\
-             auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
+             auth: {{ jwt: {{ secret: '{SECRET}', {jwt} }} }}\n\
              bus: {{ node: {name} }}\n\
              cluster: {{ redis: {{ lease: {LEASE}, prefix: {prefix}, {redis} }} }}\n\
              services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
@@ -110,7 +116,47 @@ impl House {
     }
 }
 
+/// What a handshake with this token is answered with.
+async fn opens(gate: &Gate, token: &str) -> u16 {
+    let bearer = format!("Bearer {token}");
+    let handshake = Request::handshake("/ws").with("Authorization", &bearer);
+    let mut wire = Wire::connect(gate.public).await;
+    wire.request(&handshake).await;
+    wire.read_head().await.status()
+}
+
+/// Waits until this token opens nothing there.
+async fn is_refused(gate: &Gate, token: &str) {
+    tidegate_tests::eventually_does("it opens nothing", async || opens(gate, token).await == 401)
+        .await;
+}
+
 impl Gate {
+    /// Takes a token back.
+    async fn revoke(&self, token: &str) {
+        let body = serde_json::json!({ "token": token }).to_string();
+        self.done("POST", "/v1/tokens/revoke", &body).await;
+    }
+
+    /// Waits until it has figures of the cluster with so many nodes, users and sessions; them.
+    async fn sees(&self, nodes: usize, users: u64, sessions: u64) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let seen = self.json("/v1/presence").await;
+            let count = seen["nodes"].as_array().unwrap().len();
+            let figures = (&seen["users_online"], &seen["sessions"]);
+            if count == nodes && figures == (&users.into(), &sessions.into()) {
+                return seen;
+            }
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "not {nodes} nodes, {users} users and {sessions} sessions: {seen}\n{}",
+                self.process.output()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until it is in the cluster.
     async fn is_connected(&self) {
         self.says_of_cluster("ok").await;

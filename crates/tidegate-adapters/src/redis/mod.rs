@@ -15,11 +15,11 @@ mod tokens;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use tidegate::cluster::{
-    Change, Entry, Inbox, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
-    Standing, StateStore, StoreError, To, Verdict,
+    Change, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked,
+    SessionPage, Standing, StateStore, StoreError, To, Verdict,
 };
 use tidegate::config::plan::RedisPlan;
 
@@ -43,6 +43,7 @@ pub struct RedisStore {
 struct Scripts {
     renew: Script,
     leave: Script,
+    members: Script,
     record: Script,
     held: Script,
     claim: Script,
@@ -82,6 +83,7 @@ impl Scripts {
         Self {
             renew: Script::new(include_str!("scripts/renew.lua")),
             leave: Script::new(include_str!("scripts/leave.lua")),
+            members: Script::new(include_str!("scripts/members.lua")),
             record: Script::new(include_str!("scripts/record.lua")),
             held: Script::new(include_str!("scripts/held.lua")),
             claim: Script::new(include_str!("scripts/claim.lua")),
@@ -158,7 +160,9 @@ impl StateStore for RedisStore {
                 },
                 members: nodes(&members),
                 dead: nodes(&dead),
-                time: UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(microseconds),
+                time: UNIX_EPOCH
+                    + Duration::from_secs(seconds)
+                    + Duration::from_micros(microseconds),
             })
         })
     }
@@ -170,6 +174,29 @@ impl StateStore for RedisStore {
             script.key(self.keys.leases()).key(self.keys.dead());
             script.arg(node);
             self.run(script).await
+        })
+    }
+
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, StoreError>> {
+        Box::pin(async move {
+            let mut script = self.scripts.members.prepare_invoke();
+            script.key(self.keys.leases()).key(self.keys.dead());
+            let (members, dead): (Vec<(String, u64)>, Vec<String>) = self.run(script).await?;
+            let members = members.into_iter();
+            let members = members.map(|(node, left)| (node, Some(Duration::from_millis(left))));
+            let all = members.chain(dead.into_iter().map(|node| (node, None)));
+            let counted = all.map(|(node, lease)| async move {
+                let sessions = self.count_of(&node).await?;
+                // Whoever writes otherwise is none of ours.
+                let node = node.parse().ok();
+                Ok::<_, StoreError>(node.map(|node| Member {
+                    node,
+                    lease,
+                    sessions,
+                }))
+            });
+            let all = try_join_all(counted).await?;
+            Ok(all.into_iter().flatten().collect())
         })
     }
 

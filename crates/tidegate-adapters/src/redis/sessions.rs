@@ -38,7 +38,8 @@ fn parts(change: &Change) -> (&str, &str, Option<&str>, &str, u64) {
         Change::Enter { entry, since } => {
             let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
             // A score can be so large, exactly.
-            let since = u64::try_from(since.as_micros()).map_or(MOST_SCORE, |one| one.min(MOST_SCORE));
+            let since =
+                u64::try_from(since.as_micros()).map_or(MOST_SCORE, |one| one.min(MOST_SCORE));
             let user = entry.user.as_deref();
             ("E", &entry.session, user, &entry.facts, since)
         }
@@ -215,6 +216,18 @@ impl RedisStore {
         let counts = Partition::all().map(|partition| {
             let mut count = cmd("ZCARD");
             count.arg(self.keys.online(partition));
+            link.ask::<u64>(count)
+        });
+        let counts = try_join_all(counts).await.map_err(failed)?;
+        Ok(counts.iter().sum())
+    }
+
+    /// How many sessions a node has.
+    pub(super) async fn count_of(&self, node: &str) -> Result<u64, StoreError> {
+        let link = self.link()?;
+        let counts = Partition::all().map(|partition| {
+            let mut count = cmd("SCARD");
+            count.arg(self.keys.of_node(partition, node));
             link.ask::<u64>(count)
         });
         let counts = try_join_all(counts).await.map_err(failed)?;

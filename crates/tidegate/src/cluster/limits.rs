@@ -247,9 +247,10 @@ impl Line {
 
     /// The same of one of whatever node.
     fn has(&self, entry: &Entry) -> bool {
-        self.caps.route.as_deref().is_none_or(|route| {
-            Facts::parse(entry).is_some_and(|facts| *facts.route == *route)
-        })
+        self.caps
+            .route
+            .as_deref()
+            .is_none_or(|route| Facts::parse(entry).is_some_and(|facts| *facts.route == *route))
     }
 
     fn named(&self, user: &str) -> Named {

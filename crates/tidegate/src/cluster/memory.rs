@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{
-    Change, Entry, Inbox, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
-    Standing, StateStore, StoreError, To, Verdict,
+    Change, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked,
+    SessionPage, Standing, StateStore, StoreError, To, Verdict,
 };
 
 /// Shared by the gateways of one process, each with a clone of one `Arc`. Nothing of it outlives the
@@ -225,6 +225,24 @@ impl StateStore for MemoryStore {
         done(Ok(()))
     }
 
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, StoreError>> {
+        let (state, now) = (self.lock(), Instant::now());
+        let leases = state.leases.iter();
+        let leases = leases.map(|(node, until)| (node, Some(until.saturating_duration_since(now))));
+        let all = leases.chain(state.dead.keys().map(|node| (node, None)));
+        let members = all.map(|(node, lease)| {
+            let its = state.sessions.values().filter(|one| one.owner == *node);
+            Member {
+                node: node.clone(),
+                lease,
+                sessions: its.count() as u64,
+            }
+        });
+        let members = members.collect();
+        drop(state);
+        done(Ok(members))
+    }
+
     fn record(
         &self,
         node: &NodeId,
@@ -346,7 +364,9 @@ impl StateStore for MemoryStore {
         tally.insert(node.clone(), said.into());
         tally.retain(|node, _| leases.contains_key(node));
         let all = tally.iter();
-        let all = all.map(|(node, said)| (node.clone(), said.clone())).collect();
+        let all = all
+            .map(|(node, said)| (node.clone(), said.clone()))
+            .collect();
         drop(state);
         done(Ok(all))
     }

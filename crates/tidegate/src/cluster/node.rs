@@ -193,6 +193,11 @@ impl Cluster {
         self.online.load(Ordering::Relaxed)
     }
 
+    /// How long a node that is not heard of is taken to be there.
+    pub(crate) const fn lease(&self) -> Duration {
+        self.lease
+    }
+
     /// What all nodes share.
     pub(crate) fn store(&self) -> &dyn StateStore {
         &*self.store

@@ -62,9 +62,9 @@ impl Share {
         most: usize,
         over: OverSessions,
     ) -> Self {
-        let elsewhere = others.iter().fold(0_usize, |all, (_, said)| {
-            all.saturating_add(said.open)
-        });
+        let elsewhere = others
+            .iter()
+            .fold(0_usize, |all, (_, said)| all.saturating_add(said.open));
         let excess = elsewhere.saturating_add(mine.open).saturating_sub(most);
         // The higher, the sooner it goes; of two of one time that of the node whose name is behind.
         let rank = |time: u64| match over {
@@ -104,7 +104,10 @@ mod tests {
             let before: usize = nodes.iter().map(|(_, its)| its.len()).sum();
             for place in 0..nodes.len() {
                 let said = |its: &[u64]| Said::of(its.iter().copied(), over);
-                let others = nodes.iter().enumerate().filter(|(other, _)| *other != place);
+                let others = nodes
+                    .iter()
+                    .enumerate()
+                    .filter(|(other, _)| *other != place);
                 let others: Vec<_> = others
                     .map(|(_, (node, its))| (node.clone(), said(its)))
                     .collect();

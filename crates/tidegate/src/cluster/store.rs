@@ -45,6 +45,12 @@ pub trait StateStore: Send + Sync + Debug + 'static {
     /// When the store cannot be reached.
     fn leave(&self, node: &NodeId) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// The nodes: the members, and those who are gone and of whom something is left.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, StoreError>>;
+
     /// Sessions of a node that came and went, in that order; a verdict for each.
     ///
     /// # Errors
@@ -231,6 +237,17 @@ pub struct Standing {
     pub dead: Vec<NodeId>,
     /// Now, by the store's clock.
     pub time: SystemTime,
+}
+
+/// A node as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which one.
+    pub node: NodeId,
+    /// For how long its lease still lasts, by the store's clock; `None`: it has lapsed.
+    pub lease: Option<Duration>,
+    /// How many sessions it has there.
+    pub sessions: u64,
 }
 
 /// What a node is to the store.

@@ -366,7 +366,8 @@ fn report_no_cluster(root: &Root, problems: &mut Problems) {
     let of_routes = root.routes.iter().flat_map(|route| &route.cluster_wide);
     for place in root.cluster_wide.iter().chain(of_routes) {
         let message = "nobody could count on other nodes: there is no `cluster.redis`";
-        let remedy = "write `cluster: { redis: { url: redis://localhost:6379 } }`, or `scope: node`";
+        let remedy =
+            "write `cluster: { redis: { url: redis://localhost:6379 } }`, or `scope: node`";
         problems.suggest(place, message, remedy);
     }
 }

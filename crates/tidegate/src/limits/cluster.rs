@@ -153,7 +153,10 @@ mod tests {
     fn what_is_known_of_users_is_bounded() {
         let caps = caps(OverSessions::Reject);
         for number in 0..=MOST_KNOWN {
-            assert_eq!(caps.set_full(&number.to_string(), true), number < MOST_KNOWN);
+            assert_eq!(
+                caps.set_full(&number.to_string(), true),
+                number < MOST_KNOWN
+            );
         }
     }
 

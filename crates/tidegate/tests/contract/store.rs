@@ -324,7 +324,21 @@ async fn members_tell_what_all_count(store: &dyn StateStore) {
     // What is said of something else is not among it.
     let other = store.tally(&one, "route:r", "9").await.unwrap();
     assert_eq!(other, [(one.clone(), "9".into())]);
+    let known = store.members().await.unwrap();
+    assert_eq!(known.len(), 3);
+    let of = |node: &NodeId| known.iter().find(|one| one.node == *node).unwrap();
+    assert!(
+        of(&one)
+            .lease
+            .is_some_and(|left| left > LONG / 2 && left <= LONG)
+    );
+    assert_eq!(of(&one).sessions, 0);
     until_dead(store, &one, &gone).await;
+    record(store, &one, enter("s", "u")).await;
+    let known = store.members().await.unwrap();
+    let of = |node: &NodeId| known.iter().find(|one| one.node == *node).unwrap();
+    assert_eq!((of(&one).sessions, of(&gone).lease), (1, None));
+    record(store, &one, leave("s", "u")).await;
     let mut expected = vec![(one.clone(), "3".into()), (two.clone(), "{2}".into())];
     expected.sort();
     assert_eq!(tally(&one, "3").await, expected);

@@ -183,10 +183,8 @@ fn sessions(
     limits
 }
 
-const SCOPES: [(&str, LimitScope); 2] = [
-    ("node", LimitScope::Node),
-    ("cluster", LimitScope::Cluster),
-];
+const SCOPES: [(&str, LimitScope); 2] =
+    [("node", LimitScope::Node), ("cluster", LimitScope::Cluster)];
 
 /// A limit, where it holds, and where that is said.
 struct Scoped {
