@@ -83,6 +83,9 @@ async fn a_user_has_so_many_on_all_nodes() {
     let (mut second, _) = house.enter(&b, "u1").await;
     let handshake = house.handshake("u1");
     for gate in [&a, &b] {
+        gate.is_settled().await;
+    }
+    for gate in [&a, &b] {
         refuses(gate, &handshake, 429).await;
     }
     // A plain request to the same place says why.
@@ -97,6 +100,7 @@ async fn a_user_has_so_many_on_all_nodes() {
     first.0.close_session().await;
     let _third = admits(&b, &handshake).await;
     a.counts_sessions("u1", 2).await;
+    b.is_settled().await;
     refuses(&a, &handshake, 429).await;
     // Whoever was there stays.
     let push = r#"{"event":"x"}"#;
@@ -117,13 +121,14 @@ async fn the_oldest_of_a_user_goes_wherever_it_is() {
     let limits = "max_sessions_per_user: { most: 2, scope: cluster }, over: evict_oldest";
     let (a, b) = house.limited(&redis, limits).await;
     let (mut first, _) = house.enter(&a, "u1").await;
-    a.counts_sessions("u1", 1).await;
+    a.is_settled().await;
     let (mut second, _) = house.enter(&b, "u1").await;
-    a.counts_sessions("u1", 2).await;
+    b.is_settled().await;
     let (_third, _) = house.enter(&b, "u1").await;
     assert_eq!(first.closed().await, Some(4409));
     drop(first);
     a.counts_sessions("u1", 2).await;
+    b.is_settled().await;
     let (_fourth, _) = house.enter(&a, "u1").await;
     assert_eq!(second.closed().await, Some(4409));
     drop(second);
@@ -147,10 +152,14 @@ async fn a_route_and_all_sessions_have_limits_of_their_own() {
     let (_third, _) = house.enter(&b, "u3").await;
     let handshake = house.handshake("u4");
     for gate in [&a, &b] {
+        gate.is_settled().await;
+    }
+    for gate in [&a, &b] {
         refuses(gate, &handshake, 503).await;
     }
     first.0.close_session().await;
     let _fourth = admits(&b, &handshake).await;
+    b.is_settled().await;
     refuses(&a, &handshake, 503).await;
 }
 
@@ -167,13 +176,14 @@ async fn the_oldest_of_all_goes_wherever_it_is() {
     let limits = "max_sessions: { most: 2, scope: cluster }, over: evict_oldest";
     let (a, b) = house.limited(&redis, limits).await;
     let (mut first, _) = house.enter(&a, "u1").await;
-    a.counts(1).await;
+    a.is_settled().await;
     let (mut second, _) = house.enter(&b, "u2").await;
-    b.counts(2).await;
+    b.is_settled().await;
     let (_third, _) = house.enter(&b, "u3").await;
     assert_eq!(first.closed().await, Some(4409));
     drop(first);
     a.counts(2).await;
+    b.is_settled().await;
     let (_fourth, _) = house.enter(&a, "u4").await;
     assert_eq!(second.closed().await, Some(4409));
     drop(second);
@@ -280,6 +290,7 @@ async fn without_redis_each_node_keeps_to_it_by_itself() {
     let (a, b) = house.limited(&redis, limits).await;
     let (_first, _) = house.enter(&a, "u1").await;
     let handshake = house.handshake("u1");
+    a.is_settled().await;
     refuses(&b, &handshake, 429).await;
     server.node().daemon().kill().await;
     for gate in [&a, &b] {
@@ -313,6 +324,7 @@ async fn a_killed_node_counts_until_its_lease_has_lapsed() {
     let (a, b) = house.limited(&redis, limits).await;
     let (_gone, _) = house.enter(&b, "u1").await;
     let (_lost, _) = house.enter(&b, "u2").await;
+    b.is_settled().await;
     let (back, other) = (house.handshake("u1"), house.handshake("u3"));
     refuses(&a, &other, 503).await;
     b.process.signal("KILL");

@@ -25,6 +25,9 @@ use tidegate_tests::{Admin, Frame, Mint, Request, Token, tools};
 /// The lease of nodes: as short as one can be.
 const LEASE: &str = "1s";
 
+/// Clients that nobody reads for minutes are not found silent.
+const QUIET: &str = "websocket: { keep_alive: none }";
+
 /// Who signs for users, and the binary.
 struct House {
     mint: Mint,
@@ -73,8 +76,8 @@ impl House {
              cluster: {{ redis: {{ lease: {LEASE}, prefix: {prefix}, {redis} }} }}\n\
              services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
              routes:\n\
-             - {{ name: bridge, match: {{ path: /ws }}, filters: require, bridge: {{ services: up }} }}\n\
-             - {{ name: open, match: {{ path: /open }}, bridge: {{ services: up }} }}\n\
+             - {{ name: bridge, match: {{ path: /ws }}, filters: require, bridge: {{ services: up, {QUIET} }} }}\n\
+             - {{ name: open, match: {{ path: /open }}, bridge: {{ services: up, {QUIET} }} }}\n\
              {beside}\n"
         );
         let scratch = Scratch::new();
@@ -185,10 +188,32 @@ impl Gate {
         }
     }
 
+    /// What is told there, once Redis has answered in time: who asks waits for 250 ms at most.
     async fn json(&self, target: &str) -> Value {
-        let answer = self.admin.get(target).await;
-        assert_eq!(answer.status(), 200, "{target}: {}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap()
+        let begun = std::time::Instant::now();
+        loop {
+            let answer = self.admin.get(target).await;
+            if answer.status() == 200 {
+                return serde_json::from_slice(&answer.body).unwrap();
+            }
+            let is_late = begun.elapsed() > DEADLINE;
+            assert!(
+                answer.status() == 503 && !is_late,
+                "{target}: {}",
+                answer.text()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until all that is open here was opened two seconds ago: so far apart nobody mistakes their order.
+    async fn is_settled(&self) {
+        tidegate_tests::eventually_does("sessions are older", async || {
+            let all = self.json("/v1/sessions").await;
+            let mut all = all["sessions"].as_array().unwrap().iter();
+            all.all(|one| one["age_seconds"].as_u64().unwrap() >= 2)
+        })
+        .await;
     }
 
     /// Waits until so many users are online in the cluster, as this node says in all ways.

@@ -25,11 +25,17 @@ pub(super) async fn seen(
     let store = cluster.store();
     let both = async { Ok((store.online().await?, store.members().await?)) };
     let answer = match cluster.look(both).await {
-        Ok((online, members)) => told(cluster, online, members),
-        // What is known here is known all the same.
-        Err(_away) => alone(&view, Some(cluster)),
+        Ok((online, members)) if has(&members, cluster) => told(cluster, online, members),
+        // What is known here is known all the same. A store that has lost this node has lost others too.
+        _ => alone(&view, Some(cluster)),
     };
     Ok(Json(answer).into_response())
+}
+
+/// Whether this node is among them, or was.
+fn has(members: &[Member], cluster: &Cluster) -> bool {
+    let me = cluster.id();
+    members.iter().any(|one| one.node == me)
 }
 
 fn told(cluster: &Cluster, online: u64, mut members: Vec<Member>) -> Value {

@@ -21,6 +21,7 @@ use super::limits::Limits;
 use super::node::Fact;
 use super::wire::Say;
 use super::{Change, Cluster, Entry, Facts, Membership, Standing, StoreError, To, Verdict, Wired};
+use crate::metrics::microseconds;
 use crate::presence::Roles;
 use crate::session::handle::Handle;
 use crate::session::id::SessionId;
@@ -218,8 +219,9 @@ impl Keeper {
 
     async fn join(&mut self) -> Result<(), StoreError> {
         let (id, lease) = (self.cluster.id(), self.cluster.lease);
+        let asked = microseconds();
         let standing = self.cluster.store.renew(&id, lease, true).await?;
-        self.limits.set_clock(standing.time);
+        self.limits.set_clock(standing.time, asked);
         if standing.membership == Membership::Dead {
             return Err(StoreError::Fenced);
         }
@@ -234,7 +236,9 @@ impl Keeper {
             return Err(StoreError::Unreachable);
         }
         let id = cluster.id();
+        let asked = microseconds();
         let standing = cluster.store.renew(&id, cluster.lease, false).await?;
+        self.limits.set_clock(standing.time, asked);
         match standing.membership {
             Membership::Dead => return Err(StoreError::Fenced),
             Membership::Unknown => {

@@ -8,10 +8,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use futures_util::future::try_join_all;
 
+use super::clock::StoreClock;
 use super::share_out::{Said, Share};
 use super::wire::Say;
 use super::{Cluster, Entry, Facts, NodeId, StoreError, To, Wired};
@@ -40,16 +41,16 @@ pub(super) struct Limits {
     /// What others are to be told.
     full: Vec<Named>,
     roomy: Vec<Named>,
-    /// By how much the store's clock is ahead of ours, in microseconds.
-    ahead: Option<u64>,
+    clock: StoreClock,
 }
 
 /// Sessions that one `max_sessions` counts.
 #[derive(Debug)]
 struct Line {
     caps: Arc<ClusterCaps>,
-    /// Those that are here, in the order of their opening. One that was sent away is not among them.
-    seats: BTreeMap<Rank, Arc<Handle>>,
+    /// Those that are here, in the order of their opening, and when that was by the store's clock, in
+    /// microseconds. One that was sent away is not among them.
+    seats: BTreeMap<Rank, (u64, Arc<Handle>)>,
     is_due: bool,
     was_full: bool,
 }
@@ -68,7 +69,7 @@ impl Limits {
             later: HashSet::new(),
             full: Vec::new(),
             roomy: Vec::new(),
-            ahead: None,
+            clock: StoreClock::default(),
         }
     }
 
@@ -77,28 +78,25 @@ impl Limits {
         !self.lines.is_empty()
     }
 
-    /// What the store's clock shows now. The first time counts, so that the order of sessions stays.
-    pub(super) fn set_clock(&mut self, time: SystemTime) {
-        let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.ahead
-            .get_or_insert_with(|| time.saturating_sub(microseconds()));
+    /// The store has told the time since it was asked, in [`microseconds`].
+    pub(super) fn set_clock(&mut self, time: SystemTime, asked: u64) {
+        self.clock.note(time, asked, microseconds());
     }
 
     /// When a session was opened, by the store's clock.
     pub(super) fn since(&self, handle: &Handle) -> SystemTime {
-        let Some(ahead) = self.ahead else {
-            return handle.opened();
-        };
-        let since = Duration::from_micros(handle.rank().0.saturating_add(ahead));
-        UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+        let since = self.clock.time_at(handle.rank().0);
+        since.unwrap_or_else(|| handle.opened())
     }
 
     /// The store has a session; its user has so many.
     pub(super) fn enter(&mut self, handle: &Arc<Handle>, sessions: u64) {
         for line in self.lines.iter_mut().filter(|line| line.counts(handle)) {
             if line.caps.most.is_some() {
-                line.seats.insert(handle.rank(), Arc::clone(handle));
+                let since = self.clock.at(handle.rank().0).unwrap_or_default();
+                // Told anew, it is as old as it was.
+                let seat = line.seats.entry(handle.rank());
+                seat.or_insert_with(|| (since, Arc::clone(handle)));
                 line.is_due = true;
             }
             let most = line.caps.per_user.map(|most| most as u64);
@@ -162,7 +160,7 @@ impl Limits {
         let mut is_news = false;
         let me = cluster.id();
         for line in self.lines.iter_mut().filter(|line| line.is_due) {
-            is_news |= line.settle(&me, self.ahead, cluster).await?;
+            is_news |= line.settle(&me, cluster).await?;
         }
         if is_news {
             cluster.tell(To::All, Say::Counted).await?;
@@ -264,20 +262,15 @@ impl Line {
     }
 
     /// Ends what is too many here; whether others want to know what has changed.
-    async fn settle(
-        &mut self,
-        me: &NodeId,
-        ahead: Option<u64>,
-        cluster: &Cluster,
-    ) -> Result<bool, StoreError> {
-        let (Some(most), Some(ahead)) = (self.caps.most, ahead) else {
+    async fn settle(&mut self, me: &NodeId, cluster: &Cluster) -> Result<bool, StoreError> {
+        let Some(most) = self.caps.most else {
             return Ok(false);
         };
         let (name, over) = (self.name(), self.caps.over);
         let mut is_news = false;
         for _ in 0..ROUNDS {
-            let stamps = self.seats.keys().map(|(stamp, _)| stamp + ahead);
-            let mine = Said::of(stamps, over);
+            let opened = self.seats.values().map(|(since, _)| *since);
+            let mine = Said::of(opened, over);
             let told = cluster.store.tally(me, &name, &mine.written()).await?;
             let others = told.into_iter().filter(|(node, _)| node != me);
             let others = others.filter_map(|(node, said)| Some((node, Said::parse(&said)?)));
@@ -301,7 +294,7 @@ impl Line {
                 OverSessions::EvictOldest => (self.seats.pop_first(), Cause::Replaced),
                 OverSessions::Reject => (self.seats.pop_last(), Cause::TooManySessions),
             };
-            let Some((_, handle)) = gone else { return };
+            let Some((_, (_, handle))) = gone else { return };
             handle.order(cause);
         }
     }

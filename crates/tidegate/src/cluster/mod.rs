@@ -11,6 +11,7 @@
 
 mod ask;
 mod carrier;
+mod clock;
 mod facts;
 mod hear;
 mod keeper;
