@@ -105,6 +105,10 @@ async fn walk<'w>(
     if let Step::Answer(answer) = route.pipeline.request(exchange).await? {
         return Ok(Outcome::Answer(answer));
     }
+    if is_session_only && wish.is_none() && exchange.principal.is_some() {
+        // The same of its user, who is known only now.
+        worker.caps().would_admit(&route.caps, exchange)?;
+    }
     if let Some((wish, principal)) = wish.as_mut().zip(exchange.principal.as_ref()) {
         wish.keep_offered(exchange);
         worker

@@ -1,8 +1,12 @@
 //! Several gateways that share a Redis are one to their users.
 
 mod builds_without_it_say_so;
+mod limits_hold_on_all_nodes;
 mod nodes_come_and_go;
 mod redis_comes_and_goes;
+mod redis_fails_over;
+mod the_count_is_the_truth;
+mod tokens_are_taken_back_everywhere;
 mod users_are_reached_everywhere;
 
 use std::collections::HashMap;
@@ -21,12 +25,17 @@ use tidegate_tests::{Admin, Frame, Mint, Request, Token, tools};
 /// The lease of nodes: as short as one can be.
 const LEASE: &str = "1s";
 
+/// Clients that nobody reads for minutes are not found silent.
+const QUIET: &str = "websocket: { keep_alive: none }";
+
 /// Who signs for users, and the binary.
 struct House {
     mint: Mint,
     binary: PathBuf,
     tokens: HashMap<String, String>,
     prefix: String,
+    /// What stands beside the secret in `auth.jwt` of its nodes.
+    jwt: &'static str,
 }
 
 /// A process with a gateway in it.
@@ -45,6 +54,7 @@ impl House {
             mint: Mint::open(test)?,
             tokens: HashMap::new(),
             prefix: format!("t{:x}", fastrand::u64(..)),
+            jwt: "",
         })
     }
 
@@ -55,19 +65,19 @@ impl House {
 
     /// The same, with this beside.
     async fn node_with(&self, name: &str, redis: &str, beside: &str) -> Gate {
-        let prefix = &self.prefix;
+        let Self { prefix, jwt, .. } = self;
         let yaml = format!(
             "version: 1\nworkers: 1\n\
              listeners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
              admin: {{ bind: 127.0.0.1:0 }}\n\
              access_log: none\n\
-             auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
+             auth: {{ jwt: {{ secret: '{SECRET}', {jwt} }} }}\n\
              bus: {{ node: {name} }}\n\
              cluster: {{ redis: {{ lease: {LEASE}, prefix: {prefix}, {redis} }} }}\n\
              services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
              routes:\n\
-             - {{ name: bridge, match: {{ path: /ws }}, filters: require, bridge: {{ services: up }} }}\n\
-             - {{ name: open, match: {{ path: /open }}, bridge: {{ services: up }} }}\n\
+             - {{ name: bridge, match: {{ path: /ws }}, filters: require, bridge: {{ services: up, {QUIET} }} }}\n\
+             - {{ name: open, match: {{ path: /open }}, bridge: {{ services: up, {QUIET} }} }}\n\
              {beside}\n"
         );
         let scratch = Scratch::new();
@@ -109,7 +119,47 @@ impl House {
     }
 }
 
+/// What a handshake with this token is answered with.
+async fn opens(gate: &Gate, token: &str) -> u16 {
+    let bearer = format!("Bearer {token}");
+    let handshake = Request::handshake("/ws").with("Authorization", &bearer);
+    let mut wire = Wire::connect(gate.public).await;
+    wire.request(&handshake).await;
+    wire.read_head().await.status()
+}
+
+/// Waits until this token opens nothing there.
+async fn is_refused(gate: &Gate, token: &str) {
+    tidegate_tests::eventually_does("it opens nothing", async || opens(gate, token).await == 401)
+        .await;
+}
+
 impl Gate {
+    /// Takes a token back.
+    async fn revoke(&self, token: &str) {
+        let body = serde_json::json!({ "token": token }).to_string();
+        self.done("POST", "/v1/tokens/revoke", &body).await;
+    }
+
+    /// Waits until it has figures of the cluster with so many nodes, users and sessions; them.
+    async fn sees(&self, nodes: usize, users: u64, sessions: u64) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let seen = self.json("/v1/presence").await;
+            let count = seen["nodes"].as_array().unwrap().len();
+            let figures = (&seen["users_online"], &seen["sessions"]);
+            if count == nodes && figures == (&users.into(), &sessions.into()) {
+                return seen;
+            }
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "not {nodes} nodes, {users} users and {sessions} sessions: {seen}\n{}",
+                self.process.output()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until it is in the cluster.
     async fn is_connected(&self) {
         self.says_of_cluster("ok").await;
@@ -138,10 +188,32 @@ impl Gate {
         }
     }
 
+    /// What is told there, once Redis has answered in time: who asks waits for 250 ms at most.
     async fn json(&self, target: &str) -> Value {
-        let answer = self.admin.get(target).await;
-        assert_eq!(answer.status(), 200, "{target}: {}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap()
+        let begun = std::time::Instant::now();
+        loop {
+            let answer = self.admin.get(target).await;
+            if answer.status() == 200 {
+                return serde_json::from_slice(&answer.body).unwrap();
+            }
+            let is_late = begun.elapsed() > DEADLINE;
+            assert!(
+                answer.status() == 503 && !is_late,
+                "{target}: {}",
+                answer.text()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until all that is open here was opened two seconds ago: so far apart nobody mistakes their order.
+    async fn is_settled(&self) {
+        tidegate_tests::eventually_does("sessions are older", async || {
+            let all = self.json("/v1/sessions").await;
+            let mut all = all["sessions"].as_array().unwrap().iter();
+            all.all(|one| one["age_seconds"].as_u64().unwrap() >= 2)
+        })
+        .await;
     }
 
     /// Waits until so many users are online in the cluster, as this node says in all ways.
@@ -164,6 +236,25 @@ impl Gate {
             assert!(
                 begun.elapsed() < DEADLINE,
                 "not {users} users: {told}\n{}",
+                self.process.output()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the cluster has so many sessions of a user.
+    async fn counts_sessions(&self, user: &str, count: u64) {
+        let begun = std::time::Instant::now();
+        let target = format!("/v1/users/{user}?scope=cluster");
+        loop {
+            let told = self.admin.get(&target).await.text();
+            let counted: Value = serde_json::from_str(&told).unwrap_or_default();
+            if counted["session_count"] == count {
+                return;
+            }
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "not {count} sessions: {told}\n{}",
                 self.process.output()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -203,7 +294,12 @@ struct Events {
 }
 
 impl Events {
+    /// The next one. A stream without events has an empty line now and then, which is none.
     async fn next(&mut self) -> Value {
+        within("an event", self.read()).await
+    }
+
+    async fn read(&mut self) -> Value {
         loop {
             while let Some(end) = self.text.find('\n') {
                 let line: String = self.text.drain(..=end).collect();
@@ -211,19 +307,22 @@ impl Events {
                     return serde_json::from_str(&line).unwrap();
                 }
             }
-            let chunk = within("an event", self.wire.read_chunk()).await.unwrap();
+            let chunk = self.wire.read_chunk().await.unwrap();
             self.text.push_str(&String::from_utf8(chunk).unwrap());
         }
     }
 
     /// The next one of that type.
     async fn next_of(&mut self, kind: &str) -> Value {
-        loop {
-            let event = self.next().await;
-            if event["type"] == kind {
-                return event;
+        let found = async {
+            loop {
+                let event = self.read().await;
+                if event["type"] == kind {
+                    return event;
+                }
             }
-        }
+        };
+        within(&format!("an event {kind}"), found).await
     }
 }
 

@@ -69,7 +69,7 @@ impl Keys {
         self.in_partition(partition, "online")
     }
 
-    /// SET: the sessions of a user.
+    /// ZSET: session of a user → when it was opened, in microseconds.
     pub(super) fn of_user(&self, partition: Partition, user: &str) -> String {
         self.in_partition(partition, &format!("user:{user}"))
     }
@@ -111,6 +111,11 @@ impl Keys {
     /// When anybody renewed a lease last, in milliseconds.
     pub(super) fn last_renewal(&self) -> String {
         self.of_nodes("renewed")
+    }
+
+    /// HASH: node → what it says of something that all count.
+    pub(super) fn tally(&self, of: &str) -> String {
+        self.of_nodes(&format!("tally:{of}"))
     }
 
     fn of_tokens(&self, name: &str) -> String {

@@ -13,13 +13,13 @@ mod sessions;
 mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use tidegate::cluster::{
-    Change, Entry, Inbox, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
-    Standing, StateStore, StoreError, To, Verdict,
+    Change, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked,
+    SessionPage, Standing, StateStore, StoreError, To, Verdict,
 };
 use tidegate::config::plan::RedisPlan;
 
@@ -43,12 +43,14 @@ pub struct RedisStore {
 struct Scripts {
     renew: Script,
     leave: Script,
+    members: Script,
     record: Script,
     held: Script,
     claim: Script,
     bury: Script,
     drop: Script,
     forget: Script,
+    tally: Script,
     revoke: Script,
     revoked: Script,
 }
@@ -81,12 +83,14 @@ impl Scripts {
         Self {
             renew: Script::new(include_str!("scripts/renew.lua")),
             leave: Script::new(include_str!("scripts/leave.lua")),
+            members: Script::new(include_str!("scripts/members.lua")),
             record: Script::new(include_str!("scripts/record.lua")),
             held: Script::new(include_str!("scripts/held.lua")),
             claim: Script::new(include_str!("scripts/claim.lua")),
             bury: Script::new(include_str!("scripts/bury.lua")),
             drop: Script::new(include_str!("scripts/drop.lua")),
             forget: Script::new(include_str!("scripts/forget.lua")),
+            tally: Script::new(include_str!("scripts/tally.lua")),
             revoke: Script::new(include_str!("scripts/revoke.lua")),
             revoked: Script::new(include_str!("scripts/revoked.lua")),
         }
@@ -145,7 +149,8 @@ impl StateStore for RedisStore {
             }
             script.arg(node).arg(milliseconds(lease));
             script.arg(u8::from(join)).arg(milliseconds(BURIED));
-            let (membership, members, dead): (String, Vec<String>, Vec<String>) =
+            type Told = (String, Vec<String>, Vec<String>, (u64, u64));
+            let (membership, members, dead, (seconds, microseconds)): Told =
                 self.run(script).await?;
             Ok(Standing {
                 membership: match membership.as_str() {
@@ -155,6 +160,9 @@ impl StateStore for RedisStore {
                 },
                 members: nodes(&members),
                 dead: nodes(&dead),
+                time: UNIX_EPOCH
+                    + Duration::from_secs(seconds)
+                    + Duration::from_micros(microseconds),
             })
         })
     }
@@ -166,6 +174,29 @@ impl StateStore for RedisStore {
             script.key(self.keys.leases()).key(self.keys.dead());
             script.arg(node);
             self.run(script).await
+        })
+    }
+
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, StoreError>> {
+        Box::pin(async move {
+            let mut script = self.scripts.members.prepare_invoke();
+            script.key(self.keys.leases()).key(self.keys.dead());
+            let (members, dead): (Vec<(String, u64)>, Vec<String>) = self.run(script).await?;
+            let members = members.into_iter();
+            let members = members.map(|(node, left)| (node, Some(Duration::from_millis(left))));
+            let all = members.chain(dead.into_iter().map(|node| (node, None)));
+            let counted = all.map(|(node, lease)| async move {
+                let sessions = self.count_of(&node).await?;
+                // Whoever writes otherwise is none of ours.
+                let node = node.parse().ok();
+                Ok::<_, StoreError>(node.map(|node| Member {
+                    node,
+                    lease,
+                    sessions,
+                }))
+            });
+            let all = try_join_all(counted).await?;
+            Ok(all.into_iter().flatten().collect())
         })
     }
 
@@ -234,6 +265,26 @@ impl StateStore for RedisStore {
 
     fn sessions(&self, cursor: u64, most: usize) -> BoxFuture<'_, Result<SessionPage, StoreError>> {
         Box::pin(self.page_of_sessions(cursor, most))
+    }
+
+    fn tally<'s>(
+        &'s self,
+        node: &NodeId,
+        of: &'s str,
+        said: &'s str,
+    ) -> BoxFuture<'s, Result<Vec<(NodeId, Box<str>)>, StoreError>> {
+        let node = node.to_string();
+        Box::pin(async move {
+            let mut script = self.scripts.tally.prepare_invoke();
+            script.key(self.keys.leases()).key(self.keys.tally(of));
+            script.arg(node).arg(said).arg(milliseconds(BURIED));
+            let told: Vec<String> = self.run(script).await?;
+            let told = told.chunks_exact(2).filter_map(|pair| match pair {
+                [node, said] => Some((node.parse().ok()?, said.as_str().into())),
+                _ => None,
+            });
+            Ok(told.collect())
+        })
     }
 
     fn revoke(&self, revocations: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -14,6 +14,8 @@ use super::{BURIED, RedisStore, failed, milliseconds};
 
 /// The bits of a cursor that are Redis's own; before them stands the partition.
 const SCAN_BITS: u32 = 57;
+/// The largest score that is exact.
+const MOST_SCORE: u64 = (1 << 53) - 1;
 
 /// The places, in what was asked, of what belongs to each partition.
 fn by_partition<'a>(
@@ -30,10 +32,18 @@ fn by_partition<'a>(
     places
 }
 
-fn parts(change: &Change) -> (&str, &str, Option<&str>, &str) {
+/// What is done, with which session, of which user, what is said of it, and since when it is open.
+fn parts(change: &Change) -> (&str, &str, Option<&str>, &str, u64) {
     match change {
-        Change::Enter(entry) => ("E", &entry.session, entry.user.as_deref(), &entry.facts),
-        Change::Leave { session, user } => ("L", session, user.as_deref(), ""),
+        Change::Enter { entry, since } => {
+            let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+            // A score can be so large, exactly.
+            let since =
+                u64::try_from(since.as_micros()).map_or(MOST_SCORE, |one| one.min(MOST_SCORE));
+            let user = entry.user.as_deref();
+            ("E", &entry.session, user, &entry.facts, since)
+        }
+        Change::Leave { session, user } => ("L", session, user.as_deref(), "", 0),
     }
 }
 
@@ -66,7 +76,7 @@ impl RedisStore {
         changes: &[Change],
     ) -> Result<Vec<Verdict>, StoreError> {
         let all = changes.iter().map(|change| {
-            let (_, session, user, _) = parts(change);
+            let (_, session, user, ..) = parts(change);
             (session, user)
         });
         let some = by_partition(all).into_values();
@@ -78,10 +88,11 @@ impl RedisStore {
             script.key(self.keys.fence(partition, node));
             script.arg(node);
             for change in places.iter().filter_map(|place| changes.get(*place)) {
-                let (kind, session, user, facts) = parts(change);
+                let (kind, session, user, facts, since) = parts(change);
                 let user = user.unwrap_or_default();
                 script.key(self.keys.of_user(partition, user));
-                script.arg(kind).arg(session).arg(user).arg(facts);
+                script.arg(kind).arg(session).arg(user);
+                script.arg(facts).arg(since);
             }
             let told: Vec<u64> = self.run(script).await?;
             Ok::<_, StoreError>((places, told))
@@ -211,6 +222,18 @@ impl RedisStore {
         Ok(counts.iter().sum())
     }
 
+    /// How many sessions a node has.
+    pub(super) async fn count_of(&self, node: &str) -> Result<u64, StoreError> {
+        let link = self.link()?;
+        let counts = Partition::all().map(|partition| {
+            let mut count = cmd("SCARD");
+            count.arg(self.keys.of_node(partition, node));
+            link.ask::<u64>(count)
+        });
+        let counts = try_join_all(counts).await.map_err(failed)?;
+        Ok(counts.iter().sum())
+    }
+
     pub(super) async fn page_of_users(
         &self,
         after: &str,
@@ -232,7 +255,7 @@ impl RedisStore {
         users.sort_unstable();
         users.truncate(most);
         let counts = users.iter().map(|user| {
-            let mut count = cmd("SCARD");
+            let mut count = cmd("ZCARD");
             count.arg(self.keys.of_user(Partition::of_user(user), user));
             link.ask::<u64>(count)
         });
@@ -248,8 +271,9 @@ impl RedisStore {
     pub(super) async fn all_of_user(&self, user: &str) -> Result<Vec<(NodeId, Entry)>, StoreError> {
         let link = self.link()?;
         let partition = Partition::of_user(user);
-        let mut members = cmd("SMEMBERS");
+        let mut members = cmd("ZRANGE");
         members.arg(self.keys.of_user(partition, user));
+        members.arg(0).arg(-1);
         let sessions: Vec<String> = link.ask(members).await.map_err(failed)?;
         if sessions.is_empty() {
             return Ok(Vec::new());

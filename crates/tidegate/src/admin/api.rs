@@ -15,7 +15,7 @@ use super::events::Streams;
 use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
-use super::{push, rooms, routes, sessions, tokens, users};
+use super::{presence, push, rooms, routes, sessions, tokens, users};
 use crate::time;
 
 /// What is answered here, for machines.
@@ -44,6 +44,7 @@ fn places() -> Vec<Place> {
             "/v1/sessions/{id}",
             get(sessions::one).delete(sessions::end),
         ),
+        ("/v1/presence", get(presence::seen)),
         ("/v1/users", get(users::list)),
         ("/v1/users/{user}", get(users::one)),
         ("/v1/users/{user}/sessions", delete(users::end)),

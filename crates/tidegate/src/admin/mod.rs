@@ -14,6 +14,7 @@ mod events;
 mod everywhere;
 mod kafka;
 mod listen;
+mod presence;
 mod problem;
 mod push;
 mod query;

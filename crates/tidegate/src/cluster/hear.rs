@@ -8,7 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::wire::{Message, Order, Push, Say};
-use super::{Cluster, Inbox, NodeId, To, Wired};
+use super::{Cluster, Inbox, NodeId, To, Wired, limits};
 use crate::auth::{Identity, Revoked};
 use crate::bus::BusError;
 use crate::metrics::PushSource;
@@ -67,6 +67,12 @@ impl Cluster {
                     }
                 }
                 Say::Revoked => self.revoked.notify_one(),
+                Say::Counted => self.counted.notify_one(),
+                Say::Full { full, roomy } => limits::note(wired, &full, &roomy),
+                Say::Over {
+                    sessions,
+                    for_newer,
+                } => limits::end(wired, &sessions, for_newer),
                 Say::Ask { ask, order } => {
                     let count = order.carry_out(wired).await;
                     self.answer(&from, ask, 0, count).await;

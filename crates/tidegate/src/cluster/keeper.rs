@@ -17,9 +17,11 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::limits::Limits;
 use super::node::Fact;
 use super::wire::Say;
 use super::{Change, Cluster, Entry, Facts, Membership, Standing, StoreError, To, Verdict, Wired};
+use crate::metrics::microseconds;
 use crate::presence::Roles;
 use crate::session::handle::Handle;
 use crate::session::id::SessionId;
@@ -32,6 +34,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Changes that are told at once.
 const BATCH: usize = 512;
+/// Between two looks at what all nodes count together.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The running keeper; dropped, it tells what is left and ends.
 #[derive(Debug)]
@@ -52,6 +56,7 @@ struct Keeper {
     was_warned: bool,
     /// The last beat that was sent.
     beat: u64,
+    limits: Limits,
 }
 
 /// A session that is open.
@@ -80,6 +85,7 @@ impl Keeping {
         let ended = CancellationToken::new();
         let end = ended.clone();
         let keeper = Keeper {
+            limits: Limits::new(&wired.core),
             cluster,
             wired: Arc::new(wired),
             live: HashMap::new(),
@@ -140,6 +146,7 @@ impl Keeper {
     }
 
     fn note_cut(&mut self, error: StoreError) {
+        self.limits.forget();
         let was_up = self.cluster.set_up(false);
         if was_up {
             // Whoever comes back until the link is there again is told so.
@@ -201,19 +208,26 @@ impl Keeper {
         tracing::info!(%node, "in the cluster");
         let mut renewal = interval(cluster.lease / 3);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // However many come and go, the lease is renewed.
                 biased;
                 _ = renewal.tick() => self.renew().await?,
+                _ = look.tick(), if self.limits.are_any() => self.limits.look(),
+                () = cluster.counted.notified() => self.limits.recount(),
                 () = cluster.arrived.notified() => self.tell().await?,
             }
+            self.limits.settle(&cluster, &self.wired).await?;
         }
     }
 
-    async fn join(&self) -> Result<(), StoreError> {
+    async fn join(&mut self) -> Result<(), StoreError> {
         let (id, lease) = (self.cluster.id(), self.cluster.lease);
+        let asked = microseconds();
         let standing = self.cluster.store.renew(&id, lease, true).await?;
+        self.limits.set_clock(standing.time, asked);
         if standing.membership == Membership::Dead {
             return Err(StoreError::Fenced);
         }
@@ -228,7 +242,9 @@ impl Keeper {
             return Err(StoreError::Unreachable);
         }
         let id = cluster.id();
+        let asked = microseconds();
         let standing = cluster.store.renew(&id, cluster.lease, false).await?;
+        self.limits.set_clock(standing.time, asked);
         match standing.membership {
             Membership::Dead => return Err(StoreError::Fenced),
             Membership::Unknown => {
@@ -275,7 +291,8 @@ impl Keeper {
             is_confirmed: false,
         };
         self.live.insert(handle.id, seat);
-        changes.push((Change::Enter(entry), whom));
+        let since = self.limits.since(handle);
+        changes.push((Change::Enter { entry, since }, whom));
         changes
     }
 
@@ -283,6 +300,7 @@ impl Keeper {
         let Some(seat) = self.live.remove(&handle.id) else {
             return Vec::new();
         };
+        self.limits.leave(handle);
         let user = handle.facts.user().filter(|_| seat.has_user);
         let change = Change::Leave {
             session: handle.id.to_string().into(),
@@ -296,7 +314,13 @@ impl Keeper {
         tracing::warn!("sessions came and went faster than that could be taken");
         let open = self.wired.core.sessions().all();
         let is_open: std::collections::HashSet<_> = open.iter().map(|one| one.id).collect();
-        self.live.retain(|id, _| is_open.contains(id));
+        self.live.retain(|id, seat| {
+            let is_open = is_open.contains(id);
+            if !is_open {
+                self.limits.leave(&seat.handle);
+            }
+            is_open
+        });
         for handle in open {
             let _told_by_sync = self.enter(&handle, &Roles::default());
         }
@@ -335,7 +359,8 @@ impl Keeper {
     fn note(&mut self, change: &Change, whom: &Whom, verdict: Verdict) {
         let teller = &self.wired.teller;
         match (change, whom) {
-            (Change::Enter(entry), Whom::Here(handle, roles)) => {
+            (Change::Enter { entry, .. }, Whom::Here(handle, roles)) => {
+                self.limits.enter(handle, verdict.sessions);
                 if self.is_reborn && !verdict.was_known {
                     teller.reopened(handle, roles);
                 }
@@ -388,7 +413,8 @@ impl Keeper {
             let is_held = held.remove(&entry.session).is_some_and(has_user);
             if !is_held || !seat.is_confirmed {
                 let whom = Whom::Here(Arc::clone(&seat.handle), Arc::clone(&seat.roles));
-                changes.push((Change::Enter(entry), whom));
+                let since = self.limits.since(&seat.handle);
+                changes.push((Change::Enter { entry, since }, whom));
             }
         }
         for entry in held.into_values() {

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{
-    Change, Entry, Inbox, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
-    Standing, StateStore, StoreError, To, Verdict,
+    Change, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked,
+    SessionPage, Standing, StateStore, StoreError, To, Verdict,
 };
 
 /// Shared by the gateways of one process, each with a clone of one `Arc`. Nothing of it outlives the
@@ -31,12 +31,16 @@ struct State {
     /// Of whom nothing is left.
     buried: BTreeSet<NodeId>,
     sessions: BTreeMap<Box<str>, Held>,
-    /// The ids of their sessions.
-    users: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
+    /// Their sessions, in the order of their opening.
+    users: BTreeMap<Box<str>, BTreeSet<Place>>,
+    tallies: HashMap<Box<str>, BTreeMap<NodeId, Box<str>>>,
     revoked: HashMap<Box<str>, (u64, Option<SystemTime>)>,
     revocations: u64,
     inboxes: HashMap<NodeId, mpsc::Sender<Box<[u8]>>>,
 }
+
+/// When a session was opened, and its id.
+type Place = (SystemTime, Box<str>);
 
 #[derive(Debug)]
 struct Held {
@@ -64,12 +68,14 @@ impl State {
     }
 
     /// Whether the user is online with this session who was not before.
-    fn sit(&mut self, entry: &Entry) -> bool {
+    fn sit(&mut self, entry: &Entry, since: SystemTime) -> bool {
         let Some(user) = &entry.user else {
             return false;
         };
         let sessions = self.users.entry(user.clone()).or_default();
-        sessions.insert(entry.session.clone());
+        if !sessions.iter().any(|(_, id)| *id == entry.session) {
+            sessions.insert((since, entry.session.clone()));
+        }
         sessions.len() == 1
     }
 
@@ -79,7 +85,9 @@ impl State {
         else {
             return false;
         };
-        let is_last = sessions.remove(session) && sessions.is_empty();
+        let before = sessions.len();
+        sessions.retain(|(_, id)| **id != *session);
+        let is_last = sessions.len() < before && sessions.is_empty();
         if is_last {
             self.users.remove(user);
         }
@@ -88,10 +96,10 @@ impl State {
 
     fn change(&mut self, node: &NodeId, change: Change) -> Verdict {
         let (is_turn, was_known, user) = match change {
-            Change::Enter(entry) => {
+            Change::Enter { entry, since } => {
                 let before = self.sessions.remove(&entry.session);
                 let was_known = before.is_some_and(|one| one.counted_out.is_none());
-                let is_turn = self.sit(&entry) && !was_known;
+                let is_turn = self.sit(&entry, since) && !was_known;
                 let user = entry.user.clone();
                 let held = Held {
                     owner: node.clone(),
@@ -203,6 +211,7 @@ impl StateStore for MemoryStore {
             membership,
             members: state.leases.keys().cloned().collect(),
             dead: state.dead.keys().cloned().collect(),
+            time: SystemTime::now(),
         }))
     }
 
@@ -214,6 +223,24 @@ impl StateStore for MemoryStore {
         state.inboxes.remove(node);
         drop(state);
         done(Ok(()))
+    }
+
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, StoreError>> {
+        let (state, now) = (self.lock(), Instant::now());
+        let leases = state.leases.iter();
+        let leases = leases.map(|(node, until)| (node, Some(until.saturating_duration_since(now))));
+        let all = leases.chain(state.dead.keys().map(|node| (node, None)));
+        let members = all.map(|(node, lease)| {
+            let its = state.sessions.values().filter(|one| one.owner == *node);
+            Member {
+                node: node.clone(),
+                lease,
+                sessions: its.count() as u64,
+            }
+        });
+        let members = members.collect();
+        drop(state);
+        done(Ok(members))
     }
 
     fn record(
@@ -300,7 +327,8 @@ impl StateStore for MemoryStore {
     ) -> BoxFuture<'s, Result<Vec<(NodeId, Entry)>, StoreError>> {
         let state = self.lock();
         let ids = state.users.get(user).into_iter().flatten();
-        let found = ids.filter_map(|id| state.sessions.get(id));
+        let found = ids.filter_map(|(_, id)| state.sessions.get(id));
+        let found = found.filter(|one| one.counted_out.is_none());
         let found = found.map(|one| (one.owner.clone(), one.entry.clone()));
         done(Ok(found.collect()))
     }
@@ -320,6 +348,27 @@ impl StateStore for MemoryStore {
             sessions: found,
             next,
         }))
+    }
+
+    fn tally<'s>(
+        &'s self,
+        node: &NodeId,
+        of: &'s str,
+        said: &'s str,
+    ) -> BoxFuture<'s, Result<Vec<(NodeId, Box<str>)>, StoreError>> {
+        let mut state = self.lock();
+        let State {
+            tallies, leases, ..
+        } = &mut *state;
+        let tally = tallies.entry(of.into()).or_default();
+        tally.insert(node.clone(), said.into());
+        tally.retain(|node, _| leases.contains_key(node));
+        let all = tally.iter();
+        let all = all
+            .map(|(node, said)| (node.clone(), said.clone()))
+            .collect();
+        drop(state);
+        done(Ok(all))
     }
 
     fn revoke(&self, revocations: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>> {

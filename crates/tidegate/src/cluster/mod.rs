@@ -11,12 +11,15 @@
 
 mod ask;
 mod carrier;
+mod clock;
 mod facts;
 mod hear;
 mod keeper;
+mod limits;
 mod memory;
 mod node;
 mod share;
+mod share_out;
 mod store;
 mod survive;
 mod wire;
@@ -28,7 +31,7 @@ pub(crate) use self::keeper::Keeping;
 pub use self::memory::MemoryStore;
 pub(crate) use self::node::{Cluster, Wired};
 pub use self::store::{
-    Change, Entry, Inbox, Membership, NodeId, NotANode, OnlineUser, Orphan, Revocation, Revoked,
-    SessionPage, Standing, StateStore, StoreError, To, Verdict,
+    Change, Entry, Inbox, Member, Membership, NodeId, NotANode, OnlineUser, Orphan, Revocation,
+    Revoked, SessionPage, Standing, StateStore, StoreError, To, Verdict,
 };
 pub(crate) use self::wire::Order;

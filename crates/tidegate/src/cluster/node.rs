@@ -48,6 +48,8 @@ pub(crate) struct Cluster {
     pub(super) asks: Asks,
     /// Something was revoked elsewhere.
     pub(super) revoked: Notify,
+    /// Another node's sessions are to be counted anew.
+    pub(super) counted: Notify,
     /// Users online in all of the cluster, as of a second ago.
     pub(super) online: AtomicU64,
     /// The last beat of our own that was heard.
@@ -98,6 +100,7 @@ impl Cluster {
             died: Notify::new(),
             asks: Asks::default(),
             revoked: Notify::new(),
+            counted: Notify::new(),
             online: AtomicU64::new(0),
             beat: AtomicU64::new(0),
         }
@@ -196,6 +199,11 @@ impl Cluster {
     /// Users online in all of the cluster, as of a second ago.
     pub(crate) fn online(&self) -> u64 {
         self.online.load(Ordering::Relaxed)
+    }
+
+    /// How long a node that is not heard of is taken to be there.
+    pub(crate) const fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// What all nodes share.

@@ -45,6 +45,12 @@ pub trait StateStore: Send + Sync + Debug + 'static {
     /// When the store cannot be reached.
     fn leave(&self, node: &NodeId) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// The nodes: the members, and those who are gone and of whom something is left.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, StoreError>>;
+
     /// Sessions of a node that came and went, in that order; a verdict for each.
     ///
     /// # Errors
@@ -107,7 +113,7 @@ pub trait StateStore: Send + Sync + Debug + 'static {
         most: usize,
     ) -> BoxFuture<'s, Result<Vec<OnlineUser>, StoreError>>;
 
-    /// The sessions of a user, each with its node.
+    /// The sessions of a user, each with its node, the oldest first.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -121,6 +127,18 @@ pub trait StateStore: Send + Sync + Debug + 'static {
     /// # Errors
     /// When the store cannot be reached.
     fn sessions(&self, cursor: u64, most: usize) -> BoxFuture<'_, Result<SessionPage, StoreError>>;
+
+    /// Writes down what a node says of something that all count, in place of what it said before; what
+    /// each member says of it, this one too where it is one. It lasts as long as the node's lease.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    fn tally<'s>(
+        &'s self,
+        node: &NodeId,
+        of: &'s str,
+        said: &'s str,
+    ) -> BoxFuture<'s, Result<Vec<(NodeId, Box<str>)>, StoreError>>;
 
     /// Takes tokens back for all nodes, until their end.
     ///
@@ -217,6 +235,19 @@ pub struct Standing {
     pub members: Vec<NodeId>,
     /// Those whose leases have lapsed and of whom something may be left.
     pub dead: Vec<NodeId>,
+    /// Now, by the store's clock.
+    pub time: SystemTime,
+}
+
+/// A node as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which one.
+    pub node: NodeId,
+    /// For how long its lease still lasts, by the store's clock; `None`: it has lapsed.
+    pub lease: Option<Duration>,
+    /// How many sessions it has there.
+    pub sessions: u64,
 }
 
 /// What a node is to the store.
@@ -245,7 +276,13 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// It is there. Told again, it replaces what was said of it.
-    Enter(Entry),
+    Enter {
+        /// What is said of it.
+        entry: Entry,
+        /// When it was opened, by the store's clock as its node knows that: by this the sessions of a
+        /// user are in order.
+        since: SystemTime,
+    },
     /// It is not there any more.
     Leave {
         /// Its id.

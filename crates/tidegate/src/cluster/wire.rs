@@ -30,6 +30,18 @@ pub(super) enum Say {
     },
     /// Something was revoked.
     Revoked,
+    /// Sessions are to be counted anew: there are too many, or as many as there may be, or fewer again.
+    Counted,
+    /// Users who have as many sessions as they may, and who have fewer; each of a route, or in all.
+    Full {
+        full: Vec<(Option<Box<str>>, Box<str>)>,
+        roomy: Vec<(Option<Box<str>>, Box<str>)>,
+    },
+    /// Sessions that are too many: for newer ones, or because there are as many as there may be.
+    Over {
+        sessions: Vec<Box<str>>,
+        for_newer: bool,
+    },
     /// Something to do, and to answer how often that was done.
     Ask { ask: u64, order: Order },
     /// How often; there are two rounds where clients are asked.

@@ -8,7 +8,7 @@ use super::compile;
 use super::error::{Fault, Problems};
 use super::plan::{
     AdminPlan, Bind, BridgePlan, EndpointPlan, HandlerPlan, HostPolicy, ListenerPlan, OriginPolicy,
-    Plan, ProxyPlan, RedirectHost, RedirectPlan, RoutePlan, ServicePlan, TargetPlan,
+    Plan, ProxyPlan, RedirectHost, RedirectPlan, RoutePlan, ServicePlan, StorePlan, TargetPlan,
 };
 use super::schema::{
     Admin, Bridge, Cors, Filter, Handler, Listener, Proxy, Root, Route, Service, Target,
@@ -38,6 +38,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
         .collect();
     report_nobody(root, problems);
     report_no_publisher(root, problems);
+    report_no_cluster(root, problems);
     let trusted = root.trusted_proxies.iter();
     Some(Plan {
         workers: root.workers.map_or_else(cores, |workers| workers as usize),
@@ -354,6 +355,20 @@ fn report_no_publisher(root: &Root, problems: &mut Problems) {
         let message = "nobody could publish: there is no `auth.jwt` to know callers by";
         let remedy = "write `auth: { jwt: { jwks: https://... } }`";
         problems.suggest(&kafka.place, message, remedy);
+    }
+}
+
+/// Reports limits that are to hold on all nodes where nodes do not know of each other.
+fn report_no_cluster(root: &Root, problems: &mut Problems) {
+    if !matches!(root.cluster.store, StorePlan::Memory) {
+        return;
+    }
+    let of_routes = root.routes.iter().flat_map(|route| &route.cluster_wide);
+    for place in root.cluster_wide.iter().chain(of_routes) {
+        let message = "nobody could count on other nodes: there is no `cluster.redis`";
+        let remedy =
+            "write `cluster: { redis: { url: redis://localhost:6379 } }`, or `scope: node`";
+        problems.suggest(place, message, remedy);
     }
 }
 

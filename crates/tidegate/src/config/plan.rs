@@ -32,7 +32,7 @@ pub use self::cluster::{ClusterPlan, RedisMode, RedisPlan, RedisTls, StorePlan};
 pub use self::handler::{HandlerLimits, HandlerPlan};
 pub use self::kafka::KafkaPlan;
 pub use self::limits::{
-    GatewayLimits, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
+    GatewayLimits, LimitScope, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
 };
 pub use self::listener::{Bind, ProxyProtocolPlan, RedirectHost, RedirectPlan, UnixBind};
 pub use self::rooms::{RoomHistory, RoomsPlan};

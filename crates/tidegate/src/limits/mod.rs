@@ -7,6 +7,7 @@
 mod addresses;
 mod body;
 pub(crate) mod bucket;
+mod cluster;
 pub mod descriptors;
 mod gauge;
 mod rates;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 pub(crate) use self::addresses::Addresses;
 use self::addresses::Counted;
 pub(crate) use self::addresses::{Client, client_of};
+pub(crate) use self::cluster::ClusterCaps;
 pub(crate) use self::gauge::{Gauge, Taken};
 pub(crate) use self::rates::Rates;
 pub(crate) use self::sessions::SessionCaps;
@@ -186,9 +188,9 @@ pub(crate) struct RouteCaps {
 }
 
 impl RouteCaps {
-    pub(crate) fn new(limits: &RouteLimits) -> Self {
+    pub(crate) fn new(limits: &RouteLimits, route: &Arc<str>) -> Self {
         Self {
-            sessions: SessionCaps::new(&limits.sessions),
+            sessions: SessionCaps::new(&limits.sessions, Some(route)),
             requests: Gauge::up_to(limits.max_requests),
             max_body: limits.max_body,
         }
@@ -197,6 +199,11 @@ impl RouteCaps {
     /// Who goes where there is one session too many, where that is wanted.
     pub(crate) const fn eviction(&self) -> Option<&Eviction> {
         self.sessions.eviction()
+    }
+
+    /// Those limits on its sessions that hold on all nodes together.
+    pub(crate) const fn cluster(&self) -> Option<&Arc<ClusterCaps>> {
+        self.sessions.cluster()
     }
 }
 
@@ -210,7 +217,7 @@ impl Caps {
             connections: Arc::new(Gauge::new(most)),
             addresses: Arc::new(Addresses::default()),
             per_address: limits.max_connections_per_address,
-            sessions: SessionCaps::new(&limits.sessions),
+            sessions: SessionCaps::new(&limits.sessions, None),
             handshakes: limits.handshakes_per_address.map(Rates::new),
             tls_handshakes: limits.tls_handshakes_per_address.map(Rates::new),
             trusted_proxies: Arc::clone(&plan.trusted_proxies),
@@ -219,6 +226,11 @@ impl Caps {
             nameless: AtomicU64::new(0),
             refusals: Default::default(),
         }
+    }
+
+    /// Those limits on sessions that hold on all nodes together.
+    pub(crate) const fn cluster(&self) -> Option<&Arc<ClusterCaps>> {
+        self.sessions.cluster()
     }
 
     /// The most connections that are accepted.
@@ -322,6 +334,9 @@ impl Caps {
         {
             return Err(Overload::TooManyConnections.into());
         }
+        if exchange.upgrade {
+            self.look_elsewhere(route)?;
+        }
         if let Some(gauge) = gauge {
             held.take(gauge, Overload::RouteFull)?;
         }
@@ -342,6 +357,17 @@ impl Caps {
             body::bound(&mut exchange.body, limit)?;
         }
         permits.join(held);
+        Ok(())
+    }
+
+    /// Whether other nodes leave room for one more session, as far as is known.
+    fn look_elsewhere(&self, route: &RouteCaps) -> Result<(), Overload> {
+        if route.sessions.is_full_elsewhere() {
+            return Err(Overload::RouteFull);
+        }
+        if self.sessions.is_full_elsewhere() {
+            return Err(Overload::SessionsFull);
+        }
         Ok(())
     }
 
@@ -406,6 +432,7 @@ impl Caps {
         let user = exchange.principal.as_ref().map(|one| one.user());
         self.sessions.would_admit(client, user)?;
         route.sessions.would_admit(client, user)?;
+        self.look_elsewhere(route)?;
         let all = self.sessions.all();
         if all.is_some_and(|gauge| gauge.used() >= gauge.most()) {
             return Err(Overload::SessionsFull);

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Addresses, Gauge, Overload, Permits, Users};
+use super::{Addresses, ClusterCaps, Gauge, Overload, Permits, Users};
 use crate::config::plan::{OverSessions, SessionLimits};
 use crate::presence::Eviction;
 
@@ -15,10 +15,13 @@ pub(crate) struct SessionCaps {
     clients: Option<(Arc<Addresses>, usize)>,
     users: Option<Users>,
     eviction: Option<Eviction>,
+    /// Those that hold on all nodes together; each node by itself keeps to the same numbers.
+    cluster: Option<Arc<ClusterCaps>>,
 }
 
 impl SessionCaps {
-    pub(crate) fn new(limits: &SessionLimits) -> Self {
+    /// Those of a route, or of the gateway.
+    pub(crate) fn new(limits: &SessionLimits, route: Option<&Arc<str>>) -> Self {
         // What may send others away is itself never refused.
         let refused = |most: Option<usize>| most.filter(|_| limits.over == OverSessions::Reject);
         Self {
@@ -26,7 +29,24 @@ impl SessionCaps {
             clients: refused(limits.per_address).map(|most| (Arc::default(), most)),
             users: refused(limits.per_user).map(|most| Users::new(Some(most))),
             eviction: Eviction::wanted(limits),
+            cluster: ClusterCaps::wanted(limits, route),
         }
+    }
+
+    /// Those that hold on all nodes together.
+    pub(crate) const fn cluster(&self) -> Option<&Arc<ClusterCaps>> {
+        self.cluster.as_ref()
+    }
+
+    /// Whether all nodes together have as many as they may, as far as is known.
+    pub(super) fn is_full_elsewhere(&self) -> bool {
+        let all = self.cluster.as_ref().zip(self.all.as_ref());
+        all.is_some_and(|(cluster, all)| cluster.is_full(all.used()))
+    }
+
+    fn is_full_elsewhere_for(&self, user: &str) -> bool {
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.is_full_for(user))
     }
 
     /// Counts all of them.
@@ -54,6 +74,9 @@ impl SessionCaps {
 
     /// The permit of one more session of a user.
     pub(super) fn admit_user(&self, user: &str, permits: &mut Permits) -> Result<(), Overload> {
+        if self.is_full_elsewhere_for(user) {
+            return Err(Overload::TooManySessions);
+        }
         let gauge = self.users.as_ref().and_then(|users| users.gauge(user));
         gauge.map_or(Ok(()), |gauge| {
             permits.take(&gauge, Overload::TooManySessions)
@@ -66,7 +89,8 @@ impl SessionCaps {
         let of_client = clients.is_none_or(|(clients, most)| clients.has(client) < *most);
         let users = self.users.as_ref().zip(user);
         let gauge = users.and_then(|(users, user)| users.gauge(user));
-        let of_user = gauge.is_none_or(|gauge| gauge.used() < gauge.most());
+        let of_user = gauge.is_none_or(|gauge| gauge.used() < gauge.most())
+            && !user.is_some_and(|user| self.is_full_elsewhere_for(user));
         if of_client && of_user {
             Ok(())
         } else {

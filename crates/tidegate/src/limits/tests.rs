@@ -6,7 +6,7 @@ fn caps(most: usize, trusted: &[&str]) -> Caps {
         connections: Arc::new(Gauge::new(most)),
         addresses: Arc::default(),
         per_address: None,
-        sessions: SessionCaps::new(&SessionLimits::default()),
+        sessions: SessionCaps::new(&SessionLimits::default(), None),
         handshakes: None,
         tls_handshakes: None,
         trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),

@@ -73,6 +73,11 @@ impl Teller {
         &self.bus
     }
 
+    /// The name of this node.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
     /// This node in its cluster, where there is one.
     pub(crate) const fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.cluster.as_ref()

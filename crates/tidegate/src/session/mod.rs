@@ -59,6 +59,8 @@ pub enum Cause {
     TokenExpired,
     /// The token that it was opened with was revoked.
     TokenRevoked,
+    /// It was one more than there may be on all nodes together, which was known only when it was open.
+    TooManySessions,
     /// The upstream sent a close frame.
     UpstreamClose,
     /// The upstream's connection ended without a close frame.
@@ -110,6 +112,7 @@ impl Cause {
             Self::SlowConsumer => "slow_consumer",
             Self::TokenExpired => "token_expired",
             Self::TokenRevoked => "token_revoked",
+            Self::TooManySessions => "too_many_sessions",
             Self::UpstreamClose => "upstream_close",
             Self::UpstreamLost => "upstream_lost",
         }
@@ -123,7 +126,7 @@ impl Cause {
         }
     }
 
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Admin,
         Self::AuthFailed,
         Self::ClientClose,
@@ -142,6 +145,7 @@ impl Cause {
         Self::SlowConsumer,
         Self::TokenExpired,
         Self::TokenRevoked,
+        Self::TooManySessions,
         Self::UpstreamClose,
         Self::UpstreamLost,
     ];
@@ -179,7 +183,8 @@ impl Ending {
             | Cause::Policy
             | Cause::Replaced
             | Cause::TokenExpired
-            | Cause::TokenRevoked => (Initiator::Gateway, 1008, 1001),
+            | Cause::TokenRevoked
+            | Cause::TooManySessions => (Initiator::Gateway, 1008, 1001),
             Cause::Internal => (Initiator::Gateway, 1011, 1011),
             Cause::Drain
             | Cause::IdleTimeout
@@ -208,7 +213,7 @@ impl Ending {
             Cause::Drain => 1012,
             Cause::MessageTooBig => 1009,
             Cause::ProtocolError => 1002,
-            Cause::RateLimited => 4429,
+            Cause::RateLimited | Cause::TooManySessions => 4429,
             Cause::Replaced => 4409,
             _ => proxied.to_client,
         };

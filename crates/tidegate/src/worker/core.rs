@@ -9,7 +9,7 @@ use crate::bridge::{self, Bridge};
 use crate::config::ConfigErrors;
 use crate::config::plan::{Plan, ProxyPlan, RoutePlan, ServicePlan, TargetPlan};
 use crate::handler::Handlers;
-use crate::limits::{Caps, RouteCaps};
+use crate::limits::{Caps, ClusterCaps, RouteCaps};
 use crate::pipeline::{CorsPlan, Pipeline, Setting};
 use crate::presence::{Directory, Teller};
 use crate::proxy::Proxy;
@@ -55,6 +55,13 @@ impl Core {
     /// What all workers together may have in use.
     pub(crate) fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// The limits on sessions that hold on all nodes together, of the gateway and of its routes.
+    pub(crate) fn cluster_caps(&self) -> impl Iterator<Item = &Arc<ClusterCaps>> {
+        let routes = self.routes.iter();
+        let of_routes = routes.filter_map(|route| route.caps.cluster());
+        self.caps.cluster().into_iter().chain(of_routes)
     }
 
     /// Who knows how clients prove who they are.
@@ -192,7 +199,7 @@ fn built(route: &RoutePlan, target: Target, authenticator: &Arc<Authenticator>) 
     };
     Route {
         name: Arc::clone(&route.name),
-        caps: RouteCaps::new(&route.limits),
+        caps: RouteCaps::new(&route.limits, &route.name),
         cors: route.cors.clone(),
         pipeline: Pipeline::build(&route.filters, &setting),
         tokens: TokenRules::new(route, authenticator.revocations()),

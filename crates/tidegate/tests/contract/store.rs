@@ -25,6 +25,8 @@ pub(crate) async fn judge(store: Arc<dyn StateStore>) {
     the_first_and_the_last_of_a_user_are_told(store).await;
     verdicts_come_in_the_order_of_the_changes(store).await;
     what_is_there_is_found(store).await;
+    sessions_of_a_user_are_in_order(store).await;
+    members_tell_what_all_count(store).await;
     revocations_are_told_from_any_number_on(store).await;
     leases_lapse_and_their_sessions_are_claimed_once(store).await;
     who_comes_back_keeps_what_it_enters_anew(store).await;
@@ -48,7 +50,15 @@ fn entry(session: &str, user: Option<&str>) -> Entry {
 }
 
 fn enter(session: &str, user: &str) -> Change {
-    Change::Enter(entry(session, Some(user)))
+    enter_at(session, Some(user), 0)
+}
+
+/// It was opened so many seconds after the others.
+fn enter_at(session: &str, user: Option<&str>, seconds: u64) -> Change {
+    Change::Enter {
+        entry: entry(session, user),
+        since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds),
+    }
 }
 
 fn leave(session: &str, user: &str) -> Change {
@@ -163,7 +173,7 @@ async fn the_first_and_the_last_of_a_user_are_told(store: &dyn StateStore) {
     assert!(again.time < late, "{:?}", again.time);
     assert_eq!(store.online().await.unwrap(), 0);
     // Nobody's session is in no count.
-    let nobody = Change::Enter(entry("s3", None));
+    let nobody = enter_at("s3", None, 0);
     assert_eq!(turn(store, &one, nobody).await, (false, 0));
     assert_eq!(store.online().await.unwrap(), 0);
     let nobody = Change::Leave {
@@ -217,7 +227,7 @@ async fn what_is_there_is_found(store: &dyn StateStore) {
         let changes = (0..40).map(|number| enter(&format!("{letter}{number}"), &name(number)));
         store.record(node, changes.collect()).await.unwrap();
     }
-    let nobody = Change::Enter(entry("c", None));
+    let nobody = enter_at("c", None, 0);
     record(store, &two, nobody.clone()).await;
     // By their names, page by page.
     let (mut users, mut after) = (Vec::new(), String::new());
@@ -262,7 +272,7 @@ async fn what_is_there_is_found(store: &dyn StateStore) {
         let changes = (0..40).map(|number| leave(&format!("{letter}{number}"), &name(number)));
         store.record(node, changes.collect()).await.unwrap();
     }
-    let Change::Enter(entry) = nobody else {
+    let Change::Enter { entry, .. } = nobody else {
         unreachable!()
     };
     let change = Change::Leave {
@@ -271,6 +281,75 @@ async fn what_is_there_is_found(store: &dyn StateStore) {
     };
     record(store, &two, change).await;
     assert_eq!(store.sessions(0, 10).await.unwrap().sessions, []);
+}
+
+async fn sessions_of_a_user_are_in_order(store: &dyn StateStore) {
+    let (one, two) = (node("one"), node("two"));
+    for node in [&one, &two] {
+        join(store, node, LONG).await;
+    }
+    for (node, session, seconds) in [(&one, "c", 3), (&two, "a", 1), (&one, "b", 2)] {
+        record(store, node, enter_at(session, Some("u"), seconds)).await;
+    }
+    // Told again, it is as old as it was.
+    record(store, &two, enter_at("a", Some("u"), 4)).await;
+    let its = store.sessions_of("u").await.unwrap();
+    let its: Vec<_> = its.iter().map(|(_, entry)| &*entry.session).collect();
+    assert_eq!(its, ["a", "b", "c"]);
+    for (node, session) in [(&one, "c"), (&two, "a"), (&one, "b")] {
+        record(store, node, leave(session, "u")).await;
+    }
+}
+
+async fn members_tell_what_all_count(store: &dyn StateStore) {
+    let (one, two, gone) = (node("one"), node("two"), node("gone"));
+    for node in [&one, &two] {
+        join(store, node, LONG).await;
+    }
+    join(store, &gone, SHORT).await;
+    let tally = async |node: &NodeId, said: &str| {
+        let mut told = store.tally(node, "all", said).await.unwrap();
+        told.sort();
+        told
+    };
+    assert_eq!(tally(&one, "1").await, [(one.clone(), "1".into())]);
+    tally(&gone, "7").await;
+    let mut expected = vec![
+        (one.clone(), "1".into()),
+        (two.clone(), "{2}".into()),
+        (gone.clone(), "7".into()),
+    ];
+    expected.sort();
+    assert_eq!(tally(&two, "{2}").await, expected);
+    // What is said of something else is not among it.
+    let other = store.tally(&one, "route:r", "9").await.unwrap();
+    assert_eq!(other, [(one.clone(), "9".into())]);
+    let known = store.members().await.unwrap();
+    assert_eq!(known.len(), 3);
+    let of = |node: &NodeId| known.iter().find(|one| one.node == *node).unwrap();
+    assert!(
+        of(&one)
+            .lease
+            .is_some_and(|left| left > LONG / 2 && left <= LONG)
+    );
+    assert_eq!(of(&one).sessions, 0);
+    until_dead(store, &one, &gone).await;
+    record(store, &one, enter("s", "u")).await;
+    let known = store.members().await.unwrap();
+    let of = |node: &NodeId| known.iter().find(|one| one.node == *node).unwrap();
+    assert_eq!((of(&one).sessions, of(&gone).lease), (1, None));
+    record(store, &one, leave("s", "u")).await;
+    let mut expected = vec![(one.clone(), "3".into()), (two.clone(), "{2}".into())];
+    expected.sort();
+    assert_eq!(tally(&one, "3").await, expected);
+    // Nobody counts who is no member.
+    let late = store.tally(&gone, "all", "8").await.unwrap();
+    assert!(late.iter().all(|(node, _)| *node != gone), "{late:?}");
+    bury(store, &one, &gone).await;
+    for node in [&one, &two] {
+        store.leave(node).await.unwrap();
+        store.forget(node).await.unwrap();
+    }
 }
 
 async fn revocations_are_told_from_any_number_on(store: &dyn StateStore) {
@@ -329,7 +408,7 @@ async fn leases_lapse_and_their_sessions_are_claimed_once(store: &dyn StateStore
         join(store, node, LONG).await;
     }
     let changes = (0..9).map(|number| enter(&format!("d{number}"), "u"));
-    let changes = changes.chain([enter("e", "v"), Change::Enter(entry("f", None))]);
+    let changes = changes.chain([enter("e", "v"), enter_at("f", None, 0)]);
     store.record(&dead, changes.collect()).await.unwrap();
     record(store, &alive, enter("g", "u")).await;
     until_dead(store, &alive, &dead).await;

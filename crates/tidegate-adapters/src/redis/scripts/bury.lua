@@ -16,8 +16,8 @@ for i = 3, #KEYS do
     if mark == 'O' then
       mark = 'B'
       if user ~= '' then
-        redis.call('SREM', KEYS[i], session)
-        if redis.call('SCARD', KEYS[i]) == 0 then
+        redis.call('ZREM', KEYS[i], session)
+        if redis.call('ZCARD', KEYS[i]) == 0 then
           redis.call('ZREM', KEYS[2], user)
           mark = 'L'
         end

@@ -1,6 +1,6 @@
 -- Renews the lease of a node, or has it join, and looks whose lease has lapsed.
 -- KEYS: leases, dead, buried, the last renewal of anybody. ARGV: the node, milliseconds, 1 to join, milliseconds that the buried are known.
--- Gives: held, unknown or dead; the members; the dead.
+-- Gives: held, unknown or dead; the members; the dead; seconds, microseconds.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local lease = tonumber(ARGV[2])
@@ -26,4 +26,4 @@ end
 if membership == 'held' or (membership == 'unknown' and ARGV[3] == '1') then
   redis.call('ZADD', KEYS[1], now + lease, ARGV[1])
 end
-return { membership, redis.call('ZRANGE', KEYS[1], 0, -1), redis.call('ZRANGE', KEYS[2], 0, -1) }
+return { membership, redis.call('ZRANGE', KEYS[1], 0, -1), redis.call('ZRANGE', KEYS[2], 0, -1), time }

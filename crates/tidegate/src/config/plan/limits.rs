@@ -47,6 +47,20 @@ pub struct SessionLimits {
     pub per_address: Option<usize>,
     /// What becomes of one too many; it is refused.
     pub over: OverSessions,
+    /// Where `most` holds; on each node by itself.
+    pub most_on: LimitScope,
+    /// The same for `per_user`.
+    pub per_user_on: LimitScope,
+}
+
+/// Where a limit holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LimitScope {
+    /// On each node by itself.
+    #[default]
+    Node,
+    /// On all nodes of the cluster together.
+    Cluster,
 }
 
 impl SessionLimits {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::defaults;
 use super::super::error::{Place, Problems};
 use super::super::plan::{
-    GatewayLimits, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
+    GatewayLimits, LimitScope, ListenerLimits, OverSessions, Rate, RouteLimits, SessionLimits,
 };
 use super::super::value;
 use super::super::yaml::{Fields, Spot};
@@ -16,18 +16,26 @@ const LARGEST_HEAD: u64 = 1024 * 1024;
 const MOST_FIELDS: u32 = 1000;
 const LARGEST_BURST: u32 = 1_000_000;
 
+/// What was read of the gateway's, and where what must go with other parts of the file stands.
+#[derive(Debug, Default)]
+pub(super) struct Gateway {
+    pub(super) limits: GatewayLimits,
+    /// `max_connections`.
+    pub(super) max_connections: Option<Place>,
+    /// Each `scope: cluster`.
+    pub(super) cluster_wide: Vec<Place>,
+}
+
 /// Those of the whole gateway.
-pub(super) fn gateway(
-    spot: &Spot<'_>,
-    problems: &mut Problems,
-) -> Option<(GatewayLimits, Option<Place>)> {
+pub(super) fn gateway(spot: &Spot<'_>, problems: &mut Problems) -> Option<Gateway> {
     let mut fields = spot.fields(problems)?;
     let most = fields.take("max_connections");
     let place = most.as_ref().map(Spot::place);
     let remedy = "leave it out: it then follows from the descriptors";
     let most = most.and_then(|spot| number(&spot, value::MOST, remedy, problems));
     let per_address = fields.take("max_connections_per_address");
-    let sessions = sessions(&mut fields, None, problems);
+    let mut cluster_wide = Vec::new();
+    let sessions = sessions(&mut fields, None, &mut cluster_wide, problems);
     let limits = GatewayLimits {
         sessions,
         max_connections: most.map(|most| most as usize),
@@ -55,7 +63,11 @@ pub(super) fn gateway(
         let message = format!("one client may have more connections than all together, {most}");
         problems.doubt(&spot.place(), message, "write a smaller number, or `none`");
     }
-    Some((limits, place))
+    Some(Gateway {
+        limits,
+        max_connections: place,
+        cluster_wide,
+    })
 }
 
 /// Those of a listener.
@@ -98,15 +110,17 @@ pub(super) fn listener(spot: &Spot<'_>, problems: &mut Problems) -> Option<Liste
     Some(limits)
 }
 
-/// Those of a route, which has so many sessions where nothing is said.
+/// Those of a route, which has so many sessions where nothing is said, and where each `scope: cluster`
+/// among them stands.
 pub(super) fn route(
     spot: &Spot<'_>,
     max_sessions: Option<usize>,
     problems: &mut Problems,
-) -> Option<RouteLimits> {
+) -> Option<(RouteLimits, Vec<Place>)> {
     let mut fields = spot.fields(problems)?;
+    let mut cluster_wide = Vec::new();
     let limits = RouteLimits {
-        sessions: sessions(&mut fields, max_sessions, problems),
+        sessions: sessions(&mut fields, max_sessions, &mut cluster_wide, problems),
         max_requests: count(&mut fields, "max_requests", problems),
         max_body: fields
             .take("max_body")
@@ -114,7 +128,7 @@ pub(super) fn route(
             .flatten(),
     };
     finish(fields, problems);
-    Some(limits)
+    Some((limits, cluster_wide))
 }
 
 /// That of a service: its connections.
@@ -134,18 +148,25 @@ const OVER: [(&str, OverSessions); 2] = [
 fn sessions(
     fields: &mut Fields<'_>,
     most: Option<usize>,
+    cluster_wide: &mut Vec<Place>,
     problems: &mut Problems,
 ) -> SessionLimits {
-    let all = fields.take("max_sessions");
-    let all = all.map_or(most, |spot| {
-        spot.value(problems, value::count).unwrap_or(most)
-    });
-    let (user, address) = ("max_sessions_per_user", "max_sessions_per_address");
+    let mut read = |key| {
+        let limit = scoped(&fields.take(key)?, problems)?;
+        if limit.scope == LimitScope::Cluster {
+            cluster_wide.push(limit.place);
+        }
+        Some((limit.most, limit.scope))
+    };
+    let (most, most_on) = read("max_sessions").unwrap_or((most, LimitScope::Node));
+    let (per_user, per_user_on) = read("max_sessions_per_user").unwrap_or_default();
     let limits = SessionLimits {
-        most: all,
-        per_user: count(fields, user, problems),
-        per_address: count(fields, address, problems),
+        most,
+        per_user,
+        per_address: per_address(fields, problems),
         over: OverSessions::default(),
+        most_on,
+        per_user_on,
     };
     let Some(spot) = fields.take("over") else {
         return limits;
@@ -160,6 +181,58 @@ fn sessions(
         problems.doubt(&spot.place(), message, "write `max_sessions_per_user: 5`");
     }
     limits
+}
+
+const SCOPES: [(&str, LimitScope); 2] =
+    [("node", LimitScope::Node), ("cluster", LimitScope::Cluster)];
+
+/// A limit, where it holds, and where that is said.
+struct Scoped {
+    most: Option<usize>,
+    scope: LimitScope,
+    place: Place,
+}
+
+/// `5`, `none`, or `{ most: 5, scope: cluster }`.
+fn scoped(spot: &Spot<'_>, problems: &mut Problems) -> Option<Scoped> {
+    if !spot.is_map() {
+        let most = spot.value(problems, value::count)?;
+        return Some(Scoped {
+            most,
+            scope: LimitScope::Node,
+            place: spot.place(),
+        });
+    }
+    let mut fields = spot.fields(problems)?;
+    let most = fields.need("most", "most: 5", problems);
+    let remedy = "leave the whole of it out: then there is no limit";
+    let most = most.and_then(|spot| number(&spot, value::MOST, remedy, problems));
+    let scope = fields.take("scope");
+    let place = scope.as_ref().map_or_else(|| spot.place(), Spot::place);
+    let scope = scope.and_then(|spot| spot.name_of(problems, "scope", &SCOPES));
+    fields.finish(problems);
+    Some(Scoped {
+        most: Some(most? as usize),
+        scope: scope.unwrap_or_default(),
+        place,
+    })
+}
+
+/// That of one address, which other nodes are not asked about.
+fn per_address(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<usize> {
+    let spot = fields.take("max_sessions_per_address")?;
+    if !spot.is_map() {
+        return spot.value(problems, value::count).flatten();
+    }
+    let limit = scoped(&spot, problems)?;
+    if limit.scope == LimitScope::Cluster {
+        problems.suggest(
+            &limit.place,
+            "sessions of one address are counted on each node by itself",
+            "leave `scope` out, or limit `max_sessions_per_user` so",
+        );
+    }
+    limit.most
 }
 
 /// The keys of each level's `limits`, and of what is looked for among them.

@@ -14,6 +14,8 @@ pub(in crate::config) struct Route {
     pub(in crate::config) filters: Vec<Located<Filter>>,
     pub(in crate::config) cors: Option<Cors>,
     pub(in crate::config) limits: RouteLimits,
+    /// Where limits are said to hold on all nodes together.
+    pub(in crate::config) cluster_wide: Vec<Place>,
     pub(in crate::config) on_expiry: OnExpiry,
     pub(in crate::config) revoke_on_disconnect: RevokeOnDisconnect,
     pub(in crate::config) session_cookie: Option<Box<str>>,
@@ -68,6 +70,7 @@ impl Route {
         let limits = limits.and_then(|spot| limits::route(&spot, max_sessions, problems));
         let mut unlimited = RouteLimits::default();
         unlimited.sessions.most = max_sessions;
+        let (limits, cluster_wide) = limits.unwrap_or((unlimited, Vec::new()));
         let place = fields.place().clone();
         fields.finish(problems);
         Some(Self {
@@ -75,7 +78,8 @@ impl Route {
             matcher,
             filters,
             cors,
-            limits: limits.unwrap_or(unlimited),
+            limits,
+            cluster_wide,
             on_expiry: on_expiry.unwrap_or_default(),
             revoke_on_disconnect: revoke.unwrap_or_default(),
             session_cookie: cookie,

@@ -84,6 +84,7 @@ impl Cause {
             | Self::RateLimited
             | Self::Replaced
             | Self::SlowConsumer
+            | Self::TooManySessions
             | Self::UpstreamClose
             | Self::UpstreamLost => true,
         }
