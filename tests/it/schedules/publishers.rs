@@ -145,7 +145,7 @@ pub(super) async fn record(world: &World, push: &Publish, partition: Option<i32>
     let name = user(push.users[0]);
     let value = json!({"username": name, "baseUrl": "http://other", "uri": "e", "body": data(push).to_string()});
     let mut request = json!({
-        "topic": world.topics.push, "record": "WebSocketEvent", "key": name, "value": value,
+        "topic": world.topics.push, "record": "WebSocketEvent", "key_bytes": world.key(&name), "value": value,
         "headers": {"tidegate-id": format!("theirs-{}", push.number)},
     });
     if let Some(partition) = partition {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tidegate_tests::history::whole;
 use tokio::task::JoinSet;
 
@@ -76,24 +77,26 @@ async fn schedule(
     world.phase.send_replace(Phase::End);
     clients.join_all().await;
     if told.is_err() {
-        keep(&world);
+        keep(&world, watches.pushes()).unwrap();
     }
     Some(told)
 }
 
-/// For those who look for the reason: what each node said and what was noted of each user, in
-/// `target/tmp/schedules/<seed>-*`.
-fn keep(world: &World) {
-    let program = std::env::current_exe().unwrap();
+/// For those who look for the reason: what each node said, what was noted of each user, and what stands in
+/// the topic, in `target/tmp/schedules/<seed>-*`.
+fn keep(world: &World, pushes: Vec<Value>) -> std::io::Result<()> {
+    let program = std::env::current_exe()?;
     let folder = program.ancestors().nth(3).unwrap().join("tmp/schedules");
-    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(&folder)?;
+    let file = |name: &str| folder.join(format!("{}-{name}", world.seed));
     for node in &world.nodes {
-        let file = folder.join(format!("{}-{}.log", world.seed, node.name));
-        std::fs::write(file, node.said()).unwrap();
+        std::fs::write(file(&format!("{}.log", node.name)), node.said())?;
     }
     let (history, notes) = (world.history(), world.notes());
     for user in 0..world.size.users {
-        let file = folder.join(format!("{}-u{user}.txt", world.seed));
-        std::fs::write(file, whole(&history, user, &notes)).unwrap();
+        let told = whole(&history, user, &notes);
+        std::fs::write(file(&format!("u{user}.txt")), told)?;
     }
+    let pushes: Vec<String> = pushes.iter().map(Value::to_string).collect();
+    std::fs::write(file("topic.txt"), pushes.join("\n"))
 }

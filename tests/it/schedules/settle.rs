@@ -23,6 +23,7 @@ pub(super) struct Watches {
     sessions: Watch,
     connect: Watch,
     disconnect: Watch,
+    push: Watch,
     of_sessions: Vec<Told>,
     of_users: Vec<Told>,
 }
@@ -34,9 +35,15 @@ impl Watches {
             sessions: party.watch(&topics.sessions).await,
             connect: party.watch(&topics.connect).await,
             disconnect: party.watch(&topics.disconnect).await,
+            push: party.watch(&topics.push).await,
             of_sessions: Vec::new(),
             of_users: Vec::new(),
         }
+    }
+
+    /// What stands in the topic of pushes, in the partitions that it had at first.
+    pub(super) fn pushes(&mut self) -> Vec<Value> {
+        std::iter::from_fn(|| self.push.next_if_there()).collect()
     }
 
     fn read(&mut self) {

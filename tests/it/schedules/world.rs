@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tidegate_tests::backing::{Guard, Party, Redis, Registry};
 use tidegate_tests::history::{Class, Clock, History, Life, Moment, Publish};
@@ -61,6 +63,7 @@ pub(super) struct World {
     pub(super) redis: Redis,
     pub(super) topics: Topics,
     pub(super) binary: PathBuf,
+    key_schema: u32,
     pub(super) phase: watch::Sender<Phase>,
     /// How often a publisher was answered, or gave up.
     pub(super) tries: AtomicU64,
@@ -74,8 +77,6 @@ struct Noted {
     history: History,
     /// What was done to nodes and what is behind them.
     faults: Vec<(Moment, String)>,
-    /// What was said of recoveries, for those who count.
-    went_wrong: Vec<String>,
 }
 
 impl World {
@@ -119,6 +120,9 @@ impl World {
             clock: Clock::default(),
             nodes: nodes.collect(),
             redis,
+            key_schema: registry
+                .register(&format!("{}-key", topics.push), "\"string\"")
+                .await,
             topics,
             binary,
             phase: watch::Sender::new(Phase::Faults),
@@ -136,15 +140,30 @@ impl World {
         Some(world)
     }
 
-    /// Has the schemas registered before anybody writes by them: two who do so at once may be refused.
+    /// Has the schemas of values registered before anybody writes by them: two who do so at once may be
+    /// refused.
     async fn register(&self) {
         let value = json!({"username": "nobody", "baseUrl": "", "uri": "", "body": "0"});
         let topic = &self.topics.push;
         let request =
             json!({"topic": topic, "record": "WebSocketEvent", "key": "nobody", "value": value});
-        while let Err(error) = self.brokers.party.tries("publish", request.clone()).await {
+        while let Err(error) = self.party().tries("publish", request.clone()).await {
             assert!(error.contains("409"), "{error}");
         }
+    }
+
+    /// A user's key, as all producers write it who register the schema of texts as Java's do. Others may
+    /// be given another number for it, and then their keys are others, in other partitions.
+    pub(super) fn key(&self, user: &str) -> String {
+        let length = u8::try_from(2 * user.len()).unwrap();
+        let bytes = [
+            &[0],
+            &self.key_schema.to_be_bytes()[..],
+            &[length],
+            user.as_bytes(),
+        ]
+        .concat();
+        STANDARD.encode(bytes)
     }
 
     /// Waits until all nodes are one cluster.
