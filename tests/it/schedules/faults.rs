@@ -4,9 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tidegate_tests::history::Class;
-use tidegate_tests::time::eventually_does_within;
+use tidegate_tests::time::eventually_within;
 
-use super::node::LONG;
+use super::node::{LONG, Node};
 use super::publishers::record;
 use super::world::World;
 
@@ -33,22 +33,64 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// What a seed makes of it: one after the other, or two at once.
+    pub(super) fn schedule(
+        random: &mut fastrand::Rng,
+        nodes: usize,
+        has_brokers: bool,
+    ) -> Vec<Vec<Self>> {
+        let mut steps = Vec::new();
+        if has_brokers {
+            // What the brokers of this schedule are for.
+            steps.push(vec![Self::StopBroker]);
+        }
+        for _ in 0..random.usize(3..=4) {
+            let mut step = vec![Self::any(random, nodes, has_brokers)];
+            let other = Self::any(random, nodes, has_brokers);
+            if random.u8(..4) == 0 && other.whose() != step[0].whose() {
+                step.push(other);
+            }
+            steps.push(step);
+        }
+        random.shuffle(&mut steps);
+        if random.u8(..5) == 0 {
+            steps.push(vec![Self::Grow]);
+        }
+        steps
+    }
+
     /// Any of them; those that hurt all who use the brokers, only where nobody else does.
-    pub(super) fn any(random: &mut fastrand::Rng, nodes: usize, has_brokers: bool) -> Self {
+    fn any(random: &mut fastrand::Rng, nodes: usize, has_brokers: bool) -> Self {
         let node = random.usize(..nodes);
-        match random.u8(..if has_brokers { 14 } else { 11 }) {
+        match random.u8(..if has_brokers { 14 } else { 12 }) {
             0 | 1 => Self::Kill(node),
             2 => Self::Stop(node, random.bool()),
             3 => Self::Drain(node),
-            4 => Self::CutKafka(node),
-            5 => Self::HoldKafka(node),
-            6 => Self::CutRedis(node),
-            7 => Self::HoldRedis(node),
-            8 => Self::RestartRedis,
-            9 => Self::BadRecord,
-            10 => Self::WrongPartition,
-            11 | 12 => Self::StopBroker,
+            4 | 5 => Self::CutKafka(node),
+            6 => Self::HoldKafka(node),
+            7 => Self::CutRedis(node),
+            8 => Self::HoldRedis(node),
+            9 => Self::RestartRedis,
+            10 => Self::BadRecord,
+            11 => Self::WrongPartition,
+            12 => Self::StopBroker,
             _ => Self::PauseBroker,
+        }
+    }
+
+    /// What it is done to: of two at once, each has its own.
+    const fn whose(self) -> usize {
+        match self {
+            Self::Kill(node)
+            | Self::Stop(node, _)
+            | Self::Drain(node)
+            | Self::CutKafka(node)
+            | Self::HoldKafka(node)
+            | Self::CutRedis(node)
+            | Self::HoldRedis(node) => node,
+            Self::RestartRedis => 10,
+            Self::StopBroker | Self::PauseBroker => 11,
+            Self::Grow | Self::BadRecord | Self::WrongPartition => 12,
         }
     }
 
@@ -75,14 +117,14 @@ impl Fault {
             }
             Self::Stop(node, until_missed) => stop(world, node, until_missed).await,
             Self::CutKafka(node) => {
-                world.door(node).cut();
+                world.share.door(node).cut();
                 world.goes_on(MEANWHILE).await;
-                world.door(node).mend();
+                world.share.door(node).mend();
             }
             Self::HoldKafka(node) => {
-                world.door(node).hold();
+                world.share.door(node).hold();
                 world.goes_on(MEANWHILE).await;
-                world.door(node).mend();
+                world.share.door(node).mend();
             }
             Self::CutRedis(node) => {
                 world.redis.door(node).cut();
@@ -105,19 +147,19 @@ impl Fault {
                 world.redis.node().start_again().await;
             }
             Self::StopBroker => {
-                let daemon = world.brokers.kafka.daemon();
+                let daemon = world.share.brokers.kafka.daemon();
                 if random.bool() {
                     daemon.kill().await
                 } else {
                     daemon.stop().await
                 }
                 world.goes_on(MEANWHILE).await;
-                world.brokers.kafka.start_again().await;
+                world.share.brokers.kafka.start_again().await;
             }
             Self::PauseBroker => {
-                world.brokers.kafka.daemon().pause();
+                world.share.brokers.kafka.daemon().pause();
                 world.goes_on(MEANWHILE).await;
-                world.brokers.kafka.daemon().resume();
+                world.share.brokers.kafka.daemon().resume();
             }
             Self::Grow => {
                 world.grows();
@@ -135,17 +177,17 @@ impl Fault {
 }
 
 async fn stop(world: &World, node: usize, until_missed: bool) {
+    let missed = || {
+        let said = world.nodes.iter().map(Node::said);
+        said.map(|said| said.matches("a node is gone").count())
+            .sum::<usize>()
+    };
+    let before = missed();
     world.nodes[node].stop();
     world.goes_on(MEANWHILE).await;
     if until_missed {
-        let other = &world.nodes[(node + 1) % world.nodes.len()];
         let what = "the others have noticed that a node does not answer";
-        eventually_does_within(LONG, what, async || {
-            // Who cannot say so does not count: another fault may be at work.
-            let said = other.said();
-            !other.is_up() || said.lines().any(|line| line.contains("a node is gone"))
-        })
-        .await;
+        eventually_within(LONG, what, || missed() > before).await;
     }
     world.nodes[node].go_on();
 }

@@ -51,7 +51,7 @@ fn ask_for(world: &World, random: &mut fastrand::Rng) -> (Vec<Publish>, bool) {
             0 => several(random),
             _ => one(random),
         };
-        let is_ordered = users.len() == 1;
+        let is_ordered = true;
         world.begins(users, class, (request, place), is_ordered)
     });
     (pushes.collect(), is_batch)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use tidegate_tests::time::eventually_within;
 use tidegate_tests::{Mint, Request, Token, tools};
 use tokio::sync::watch;
 
-use super::brokers::Brokers;
+use super::brokers::Share;
 use super::node::{LONG, Node};
 
 /// The lease of nodes.
@@ -58,8 +58,7 @@ pub(super) struct World {
     pub(super) size: Size,
     pub(super) clock: Clock,
     pub(super) nodes: Vec<Node>,
-    pub(super) brokers: Arc<Brokers>,
-    pub(super) first_door: usize,
+    pub(super) share: Share,
     pub(super) redis: Redis,
     pub(super) topics: Topics,
     pub(super) binary: PathBuf,
@@ -81,13 +80,7 @@ struct Noted {
 
 impl World {
     /// Starts all of it; `None`, said aloud: something is missing.
-    pub(super) async fn open(
-        test: &str,
-        seed: u64,
-        size: Size,
-        brokers: Arc<Brokers>,
-        first_door: usize,
-    ) -> Option<Self> {
+    pub(super) async fn open(test: &str, seed: u64, size: Size, share: Share) -> Option<Self> {
         let binary = tools::tidegate_with(test, "kafka")?;
         let registry = Registry::shared(test).await?;
         let redis = Redis::guarded(test, Guard::default(), size.nodes).await?;
@@ -101,15 +94,11 @@ impl World {
             &topics.sessions,
             &topics.dead,
         ] {
-            brokers.party.create(topic, 3).await;
+            share.brokers.party.create(topic, 3).await;
         }
         let nodes = (0..size.nodes).map(|number| {
             let name = format!("n{number}");
-            let door = brokers
-                .kafka
-                .door(first_door + number)
-                .address()
-                .to_string();
+            let door = share.door(number).address().to_string();
             let redis = redis.door(number).address().to_string();
             let yaml = yaml(&name, &topics, (&door, &redis, &registry.url()), seed);
             Node::new(&name, &yaml)
@@ -130,8 +119,7 @@ impl World {
             handshakes,
             noted: Mutex::default(),
             next: AtomicU64::new(1),
-            brokers,
-            first_door,
+            share,
         };
         world.register().await;
         futures_util::future::join_all(world.nodes.iter().map(|node| node.start(&world.binary)))
@@ -178,12 +166,7 @@ impl World {
     }
 
     pub(super) fn party(&self) -> &Party {
-        &self.brokers.party
-    }
-
-    /// Where a node meets the brokers.
-    pub(super) fn door(&self, node: usize) -> &tidegate_tests::backing::Proxy {
-        self.brokers.kafka.door(self.first_door + node)
+        &self.share.brokers.party
     }
 
     pub(super) fn handshake(&self, user: usize) -> &Request {
