@@ -51,7 +51,8 @@ fn ask_for(world: &World, random: &mut fastrand::Rng) -> (Vec<Publish>, bool) {
             0 => several(random),
             _ => one(random),
         };
-        let is_ordered = true;
+        // By the record for all, nobody is told in the order of its own.
+        let is_ordered = users.len() == 1;
         world.begins(users, class, (request, place), is_ordered)
     });
     (pushes.collect(), is_batch)

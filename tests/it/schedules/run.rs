@@ -151,7 +151,7 @@ async fn schedule(test: &str, seed: u64, worker: usize) -> Option<Result<String,
     world.phase.send_replace(Phase::End);
     clients.join_all().await;
     if told.is_err() {
-        keep(&world, watches.pushes()).unwrap();
+        keep(&world, &mut watches).unwrap();
     }
     Some(
         told.map(|()| summary(&world, &steps))
@@ -196,7 +196,7 @@ fn summary(world: &World, steps: &[Vec<Fault>]) -> String {
 
 /// For those who look for the reason: what each node said, what was noted of each user, and what stands in
 /// the topic, in `target/tmp/schedules/<seed>-*`.
-fn keep(world: &World, pushes: Vec<Value>) -> std::io::Result<()> {
+fn keep(world: &World, watches: &mut Watches) -> std::io::Result<()> {
     let program = std::env::current_exe()?;
     let folder = program.ancestors().nth(3).unwrap().join("tmp/schedules");
     std::fs::create_dir_all(&folder)?;
@@ -209,6 +209,8 @@ fn keep(world: &World, pushes: Vec<Value>) -> std::io::Result<()> {
         let told = whole(&history, user, &notes);
         std::fs::write(file(&format!("u{user}.txt")), told)?;
     }
-    let pushes: Vec<String> = pushes.iter().map(Value::to_string).collect();
+    let told: Vec<String> = watches.told().map(|one| format!("{one:?}")).collect();
+    std::fs::write(file("told.txt"), told.join("\n"))?;
+    let pushes: Vec<String> = watches.pushes().iter().map(Value::to_string).collect();
     std::fs::write(file("topic.txt"), pushes.join("\n"))
 }

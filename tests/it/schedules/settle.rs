@@ -46,6 +46,11 @@ impl Watches {
         std::iter::from_fn(|| self.push.next_if_there()).collect()
     }
 
+    /// What was told of sessions and users.
+    pub(super) fn told(&self) -> impl Iterator<Item = &Told> {
+        self.of_sessions.iter().chain(&self.of_users)
+    }
+
     fn read(&mut self) {
         while let Some(record) = self.sessions.next_if_there() {
             let event = value_of(&record);

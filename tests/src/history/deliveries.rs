@@ -59,19 +59,16 @@ impl Judge<'_> {
         }
     }
 
+    /// A session is told each push once; who comes back may be told it again. What is live may come to
+    /// another session as well, on a node that was behind: it has no place by which that could be seen.
     fn doubles(&self, faults: &mut Vec<Fault>) {
-        let mut live = HashSet::new();
         for socket in &self.life.sockets {
             let mut here = HashSet::new();
-            for got in &socket.got {
-                let is_live = |push: &Publish| push.class == Class::Live;
-                let is_live = self.published(got).is_some_and(is_live);
-                let is_first = here.insert(got.number) && (!is_live || live.insert(got.number));
-                if !is_first {
-                    let words = format!("{} came twice", got.number);
-                    faults.push(self.fault(Kind::Double, got.at, words));
-                }
-            }
+            let again = socket.got.iter().filter(|got| !here.insert(got.number));
+            faults.extend(again.map(|got| {
+                let words = format!("{} came twice", got.number);
+                self.fault(Kind::Double, got.at, words)
+            }));
         }
     }
 

@@ -46,8 +46,8 @@ pub fn of_sessions(told: &[Told], open: &BTreeSet<String>) -> Vec<String> {
 pub fn of_users(told: &[Told], online: &BTreeSet<String>, may_repeat: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let each = distinct(told, &mut faults);
-    for (user, mut told) in each.clone() {
-        told.sort_by_key(|one| one.time);
+    for (user, told) in each.clone() {
+        let told = in_turn(told);
         let mut is_online = false;
         for one in &told {
             if one.is_begin == is_online && !(one.is_begin && may_repeat) {
@@ -65,6 +65,20 @@ pub fn of_users(told: &[Told], online: &BTreeSet<String>, may_repeat: bool) -> V
     let untold = online.iter().filter(|user| !each.contains_key(*user));
     faults.extend(untold.map(|user| format!("user {user} is online, and nobody was told")));
     faults
+}
+
+/// By their times; where two have one, the one that has its turn comes first.
+fn in_turn(mut told: Vec<&Told>) -> Vec<&Told> {
+    told.sort_by_key(|one| one.time);
+    let mut is_online = false;
+    for place in 0..told.len() {
+        let time = told[place].time;
+        let same = told[place..].iter().take_while(|one| one.time == time);
+        let due = same.clone().position(|one| one.is_begin != is_online);
+        told.swap(place, place + due.unwrap_or(0));
+        is_online = told[place].is_begin;
+    }
+    told
 }
 
 /// Each event once, by whom it is of.
@@ -151,6 +165,11 @@ mod tests {
         // By their times; the last stands first there.
         assert!(!of_users(&again, &names(&["u"]), false).is_empty());
         assert_eq!(of_users(&again, &names(&["u"]), true), none);
+        // Of two of one moment, in whichever order they were read.
+        let mut at_once = told(&[("1", "u", true), ("3", "u", true), ("2", "u", false)]);
+        at_once[2].time = at_once[1].time;
+        assert_eq!(of_users(&at_once, &names(&["u"]), false), none);
+        assert!(!of_users(&at_once, &names(&[]), false).is_empty());
         let gone = told(&[("1", "u", true), ("2", "u", false), ("3", "u", false)]);
         assert!(!of_users(&gone, &names(&[]), true).is_empty());
     }
