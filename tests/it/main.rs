@@ -64,6 +64,7 @@ mod request_decides_the_route;
 mod requests_arrive_as_sent;
 mod resets_leave_nothing_behind;
 mod rooms;
+mod schedules;
 mod sessions_have_limits;
 mod shells_complete_commands;
 mod silent_peers_are_found;

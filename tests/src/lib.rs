@@ -12,6 +12,7 @@ pub mod child;
 pub mod frame;
 pub mod gateway;
 pub mod head;
+pub mod history;
 pub mod link;
 pub mod log;
 pub mod mint;

@@ -180,9 +180,13 @@ class Party:
 
     # Records
 
-    def publish(self, request, topic, record, value, key=None, headers=None, partition=-1):
+    def publish(
+        self, request, topic, record, value, key=None, key_bytes=None, headers=None, partition=-1
+    ):
         key = str(uuid.uuid4()) if key is None else key
         key, value = self.codec.write(topic, record, key, value)
+        if key_bytes is not None:
+            key = decoded(key_bytes)
         self.send(request, topic, key, value, headers, partition)
 
     def publish_bytes(self, request, topic, value, key=None, headers=None, partition=-1):

@@ -149,7 +149,7 @@ impl Party {
         place(&self.does("publish", request).await)
     }
 
-    /// The same with all that `publish` of `kafka-party.py` takes: `headers`, `partition`.
+    /// The same with all that `publish` of `kafka-party.py` takes: `headers`, `partition`, `key_bytes`.
     pub async fn publish_with(&self, request: Value) -> (i32, i64) {
         place(&self.does("publish", request).await)
     }

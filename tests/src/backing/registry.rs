@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
@@ -92,7 +92,23 @@ impl Registry {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    /// The same, through its door.
+    /// Registers a schema as it is written, and gives its number.
+    ///
+    /// # Panics
+    /// When the registry refuses it.
+    pub async fn register(&self, subject: &str, schema: &str) -> u32 {
+        let path = format!("/apis/ccompat/v7/subjects/{subject}/versions");
+        let body = json!({ "schema": schema }).to_string();
+        let request = Request::new("POST", &path).with("Content-Type", "application/json");
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let answer = Wire::new(socket).ask(&request.body(body)).await;
+        let said: Value = serde_json::from_slice(&answer.body).unwrap();
+        let id = said["id"].as_u64();
+        id.and_then(|id| u32::try_from(id).ok())
+            .unwrap_or_else(|| panic!("{subject}: {said}"))
+    }
+
+    /// The same as [`Self::url`], through its door.
     #[must_use]
     pub fn url_of_door(&self) -> String {
         url(self.door.port())

@@ -3,6 +3,7 @@
 //! Whoever shows what its session left on this node goes on with that. Where there is nothing of it, a
 //! cursor says what its user has had last, wherever that was, and the bus what came behind.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,13 +147,16 @@ impl Missed {
         }
         let end = replay.events.last();
         let end = end.map_or_else(|| Some(after.clone()), |last| last.position.clone())?;
-        let parcels = replay
-            .events
-            .iter()
-            .filter_map(|event| match &event.payload {
-                Payload::Push(push) => Some(Arc::new(Parcel::again(event, push, user))),
-                _ => None,
-            });
+        // What its publisher had to ask for again may stand there twice.
+        let mut known = HashSet::new();
+        let events = replay.events.iter();
+        let parcels =
+            events
+                .filter(|event| known.insert(event.id))
+                .filter_map(|event| match &event.payload {
+                    Payload::Push(push) => Some(Arc::new(Parcel::again(event, push, user))),
+                    _ => None,
+                });
         Some(Self {
             parcels: parcels.collect(),
             after,

@@ -1,0 +1,22 @@
+//! Two and three gateways before real Kafka and Redis, while nodes are killed and stopped, links cut, and
+//! brokers stopped, as a seed says. From what publishers were answered and clients got, nothing is lost in
+//! silence, comes twice or out of order; from what is open in the end, everybody is counted.
+//!
+//! `TIDEGATE_SCHEDULE=<seed>` runs that one alone; `TIDEGATE_SCHEDULES=<count>` so many in place of ten.
+
+mod brokers;
+mod clients;
+mod faults;
+mod node;
+mod publishers;
+mod run;
+mod settle;
+mod world;
+
+/// Schedules by themselves.
+const SEEDS: u64 = 10;
+
+#[tokio::test]
+async fn nothing_is_lost_in_silence_whatever_happens() {
+    run::all("nothing_is_lost_in_silence_whatever_happens", SEEDS).await;
+}

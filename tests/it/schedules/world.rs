@@ -1,0 +1,353 @@
+//! What a schedule takes place in: nodes, what is behind them, and what is noted of all of it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use tidegate_tests::backing::{Guard, Party, Redis, Registry};
+use tidegate_tests::history::{Class, Clock, History, Life, Moment, Publish};
+use tidegate_tests::mint::SECRET;
+use tidegate_tests::time::eventually_within;
+use tidegate_tests::{Mint, Request, Token, tools};
+use tokio::sync::watch;
+
+use super::brokers::Share;
+use super::node::{LONG, Node};
+
+/// The lease of nodes.
+const LEASE: &str = "2s";
+
+/// What all who take part are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Clients come and go, publishers publish.
+    Faults,
+    /// Nobody goes by itself any more, and nothing new is published.
+    Calm,
+    /// Some go for good.
+    Leave,
+    /// All go.
+    End,
+}
+
+/// How big a schedule is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) nodes: usize,
+    pub(super) users: usize,
+    /// Clients of each user.
+    pub(super) clients: usize,
+}
+
+/// Topics of one schedule.
+#[derive(Debug)]
+pub(super) struct Topics {
+    pub(super) push: String,
+    pub(super) connect: String,
+    pub(super) disconnect: String,
+    pub(super) sessions: String,
+    dead: String,
+}
+
+/// The world of one schedule.
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) size: Size,
+    pub(super) clock: Clock,
+    pub(super) nodes: Vec<Node>,
+    pub(super) share: Share,
+    pub(super) redis: Redis,
+    pub(super) topics: Topics,
+    pub(super) binary: PathBuf,
+    key_schema: u32,
+    pub(super) phase: watch::Sender<Phase>,
+    /// How often a publisher was answered, or gave up.
+    pub(super) tries: AtomicU64,
+    handshakes: Vec<Request>,
+    noted: Mutex<Noted>,
+    next: AtomicU64,
+}
+
+#[derive(Default)]
+struct Noted {
+    history: History,
+    /// What was done to nodes and what is behind them.
+    faults: Vec<(Moment, String)>,
+}
+
+impl World {
+    /// Starts all of it; `None`, said aloud: something is missing.
+    pub(super) async fn open(test: &str, seed: u64, size: Size, share: Share) -> Option<Self> {
+        let binary = tools::tidegate_with(test, "kafka")?;
+        let registry = Registry::shared(test).await?;
+        let redis = Redis::guarded(test, Guard::default(), size.nodes).await?;
+        let mint = Mint::open(test)?;
+        let handshakes = (0..size.users).map(|user| handshake(&mint, user)).collect();
+        let topics = Topics::new(seed);
+        for topic in [
+            &topics.push,
+            &topics.connect,
+            &topics.disconnect,
+            &topics.sessions,
+            &topics.dead,
+        ] {
+            share.brokers.party.create(topic, 3).await;
+        }
+        let nodes = (0..size.nodes).map(|number| {
+            let name = format!("n{number}");
+            let door = share.door(number).address().to_string();
+            let redis = redis.door(number).address().to_string();
+            let yaml = yaml(&name, &topics, (&door, &redis, &registry.url()), seed);
+            Node::new(&name, &yaml)
+        });
+        let world = Self {
+            seed,
+            size,
+            clock: Clock::default(),
+            nodes: nodes.collect(),
+            redis,
+            key_schema: registry
+                .register(&format!("{}-key", topics.push), "\"string\"")
+                .await,
+            topics,
+            binary,
+            phase: watch::Sender::new(Phase::Faults),
+            tries: AtomicU64::new(0),
+            handshakes,
+            noted: Mutex::default(),
+            next: AtomicU64::new(1),
+            share,
+        };
+        world.register().await;
+        futures_util::future::join_all(world.nodes.iter().map(|node| node.start(&world.binary)))
+            .await;
+        world.is_whole().await;
+        Some(world)
+    }
+
+    /// Has the schemas of values registered before anybody writes by them: two who do so at once may be
+    /// refused.
+    async fn register(&self) {
+        let value = json!({"username": "nobody", "baseUrl": "", "uri": "", "body": "0"});
+        let topic = &self.topics.push;
+        let request =
+            json!({"topic": topic, "record": "WebSocketEvent", "key": "nobody", "value": value});
+        while let Err(error) = self.party().tries("publish", request.clone()).await {
+            assert!(error.contains("409"), "{error}");
+        }
+    }
+
+    /// A user's key, as all producers write it who register the schema of texts as Java's do. Others may
+    /// be given another number for it, and then their keys are others, in other partitions.
+    pub(super) fn key(&self, user: &str) -> String {
+        let length = u8::try_from(2 * user.len()).unwrap();
+        let bytes = [
+            &[0],
+            &self.key_schema.to_be_bytes()[..],
+            &[length],
+            user.as_bytes(),
+        ]
+        .concat();
+        STANDARD.encode(bytes)
+    }
+
+    /// Waits until all nodes are one cluster.
+    pub(super) async fn is_whole(&self) {
+        for node in &self.nodes {
+            let what = format!("node {} is in the cluster", node.name);
+            tidegate_tests::time::eventually_does_within(LONG, &what, async || {
+                node.is_connected().await
+            })
+            .await;
+        }
+    }
+
+    pub(super) fn party(&self) -> &Party {
+        &self.share.brokers.party
+    }
+
+    pub(super) fn handshake(&self, user: usize) -> &Request {
+        &self.handshakes[user]
+    }
+
+    /// A node to go to; now and then one that does not answer.
+    pub(super) fn any_node(&self, random: &mut fastrand::Rng) -> usize {
+        let count = self.nodes.len();
+        let first = random.usize(..count);
+        let is_up = |number: &usize| self.nodes[*number].is_up();
+        let found = (first..first + count)
+            .map(|number| number % count)
+            .find(is_up);
+        match random.u8(..10) {
+            0 => first,
+            _ => found.unwrap_or(first),
+        }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is about to be done.
+    pub(super) fn note(&self, words: impl Into<String>) {
+        let mut noted = self.noted();
+        let at = self.clock.tick();
+        noted.faults.push((at, words.into()));
+    }
+
+    pub(super) fn notes(&self) -> Vec<(Moment, String)> {
+        self.noted().faults.clone()
+    }
+
+    /// A number for something new.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A push that is about to be published.
+    pub(super) fn begins(
+        &self,
+        users: Vec<usize>,
+        class: Class,
+        request: (u64, usize),
+        is_ordered: bool,
+    ) -> Publish {
+        let number = self.number();
+        let push = Publish {
+            number,
+            word: number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16,
+            users,
+            class,
+            request,
+            begun: self.clock.tick(),
+            acked: None,
+            is_ordered,
+        };
+        self.noted().history.published.insert(number, push.clone());
+        push
+    }
+
+    /// Nobody knows what became of it: it may come at any time.
+    pub(super) fn is_unsure(&self, numbers: &[u64]) {
+        self.change(numbers, |push| push.is_ordered = false);
+    }
+
+    pub(super) fn is_acked(&self, numbers: &[u64]) {
+        let at = self.clock.tick();
+        self.change(numbers, |push| push.acked = Some(at));
+    }
+
+    fn change(&self, numbers: &[u64], change: impl Fn(&mut Publish)) {
+        let mut noted = self.noted();
+        for number in numbers {
+            noted
+                .history
+                .published
+                .get_mut(number)
+                .into_iter()
+                .for_each(&change);
+        }
+    }
+
+    /// A client; its number.
+    pub(super) fn enters(&self, user: usize) -> usize {
+        let lives = &mut self.noted().history.lives;
+        lives.push(Life {
+            user,
+            sockets: Vec::new(),
+        });
+        lives.len() - 1
+    }
+
+    /// Does something with what is noted of a client.
+    pub(super) fn life<T>(&self, number: usize, change: impl FnOnce(&mut Life) -> T) -> T {
+        change(&mut self.noted().history.lives[number])
+    }
+
+    pub(super) fn grows(&self) {
+        let at = self.clock.tick();
+        self.noted().history.grown = Some(at);
+    }
+
+    pub(super) fn history(&self) -> History {
+        self.noted().history.clone()
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Waits until publishers have tried so much more often.
+    pub(super) async fn goes_on(&self, tries: u64) {
+        let until = self.tries.load(Ordering::Relaxed) + tries;
+        eventually_within(LONG, "publishers go on", || {
+            self.tries.load(Ordering::Relaxed) >= until
+        })
+        .await;
+    }
+}
+
+impl Topics {
+    fn new(seed: u64) -> Self {
+        let name = |what: &str| tidegate_tests::backing::kafka::topic(&format!("{what}-{seed:x}"));
+        Self {
+            push: name("push"),
+            connect: name("connect"),
+            disconnect: name("disconnect"),
+            sessions: name("sessions"),
+            dead: name("dead"),
+        }
+    }
+}
+
+pub(super) fn user(number: usize) -> String {
+    format!("u{number}")
+}
+
+fn handshake(mint: &Mint, number: usize) -> Request {
+    let bearer = format!(
+        "Bearer {}",
+        mint.sign(&Token::secret().claim("sub", user(number)))
+    );
+    let handshake = Request::handshake("/ws").with("Authorization", &bearer);
+    handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json")
+}
+
+fn yaml(
+    name: &str,
+    topics: &Topics,
+    (brokers, redis, registry): (&str, &str, &str),
+    seed: u64,
+) -> String {
+    let Topics {
+        push,
+        connect,
+        disconnect,
+        sessions,
+        dead,
+    } = topics;
+    format!(
+        "version: 1\n\
+         workers: 1\n\
+         listeners: {{ name: public, bind: 127.0.0.1:0 }}\n\
+         admin: {{ bind: 127.0.0.1:0 }}\n\
+         access_log: none\n\
+         drain: {{ delay: none, spread: 200ms, timeout: 5s }}\n\
+         auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
+         bus:\n  \
+           node: {name}\n  \
+           topics: {{ push: {push}, user_connect: {connect}, user_disconnect: {disconnect}, sessions: {sessions} }}\n  \
+           kafka: {{ brokers: ['{brokers}'], schema_registry: {{ url: '{registry}' }}, dead_letter_topic: {dead}, \
+             topic_refresh: 200ms, publish_timeout: 1s }}\n\
+         cluster: {{ redis: {{ url: 'redis://{redis}', lease: {LEASE}, timeout: 500ms, prefix: s{seed:x} }} }}\n\
+         services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
+         routes:\n\
+         - name: users\n  \
+           match: {{ path: /ws }}\n  \
+           filters: require\n  \
+           bridge: {{ services: up, resume: {{ ttl: 30s, key: '{SECRET}' }} }}\n"
+    )
+}
