@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_tests::admin::Admin;
-use tidegate_tests::backing::{Kafka, Party, Redis, Registry, Watch, kafka};
+use tidegate_tests::backing::{Guard, Kafka, Party, Redis, Registry, Watch, kafka};
 use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::frame::CLOSE;
 use tidegate_tests::mint::SECRET;
@@ -79,7 +79,7 @@ impl Setting {
             mint: Mint::open(test)?,
             brokers,
             registry: Registry::shared(test).await?.url(),
-            redis: Redis::start(test).await?,
+            redis: Redis::guarded(test, Guard::default(), 1).await?,
             topics: ["push", "connect", "disconnect", "sessions"].map(kafka::topic),
             party,
             lease: "30s",
@@ -92,7 +92,7 @@ impl Setting {
         Some(setting)
     }
 
-    fn yaml(&self, name: &str) -> String {
+    fn yaml(&self, name: &str, redis: SocketAddr) -> String {
         let Self {
             brokers,
             registry,
@@ -101,7 +101,6 @@ impl Setting {
             topics: [push, connect, disconnect, sessions],
             ..
         } = self;
-        let redis = self.redis.node().address();
         format!(
             "version: 1\n\
              workers: 1\n\
@@ -115,7 +114,7 @@ impl Setting {
                  sessions: {sessions} }}\n  \
                kafka: {{ brokers: ['{brokers}'], schema_registry: {{ url: '{registry}' }}, \
                  publish_timeout: {publish} }}\n\
-             cluster: {{ redis: {{ url: 'redis://{redis}', lease: {lease} }} }}\n\
+             cluster: {{ redis: {{ url: 'redis://{redis}', lease: {lease}, timeout: 15s }} }}\n\
              services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
              routes:\n\
              - name: bridge\n  \
@@ -130,8 +129,13 @@ impl Setting {
 
     /// A node that is ready, and in the cluster.
     async fn node(&self, name: &str) -> Node {
+        self.node_at(name, self.redis.node().address()).await
+    }
+
+    /// The same, with Redis there.
+    async fn node_at(&self, name: &str, redis: SocketAddr) -> Node {
         let scratch = Scratch::new();
-        let file = scratch.write("tidegate.yaml", &self.yaml(name));
+        let file = scratch.write("tidegate.yaml", &self.yaml(name, redis));
         let mut command = Command::new(&self.binary);
         command
             .args(["run", "--log-format", "json", "--config"])

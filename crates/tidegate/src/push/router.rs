@@ -95,7 +95,8 @@ impl Push {
             return;
         };
         let expectation = self.outcomes.of(event.id);
-        let (source, acks) = expectation.unwrap_or((PushSource::Bus, None));
+        let unasked = || (PushSource::Bus, self.outcomes.unasked(push.ack));
+        let (source, acks) = expectation.unwrap_or_else(unasked);
         let source = match push.from {
             Some(_) => PushSource::Client,
             None => source,
@@ -138,7 +139,7 @@ impl Push {
             self.meters.unmatched(source);
         }
         self.routed.note(event.position.as_ref());
-        self.outcomes.tell(event.id, matched);
+        self.outcomes.tell(event.id, matched, acks);
         self.bound_kept();
     }
 }
