@@ -101,6 +101,7 @@ const TEST_THREADS: &str = "8";
 /// black-box cases need no second time: of what they are built with nothing depends on features, and the
 /// gateway with every adapter they start as a program.
 pub(crate) fn tests(run: &Run) -> anyhow::Result<Done> {
+    services::debian::install_headers()?;
     test(run, &["--workspace"])?;
     let mut packages: Vec<_> = features_of_packages(run)?
         .into_iter()
@@ -210,6 +211,7 @@ pub(crate) fn many_over_tls(run: &Run) -> anyhow::Result<Done> {
 
 /// Only the libraries: the binary bears the library's name, and its pages would overwrite them.
 pub(crate) fn doc(run: &Run) -> anyhow::Result<Done> {
+    services::debian::install_headers()?;
     let mut command = run.cargo(&["doc", "--locked", "--workspace", "--lib", "--no-deps"]);
     command.arg("--all-features");
     shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -221,6 +223,7 @@ pub(crate) fn features(run: &Run) -> anyhow::Result<Done> {
     if features.is_empty() {
         println!("no package has a feature yet");
     }
+    services::debian::install_headers()?;
     for (package, feature) in &features {
         shell::run(&mut run.cargo(&[
             "check",

@@ -2,6 +2,7 @@
 //! each other by the other.
 
 mod each_push_is_told_once;
+mod guide;
 mod missed_pushes_come_again;
 mod nodes_come_and_die;
 mod one_of_both_may_be_away;
