@@ -11,6 +11,7 @@ cargo xtask test [OPTIONS] [-- TEST-ARGUMENTS]   every step in order
 cargo xtask fmt                                  format the code
 cargo xtask lint | doc | api | features | deny   one step alone
 cargo xtask services                             install what the tests need
+cargo xtask services --start                     run Kafka, a registry of schemas and Redis, until Ctrl-C
 cargo xtask openapi                              the admin API against its document
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask autobahn-ws [--full]                 the Autobahn suite against tidegate-ws, both roles
@@ -53,6 +54,8 @@ pub(crate) enum Entry {
     Help,
     /// The planted bugs.
     Planted,
+    /// What the gateway shares with others, to be used by hand.
+    Services,
     /// The steps of these names, in the table's order.
     Steps(Vec<&'static str>),
 }
@@ -107,6 +110,9 @@ impl Arguments {
             match word.as_str() {
                 "--help" | "-h" => entry = Entry::Help,
                 "--full" => options.full = true,
+                "--start" if entry == Entry::Steps(steps_named("services")?) => {
+                    entry = Entry::Services;
+                }
                 "--direct" => options.direct = true,
                 "--only" => {
                     let list = words.next().context("--only: names of steps are missing")?;
@@ -234,6 +240,16 @@ mod tests {
         assert!(parse("soak --minutes").is_err());
         let other = parse("soak --gateway /a/tidegate").unwrap().options.gateway;
         assert_eq!(other, Some("/a/tidegate".into()));
+    }
+
+    #[test]
+    fn services_are_started_by_whoever_asks_for_it() {
+        let entry = |line: &str| parse(line).unwrap().entry;
+        assert_eq!(entry("services"), Entry::Steps(vec!["services"]));
+        assert_eq!(entry("services --start"), Entry::Services);
+        assert_eq!(entry("services --start --help"), Entry::Help);
+        assert!(parse("test --start").is_err());
+        assert!(parse("services --stop").is_err());
     }
 
     #[test]

@@ -54,6 +54,7 @@ fn try_main() -> anyhow::Result<bool> {
         Entry::Bench(options) => bench::run(&run, &options),
         Entry::Format => code::format(&run).map(|()| true),
         Entry::Planted => planted::find_all(&run),
+        Entry::Services => services::start(&run),
         Entry::Steps(names) => steps::perform(&run, &names),
     }
 }

@@ -41,7 +41,14 @@ pub(super) struct Cursor {
 
 impl Cursor {
     fn parse(text: &str) -> Option<Self> {
-        let (worker, place) = text.split_once('-')?;
+        let Some((worker, place)) = text.split_once('-') else {
+            // One of a list of all nodes: in that of this one nothing comes behind it.
+            let is_number = text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+            return (is_number && !text.is_empty()).then_some(Self {
+                worker: usize::MAX,
+                place: 0,
+            });
+        };
         Some(Self {
             worker: number(worker)?,
             place: number(place)?,

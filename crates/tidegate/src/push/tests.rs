@@ -173,7 +173,7 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
     let (outcomes, id) = (Outcomes::default(), EventId::next());
     let mut expected = outcomes.expect(id, PushSource::Api, true);
     let (_, acks) = outcomes.of(id).unwrap();
-    let parcel = parcel(&push("e", "1"), acks);
+    let parcel = parcel(&push("e", "1"), acks.clone());
     let plan = Arc::new(BridgePlan::default());
     let old = Mailbox::new(Arc::clone(&plan), false);
     let new: Vec<_> = (0..3)
@@ -183,7 +183,7 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
         assert_eq!(mailbox.offer(&parcel), Offered::Queued);
         mailbox.take(seat(), None).unwrap();
     }
-    outcomes.tell(id, 4, 0);
+    outcomes.tell(id, (4, 0), acks);
     assert_eq!(expected.outcome().await, Some(Outcome::Left(4)));
     new[0].ack(1);
     new[1].ack(0);
@@ -195,6 +195,45 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
     assert_eq!(expected.count(), Some(1));
     drop(expected);
     assert!(outcomes.of(id).is_none());
+}
+
+/// Another node's question may come behind its event.
+#[tokio::test]
+async fn what_became_of_the_last_events_is_told_to_who_asks_late() {
+    let outcomes = Outcomes::default();
+    let routed = |matched| {
+        let id = EventId::next();
+        let acks = outcomes.unasked(true);
+        outcomes.tell(id, (matched, 0), acks.clone());
+        (id, acks)
+    };
+    let (id, acks) = routed(1);
+    assert!(acks.is_none(), "nobody asks");
+    let asked = outcomes
+        .expect_of_another(id, true)
+        .outcome()
+        .now_or_never();
+    assert_eq!(asked, None);
+    outcomes.remember();
+    let (id, acks) = routed(2);
+    let acks = acks.unwrap();
+    acks.expect();
+    acks.expect();
+    acks.settle(true);
+    let mut asked = outcomes.expect_of_another(id, true);
+    assert_eq!(asked.outcome().now_or_never(), Some(Some(Outcome::Left(2))));
+    assert_eq!(asked.acked().now_or_never(), None);
+    acks.settle(true);
+    asked.acked().await;
+    assert_eq!(asked.count(), Some(2));
+    for _ in 0..2000 {
+        routed(0);
+    }
+    let asked = outcomes
+        .expect_of_another(id, true)
+        .outcome()
+        .now_or_never();
+    assert_eq!(asked, None, "it is forgotten");
 }
 
 /// What may happen to a mailbox.
@@ -251,10 +290,10 @@ async fn what_was_told_before_anybody_asked_is_not_counted_as_nothing() {
     let (outcomes, id) = (Outcomes::default(), EventId::next());
     let mut expected = outcomes.expect(id, PushSource::Bus, false);
     outcomes.tell_of_copy(id, 2);
-    outcomes.tell(id, 1, 1);
+    outcomes.tell(id, (1, 1), None);
     assert_eq!(expected.outcome().await, Some(Outcome::Left(3)));
     let mut late = outcomes.expect(id, PushSource::Bus, false);
-    outcomes.tell(id, 0, 1);
+    outcomes.tell(id, (0, 1), None);
     assert_eq!(late.outcome().await, None);
     let mut again = outcomes.expect(id, PushSource::Bus, false);
     outcomes.repeat(id);
