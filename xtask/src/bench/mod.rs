@@ -4,6 +4,7 @@
 //! Read on in [`scenarios`] (what is measured, and what is to be reached), [`peers`] (who is), and
 //! [`rounds`] (in which order, and what is done again). `bench/BENCHMARKS.md` tells the method.
 
+mod cluster;
 mod configurations;
 mod figures;
 mod library;
@@ -35,6 +36,9 @@ const SPARE_DESCRIPTORS: u32 = 1_000;
 pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
     if options.library {
         library::measure(run, options)?;
+    }
+    if options.cluster {
+        cluster::measure(run, options)?;
     }
     if options.scenarios.is_empty() && !options.traffic && !options.push {
         return Ok(true);
