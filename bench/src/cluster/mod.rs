@@ -27,28 +27,28 @@ use self::nodes::{Bus, Node, Wanted};
 use self::redis::Pair;
 use self::rounds::Rounds;
 
-/// What is measured; the first has nothing that nodes could share.
-const CLUSTERS: [(Bus, usize); 8] = [
-    (Bus::Memory, 1),
-    (Bus::Redis, 1),
-    (Bus::Redis, 2),
-    (Bus::Redis, 3),
-    (Bus::Both, 1),
-    (Bus::Both, 2),
-    (Bus::Both, 3),
-    (Bus::Kafka, 3),
-];
 /// Who is pushed to: the user of this number.
 const USER: usize = 0;
 
 /// Measures with gateways of this binary, which has both adapters; prints a line of JSON for each figure of
-/// each round. `pushes` are those of each way: so many at a fixed rate, and as many in bursts.
-pub(crate) fn run(gateway: &Path, rounds: usize, pushes: usize) -> Result<(), String> {
+/// each round. `pushes` are those of each way: so many at a fixed rate, and as many in bursts. Clusters are
+/// `BUS=NODES`.
+pub(crate) fn run(
+    gateway: &Path,
+    [rounds, pushes]: [usize; 2],
+    clusters: &[&str],
+) -> Result<(), String> {
+    let named = clusters.iter().map(|word| {
+        let (bus, nodes) = word.split_once('=').ok_or("BUS=NODES is due")?;
+        let bus = Bus::named(bus).ok_or_else(|| format!("no bus is called {bus}"))?;
+        Ok((bus, nodes.parse().map_err(words)?))
+    });
+    let named: Vec<(Bus, usize)> = named.collect::<Result<_, String>>()?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(words)?;
     let behind = runtime.block_on(Behind::start())?;
     let mut clusters = Vec::new();
-    for (bus, count) in CLUSTERS {
+    for (bus, count) in named {
         clusters.push(runtime.block_on(behind.cluster(gateway, bus, count))?);
     }
     let pair = Pair::open(behind.redis.node().address())?;

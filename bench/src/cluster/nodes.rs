@@ -29,6 +29,11 @@ pub(super) enum Bus {
 }
 
 impl Bus {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Memory, Self::Redis, Self::Kafka, Self::Both];
+        all.into_iter().find(|bus| bus.name() == name)
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",

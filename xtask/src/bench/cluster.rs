@@ -23,6 +23,10 @@ const MARKS: (&str, &str) = (
 );
 /// Pushes of each way in each round, at 200 a second and in bursts.
 const PUSHES: usize = 600;
+/// What is measured: what nodes share, and how many there are.
+const CLUSTERS: [&str; 8] = [
+    "memory=1", "redis=1", "redis=2", "redis=3", "both=1", "both=2", "both=3", "kafka=3",
+];
 /// What nodes share, and how it is called in the tables.
 const BUSES: [(&str, &str); 4] = [
     ("memory", "nothing"),
@@ -45,6 +49,7 @@ pub(super) fn measure(run: &Run, options: &Options) -> anyhow::Result<()> {
     let mut command = with_all_descriptors(&load);
     command.arg("cluster").arg(gateway);
     command.args([options.rounds.to_string(), PUSHES.to_string()]);
+    command.args(CLUSTERS);
     for (name, value) in services::environment(run) {
         if std::env::var_os(name).is_none() {
             command.env(name, value);
