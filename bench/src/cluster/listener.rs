@@ -15,13 +15,14 @@ use crate::measure::{bridge, frames};
 
 /// Pushes after which it says that it has them.
 const ACKED: u64 = 32;
-const READ: usize = 64 * 1024;
+const READ: usize = 16 * 1024;
 
 /// A session of version 1, whose welcome has come.
 #[derive(Debug)]
 pub(super) struct Session {
     stream: TcpStream,
     input: Vec<u8>,
+    buffer: Box<[u8]>,
 }
 
 impl Session {
@@ -31,8 +32,11 @@ impl Session {
         stream.set_nodelay(true).map_err(words)?;
         let handshake = bridge::handshake(to, Some(user));
         stream.write_all(&handshake).map_err(words)?;
-        let input = Vec::new();
-        let mut session = Self { stream, input };
+        let mut session = Self {
+            stream,
+            input: Vec::new(),
+            buffer: vec![0; READ].into(),
+        };
         let end = loop {
             if let Some(at) = memmem::find(&session.input, b"\r\n\r\n") {
                 break at + 4;
@@ -109,11 +113,8 @@ impl Session {
     }
 
     fn read(&mut self) -> Result<(), String> {
-        let before = self.input.len();
-        self.input.resize(before + READ, 0);
-        let count = self.stream.read(&mut self.input[before..]);
-        let count = count.map_err(words)?;
-        self.input.truncate(before + count);
+        let count = self.stream.read(&mut self.buffer).map_err(words)?;
+        self.input.extend_from_slice(&self.buffer[..count]);
         match count {
             0 => Err("the session was ended".to_owned()),
             _ => Ok(()),

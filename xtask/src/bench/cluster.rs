@@ -112,7 +112,10 @@ fn binaries(run: &Run, options: &Options) -> anyhow::Result<(PathBuf, PathBuf)> 
         let has_it = said.contains(feature);
         ensure!(has_it, "{} has no {feature}", Path::new(&gateway).display());
     }
-    let load = build("tidegate-bench", "cluster", "tidegate-load")?;
+    let load = match &options.load {
+        Some(load) => load.clone(),
+        None => build("tidegate-bench", "cluster", "tidegate-load")?,
+    };
     Ok((gateway, load))
 }
 

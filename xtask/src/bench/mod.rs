@@ -122,8 +122,14 @@ fn binaries(run: &Run, options: &Options) -> anyhow::Result<Binaries> {
     let build = |package: &str| {
         shell::run(&mut run.cargo(&["build", "--locked", "--release", "--package", package]))
     };
-    build("tidegate-bench")?;
     let release = run.target.join("release");
+    let load = match &options.load {
+        Some(load) => load.clone(),
+        None => {
+            build("tidegate-bench")?;
+            release.join("tidegate-load")
+        }
+    };
     let tidegate = match &options.gateway {
         Some(gateway) => gateway.clone(),
         None => {
@@ -142,7 +148,7 @@ fn binaries(run: &Run, options: &Options) -> anyhow::Result<Binaries> {
         tidegate,
         nginx: found_if_wanted(Peer::Nginx, "nginx")?,
         haproxy: found_if_wanted(Peer::Haproxy, "haproxy")?,
-        load: release.join("tidegate-load"),
+        load,
         taskset: found("taskset")?,
     })
 }

@@ -27,6 +27,7 @@ Options of the bench:
                       or ws: the library beside others
   --peers NAME,NAME   these gateways: tidegate, nginx, haproxy, raw
   --gateway FILE      a tidegate that was built elsewhere
+  --load FILE         a tidegate-load that was built elsewhere
   --sessions N        idle sessions where memory is read last (default 9000)
   --free              measures with two workers and free placement, too
   --noisy             keeps rounds in which the machine did other things, and marks them
@@ -50,6 +51,7 @@ pub(crate) struct Options {
     pub(crate) cluster: bool,
     pub(crate) peers: Vec<Peer>,
     pub(crate) gateway: Option<PathBuf>,
+    pub(crate) load: Option<PathBuf>,
     /// Idle sessions, at most.
     pub(crate) sessions: u32,
     pub(crate) free: bool,
@@ -70,6 +72,7 @@ impl Default for Options {
             cluster: false,
             peers: Peer::ALL.to_vec(),
             gateway: None,
+            load: None,
             sessions: 9_000,
             free: false,
             noisy: false,
@@ -96,6 +99,7 @@ impl Options {
                 "--only" => options.only(&value()?)?,
                 "--peers" => options.peers = named(&value()?, Peer::named)?,
                 "--gateway" => options.gateway = Some(value()?.into()),
+                "--load" => options.load = Some(value()?.into()),
                 "--sessions" => options.sessions = number(&value()?)?,
                 "--free" => options.free = true,
                 "--noisy" => options.noisy = true,
