@@ -237,7 +237,7 @@ async fn every_command_of_the_guide_does_what_stands_there() {
         command.env("KAFKA", brokers.brokers());
         command.env("REGISTRY", registry.url());
         command.env("REDIS", format!("redis://{}", redis.node().address()));
-        command.env("TIDEGATE__CLUSTER__REDIS__LEASE", "2s");
+        command.env("TIDEGATE__CLUSTER__REDIS__LEASE", "6s");
         command.envs(topics.clone());
         command
     };
