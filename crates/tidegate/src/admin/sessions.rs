@@ -359,7 +359,12 @@ mod tests {
             place: 77,
         };
         assert_eq!(Cursor::parse("1-77"), Some(cursor));
-        for wrong in ["", "1", "-", "1-", "x-1", "1-1-1", "1--1", "+1-1", "1-+1"] {
+        let behind = Cursor {
+            worker: usize::MAX,
+            place: 0,
+        };
+        assert_eq!(Cursor::parse("1"), Some(behind));
+        for wrong in ["", "-", "1-", "x-1", "1-1-1", "1--1", "+1-1", "1-+1"] {
             assert_eq!(Cursor::parse(wrong), None, "{wrong}");
         }
     }
