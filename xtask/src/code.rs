@@ -98,7 +98,7 @@ pub(crate) fn build(run: &Run) -> anyhow::Result<Done> {
 const TEST_THREADS: &str = "8";
 
 /// Black-box cases that run the gateway with every adapter whatever the tests are built with.
-const ALWAYS_FULL: &[&str] = &["cluster::", "kafka::"];
+const ALWAYS_FULL: &[&str] = &["cluster::", "kafka::", "schedules::"];
 
 /// Tests and doctests, with default features and, where there are others, with all of them.
 pub(crate) fn tests(run: &Run) -> anyhow::Result<Done> {
@@ -161,6 +161,7 @@ const NOT_OVER_TLS: &[&str] = &[
     "open_sessions::walked",
     "process_starts_and_ends::",
     "redirects_lead_to_https::curl_would_follow",
+    "schedules::",
     "subprotocols::",
     "tls::",
     "unix_sockets_serve::",

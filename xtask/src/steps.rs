@@ -37,6 +37,14 @@ const STEPS: &[Step] = &[
             code::many_over_tls,
         )
     },
+    Step {
+        only_full: true,
+        ..step(
+            "schedules",
+            "200 schedules of faults over nodes, Kafka and Redis (with --full)",
+            schedules::many,
+        )
+    },
     step("doc", "documentation, warnings are errors", code::doc),
     step(
         "api",

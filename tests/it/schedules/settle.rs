@@ -141,7 +141,13 @@ fn told_of(
         .map(|fault| format!("{:?} of client {}: {}", fault.kind, fault.life, fault.words))
         .collect();
     let shown = around(history, one, &world.notes());
-    format!("{count} faults, of which:\n{}\n{shown}", first.join("\n"))
+    let mut kinds: Vec<Kind> = faults.iter().map(|fault| fault.kind).collect();
+    kinds.sort();
+    kinds.dedup();
+    format!(
+        "{count} faults ({kinds:?}), of which:\n{}\n{shown}",
+        first.join("\n")
+    )
 }
 
 /// Sessions that are open, and the users whose they are.
