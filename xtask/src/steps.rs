@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::run::{Done, Run};
 use crate::{
-    autobahn, code, deny, differential, external_types, fuzz, openapi, samples, services, soak,
+    autobahn, code, deny, differential, external_types, fuzz, openapi, samples, schedules,
+    services, soak,
 };
 
 /// One step: it passes, says that it was skipped, or fails with the reason.
