@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(of_users(&all, &names(&["u"]), false), none);
         assert_eq!(of_users(&all, &names(&[]), false).len(), 1);
         assert_eq!(of_users(&all, &names(&["u", "v"]), false).len(), 1);
-        let again = [all.clone(), told(&[("4", "u", true)])].concat();
+        let again = [all, told(&[("4", "u", true)])].concat();
         // By their times; the last stands first there.
         assert!(!of_users(&again, &names(&["u"]), false).is_empty());
         assert_eq!(of_users(&again, &names(&["u"]), true), none);
