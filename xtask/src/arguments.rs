@@ -17,6 +17,8 @@ cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the 
 cargo xtask autobahn-ws [--full]                 the Autobahn suite against tidegate-ws, both roles
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
 cargo xtask fuzz-planted [-- NAMES]              what the fuzz targets are worth: bugs put in
+cargo xtask schedules                            200 schedules of faults, with a log
+cargo xtask schedules-planted [-- NAMES]         what the schedules are worth: faults put in
 cargo xtask soak [--minutes N] [--idle N] [--active N] [--churn N]
                                                  load for minutes, and nothing may be left of it
 {bench}cargo xtask differential                         nginx and HAProxy are asked the same as we
@@ -56,6 +58,8 @@ pub(crate) enum Entry {
     Planted,
     /// What the gateway shares with others, to be used by hand.
     Services,
+    /// The planted faults that schedules must show.
+    PlantedSchedules,
     /// The steps of these names, in the table's order.
     Steps(Vec<&'static str>),
 }
@@ -98,6 +102,7 @@ impl Arguments {
                 });
             }
             Some("fuzz-planted") => Entry::Planted,
+            Some("schedules-planted") => Entry::PlantedSchedules,
             Some("test") => Entry::Steps(Vec::new()),
             Some(
                 word @ ("lint" | "doc" | "api" | "deny" | "services" | "autobahn" | "autobahn-ws"
@@ -202,6 +207,8 @@ mod tests {
         assert!(parse("fuzz --fuzz-seconds ten").is_err());
         assert!(parse("fuzz-plant").is_err());
         assert_eq!(parse("fuzz-planted").unwrap().entry, Entry::Planted);
+        let planted = parse("schedules-planted -- loss").unwrap();
+        assert_eq!(planted.entry, Entry::PlantedSchedules);
     }
 
     #[test]

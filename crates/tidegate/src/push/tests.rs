@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::mailbox::{Mailbox, Offered, Turn};
 use super::outcome::{Outcome, Outcomes};
 use super::parcel::testing::{parcel, push};
-use crate::bus::{EventId, PushClass};
+use crate::bus::{EventId, Position, PushClass};
 use crate::config::plan::{BridgePlan, BridgePush, PushBuffer, SlowConsumer};
 use crate::metrics::PushSource;
 use crate::session::id::SessionId;
@@ -117,6 +117,22 @@ fn what_was_sent_makes_no_room() {
     // The first was sent, and is kept until it is acked; of the others two have room.
     assert_eq!(rest(&mailbox), [(3, 2), (4, 3)]);
     assert_eq!(mailbox.held(), 3);
+}
+
+/// By the record for several, or published again: it has no place in the user's history, or a later one.
+#[test]
+fn what_is_replayed_comes_by_no_other_way_as_well() {
+    let mailbox = mailbox(10_000, SlowConsumer::Close, 256);
+    let parcels: Vec<_> = (0..3)
+        .map(|number| parcel(&push("e", &format!("\"{number}\"")), None))
+        .collect();
+    mailbox.offer(&parcels[1]);
+    mailbox.offer(&parcels[2]);
+    mailbox.replay(&parcels[..2], Position::new(b"h", 7));
+    for parcel in &parcels[..2] {
+        assert_eq!(mailbox.offer(parcel), Offered::Queued);
+    }
+    assert_eq!(rest(&mailbox), [(1, 0), (2, 1), (3, 2)]);
 }
 
 #[test]
