@@ -125,3 +125,36 @@ async fn what_is_asked_of_another_node_under_one_key_is_one_event_and_said_to_be
     two.push(target, &json!({"event": "last"})).await;
     assert_eq!(bro.receive().await["event"], "last");
 }
+
+/// A gateway that is behind in one partition reads the record for both first.
+#[tokio::test]
+async fn the_record_for_both_tells_nobody_before_its_turn() {
+    let test = "the_record_for_both_tells_nobody_before_its_turn";
+    let Some(setting) = Setting::shared(test).await else {
+        return;
+    };
+    let node = setting.node("n1").await;
+    let (mut bro, _) = setting.new_session(&node, "bro").await;
+    let both = ToTwo {
+        topics: &setting.topics,
+        id: "e_AAAAAAAAAAAAAAAAAAAAAw",
+        uri: "to both",
+    };
+    let (partition, offset) = setting.publish_keyed("bro", "bro", "one", "1").await;
+    assert_eq!(bro.receive().await["event"], "one");
+    // The copy of bro will be behind "two"; that of sis was there before anybody listened.
+    let mut whole = both.whole();
+    let place = format!("{partition}/{} {}/0", offset + 2, (partition + 1) % 3);
+    whole["headers"]["tidegate-copies"] = place.into();
+    setting.publish_record(&whole).await;
+    setting.publish_keyed("bro", "bro", "two", "1").await;
+    assert_eq!(bro.receive().await["event"], "two");
+    setting.publish_record(&both.copy("bro")).await;
+    let told = bro.receive().await;
+    assert_eq!(told["event"], "to both", "{told}");
+    assert!(told["cursor"].is_string(), "{told}");
+    // What gateways write themselves says where its copies are.
+    let push = json!({"user": ["bro", "sis"], "event": "counted"});
+    is_matched(&node.push("/v1/push", &push).await, 1);
+    assert_eq!(bro.receive().await["event"], "counted");
+}

@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::Timeout;
-use tidegate::bus::{BusError, Event, Payload, PushClass, PushTarget};
+use tidegate::bus::{BusError, Event, Payload, PushClass, PushTarget, Standing};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -464,10 +464,32 @@ impl Shared {
         Some(self.registry.as_ref()?.schema(id))
     }
 
+    /// How a record stands to copies. What is for several users may have some, also where it does not say
+    /// where they are.
+    fn standing(&self, message: &impl Message, payload: &Payload) -> Standing {
+        let Payload::Push(push) = payload else {
+            return Standing::Alone;
+        };
+        if record::is_copy(message, push) {
+            return Standing::Copy;
+        }
+        if push.targets.len() < 2 || push.class != PushClass::Resumable {
+            return Standing::Alone;
+        }
+        let places = record::copies(message).unwrap_or_default();
+        let history = self.history();
+        let users = push.kept_for().enumerate();
+        let others = users.filter(|(number, _)| {
+            let place = places.get(*number);
+            !place.is_some_and(|place| history.comes(message.topic(), *place))
+        });
+        Standing::Copied(others.map(|(_, user)| user.into()).collect())
+    }
+
     /// The event around what a record says, and where it stands in its user's history.
     pub(super) fn event(&self, message: &impl Message, payload: Payload) -> Event {
         let mut event = record::event(message, self.topic(message.topic()), payload);
-        event.standing = record::standing(message, &event.payload);
+        event.standing = self.standing(message, &event.payload);
         if let (Payload::Push(push), Some(key)) = (&mut event.payload, message.key()) {
             let user = match &*push.targets {
                 [PushTarget::User(user)] if push.class == PushClass::Resumable => Some(user),

@@ -53,6 +53,8 @@ struct Astray {
 struct Kept {
     /// All that is behind this and before `given` is among the events.
     since: i64,
+    /// The first that was read for who subscribes.
+    begun: i64,
     /// Up to here it is with who subscribes.
     given: i64,
     /// All records from here on were looked at for those that belong elsewhere.
@@ -145,6 +147,14 @@ impl History {
             kept.sure = None;
         }
         history.partitions.insert(number, Kept::new(next));
+    }
+
+    /// Whether what stands there is, or will be, read for who subscribes.
+    pub(super) fn comes(&self, topic: &str, (number, offset): (i32, i64)) -> bool {
+        let topic = self.topics.get(topic);
+        let kept = topic.and_then(|topic| topic.partitions.get(&number));
+        // One that was not there when we began is read from its beginning.
+        kept.is_none_or(|kept| offset >= kept.begun)
     }
 
     /// Where the event of a user stands whose records have that key, and which was written then; `None`
@@ -372,6 +382,7 @@ impl Kept {
     fn new(next: i64) -> Self {
         Self {
             since: next,
+            begun: next,
             given: next,
             examined: next,
             ..Self::default()

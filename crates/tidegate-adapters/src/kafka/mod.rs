@@ -318,16 +318,19 @@ impl Shared {
             }
             more.await;
         }
+        let mut places = Vec::new();
         for copies in copies(event).chunks(COPIES_AT_ONCE) {
             let sending = copies.iter().map(async |copy| {
                 let mut outgoing = self.outgoing(copy).await?;
                 outgoing.headers = record::as_copy(outgoing.headers);
                 self.producer.send(&outgoing).await
             });
-            try_join_all(sending).await?;
+            places.extend(try_join_all(sending).await?);
         }
-        let outgoing = self.outgoing(event).await?;
-        self.producer.send(&outgoing).await
+        let mut outgoing = self.outgoing(event).await?;
+        outgoing.headers = record::as_copied(outgoing.headers, &places);
+        self.producer.send(&outgoing).await?;
+        Ok(())
     }
 
     async fn outgoing(&self, event: &Event) -> Result<Outgoing, BusError> {

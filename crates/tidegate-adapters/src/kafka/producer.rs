@@ -45,13 +45,14 @@ impl Producer {
         })
     }
 
-    /// Waits until all replicas in step have it; at most about as long as a record may take.
-    pub(super) async fn send(&self, record: &Outgoing) -> Result<(), BusError> {
+    /// Waits until all replicas in step have it, at most about as long as a record may take; in which
+    /// partition it is then, and at what offset.
+    pub(super) async fn send(&self, record: &Outgoing) -> Result<(i32, i64), BusError> {
         let delivery = self.hand_over(record)?;
         match delivery.await {
-            Ok(Ok(_delivery)) => {
+            Ok(Ok(delivery)) => {
                 self.context.is_back();
-                Ok(())
+                Ok((delivery.partition, delivery.offset))
             }
             Ok(Err((error, _record))) => {
                 tracing::warn!(%error, topic = &*record.topic, "a record is not published");

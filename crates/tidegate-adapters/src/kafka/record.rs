@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidegate::bus::{
-    Event, EventId, LegacyPush, Payload, PushClass, PushEvent, PushTarget, Standing, Topics,
-    UserConnected, UserDisconnected,
+    Event, EventId, LegacyPush, Payload, PushClass, PushEvent, PushTarget, Topics, UserConnected,
+    UserDisconnected,
 };
 use tidegate::config::plan::CompatHash;
 
@@ -23,6 +23,7 @@ use super::avro::{Kind, Record};
 pub(super) const ID: &str = "tidegate-id";
 /// There where the push stands elsewhere as well, for all whom it is for; this one is its user's.
 pub(super) const COPY: &str = "tidegate-copy";
+const COPIES: &str = "tidegate-copies";
 /// What a value has no place for.
 pub(super) const PUSH: &str = "tidegate-push";
 /// The kind of CloudEvents that ours are.
@@ -249,6 +250,19 @@ pub(super) fn as_copy(headers: OwnedHeaders) -> OwnedHeaders {
     })
 }
 
+/// The header that says where its copies are.
+pub(super) fn as_copied(headers: OwnedHeaders, places: &[(i32, i64)]) -> OwnedHeaders {
+    if places.is_empty() {
+        return headers;
+    }
+    let places = places.iter();
+    let places = places.map(|(partition, offset)| format!("{partition}/{offset}"));
+    headers.insert(Header {
+        key: COPIES,
+        value: Some(&places.collect::<Vec<_>>().join(" ")),
+    })
+}
+
 /// What a record's value is of; what is told of sessions is JSON in every format.
 pub(super) fn kind_of(topic: &str, topics: &Topics) -> Kind {
     if *topics.user_connect == *topic {
@@ -269,17 +283,19 @@ fn header<'a>(message: &'a impl Message, name: &str) -> Option<&'a str> {
     str::from_utf8(found.value?).ok()
 }
 
-/// How a record stands to copies: one is for one user; and whatever is for several may have some.
-pub(super) fn standing(message: &impl Message, payload: &Payload) -> Standing {
-    let Payload::Push(push) = payload else {
-        return Standing::Alone;
-    };
-    match &*push.targets {
-        [PushTarget::User(_)] if header(message, COPY).is_some() => Standing::Copy,
-        [] | [_] => Standing::Alone,
-        _ if push.class == PushClass::Resumable => Standing::Copied,
-        _ => Standing::Alone,
-    }
+/// Whether a record is a copy, for one user.
+pub(super) fn is_copy(message: &impl Message, push: &PushEvent) -> bool {
+    matches!(&*push.targets, [PushTarget::User(_)]) && header(message, COPY).is_some()
+}
+
+/// Where the copies of a record are, in the order of its users; `None`: it has none.
+pub(super) fn copies(message: &impl Message) -> Option<Vec<(i32, i64)>> {
+    let places = header(message, COPIES)?.split(' ');
+    let places = places.map(|place| {
+        let (partition, offset) = place.split_once('/')?;
+        Some((partition.parse().ok()?, offset.parse().ok()?))
+    });
+    places.collect()
 }
 
 /// The text of a key: a framed Avro text, or a text.

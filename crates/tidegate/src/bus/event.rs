@@ -38,15 +38,16 @@ pub struct Event {
 }
 
 /// How an event stands to copies of itself. A bus that keeps each user's history in a place of its own may
-/// carry a push to several users as the event, and for each of them a copy with the same id: whichever of
-/// the two comes first is what a user is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// carry a push to several users as the event, and for each of them a copy with the same id: the copy is
+/// what a user is told, so that it stands in that user's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Standing {
     /// There are none.
     #[default]
     Alone,
-    /// The users whom it is for may find copies in their histories.
-    Copied,
+    /// The users whom it is for are told by copies, before it or later, but for these: theirs do not come
+    /// here, because they were published before the bus began to listen.
+    Copied(Arc<[Box<str>]>),
     /// It is one, for one user. Only [who asks for them](super::Subscription::with_copies) gets copies.
     Copy,
 }

@@ -28,10 +28,32 @@ struct Known {
 struct Waiting {
     source: PushSource,
     acks: Option<Arc<Acks>>,
-    tell: oneshot::Sender<Told>,
+    /// `None` once that was done.
+    tell: Option<oneshot::Sender<Told>>,
     /// Users who were told by copies since, and for how many sessions those were left.
     copies: usize,
     matched: usize,
+    /// How many users are to be told so, and who counts, once the event itself was left.
+    left: Option<(usize, Option<Arc<Acks>>)>,
+}
+
+impl Waiting {
+    /// Tells who waits, if that is all; whether it is.
+    fn is_told(&mut self) -> bool {
+        let Some((copies, acks)) = &self.left else {
+            return false;
+        };
+        if self.copies < *copies {
+            return false;
+        }
+        if let Some(tell) = self.tell.take() {
+            let outcome = Outcome::Left(self.matched);
+            let acks = acks.clone();
+            // Who asked may be gone.
+            let _ = tell.send(Told { outcome, acks });
+        }
+        true
+    }
 }
 
 /// What became of an event on this node.
@@ -86,8 +108,9 @@ impl Outcomes {
         let told = told.map(|(_, told)| told.clone());
         if let Some(told) = told
             && let Some(waiting) = known.waiting.remove(&id)
+            && let Some(tell) = waiting.tell
         {
-            let _ = waiting.tell.send(told);
+            let _ = tell.send(told);
         }
         expected
     }
@@ -98,9 +121,10 @@ impl Outcomes {
         let waiting = Waiting {
             source,
             acks: acks.clone(),
-            tell,
+            tell: Some(tell),
             copies: 0,
             matched: 0,
+            left: None,
         };
         known.waiting.insert(id, waiting);
         Expected {
@@ -128,46 +152,46 @@ impl Outcomes {
     /// It was left before, and is not again.
     pub(super) fn repeat(&self, id: EventId) {
         let waiting = self.lock().waiting.remove(&id);
-        if let Some(waiting) = waiting {
+        if let Some(tell) = waiting.and_then(|waiting| waiting.tell) {
             let (outcome, acks) = (Outcome::Repeated, None);
-            let _ = waiting.tell.send(Told { outcome, acks });
+            let _ = tell.send(Told { outcome, acks });
         }
     }
 
     /// A copy of it, for one user, was left for so many sessions.
     pub(super) fn tell_of_copy(&self, id: EventId, matched: usize) {
-        if let Some(waiting) = self.lock().waiting.get_mut(&id) {
+        let mut known = self.lock();
+        if let Some(waiting) = known.waiting.get_mut(&id) {
             waiting.copies += 1;
             waiting.matched += matched;
+            if waiting.is_told() {
+                known.waiting.remove(&id);
+            }
         }
     }
 
-    /// It was left for so many sessions, whose clients `acks` counts, beside those of so many users who were
+    /// It was left for so many sessions, whose clients `acks` counts, beside those of so many users who are
     /// told by copies. Where some of these came before anybody asked, it is not known for how many it was,
     /// and nothing is told.
     pub(super) fn tell(
         &self,
         id: EventId,
-        (matched, told_by_copies): (usize, usize),
+        (matched, copies): (usize, usize),
         acks: Option<Arc<Acks>>,
     ) {
         let mut known = self.lock();
-        let waiting = known.waiting.remove(&id);
-        let copies = waiting.as_ref().map_or(0, |waiting| waiting.copies);
-        if copies != told_by_copies {
-            return;
-        }
-        let more = waiting.as_ref().map_or(0, |waiting| waiting.matched);
-        let outcome = Outcome::Left(matched + more);
-        let told = Told { outcome, acks };
-        if let Some(waiting) = waiting {
-            // Who asked may be gone.
-            let _ = waiting.tell.send(told);
-        } else if let Some(passed) = &mut known.passed {
+        if let Some(waiting) = known.waiting.get_mut(&id) {
+            waiting.matched += matched;
+            waiting.left = Some((copies, acks));
+            if waiting.is_told() {
+                known.waiting.remove(&id);
+            }
+        } else if let Some(passed) = known.passed.as_mut().filter(|_| copies == 0) {
             if passed.len() == MOST_PASSED {
                 passed.pop_front();
             }
-            passed.push_back((id, told));
+            let outcome = Outcome::Left(matched);
+            passed.push_back((id, Told { outcome, acks }));
         }
     }
 }

@@ -108,7 +108,7 @@ impl Known {
 
     /// Whether nobody was told before, as far as that is known.
     fn is_new(&mut self, event: &Event) -> bool {
-        match (event.standing, &event.payload) {
+        match (&event.standing, &event.payload) {
             (Standing::Copy, Payload::Push(push)) => {
                 let [PushTarget::User(user)] = &*push.targets else {
                     return false; // a copy has one user
@@ -117,6 +117,15 @@ impl Known {
             }
             _ => self.events.is_new(event.id, Instant::now()),
         }
+    }
+
+    /// Whether a copy tells this user of that event, or has.
+    fn is_told_by_copy(&mut self, event: &Event, user: &str) -> bool {
+        let Standing::Copied(others) = &event.standing else {
+            return false;
+        };
+        let comes = !others.iter().any(|other| **other == *user);
+        comes || !self.is_untold(event.id, user)
     }
 
     /// Whether this user was neither told of that event nor of a copy.
@@ -160,9 +169,7 @@ impl Push {
                 _ => offer(mailbox, &parcel),
             };
             match target {
-                PushTarget::User(user)
-                    if event.standing == Standing::Copied && !known.is_untold(event.id, user) =>
-                {
+                PushTarget::User(user) if known.is_told_by_copy(event, user) => {
                     told_by_copies += 1;
                 }
                 PushTarget::User(user) => self.directory.user(user, &mut leave),
@@ -182,9 +189,9 @@ impl Push {
             self.meters.unmatched(source);
         }
         self.routed.note(event.position.as_ref());
-        match event.standing {
+        match &event.standing {
             Standing::Copy => self.outcomes.tell_of_copy(event.id, matched),
-            Standing::Alone | Standing::Copied => {
+            Standing::Alone | Standing::Copied(_) => {
                 let counts = (matched, told_by_copies);
                 self.outcomes.tell(event.id, counts, acks);
             }

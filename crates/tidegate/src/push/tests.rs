@@ -308,9 +308,18 @@ async fn what_was_told_before_anybody_asked_is_not_counted_as_nothing() {
     outcomes.tell_of_copy(id, 2);
     outcomes.tell(id, (1, 1), None);
     assert_eq!(expected.outcome().await, Some(Outcome::Left(3)));
+    // The copies may come behind it.
+    let mut early = outcomes.expect(id, PushSource::Bus, false);
+    outcomes.tell_of_copy(id, 1);
+    outcomes.tell(id, (0, 2), None);
+    assert_eq!(early.outcome().now_or_never(), None);
+    outcomes.tell_of_copy(id, 1);
+    assert_eq!(early.outcome().await, Some(Outcome::Left(2)));
+    drop(early);
     let mut late = outcomes.expect(id, PushSource::Bus, false);
     outcomes.tell(id, (0, 1), None);
-    assert_eq!(late.outcome().await, None);
+    assert_eq!(late.outcome().now_or_never(), None);
+    drop(late);
     let mut again = outcomes.expect(id, PushSource::Bus, false);
     outcomes.repeat(id);
     assert_eq!(again.outcome().await, Some(Outcome::Repeated));

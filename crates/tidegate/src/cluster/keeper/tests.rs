@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::super::{
     Inbox, Member, MemoryStore, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
-    StateStore,
+    StateStore, Tally,
 };
 use super::*;
 use crate::bus::MemoryBus;
@@ -46,12 +46,7 @@ impl StateStore for Far {
         self.store.members()
     }
 
-    fn tally<'s>(
-        &'s self,
-        node: &NodeId,
-        of: &'s str,
-        said: &'s str,
-    ) -> Done<'s, Vec<(NodeId, Box<str>)>> {
+    fn tally<'s>(&'s self, node: &NodeId, of: &'s str, said: &'s str) -> Done<'s, Vec<Tally>> {
         self.store.tally(node, of, said)
     }
 
