@@ -105,6 +105,12 @@ impl View {
         Some(answers).filter(|answers| answers.asked > 0)
     }
 
+    /// Whether there is a cluster of which nobody can be asked.
+    pub(super) fn is_apart(&self) -> bool {
+        let mut cluster = self.cluster.iter();
+        cluster.any(|cluster| !cluster.is_up())
+    }
+
     /// Whether the listener of that name speaks TLS.
     pub(super) fn has_tls(&self, listener: &str) -> bool {
         let mut workers = self.workers.iter();

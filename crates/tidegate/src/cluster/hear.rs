@@ -48,7 +48,12 @@ impl Cluster {
             }
             self.asks.heard(&from);
             match say {
-                Say::Beat { .. } => {}
+                Say::Joined => {
+                    self.note_sign(from);
+                    self.joined.notify_one();
+                }
+                Say::Left => self.note_left(&from),
+                Say::Beat { .. } => self.note_sign(from),
                 Say::Push(push) => self.deliver(wired, push).await,
                 Say::Expect {
                     event,

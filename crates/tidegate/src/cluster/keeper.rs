@@ -193,6 +193,7 @@ impl Keeper {
     async fn keep(&mut self) -> Result<Infallible, StoreError> {
         let cluster = Arc::clone(&self.cluster);
         self.join().await?;
+        cluster.tell(To::All, Say::Joined).await?;
         self.sync().await?;
         cluster.set_up(true);
         self.was_warned = false;
@@ -206,6 +207,8 @@ impl Keeper {
                 // However many come and go, the lease is renewed.
                 biased;
                 _ = renewal.tick() => self.renew().await?,
+                // One who joins may be the first to be known to a store that has lost everything.
+                () = cluster.joined.notified() => self.renew().await?,
                 () = cluster.arrived.notified() => self.tell().await?,
             }
         }
@@ -415,13 +418,14 @@ impl Keeper {
     /// Nothing is open any more.
     async fn farewell(&mut self) -> Result<(), StoreError> {
         self.sync().await?;
-        self.cluster.store.leave(&self.cluster.id()).await
+        self.cluster.store.leave(&self.cluster.id()).await?;
+        self.cluster.tell(To::All, Say::Left).await
     }
 }
 
 impl Cluster {
     fn note(&self, standing: Standing) {
-        self.set_others(standing.members);
+        self.set_others(standing.members, &standing.dead);
         self.set_dead(standing.dead);
     }
 }

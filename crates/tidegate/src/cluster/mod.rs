@@ -19,6 +19,8 @@ mod node;
 mod share;
 mod store;
 mod survive;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(crate) use self::ask::{Answers, Asked};

@@ -17,6 +17,10 @@ pub(super) struct Message {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Say {
+    /// A node has joined: it is a member from now on.
+    Joined,
+    /// It has left.
+    Left,
     /// The link is whole.
     Beat { number: u64 },
     /// A push, for whoever is on the node.
