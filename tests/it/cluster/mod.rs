@@ -4,6 +4,7 @@ mod builds_without_it_say_so;
 mod nodes_come_and_go;
 mod redis_comes_and_goes;
 mod users_are_reached_everywhere;
+mod what_is_said_holds;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ struct House {
     binary: PathBuf,
     tokens: HashMap<String, String>,
     prefix: String,
+    lease: &'static str,
 }
 
 /// A process with a gateway in it.
@@ -45,6 +47,7 @@ impl House {
             mint: Mint::open(test)?,
             tokens: HashMap::new(),
             prefix: format!("t{:x}", fastrand::u64(..)),
+            lease: LEASE,
         })
     }
 
@@ -55,7 +58,7 @@ impl House {
 
     /// The same, with this beside.
     async fn node_with(&self, name: &str, redis: &str, beside: &str) -> Gate {
-        let prefix = &self.prefix;
+        let Self { prefix, lease, .. } = self;
         let yaml = format!(
             "version: 1\nworkers: 1\n\
              listeners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
@@ -63,7 +66,7 @@ impl House {
              access_log: none\n\
              auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
              bus: {{ node: {name} }}\n\
-             cluster: {{ redis: {{ lease: {LEASE}, prefix: {prefix}, {redis} }} }}\n\
+             cluster: {{ redis: {{ lease: {lease}, prefix: {prefix}, {redis} }} }}\n\
              services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
              routes:\n\
              - {{ name: bridge, match: {{ path: /ws }}, filters: require, bridge: {{ services: up }} }}\n\

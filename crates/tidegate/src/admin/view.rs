@@ -102,7 +102,7 @@ impl View {
     pub(super) async fn order(&self, order: Order) -> Option<Answers> {
         let cluster = self.cluster.as_ref()?;
         let answers = cluster.order(order).await;
-        Some(answers).filter(|answers| answers.asked > 0)
+        Some(answers).filter(|answers| answers.asked > 0 || self.is_apart())
     }
 
     /// Whether there is a cluster of which nobody can be asked.

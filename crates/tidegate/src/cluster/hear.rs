@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::share::ordered;
 use super::wire::{Message, Order, Push, Say};
 use super::{Cluster, Inbox, NodeId, To, Wired};
 use crate::auth::{Identity, Revoked};
@@ -159,6 +160,17 @@ impl Order {
             Self::RevokeSession { session } => {
                 let Ok(id) = session.parse() else { return 0 };
                 revoke(wired, id).await
+            }
+            Self::Revoke { what, until, ends } => {
+                let Some((what, ends)) = ordered(&what, until, ends) else {
+                    return 0;
+                };
+                // Where there is no room, it is said when it comes from the store.
+                let revocations = wired.authenticator().revocations();
+                let _full = revocations.add_shared(what.clone(), ends);
+                let ended = core.sessions().end_revoked(&what).await;
+                core.push().forget_those(&|identity| what.takes(identity));
+                ended
             }
         }
     }

@@ -32,6 +32,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Changes that are told at once.
 const BATCH: usize = 512;
+/// Reasons that are said while the store is away.
+const MOST_SAID: usize = 8;
 
 /// The running keeper; dropped, it tells what is left and ends.
 #[derive(Debug)]
@@ -49,7 +51,8 @@ struct Keeper {
     in_flight: Vec<(Change, Whom)>,
     /// The lease had lapsed, and others may have told the end of what is live.
     is_reborn: bool,
-    was_warned: bool,
+    /// Why the store is away, as was said already.
+    said: Vec<Box<str>>,
     /// The last beat that was sent.
     beat: u64,
 }
@@ -85,7 +88,7 @@ impl Keeping {
             live: HashMap::new(),
             in_flight: Vec::new(),
             is_reborn: false,
-            was_warned: false,
+            said: Vec::new(),
             beat: 0,
         };
         let thread = thread::Builder::new().name("tidegate-cluster".into());
@@ -151,9 +154,19 @@ impl Keeper {
             self.is_reborn = true;
             // The others tell the end of those.
             self.in_flight.clear();
-        } else if was_up || !self.was_warned {
-            self.was_warned = true;
-            tracing::warn!(%error, "this node is on its own until that is over");
+        } else {
+            self.warn(error);
+        }
+    }
+
+    /// Says why the store is away: once, and when the reason is another one.
+    fn warn(&mut self, error: StoreError) {
+        let words = self.cluster.store.trouble();
+        let reason = words.unwrap_or_else(|| error.to_string().into());
+        self.cluster.set_trouble(reason.clone());
+        if self.said.len() < MOST_SAID && !self.said.contains(&reason) {
+            tracing::warn!(%reason, "this node is on its own until that is over");
+            self.said.push(reason);
         }
     }
 
@@ -196,7 +209,7 @@ impl Keeper {
         cluster.tell(To::All, Say::Joined).await?;
         self.sync().await?;
         cluster.set_up(true);
-        self.was_warned = false;
+        self.said.clear();
         self.beat = cluster.beat.load(Ordering::Relaxed);
         let node = cluster.id();
         tracing::info!(%node, "in the cluster");

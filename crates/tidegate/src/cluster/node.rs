@@ -42,6 +42,8 @@ pub(crate) struct Cluster {
     facts: Mutex<Waiting>,
     pub(super) arrived: Notify,
     is_up: AtomicBool,
+    /// Why it is not.
+    trouble: Mutex<Option<Box<str>>>,
     /// The other members, and when there was last a sign of each.
     others: Mutex<HashMap<NodeId, Instant>>,
     dead: Mutex<Vec<NodeId>>,
@@ -96,6 +98,7 @@ impl Cluster {
             facts: Mutex::default(),
             arrived: Notify::new(),
             is_up: AtomicBool::new(false),
+            trouble: Mutex::default(),
             others: Mutex::default(),
             dead: Mutex::default(),
             died: Notify::new(),
@@ -130,6 +133,17 @@ impl Cluster {
     /// Whether the store can be reached.
     pub(crate) fn is_up(&self) -> bool {
         self.is_up.load(Ordering::Acquire)
+    }
+
+    /// Why it could not last, in its own words.
+    pub(crate) fn trouble(&self) -> Option<Box<str>> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone()
+    }
+
+    pub(super) fn set_trouble(&self, reason: Box<str>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = Some(reason);
     }
 
     pub(super) fn set_up(&self, is_up: bool) -> bool {

@@ -157,3 +157,63 @@ async fn what_is_told_of_the_dead_has_the_time_of_the_verdict() {
         () = judge => {}
     }
 }
+
+/// Others have filled it past what was known of it before it was looked at again.
+#[tokio::test]
+async fn a_store_that_lost_what_was_revoked_and_was_filled_again_is_noticed() {
+    let store = Arc::new(MemoryStore::default());
+    let Node { cluster, wired, .. } = node(&store, "a");
+    let revocation = |name: &str| Revocation {
+        what: format!("j:{name}").into(),
+        until: None,
+        ends: None,
+    };
+    let revocations = wired.authenticator().revocations();
+    let share = cluster.share(&wired);
+    let judge = async {
+        store.revoke(vec![revocation("x")]).await.unwrap();
+        cluster.revoked.notify_one();
+        eventually("known", || revocations.count() == 1).await;
+        store.lose_revocations();
+        let all = ["y", "z", "w"].map(revocation);
+        store.revoke(all.to_vec()).await.unwrap();
+        cluster.revoked.notify_one();
+        eventually("known", || revocations.count() == 4).await;
+        // What is told anew comes from here.
+        let told = store.revoked(0, 10).await.unwrap();
+        assert_eq!(told.revocations.len(), 4);
+        // None lasts for ever.
+        assert!(revocations.all().iter().all(|(_, ends)| ends.is_some()));
+    };
+    tokio::select! {
+        never = share => panic!("{never:?}"),
+        () = judge => {}
+    }
+}
+
+/// Links are made anew all the time, and what is told over each must not be news every time.
+#[tokio::test]
+async fn what_was_fetched_is_told_as_it_was() {
+    let store = Arc::new(MemoryStore::default());
+    let nodes = ["a", "b"].map(|name| node(&store, name));
+    let here = nodes[0].wired.authenticator().revocations();
+    let now = std::time::SystemTime::now();
+    here.add(crate::auth::Revoked::User("u".into(), now), Some(now))
+        .unwrap();
+    let mut last = None;
+    for _ in 0..3 {
+        for Node { cluster, wired, .. } in &nodes {
+            let revocations = wired.authenticator().revocations();
+            cluster.online.store(u64::MAX, Ordering::Relaxed);
+            // It is asked behind what is told and fetched.
+            tokio::select! {
+                never = cluster.share(wired) => panic!("{never:?}"),
+                () = eventually("over", || cluster.online() == 0) => {}
+            }
+            assert_eq!(revocations.count(), 1);
+        }
+        let told = store.revoked(0, 10).await.unwrap();
+        assert_eq!(told.revocations.len(), 1);
+        assert_eq!(*last.get_or_insert(told.last), told.last);
+    }
+}

@@ -58,6 +58,12 @@ pub(crate) enum Order {
     },
     /// Take back the token of a session.
     RevokeSession { session: Box<str> },
+    /// Take tokens back, and end what is open by them. Times are in microseconds since 1970.
+    Revoke {
+        what: Box<str>,
+        until: Option<u64>,
+        ends: Option<u64>,
+    },
 }
 
 /// A push on its way to another node.
