@@ -7,8 +7,8 @@ use tidegate::config::plan::{RedisMode, RedisPlan};
 
 /// As much is said of it.
 const LONGEST: usize = 200;
-/// Behind this Redis repeats what it was sent.
-const REPEATED: &str = ", with args";
+/// Behind these Redis repeats what it was sent, and tells where in which script it was.
+const REPEATED: [&str; 2] = [", with args", " script: "];
 
 /// What went wrong last.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl Trouble {
 
     /// Without passwords, and without names of keys.
     fn cleaned(&self, text: &str) -> String {
-        let ends = [REPEATED, &self.prefix].map(|one| text.find(one));
-        let end = ends.into_iter().flatten().min();
+        let ends = REPEATED.iter().copied().chain([&*self.prefix]);
+        let end = ends.filter_map(|one| text.find(one)).min();
         let mut said = end
             .and_then(|end| text.get(..end))
             .unwrap_or(text)
@@ -87,7 +87,7 @@ mod tests {
             ..RedisPlan::new(Vec::new())
         });
         for (text, said) in [
-            ("OOM: command not allowed", "OOM: command not allowed"),
+            ("OOM: no. script: 1f, on @user_script:9.", "OOM: no."),
             (
                 "ERR unknown command 'AUTH', with args beginning with: 'gate' 'x' ",
                 "ERR unknown command 'AUTH'",

@@ -170,6 +170,7 @@ impl Asked<'_> {
     }
 
     fn note(&mut self, answer: Answer) {
+        self.silent.remove(&answer.from);
         let rounds = self.nodes.entry(answer.from).or_default();
         if let Some(place) = rounds.get_mut(answer.round) {
             *place = Some(answer.count);
