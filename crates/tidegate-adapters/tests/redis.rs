@@ -145,6 +145,72 @@ async fn who_is_not_let_in_is_told() {
         });
         let opened = store.open(&node).await;
         assert_eq!(opened.unwrap_err(), StoreError::Unreachable);
+        let reason = store.trouble().unwrap().to_lowercase();
+        assert!(reason.contains("auth"), "{reason}");
+        assert!(!reason.contains("wrong"), "{reason}");
     }
     RedisStore::new(right).open(&node).await.unwrap();
+}
+
+/// What stands in Redis after its clock was set back, or where a host whose clock is behind has taken over.
+#[tokio::test]
+async fn a_clock_that_was_set_back_hides_nobody_who_is_gone() {
+    let test = "a_clock_that_was_set_back";
+    let Some(redis) = Redis::start(test).await else {
+        return;
+    };
+    let node = redis.node();
+    let plan = plan(
+        &[node.address()],
+        RedisMode::Standalone,
+        Guard::default(),
+        PathBuf::new(),
+    );
+    let store = RedisStore::new(plan);
+    let [alive, gone] = ["alive", "gone"].map(|name| NodeId::new(name.into()));
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(600));
+    let _inbox = store.open(&alive).await.unwrap();
+    store.renew(&alive, long, true).await.unwrap();
+    store.renew(&gone, short, true).await.unwrap();
+    let far = "99999999999999";
+    let leases = "tidegate:{nodes}:leases";
+    node.ask(&["ZADD", leases, far, &gone.to_string()]).await;
+    node.ask(&["SET", "tidegate:{nodes}:renewed", far]).await;
+    eventually_does("it is missed", async || {
+        let standing = store.renew(&alive, long, false).await.unwrap();
+        // One with a longer lease keeps it.
+        assert!(standing.members.contains(&alive));
+        standing.dead.contains(&gone)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn numbers_of_an_emptied_redis_are_others() {
+    let test = "numbers_of_an_emptied_redis";
+    let Some(redis) = Redis::start(test).await else {
+        return;
+    };
+    let node = redis.node();
+    let plan = plan(
+        &[node.address()],
+        RedisMode::Standalone,
+        Guard::default(),
+        PathBuf::new(),
+    );
+    let store = RedisStore::new(plan);
+    let _inbox = store.open(&NodeId::new("a".into())).await.unwrap();
+    let mut epochs = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        assert_eq!(store.revoked(0, 10).await.unwrap().epoch, 0);
+        let one = tidegate::cluster::Revocation {
+            what: "j:x".into(),
+            until: None,
+            ends: None,
+        };
+        store.revoke(vec![one]).await.unwrap();
+        epochs.insert(store.revoked(0, 10).await.unwrap().epoch);
+        node.ask(&["FLUSHALL"]).await;
+    }
+    assert_eq!(epochs.len(), 2);
 }

@@ -8,6 +8,7 @@ mod redis_fails_over;
 mod the_count_is_the_truth;
 mod tokens_are_taken_back_everywhere;
 mod users_are_reached_everywhere;
+mod what_is_said_holds;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -59,7 +59,7 @@ impl Keys {
     }
 
     /// HASH: session → mark, node, newline, facts. The mark: `O` open; `B` counted out; `L` counted out, and
-    /// its user is offline with it.
+    /// its user is offline with it. Behind the facts of those, a newline, and when that was, in microseconds.
     pub(super) fn sessions(&self, partition: Partition) -> String {
         self.in_partition(partition, "sessions")
     }
@@ -87,6 +87,11 @@ impl Keys {
     /// Who tells the end of a node's sessions.
     pub(super) fn claim(&self, partition: Partition, node: &str) -> String {
         self.in_partition(partition, &format!("claim:{node}"))
+    }
+
+    /// HASH: node → how long its lease is, in milliseconds.
+    pub(super) fn lengths(&self) -> String {
+        self.of_nodes("lengths")
     }
 
     fn of_nodes(&self, name: &str) -> String {
@@ -130,6 +135,16 @@ impl Keys {
     /// ZSET: what is revoked → its end, in milliseconds.
     pub(super) fn by_end(&self) -> String {
         self.of_tokens("ends")
+    }
+
+    /// ZSET: what is revoked → until when that was issued which is meant, in microseconds.
+    pub(super) fn by_issue(&self) -> String {
+        self.of_tokens("issued")
+    }
+
+    /// Where the numbers are from.
+    pub(super) fn epoch(&self) -> String {
+        self.of_tokens("epoch")
     }
 
     /// The last number.

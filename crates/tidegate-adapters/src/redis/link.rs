@@ -2,6 +2,7 @@
 //! them. What is heard and what is said go through one Redis, so that it stays in order.
 
 use std::io;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use redis::aio::{MultiplexedConnection, PubSub};
@@ -18,10 +19,13 @@ use tidegate::config::plan::{RedisMode, RedisPlan, RedisTls};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::trouble::Trouble;
+
 /// What a Redis is reached by. Dropped, its connections end.
 pub(super) struct Link {
     verbs: Verbs,
     speaking: MultiplexedConnection,
+    trouble: Arc<Trouble>,
 }
 
 #[derive(Clone)]
@@ -38,7 +42,11 @@ impl std::fmt::Debug for Link {
 
 impl Link {
     /// Connects, and hears these channels from now on.
-    pub(super) async fn open(plan: &RedisPlan, channels: &[String]) -> RedisResult<(Self, Inbox)> {
+    pub(super) async fn open(
+        plan: &RedisPlan,
+        channels: &[String],
+        trouble: Arc<Trouble>,
+    ) -> RedisResult<(Self, Inbox)> {
         let dialer = Dialer::new(plan)?;
         let one = dialer.find().await?;
         let speaking = dialer.connect(&one).await?;
@@ -47,8 +55,14 @@ impl Link {
             _ => Verbs::One(dialer.connect(&one).await?),
         };
         let hearing = dialer.within(one.get_async_pubsub()).await?;
-        let inbox = dialer.within(hear(hearing, channels)).await?;
-        Ok((Self { verbs, speaking }, inbox))
+        let heard = hear(hearing, channels, Arc::clone(&trouble));
+        let inbox = dialer.within(heard).await?;
+        let link = Self {
+            verbs,
+            speaking,
+            trouble,
+        };
+        Ok((link, inbox))
     }
 
     /// Runs a script, which is loaded where it is not known yet.
@@ -56,30 +70,37 @@ impl Link {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> RedisResult<T> {
-        match self.verbs.clone() {
+        let done = match self.verbs.clone() {
             Verbs::One(mut one) => script.invoke_async(&mut one).await,
             Verbs::Many(mut many) => script.invoke_async(&mut many).await,
-        }
+        };
+        done.inspect_err(|error| self.trouble.note(error))
     }
 
     /// Asks for something.
     pub(super) async fn ask<T: FromRedisValue>(&self, command: Cmd) -> RedisResult<T> {
-        match self.verbs.clone() {
+        let done = match self.verbs.clone() {
             Verbs::One(mut one) => command.query_async(&mut one).await,
             Verbs::Many(mut many) => command.query_async(&mut many).await,
-        }
+        };
+        done.inspect_err(|error| self.trouble.note(error))
     }
 
     /// Sends a message to who hears a channel.
     pub(super) async fn publish(&self, channel: &str, message: &[u8]) -> RedisResult<()> {
         let mut publish = cmd("PUBLISH");
         publish.arg(channel).arg(message);
-        publish.query_async(&mut self.speaking.clone()).await
+        let sent = publish.query_async(&mut self.speaking.clone()).await;
+        sent.inspect_err(|error| self.trouble.note(error))
     }
 }
 
 /// Hears these channels from now on, until the link is cut or nobody listens.
-async fn hear(mut hearing: PubSub, channels: &[String]) -> RedisResult<Inbox> {
+async fn hear(
+    mut hearing: PubSub,
+    channels: &[String],
+    trouble: Arc<Trouble>,
+) -> RedisResult<Inbox> {
     for channel in channels {
         hearing.subscribe(channel).await?;
     }
@@ -89,9 +110,12 @@ async fn hear(mut hearing: PubSub, channels: &[String]) -> RedisResult<Inbox> {
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
-                () = sender.closed() => None,
+                () = sender.closed() => return,
             };
-            let Some(message) = message else { return };
+            let Some(message) = message else {
+                trouble.say("Redis has closed the connection by which others are heard");
+                return;
+            };
             if send(&sender, message.get_payload_bytes()).await.is_none() {
                 return;
             }

@@ -11,6 +11,7 @@ mod keys;
 mod link;
 mod sessions;
 mod tokens;
+mod trouble;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -25,6 +26,7 @@ use tidegate::config::plan::RedisPlan;
 
 use self::keys::Keys;
 use self::link::Link;
+use self::trouble::Trouble;
 
 /// For how long it is known that a node was buried; one that was stopped for longer has no connection left.
 const BURIED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,6 +38,7 @@ pub struct RedisStore {
     keys: Keys,
     scripts: Scripts,
     link: Mutex<Option<Arc<Link>>>,
+    trouble: Arc<Trouble>,
 }
 
 /// One for each verb that is more than a command.
@@ -63,6 +66,7 @@ impl RedisStore {
             keys: Keys::new(&plan.prefix),
             scripts: Scripts::new(),
             link: Mutex::default(),
+            trouble: Arc::new(Trouble::new(&plan)),
             plan,
         }
     }
@@ -120,11 +124,12 @@ impl StateStore for RedisStore {
     fn open(&self, node: &NodeId) -> BoxFuture<'_, Result<Inbox, StoreError>> {
         let channels = [self.keys.all_nodes(), self.keys.node(node)];
         Box::pin(async move {
-            let opened = Link::open(&self.plan, &channels).await;
+            let opened = Link::open(&self.plan, &channels, Arc::clone(&self.trouble)).await;
             let (link, inbox) = opened.map_err(|error| {
-                tracing::debug!(%error, "Redis cannot be reached");
+                self.trouble.note(&error);
                 StoreError::Unreachable
             })?;
+            self.trouble.clear();
             *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(link));
             Ok(inbox)
         })
@@ -144,6 +149,7 @@ impl StateStore for RedisStore {
                 self.keys.dead(),
                 self.keys.buried(),
                 self.keys.last_renewal(),
+                self.keys.lengths(),
             ] {
                 script.key(key);
             }
@@ -172,7 +178,7 @@ impl StateStore for RedisStore {
         Box::pin(async move {
             let mut script = self.scripts.leave.prepare_invoke();
             script.key(self.keys.leases()).key(self.keys.dead());
-            script.arg(node);
+            script.key(self.keys.lengths()).arg(node);
             self.run(script).await
         })
     }
@@ -307,5 +313,9 @@ impl StateStore for RedisStore {
             let sent = self.link()?.publish(&channel, message).await;
             sent.map_err(failed)
         })
+    }
+
+    fn trouble(&self) -> Option<Box<str>> {
+        self.trouble.last()
     }
 }

@@ -10,6 +10,7 @@ use tidegate::cluster::{
 };
 
 use super::keys::{PARTITIONS, Partition};
+use super::link::Link;
 use super::{BURIED, RedisStore, failed, milliseconds};
 
 /// The bits of a cursor that are Redis's own; before them stands the partition.
@@ -182,13 +183,19 @@ impl RedisStore {
             script.key(self.keys.of_user(partition, user));
             script.arg(&*entry.session).arg(user);
         }
-        let lasts: Vec<i8> = self.run(script).await?;
-        let orphans = entries.into_iter().zip(lasts);
-        // Its node may have come back in between.
-        let orphans = orphans.filter(|(_, last)| *last >= 0);
-        let orphans = orphans.map(|(entry, last)| Orphan {
-            entry,
-            is_last: last == 1,
+        let told: Vec<i64> = self.run(script).await?;
+        let orphans = entries.into_iter().zip(told.chunks_exact(2));
+        let orphans = orphans.filter_map(|(entry, told)| {
+            // Its node may have come back in between.
+            let &[last @ (0 | 1), time] = told else {
+                return None;
+            };
+            let since = Duration::from_micros(u64::try_from(time).ok()?);
+            Some(Orphan {
+                entry,
+                is_last: last == 1,
+                time: UNIX_EPOCH + since,
+            })
         });
         Ok(orphans.collect())
     }
@@ -226,7 +233,7 @@ impl RedisStore {
     pub(super) async fn count_of(&self, node: &str) -> Result<u64, StoreError> {
         let link = self.link()?;
         let counts = Partition::all().map(|partition| {
-            let mut count = cmd("SCARD");
+            let mut count = cmd("ZCARD");
             count.arg(self.keys.of_node(partition, node));
             link.ask::<u64>(count)
         });
@@ -240,32 +247,52 @@ impl RedisStore {
         most: usize,
     ) -> Result<Vec<OnlineUser>, StoreError> {
         let link = self.link()?;
-        let from = match after {
+        let mut from = match after {
             "" => "-".to_owned(),
             after => format!("({after}"),
         };
+        let mut found = Vec::new();
+        // A page that is not full is the last one: those who have gone in between leave their place to others.
+        loop {
+            let names = self.names_behind(&link, &from, most).await?;
+            let is_end = names.len() < most;
+            if let Some(last) = names.last() {
+                from = format!("({last}");
+            }
+            let counts = names.iter().map(|user| {
+                let mut count = cmd("ZCARD");
+                count.arg(self.keys.of_user(Partition::of_user(user), user));
+                link.ask::<u64>(count)
+            });
+            let counts = try_join_all(counts).await.map_err(failed)?;
+            let users = names.into_iter().map(String::into_boxed_str).zip(counts);
+            let users = users.map(|(user, sessions)| OnlineUser { user, sessions });
+            found.extend(users.filter(|one| one.sessions > 0));
+            if is_end || found.len() >= most {
+                found.truncate(most);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The first names of users who are online behind one.
+    async fn names_behind(
+        &self,
+        link: &Link,
+        from: &str,
+        most: usize,
+    ) -> Result<Vec<String>, StoreError> {
         let pages = Partition::all().map(|partition| {
             let mut page = cmd("ZRANGEBYLEX");
-            page.arg(self.keys.online(partition)).arg(&from).arg("+");
+            page.arg(self.keys.online(partition)).arg(from).arg("+");
             page.arg("LIMIT").arg(0).arg(most);
             link.ask::<Vec<String>>(page)
         });
         let pages = try_join_all(pages).await.map_err(failed)?;
-        let mut users: Vec<_> = pages.into_iter().flatten().collect();
-        users.sort_unstable();
-        users.truncate(most);
-        let counts = users.iter().map(|user| {
-            let mut count = cmd("ZCARD");
-            count.arg(self.keys.of_user(Partition::of_user(user), user));
-            link.ask::<u64>(count)
-        });
-        let counts = try_join_all(counts).await.map_err(failed)?;
-        let users = users.into_iter().map(String::into_boxed_str);
-        let users = users
-            .zip(counts)
-            .map(|(user, sessions)| OnlineUser { user, sessions });
-        // One who has gone in between is not online.
-        Ok(users.filter(|one| one.sessions > 0).collect())
+        let mut names: Vec<_> = pages.into_iter().flatten().collect();
+        names.sort_unstable();
+        names.truncate(most);
+        Ok(names)
     }
 
     pub(super) async fn all_of_user(&self, user: &str) -> Result<Vec<(NodeId, Entry)>, StoreError> {

@@ -1,5 +1,6 @@
 //! What is answered: health, facts and metrics here, the rest in `sessions`, `routes` and `aliases`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
@@ -103,16 +104,16 @@ struct Check {
     passes: bool,
     /// It passes, but something that other nodes are for is not to be had.
     is_degraded: bool,
-    detail: &'static str,
+    detail: Cow<'static, str>,
 }
 
 fn checks(view: &View) -> [Check; 7] {
     let (draining, whole) = (view.is_draining(), view.is_whole());
-    let check = |name, passes, detail| Check {
+    let check = |name, passes, detail: &'static str| Check {
         name,
         passes,
         is_degraded: false,
-        detail,
+        detail: detail.into(),
     };
     // What is wrong first is told first.
     [
@@ -146,19 +147,22 @@ fn checks(view: &View) -> [Check; 7] {
         } else {
             check("bus", false, "events of other processes do not arrive yet")
         },
-        match view.cluster.as_ref().map(|cluster| cluster.is_up()) {
+        match &view.cluster {
             None => check("cluster", true, "none: this node is on its own"),
-            Some(true) => check("cluster", true, "its store is connected"),
-            Some(false) => Check {
+            Some(cluster) if cluster.is_up() => check("cluster", true, "its store is connected"),
+            Some(cluster) => Check {
                 is_degraded: true,
-                ..check(
-                    "cluster",
-                    true,
-                    "its store cannot be reached: this node is on its own until that is over",
-                )
+                detail: apart(cluster.trouble().as_deref()).into(),
+                ..check("cluster", true, "")
             },
         },
     ]
+}
+
+/// That this node is on its own, and why.
+fn apart(reason: Option<&str>) -> String {
+    let reason = reason.unwrap_or("its store is not connected yet");
+    format!("this node is on its own until that is over: {reason}")
 }
 
 /// Whether new traffic should come here.

@@ -98,6 +98,7 @@ pub(super) async fn end(
         }
         // It may be on a node that said nothing.
         Some(answers) if answers.answered < answers.asked => Err(unreachable()),
+        _ if view.is_apart() => Err(unreachable()),
         _ => Err(problem),
     }
 }
@@ -111,6 +112,7 @@ pub(super) async fn revoke(view: &View, id: &str) -> Result<Response, Problem> {
             Ok(Json(told).into_response())
         }
         Some(answers) if answers.answered < answers.asked => Err(unreachable()),
+        _ if view.is_apart() => Err(unreachable()),
         _ => Err(no_session()),
     }
 }

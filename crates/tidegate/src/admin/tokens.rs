@@ -10,12 +10,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::everywhere;
 use super::problem::Problem;
 use super::query::bad;
 use super::sessions::{no_session, whole};
 use super::view::View;
+use super::{everywhere, scope};
 use crate::auth::{Full, Revoked};
+use crate::cluster::{Answers, Order};
 use crate::session::Cause;
 use crate::worker::Worker;
 
@@ -54,7 +55,11 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
     let Some((worker, _)) = view.workers.first() else {
         return Err(no_session());
     };
-    let (ended, stored) = match what {
+    let TakenBack {
+        ended,
+        stored,
+        elsewhere,
+    } = match what {
         What::Revoked(what) => take_back(&view, worker, &what, ends).await,
         What::Session(id) => {
             let known = id.parse().map_err(|_no_id| no_session())?;
@@ -73,10 +78,15 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
             match token {
                 Some((token, identity)) => {
                     let what = Revoked::Token(token);
-                    let (ended, stored) = take_back(&view, worker, &what, identity.expires()).await;
-                    (ended.max(alone), stored)
+                    let done = take_back(&view, worker, &what, identity.expires()).await;
+                    let ended = done.ended.max(alone);
+                    TakenBack { ended, ..done }
                 }
-                None => (alone, Ok(())),
+                None => TakenBack {
+                    ended: alone,
+                    stored: Ok(()),
+                    elsewhere: None,
+                },
             }
         }
     };
@@ -86,23 +96,45 @@ pub(super) async fn revoke(State(view): State<Arc<View>>, body: Body) -> Result<
         "tokens are revoked by an admin"
     );
     stored.map_err(|full| no_room(full, ended))?;
-    Ok(Json(json!({ "sessions": ended })).into_response())
+    let mut answer = json!({ "sessions": ended });
+    if let Some(answers) = elsewhere {
+        answer["nodes"] = scope::nodes(answers);
+    }
+    Ok(Json(answer).into_response())
 }
 
-/// Revokes something, and ends what is open by it, whether there is room for the revocation or not; how
-/// many sessions that were.
+/// What came of a revocation.
+struct TakenBack {
+    /// How many sessions are being closed, on all nodes that have answered.
+    ended: usize,
+    /// Whether it is kept.
+    stored: Result<(), Full>,
+    /// What the other nodes say, where there are some.
+    elsewhere: Option<Answers>,
+}
+
+/// Revokes something everywhere, and ends what is open by it, whether there is room for the revocation or not.
 async fn take_back(
     view: &View,
     worker: &Worker,
     what: &Revoked,
     ends: Option<SystemTime>,
-) -> (usize, Result<(), Full>) {
+) -> TakenBack {
     let revocations = worker.authenticator().revocations();
     let stored = revocations.add(what.clone(), ends);
     let ended = worker.all_sessions().end_revoked(what).await;
     // Behind them, so that none that ends meanwhile is kept.
     view.push.forget_those(&|identity| what.takes(identity));
-    (ended, stored)
+    // The store tells it to all; whoever is asked has it at once, and says so.
+    let elsewhere = view.order(Order::revoke(what, ends)).await;
+    let there = elsewhere.map_or(0, |answers| {
+        usize::try_from(answers.count).unwrap_or(usize::MAX)
+    });
+    TakenBack {
+        ended: ended.saturating_add(there),
+        stored,
+        elsewhere,
+    }
 }
 
 /// That what was revoked is not kept, though `ended` sessions are being closed.

@@ -102,7 +102,13 @@ impl View {
     pub(super) async fn order(&self, order: Order) -> Option<Answers> {
         let cluster = self.cluster.as_ref()?;
         let answers = cluster.order(order).await;
-        Some(answers).filter(|answers| answers.asked > 0)
+        Some(answers).filter(|answers| answers.asked > 0 || self.is_apart())
+    }
+
+    /// Whether there is a cluster of which nobody can be asked.
+    pub(super) fn is_apart(&self) -> bool {
+        let mut cluster = self.cluster.iter();
+        cluster.any(|cluster| !cluster.is_up())
     }
 
     /// Whether the listener of that name speaks TLS.

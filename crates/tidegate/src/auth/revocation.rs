@@ -22,6 +22,9 @@ use super::token::unproven_claims;
 #[cfg(test)]
 mod tests;
 
+/// How long one lasts that other nodes are told of, where nothing says how long: what all know must end, and
+/// no node knows when the last one ends that has heard of it.
+const LONGEST_SHARED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The least that is remembered, so that a clock that is set right meanwhile brings no token back.
 const SHORTEST: Duration = Duration::from_secs(60);
 /// Revocations that may wait to be told to other nodes; behind that, all are told.
@@ -167,7 +170,7 @@ impl Revocations {
     /// Where there is no room for one more. It holds for some seconds all the same, here and on other nodes,
     /// in which the sessions that it has opened end.
     pub(crate) fn add(&self, what: Revoked, ends: Option<SystemTime>) -> Result<(), Full> {
-        let (room, ends) = self.put(what.clone(), ends);
+        let (room, ends) = self.put(what.clone(), ends, SHORTEST);
         if self.is_shared.load(Ordering::Acquire) {
             let mut unshared = self.unshared.lock().unwrap_or_else(PoisonError::into_inner);
             match unshared.waiting.len() < MOST_UNSHARED {
@@ -188,12 +191,24 @@ impl Revocations {
         if self.read().knows(&what, ends) {
             return Ok(false);
         }
-        self.put(what, ends).0.map(|()| true)
+        // Where it was added it was remembered for long enough; told from one to the other it must not last
+        // longer with each.
+        self.put(what, ends, Duration::ZERO).0.map(|()| true)
     }
 
-    /// From now on other nodes are told of what is added here.
+    /// From now on other nodes are told of what is added here. What has no end is given one.
     pub(crate) fn share(&self) {
-        self.is_shared.store(true, Ordering::Release);
+        if !self.is_shared.swap(true, Ordering::AcqRel) {
+            let end = End::after(Some(LONGEST_SHARED), Now::look());
+            let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+            held.kept.bound(end);
+        }
+    }
+
+    /// How long one lasts whose end is not known; `None`: as long as the gateway.
+    fn keep(&self) -> Option<Duration> {
+        let is_shared = self.is_shared.load(Ordering::Acquire);
+        self.plan.keep.or(is_shared.then_some(LONGEST_SHARED))
     }
 
     /// Waits until something is added here that others are to be told.
@@ -218,10 +233,11 @@ impl Revocations {
         &self,
         what: Revoked,
         ends: Option<SystemTime>,
+        shortest: Duration,
     ) -> (Result<(), Full>, Option<SystemTime>) {
         let now = Now::look();
         let left = ends.map(|ends| ends.duration_since(now.wall).unwrap_or_default());
-        let left = left.or(self.plan.keep).map(|left| left.max(SHORTEST));
+        let left = left.or_else(|| self.keep()).map(|left| left.max(shortest));
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if held.kept.len() >= self.plan.max_entries && !held.kept.has(&what) {
             held.forget(now);
@@ -363,6 +379,15 @@ impl Names {
             until.is_some_and(|(until, _)| was_issued(identity, *until))
         };
         token || id() || user()
+    }
+
+    /// Gives an end to what has none.
+    fn bound(&mut self, end: End) {
+        let users = self.users.values_mut().map(|(_, end)| end);
+        let named = self.tokens.values_mut().chain(self.ids.values_mut());
+        named.chain(users).for_each(|one| {
+            one.0 = one.0.or(end.0);
+        });
     }
 
     fn forget(&mut self, now: Now) {

@@ -11,6 +11,8 @@ use super::NodeId;
 
 /// Rounds of answers to one question.
 const ROUNDS: usize = 2;
+/// Who may answer without having been known when it was asked.
+const STRANGERS: usize = 16;
 
 /// Who waits for what.
 #[derive(Debug, Default)]
@@ -39,8 +41,8 @@ pub(crate) struct Asked<'a> {
     asks: &'a Asks,
     id: u64,
     nodes: HashMap<NodeId, [Option<u64>; ROUNDS]>,
-    /// How many were asked, also those who are silent.
-    asked: usize,
+    /// Those of them who are not waited for.
+    silent: HashSet<NodeId>,
     answers: mpsc::Receiver<Answer>,
 }
 
@@ -59,21 +61,32 @@ impl Asks {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A question to these nodes that is about to be asked.
+    /// A question to these nodes that is about to be asked. Who was silent is not waited for.
     pub(super) fn ask(&self, nodes: Vec<NodeId>) -> Asked<'_> {
-        let asked = nodes.len();
-        let (sender, answers) = mpsc::channel(asked * ROUNDS + 1);
+        let mut asked = self.ask_all(nodes);
+        let waiting = self.lock();
+        let silent = waiting.silent.iter();
+        let silent = silent.filter(|node| asked.nodes.contains_key(node));
+        asked.silent = silent.cloned().collect();
+        drop(waiting);
+        asked
+    }
+
+    /// The same, and all are waited for.
+    pub(super) fn ask_all(&self, nodes: Vec<NodeId>) -> Asked<'_> {
+        let (sender, answers) = mpsc::channel((nodes.len() + STRANGERS) * ROUNDS);
         let mut waiting = self.lock();
         waiting.last += 1;
         let id = waiting.last;
         waiting.asks.insert(id, sender);
-        let nodes = nodes
-            .into_iter()
-            .filter(|node| !waiting.silent.contains(node));
+        drop(waiting);
         Asked {
             id,
-            nodes: nodes.map(|node| (node, [None; ROUNDS])).collect(),
-            asked,
+            nodes: nodes
+                .into_iter()
+                .map(|node| (node, [None; ROUNDS]))
+                .collect(),
+            silent: HashSet::new(),
             answers,
             asks: self,
         }
@@ -111,28 +124,31 @@ impl Asked<'_> {
     }
 
     /// Whether there are no other nodes.
-    pub(crate) const fn is_for_nobody(&self) -> bool {
-        self.asked == 0
+    pub(crate) fn is_for_nobody(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// What is known where it was not asked after all.
+    pub(super) fn unasked(&self) -> Answers {
+        Answers {
+            asked: self.nodes.len(),
+            ..Answers::default()
+        }
     }
 
     /// Waits for the answers of a round of all who are asked, but not beyond `until`.
     pub(crate) async fn gather(&mut self, round: usize, until: Instant) -> Answers {
-        let is_open = |nodes: &HashMap<NodeId, [Option<u64>; ROUNDS]>| {
-            nodes.values().any(|one| one.get(round) == Some(&None))
-        };
-        while is_open(&self.nodes) {
+        while self.is_open(round) {
             let Ok(Some(answer)) = timeout_at(until, self.answers.recv()).await else {
                 break;
             };
-            let rounds = self.nodes.entry(answer.from).or_default();
-            if let Some(place) = rounds.get_mut(answer.round) {
-                *place = Some(answer.count);
-            }
+            self.note(answer);
         }
-        let mut answers = Answers {
-            asked: self.asked,
-            ..Answers::default()
-        };
+        // Whoever is not waited for may have answered all the same.
+        while let Ok(answer) = self.answers.try_recv() {
+            self.note(answer);
+        }
+        let mut answers = self.unasked();
         for (node, rounds) in &self.nodes {
             match rounds.get(round) {
                 Some(Some(count)) => {
@@ -146,6 +162,19 @@ impl Asked<'_> {
             }
         }
         answers
+    }
+
+    fn is_open(&self, round: usize) -> bool {
+        let mut nodes = self.nodes.iter();
+        nodes.any(|(node, one)| one.get(round) == Some(&None) && !self.silent.contains(node))
+    }
+
+    fn note(&mut self, answer: Answer) {
+        self.silent.remove(&answer.from);
+        let rounds = self.nodes.entry(answer.from).or_default();
+        if let Some(place) = rounds.get_mut(answer.round) {
+            *place = Some(answer.count);
+        }
     }
 }
 
@@ -189,6 +218,16 @@ mod tests {
             Instant::now() < soon + Duration::from_secs(59),
             "nobody was waited for"
         );
+        // Unless all are waited for.
+        let mut asked = asks.ask_all(nodes());
+        asks.answer(asked.id(), one.clone(), 0, 4);
+        asks.answer(asked.id(), two.clone(), 0, 1);
+        assert_eq!(asked.gather(0, until()).await, answers(5, 2, 2));
+        // Who was not known and answers counts.
+        let mut asked = asks.ask(vec![one.clone()]);
+        asks.answer(asked.id(), NodeId::new("c".into()), 0, 2);
+        asks.answer(asked.id(), one.clone(), 0, 4);
+        assert_eq!(asked.gather(0, until()).await, answers(6, 2, 2));
         // Whoever was heard again is waited for again.
         asks.heard(&two);
         let mut asked = asks.ask(nodes());

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::share::ordered;
 use super::wire::{Message, Order, Push, Say};
 use super::{Cluster, Inbox, NodeId, To, Wired, limits};
 use crate::auth::{Identity, Revoked};
@@ -49,7 +50,12 @@ impl Cluster {
             }
             self.asks.heard(&from);
             match say {
-                Say::Beat { .. } => {}
+                Say::Joined => {
+                    self.note_sign(from);
+                    self.joined.notify_one();
+                }
+                Say::Left => self.note_left(&from),
+                Say::Beat { .. } => self.note_sign(from),
                 Say::Push(push) => self.deliver(wired, push).await,
                 Say::Expect {
                     event,
@@ -164,6 +170,17 @@ impl Order {
             Self::RevokeSession { session } => {
                 let Ok(id) = session.parse() else { return 0 };
                 revoke(wired, id).await
+            }
+            Self::Revoke { what, until, ends } => {
+                let Some((what, ends)) = ordered(&what, until, ends) else {
+                    return 0;
+                };
+                // Where there is no room, it is said when it comes from the store.
+                let revocations = wired.authenticator().revocations();
+                let _full = revocations.add_shared(what.clone(), ends);
+                let ended = core.sessions().end_revoked(&what).await;
+                core.push().forget_those(&|identity| what.takes(identity));
+                ended
             }
         }
     }

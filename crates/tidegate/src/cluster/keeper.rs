@@ -36,6 +36,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const BATCH: usize = 512;
 /// Between two looks at what all nodes count together.
 const LOOK: Duration = Duration::from_secs(1);
+/// Reasons that are said while the store is away.
+const MOST_SAID: usize = 8;
 
 /// The running keeper; dropped, it tells what is left and ends.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ struct Keeper {
     in_flight: Vec<(Change, Whom)>,
     /// The lease had lapsed, and others may have told the end of what is live.
     is_reborn: bool,
-    was_warned: bool,
+    /// Why the store is away, as was said already.
+    said: Vec<Box<str>>,
     /// The last beat that was sent.
     beat: u64,
     limits: Limits,
@@ -91,7 +94,7 @@ impl Keeping {
             live: HashMap::new(),
             in_flight: Vec::new(),
             is_reborn: false,
-            was_warned: false,
+            said: Vec::new(),
             beat: 0,
         };
         let thread = thread::Builder::new().name("tidegate-cluster".into());
@@ -158,9 +161,19 @@ impl Keeper {
             self.is_reborn = true;
             // The others tell the end of those.
             self.in_flight.clear();
-        } else if was_up || !self.was_warned {
-            self.was_warned = true;
-            tracing::warn!(%error, "this node is on its own until that is over");
+        } else {
+            self.warn(error);
+        }
+    }
+
+    /// Says why the store is away: once, and when the reason is another one.
+    fn warn(&mut self, error: StoreError) {
+        let words = self.cluster.store.trouble();
+        let reason = words.unwrap_or_else(|| error.to_string().into());
+        self.cluster.set_trouble(reason.clone());
+        if self.said.len() < MOST_SAID && !self.said.contains(&reason) {
+            tracing::warn!(%reason, "this node is on its own until that is over");
+            self.said.push(reason);
         }
     }
 
@@ -200,9 +213,10 @@ impl Keeper {
     async fn keep(&mut self) -> Result<Infallible, StoreError> {
         let cluster = Arc::clone(&self.cluster);
         self.join().await?;
+        cluster.tell(To::All, Say::Joined).await?;
         self.sync().await?;
         cluster.set_up(true);
-        self.was_warned = false;
+        self.said.clear();
         self.beat = cluster.beat.load(Ordering::Relaxed);
         let node = cluster.id();
         tracing::info!(%node, "in the cluster");
@@ -217,6 +231,8 @@ impl Keeper {
                 _ = renewal.tick() => self.renew().await?,
                 _ = look.tick(), if self.limits.are_any() => self.limits.look(),
                 () = cluster.counted.notified() => self.limits.recount(),
+                // One who joins may be the first to be known to a store that has lost everything.
+                () = cluster.joined.notified() => self.renew().await?,
                 () = cluster.arrived.notified() => self.tell().await?,
             }
             self.limits.settle(&cluster, &self.wired).await?;
@@ -444,13 +460,14 @@ impl Keeper {
     /// Nothing is open any more.
     async fn farewell(&mut self) -> Result<(), StoreError> {
         self.sync().await?;
-        self.cluster.store.leave(&self.cluster.id()).await
+        self.cluster.store.leave(&self.cluster.id()).await?;
+        self.cluster.tell(To::All, Say::Left).await
     }
 }
 
 impl Cluster {
     fn note(&self, standing: Standing) {
-        self.set_others(standing.members);
+        self.set_others(standing.members, &standing.dead);
         self.set_dead(standing.dead);
     }
 }

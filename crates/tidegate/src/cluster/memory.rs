@@ -34,8 +34,10 @@ struct State {
     /// Their sessions, in the order of their opening.
     users: BTreeMap<Box<str>, BTreeSet<Place>>,
     tallies: HashMap<Box<str>, BTreeMap<NodeId, Box<str>>>,
-    revoked: HashMap<Box<str>, (u64, Option<SystemTime>)>,
+    /// Each with its number.
+    revoked: HashMap<Box<str>, (u64, Revocation)>,
     revocations: u64,
+    epoch: u64,
     inboxes: HashMap<NodeId, mpsc::Sender<Box<[u8]>>>,
 }
 
@@ -46,8 +48,8 @@ type Place = (SystemTime, Box<str>);
 struct Held {
     owner: NodeId,
     entry: Entry,
-    /// It was counted out, and whether its user is offline with it.
-    counted_out: Option<bool>,
+    /// It was counted out: whether its user is offline with it, and when.
+    counted_out: Option<(bool, SystemTime)>,
 }
 
 impl State {
@@ -156,18 +158,37 @@ impl State {
             .map(|one| (one.entry.clone(), one.counted_out))
             .collect();
         let orphans = its.into_iter().map(|(entry, counted_out)| {
-            let is_last =
-                counted_out.unwrap_or_else(|| self.rise(&entry.session, entry.user.as_deref()));
+            let (is_last, time) = counted_out.unwrap_or_else(|| {
+                let is_last = self.rise(&entry.session, entry.user.as_deref());
+                (is_last, SystemTime::now())
+            });
             if let Some(held) = self.sessions.get_mut(&entry.session) {
-                held.counted_out = Some(is_last);
+                held.counted_out = Some((is_last, time));
             }
-            Orphan { entry, is_last }
+            Orphan {
+                entry,
+                is_last,
+                time,
+            }
         });
         Some(orphans.collect())
     }
 }
 
+/// Whether an end is at least as late as another one.
+fn lasts(end: Option<SystemTime>, other: Option<SystemTime>) -> bool {
+    end.is_none_or(|end| other.is_some_and(|other| other <= end))
+}
+
 impl MemoryStore {
+    /// It has lost what was revoked.
+    #[cfg(test)]
+    pub(super) fn lose_revocations(&self) {
+        let mut state = self.lock();
+        state.revoked.clear();
+        (state.revocations, state.epoch) = (0, 0);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -376,20 +397,22 @@ impl StateStore for MemoryStore {
 
     fn revoke(&self, revocations: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>> {
         let mut state = self.lock();
-        for Revocation { what, ends } in revocations {
-            let lasts = |known: &Option<SystemTime>| {
-                known.is_none_or(|known| ends.is_some_and(|ends| ends <= known))
-            };
-            // What is no news is not told again.
-            if !state
-                .revoked
-                .get(&what)
-                .is_some_and(|(_, known)| lasts(known))
-            {
-                state.revocations += 1;
-                let number = state.revocations;
-                state.revoked.insert(what, (number, ends));
+        if state.epoch == 0 {
+            state.epoch = NodeId::new("".into()).incarnation() | 1;
+        }
+        for mut one in revocations {
+            if let Some((_, known)) = state.revoked.get(&one.what) {
+                // What is no news is not told again.
+                let lasts = lasts(known.ends, one.ends);
+                if lasts && known.until >= one.until {
+                    continue;
+                }
+                one.until = one.until.max(known.until);
+                one.ends = if lasts { known.ends } else { one.ends };
             }
+            state.revocations += 1;
+            let number = state.revocations;
+            state.revoked.insert(one.what.clone(), (number, one));
         }
         drop(state);
         done(Ok(()))
@@ -400,14 +423,10 @@ impl StateStore for MemoryStore {
         let now = SystemTime::now();
         state
             .revoked
-            .retain(|_, (_, ends)| ends.is_none_or(|ends| ends > now));
-        let behind = state
-            .revoked
-            .iter()
-            .filter(|(_, (number, _))| *number > after);
-        let mut behind: Vec<_> = behind
-            .map(|(what, (number, ends))| (*number, what.clone(), *ends))
-            .collect();
+            .retain(|_, (_, one)| one.ends.is_none_or(|ends| ends > now));
+        let behind = state.revoked.values();
+        let behind = behind.filter(|(number, _)| *number > after);
+        let mut behind: Vec<_> = behind.cloned().collect();
         behind.sort_unstable_by_key(|(number, ..)| *number);
         let is_all = behind.len() <= most;
         behind.truncate(most);
@@ -415,12 +434,10 @@ impl StateStore for MemoryStore {
             Some((number, ..)) if !is_all => *number,
             _ => state.revocations,
         };
-        let revocations = behind
-            .into_iter()
-            .map(|(_, what, ends)| Revocation { what, ends });
         done(Ok(Revoked {
-            revocations: revocations.collect(),
+            revocations: behind.into_iter().map(|(_, one)| one).collect(),
             last,
+            epoch: state.epoch,
         }))
     }
 

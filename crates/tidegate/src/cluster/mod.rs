@@ -22,6 +22,8 @@ mod share;
 mod share_out;
 mod store;
 mod survive;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(crate) use self::ask::{Answers, Asked};

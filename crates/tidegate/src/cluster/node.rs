@@ -1,6 +1,6 @@
 //! This node, as the rest of the gateway knows it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,9 +42,14 @@ pub(crate) struct Cluster {
     facts: Mutex<Waiting>,
     pub(super) arrived: Notify,
     is_up: AtomicBool,
-    others: Mutex<Vec<NodeId>>,
+    /// Why it is not.
+    trouble: Mutex<Option<Box<str>>>,
+    /// The other members, and when there was last a sign of each.
+    others: Mutex<HashMap<NodeId, Instant>>,
     dead: Mutex<Vec<NodeId>>,
     pub(super) died: Notify,
+    /// Another node has joined.
+    pub(super) joined: Notify,
     pub(super) asks: Asks,
     /// Something was revoked elsewhere.
     pub(super) revoked: Notify,
@@ -95,9 +100,11 @@ impl Cluster {
             facts: Mutex::default(),
             arrived: Notify::new(),
             is_up: AtomicBool::new(false),
+            trouble: Mutex::default(),
             others: Mutex::default(),
             dead: Mutex::default(),
             died: Notify::new(),
+            joined: Notify::new(),
             asks: Asks::default(),
             revoked: Notify::new(),
             counted: Notify::new(),
@@ -129,6 +136,17 @@ impl Cluster {
     /// Whether the store can be reached.
     pub(crate) fn is_up(&self) -> bool {
         self.is_up.load(Ordering::Acquire)
+    }
+
+    /// Why it could not last, in its own words.
+    pub(crate) fn trouble(&self) -> Option<Box<str>> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone()
+    }
+
+    pub(super) fn set_trouble(&self, reason: Box<str>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = Some(reason);
     }
 
     pub(super) fn set_up(&self, is_up: bool) -> bool {
@@ -183,17 +201,40 @@ impl Cluster {
         }
     }
 
-    /// The other members, as of the last renewal.
-    pub(crate) fn others(&self) -> Vec<NodeId> {
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.clone()
+    fn lock_others(&self) -> MutexGuard<'_, HashMap<NodeId, Instant>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_others(&self, mut members: Vec<NodeId>) {
-        let me = self.id();
-        members.retain(|one| *one != me);
-        self.asks.keep(&members);
-        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = members;
+    /// The other members.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        self.lock_others().keys().cloned().collect()
+    }
+
+    /// These are members, as the store says. So is whoever was heard within a lease and is not dead: the
+    /// store may have lost what it knew.
+    pub(super) fn set_others(&self, members: Vec<NodeId>, dead: &[NodeId]) {
+        let (me, now) = (self.id(), Instant::now());
+        let mut others = self.lock_others();
+        others.retain(|one, sign| {
+            let is_heard = now.saturating_duration_since(*sign) < self.lease;
+            members.contains(one) || is_heard && !dead.contains(one)
+        });
+        for member in members.into_iter().filter(|one| *one != me) {
+            others.entry(member).or_insert(now);
+        }
+        let known: Vec<_> = others.keys().cloned().collect();
+        drop(others);
+        self.asks.keep(&known);
+    }
+
+    /// A node has said that it is a member.
+    pub(super) fn note_sign(&self, node: NodeId) {
+        self.lock_others().insert(node, Instant::now());
+    }
+
+    /// A node has said that it is none any more.
+    pub(super) fn note_left(&self, node: &NodeId) {
+        self.lock_others().remove(node);
     }
 
     /// Users online in all of the cluster, as of a second ago.
@@ -264,24 +305,33 @@ impl Cluster {
     }
 
     /// Has the other nodes do something; how often they have.
+    ///
+    /// It goes to all, whoever is known; but only who is known is waited for.
     pub(crate) async fn order(&self, order: Order) -> Answers {
-        let mut asked = self.asking();
-        if asked.is_for_nobody() {
-            return Answers::default();
-        }
+        self.look_who_is_there().await;
+        let mut asked = self.asks.ask_all(self.others());
         let ask = Say::Ask {
             ask: asked.id(),
             order,
         };
         let until = Instant::now() + ANSWERED_WITHIN;
-        self.ask(ask).await;
+        if !self.ask(ask).await {
+            return asked.unasked();
+        }
         asked.gather(0, until).await
     }
 
-    /// Where it fails nobody answers, which is told.
-    async fn ask(&self, say: Say) {
-        if self.is_up() {
-            let _ = timeout(PATIENCE, self.tell(To::All, say)).await;
+    /// Asks the store for its members: one may have joined a moment ago, and not be heard yet.
+    async fn look_who_is_there(&self) {
+        let id = self.id();
+        let renewed = self.look(self.store.renew(&id, self.lease, false)).await;
+        if let Ok(standing) = renewed {
+            self.set_others(standing.members, &standing.dead);
         }
+    }
+
+    /// Whether it could be sent; where it could not nobody answers, which is told.
+    async fn ask(&self, say: Say) -> bool {
+        self.is_up() && matches!(timeout(PATIENCE, self.tell(To::All, say)).await, Ok(Ok(())))
     }
 }

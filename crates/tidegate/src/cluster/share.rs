@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::wire::Say;
-use super::{Cluster, Revocation, StoreError, To, Wired};
+use super::{Cluster, Order, Revocation, StoreError, To, Wired};
 use crate::auth::{Digest, Revoked};
 
 /// Between two looks, unless somebody says that there is something.
@@ -22,7 +22,8 @@ impl Cluster {
     /// store may have lost it, and with all that is there.
     pub(super) async fn share(&self, wired: &Wired) -> Result<Infallible, StoreError> {
         let revocations = wired.authenticator().revocations();
-        let mut after = 0;
+        // Up to which number, and where that is from.
+        let mut after = (0, None);
         revocations.share();
         self.push(revocations.all()).await?;
         let mut look = interval(LOOK);
@@ -47,32 +48,37 @@ impl Cluster {
 
     async fn push(&self, all: Vec<(Revoked, Option<SystemTime>)>) -> Result<(), StoreError> {
         for some in all.chunks(BATCH) {
-            let told = some.iter().map(|(what, ends)| Revocation {
-                what: written(what),
-                ends: *ends,
-            });
+            let told = some.iter().map(|(what, ends)| told(what, *ends));
             self.store.revoke(told.collect()).await?;
         }
         Ok(())
     }
 
-    /// Fetches what was revoked behind the number `after`; up to which it has all now.
-    async fn pull(&self, mut after: u64, wired: &Wired) -> Result<u64, StoreError> {
+    /// Fetches what was revoked behind the number `after` of an epoch; up to which it has all now.
+    async fn pull(
+        &self,
+        (mut after, mut epoch): (u64, Option<u64>),
+        wired: &Wired,
+    ) -> Result<(u64, Option<u64>), StoreError> {
         let revocations = wired.authenticator().revocations();
         // What there is no room for is asked for again, so that it holds as long as it is there.
         let mut is_held = None;
         loop {
             let found = self.store.revoked(after, BATCH).await?;
-            if found.last < after {
+            let known = *epoch.get_or_insert(found.epoch);
+            if known == 0 && found.epoch != 0 {
+                // There are none but those that were told now.
+                epoch = Some(found.epoch);
+            } else if found.epoch != known || found.last < after {
                 tracing::warn!("the cluster's store has lost what was revoked: it is told anew");
                 self.push(revocations.all()).await?;
-                after = 0;
+                (after, epoch) = (0, None);
                 continue;
             }
             let count = found.revocations.len();
             let mut is_any_new = false;
             for one in found.revocations {
-                let Some(what) = parsed(&one.what) else {
+                let Some(what) = parsed(&one.what, one.until) else {
                     continue;
                 };
                 let added = revocations.add_shared(what.clone(), one.ends);
@@ -96,42 +102,66 @@ impl Cluster {
             }
             after = found.last;
             if count < BATCH {
-                return Ok(is_held.unwrap_or(after));
+                return Ok((is_held.unwrap_or(after), epoch));
             }
         }
     }
 }
 
 /// What is revoked, as the store has it.
-fn written(what: &Revoked) -> Box<str> {
-    match what {
+fn told(what: &Revoked, ends: Option<SystemTime>) -> Revocation {
+    let (name, until) = match what {
         Revoked::Token(digest) => {
             let digits = digest.iter().map(|byte| format!("{byte:02x}"));
-            format!("t:{}", digits.collect::<String>())
+            (format!("t:{}", digits.collect::<String>()), None)
         }
-        Revoked::Id(id) => format!("j:{id}"),
-        Revoked::User(user, until) => {
-            let until = until.duration_since(UNIX_EPOCH).unwrap_or_default();
-            // Rather one token too many than one that was meant.
-            format!("u:{}:{user}", until.as_micros() + 1)
-        }
+        Revoked::Id(id) => (format!("j:{id}"), None),
+        Revoked::User(user, until) => (format!("u:{user}"), Some(*until)),
+    };
+    Revocation {
+        what: name.into(),
+        until,
+        ends,
     }
-    .into()
 }
 
 /// The same, read; `None`: by who writes otherwise.
-fn parsed(text: &str) -> Option<Revoked> {
+fn parsed(text: &str, until: Option<SystemTime>) -> Option<Revoked> {
     let (kind, name) = text.split_once(':')?;
     match kind {
         "t" => Some(Revoked::Token(digest(name)?)),
         "j" => Some(Revoked::Id(name.into())),
-        "u" => {
-            let (until, user) = name.split_once(':')?;
-            let until = Duration::from_micros(until.parse().ok()?);
-            Some(Revoked::User(user.into(), UNIX_EPOCH.checked_add(until)?))
-        }
+        "u" => Some(Revoked::User(name.into(), until?)),
         _ => None,
     }
+}
+
+impl Order {
+    /// Takes back what is taken back here.
+    pub(crate) fn revoke(what: &Revoked, ends: Option<SystemTime>) -> Self {
+        let Revocation { what, until, ends } = told(what, ends);
+        Self::Revoke {
+            what,
+            until: until.map(micros),
+            ends: ends.map(micros),
+        }
+    }
+}
+
+/// What an order of another node takes back, and when that is of no use any more.
+pub(super) fn ordered(
+    what: &str,
+    until: Option<u64>,
+    ends: Option<u64>,
+) -> Option<(Revoked, Option<SystemTime>)> {
+    let time = |micros| UNIX_EPOCH.checked_add(Duration::from_micros(micros));
+    Some((parsed(what, until.and_then(time))?, ends.and_then(time)))
+}
+
+/// In microseconds since 1970: rather one token too many than one that was meant.
+fn micros(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 fn digest(text: &str) -> Option<Digest> {
@@ -152,17 +182,26 @@ mod tests {
     #[test]
     fn what_is_revoked_is_the_same_on_another_node() {
         let until = UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
-        for what in [Revoked::token("a.b.c"), Revoked::Id("x:y".into())] {
-            assert_eq!(parsed(&written(&what)), Some(what));
-        }
         let user = Revoked::User("a:b".into(), until);
-        let later = until + Duration::from_micros(1);
-        assert_eq!(
-            parsed(&written(&user)),
-            Some(Revoked::User("a:b".into(), later))
-        );
-        for wrong in ["", "t", "t:00", "x:1", "u:1", "u:x:bro"] {
-            assert_eq!(parsed(wrong), None, "{wrong}");
+        for what in [Revoked::token("a.b.c"), Revoked::Id("x:y".into()), user] {
+            let Revocation {
+                what: name,
+                until,
+                ends,
+            } = told(&what, Some(until));
+            assert_eq!(parsed(&name, until).as_ref(), Some(&what));
+            let Order::Revoke {
+                what: name,
+                until,
+                ends: end,
+            } = Order::revoke(&what, ends)
+            else {
+                panic!("another order");
+            };
+            assert_eq!(ordered(&name, until, end), Some((what, ends)));
+        }
+        for wrong in ["", "t", "t:00", "x:1", "u:1"] {
+            assert_eq!(parsed(wrong, None), None, "{wrong}");
         }
     }
 }

@@ -140,7 +140,8 @@ pub trait StateStore: Send + Sync + Debug + 'static {
         said: &'s str,
     ) -> BoxFuture<'s, Result<Vec<Tally>, StoreError>>;
 
-    /// Takes tokens back for all nodes, until their end.
+    /// Takes tokens back for all nodes, until their end. What is known already lasts until the later end, and
+    /// holds for what was issued until the later moment.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -157,6 +158,12 @@ pub trait StateStore: Send + Sync + Debug + 'static {
     /// # Errors
     /// When the store does not take it.
     fn send<'s>(&'s self, to: To<'s>, message: &'s [u8]) -> BoxFuture<'s, Result<(), StoreError>>;
+
+    /// Why it was of no use last, in its own words, for those who run it: no secret, and nothing that it
+    /// holds. `None` (the default): it does not say.
+    fn trouble(&self) -> Option<Box<str>> {
+        None
+    }
 }
 
 /// Why the store did not do something.
@@ -321,6 +328,8 @@ pub struct Orphan {
     pub entry: Entry,
     /// Its user is offline with it.
     pub is_last: bool,
+    /// When it was counted out, by the store's clock; whoever claims it again is told the same.
+    pub time: SystemTime,
 }
 
 /// A user who is online.
@@ -346,6 +355,8 @@ pub struct SessionPage {
 pub struct Revocation {
     /// Which; the store compares it and does not read it.
     pub what: Box<str>,
+    /// What was issued until then is meant; `None`: whatever has that name.
+    pub until: Option<SystemTime>,
     /// From when on it is of no use any more; `None`: never.
     pub ends: Option<SystemTime>,
 }
@@ -358,6 +369,9 @@ pub struct Revoked {
     /// The number behind which the next ones are. One below the number asked for: the store has lost what
     /// it knew.
     pub last: u64,
+    /// Where the numbers are from. Another than before: the store has lost what it knew, and they have begun
+    /// anew. 0: there are none yet.
+    pub epoch: u64,
 }
 
 /// Whom a message is for.

@@ -2,9 +2,10 @@
 //! drop them. Whoever dies half-way leaves a claim that expires, and another one tells it all again under
 //! the same names.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -20,22 +21,27 @@ const RETRY: Duration = Duration::from_millis(500);
 impl Cluster {
     /// Tells of the end of those whose node is gone, as long as the store can be reached.
     pub(super) async fn survive(&self, wired: &Wired) -> Result<Infallible, StoreError> {
+        // Renewals tell of one until it is forgotten, and may have been under way when it was.
+        let mut buried = HashSet::new();
         loop {
             self.died.notified().await;
-            for node in self.dead() {
-                self.bury(&node, wired).await?;
+            for node in unburied(self.dead(), &mut buried) {
+                if self.bury(&node, wired).await? {
+                    buried.insert(node);
+                }
             }
         }
     }
 
-    async fn bury(&self, dead: &NodeId, wired: &Wired) -> Result<(), StoreError> {
+    /// Whether nothing is left of it.
+    async fn bury(&self, dead: &NodeId, wired: &Wired) -> Result<bool, StoreError> {
         let me = self.id();
         let mut count = 0;
         loop {
             let claimed = self.store.claim(&me, dead, self.lease, BATCH).await?;
             let Some(orphans) = claimed else {
                 // Another one does it; whether to the end is seen with the next renewal.
-                return Ok(());
+                return Ok(false);
             };
             if orphans.is_empty() {
                 break;
@@ -50,8 +56,15 @@ impl Cluster {
         }
         self.store.forget(dead).await?;
         tracing::warn!(node = %dead, sessions = count, "a node is gone, and its sessions with it");
-        Ok(())
+        Ok(true)
     }
+}
+
+/// Of the dead, those that are not buried; of the buried, only those are remembered who are told of.
+fn unburied(mut dead: Vec<NodeId>, buried: &mut HashSet<NodeId>) -> Vec<NodeId> {
+    buried.retain(|node| dead.contains(node));
+    dead.retain(|node| !buried.contains(node));
+    dead
 }
 
 /// What is published of a session whose node is gone.
@@ -75,12 +88,14 @@ fn told_of(dead: &NodeId, orphan: &Orphan, wired: &Wired) -> Vec<Event> {
             cause: Cause::NodeLost,
             initiator: Initiator::Gateway,
             code: 1006,
-            duration: SystemTime::now()
+            duration: orphan
+                .time
                 .duration_since(facts.opened())
                 .unwrap_or_default(),
         };
         events.push(Event {
             id: named("closed"),
+            time: orphan.time,
             ..Event::now(
                 Arc::clone(&topics.sessions),
                 orphan.entry.user.clone(),
@@ -97,6 +112,8 @@ fn told_of(dead: &NodeId, orphan: &Orphan, wired: &Wired) -> Vec<Event> {
         };
         events.push(Event {
             id: named("offline"),
+            // The user may be back: what is told of that has a later time.
+            time: orphan.time,
             ..Event::now(
                 Arc::clone(&topics.user_disconnect),
                 orphan.entry.user.clone(),
@@ -112,5 +129,20 @@ async fn publish(bus: &dyn EventBus, event: Event) {
     while let Err(error) = bus.publish(event.clone()).await {
         tracing::warn!(%error, "the end of a session elsewhere is not told yet");
         sleep(RETRY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_buried_once_whatever_a_late_renewal_tells() {
+        let [one, two] = ["a", "b"].map(|name| NodeId::new(name.into()));
+        let mut buried = HashSet::from([one.clone()]);
+        let dead = vec![one.clone(), two.clone()];
+        assert_eq!(unburied(dead, &mut buried), std::slice::from_ref(&two));
+        assert_eq!(unburied(vec![two.clone()], &mut buried), [two]);
+        assert!(buried.is_empty());
     }
 }

@@ -17,6 +17,10 @@ pub(super) struct Message {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Say {
+    /// A node has joined: it is a member from now on.
+    Joined,
+    /// It has left.
+    Left,
     /// The link is whole.
     Beat { number: u64 },
     /// A push, for whoever is on the node.
@@ -66,6 +70,12 @@ pub(crate) enum Order {
     },
     /// Take back the token of a session.
     RevokeSession { session: Box<str> },
+    /// Take tokens back, and end what is open by them. Times are in microseconds since 1970.
+    Revoke {
+        what: Box<str>,
+        until: Option<u64>,
+        ends: Option<u64>,
+    },
 }
 
 /// A push on its way to another node.

@@ -26,6 +26,7 @@ use self::server::ServerTls;
 pub use self::watch::Reload;
 use self::watch::Watched;
 use crate::config::Plan;
+use crate::config::plan::{ServiceTls, StorePlan};
 
 /// What the two ends of a connection agreed upon.
 #[derive(Debug, Clone)]
@@ -126,6 +127,19 @@ impl Loaded {
                 }
             }
         }
+        if let StorePlan::Redis(redis) = &plan.cluster.store
+            && let Some(tls) = &redis.tls
+        {
+            // Whoever speaks with it reads them anew.
+            let tls = ServiceTls {
+                ca: tls.ca.clone(),
+                certificate: tls.certificate.clone(),
+                system_roots: tls.ca.is_none(),
+                ..ServiceTls::default()
+            };
+            let read = ClientTls::load(&tls).map_err(failed("cluster", &"redis".into()));
+            errors.extend(read.err());
+        }
         (loaded, errors)
     }
 
@@ -168,6 +182,35 @@ impl Secured {
             is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             client_certificate: leaf.and_then(|leaf| ClientCertificate::parse(leaf)),
             forwards_certificate: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::plan::{RedisPlan, RedisTls};
+    use crate::session::testing::plan_with;
+
+    #[test]
+    fn files_for_the_store_of_a_cluster_are_read_before_it_is_asked() {
+        let none = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        for (path, what) in [("/nope.pem", "cannot be read"), (none, "no certificate")] {
+            let mut plan = plan_with("", "").clone();
+            plan.cluster.store = StorePlan::Redis(Box::new(RedisPlan {
+                tls: Some(RedisTls {
+                    ca: Some(PathBuf::from(path)),
+                    ..RedisTls::default()
+                }),
+                ..RedisPlan::new(Vec::new())
+            }));
+            let errors = check(&plan);
+            let said = errors.first().and_then(|error| error.source());
+            let said = said.map(ToString::to_string).unwrap_or_default();
+            assert!(said.contains(path) && said.contains(what), "{said}");
         }
     }
 }

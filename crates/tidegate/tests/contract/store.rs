@@ -27,6 +27,7 @@ pub(crate) async fn judge(store: Arc<dyn StateStore>) {
     what_is_there_is_found(store).await;
     sessions_of_a_user_are_in_order(store).await;
     members_tell_what_all_count(store).await;
+    who_stays_is_on_a_page(store).await;
     revocations_are_told_from_any_number_on(store).await;
     leases_lapse_and_their_sessions_are_claimed_once(store).await;
     who_comes_back_keeps_what_it_enters_anew(store).await;
@@ -354,10 +355,60 @@ async fn members_tell_what_all_count(store: &dyn StateStore) {
     }
 }
 
+/// Whoever goes from page to page sees all who stay, whoever comes and goes meanwhile.
+async fn who_stays_is_on_a_page(store: &dyn StateStore) {
+    let one = node("one");
+    join(store, &one, LONG).await;
+    let names = (0..40).map(|number| format!("z{number:02}"));
+    let stays: Vec<_> = names
+        .map(|user| enter(&format!("s{user}"), &user))
+        .collect();
+    store.record(&one, stays).await.unwrap();
+    let is_over = std::cell::Cell::new(false);
+    let come_and_go = async {
+        let all = |change: fn(&str, &str) -> Change| {
+            let names = (0..8).map(|number| format!("a{number}"));
+            names
+                .map(|user| change(&format!("s{user}"), &user))
+                .collect::<Vec<_>>()
+        };
+        while !is_over.get() {
+            store.record(&one, all(enter)).await.unwrap();
+            store.record(&one, all(leave)).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let walk = async {
+        for _ in 0..60 {
+            let (mut seen, mut after) = (BTreeSet::new(), String::new());
+            loop {
+                let page = store.users(&after, 5).await.unwrap();
+                let is_last = page.len() < 5;
+                let names = page.into_iter().map(|one| one.user.to_string());
+                seen.extend(names);
+                if is_last {
+                    break;
+                }
+                after = seen.last().unwrap().clone();
+            }
+            let stay = seen.iter().filter(|name| name.starts_with('z'));
+            assert_eq!(stay.count(), 40, "{seen:?}");
+        }
+        is_over.set(true);
+    };
+    tokio::join!(come_and_go, walk);
+    let names = (0..40).map(|number| format!("z{number:02}"));
+    let gone: Vec<_> = names
+        .map(|user| leave(&format!("s{user}"), &user))
+        .collect();
+    store.record(&one, gone).await.unwrap();
+}
+
 async fn revocations_are_told_from_any_number_on(store: &dyn StateStore) {
     let hour = SystemTime::now() + Duration::from_secs(3600);
     let revocation = |what: &str, ends| Revocation {
         what: what.into(),
+        until: None,
         ends,
     };
     let begun = store.revoked(0, 10).await.unwrap();
@@ -401,6 +452,28 @@ async fn revocations_are_told_from_any_number_on(store: &dyn StateStore) {
     let told = store.revoked(after, 10).await.unwrap();
     assert_eq!(told.revocations.len(), 1);
     assert!(told.revocations[0].ends.unwrap() >= later);
+    // A user is there once: the later moment holds, and what is told again as it was told is no news.
+    let moment = |micros: u64| {
+        SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456 + micros)
+    };
+    let of_user = |micros: u64| Revocation {
+        until: Some(moment(micros)),
+        ..revocation("u:u", Some(later))
+    };
+    for micros in [1, 3, 2] {
+        store.revoke(vec![of_user(micros)]).await.unwrap();
+    }
+    let all = store.revoked(0, 100).await.unwrap();
+    let its: Vec<_> = all
+        .revocations
+        .iter()
+        .filter(|one| &*one.what == "u:u")
+        .collect();
+    assert_eq!(its.len(), 1, "{its:?}");
+    assert_eq!(its[0].until, Some(moment(3)));
+    assert!(all.epoch > 0);
+    store.revoke(all.revocations.clone()).await.unwrap();
+    assert_eq!(store.revoked(0, 100).await.unwrap(), all);
 }
 
 async fn leases_lapse_and_their_sessions_are_claimed_once(store: &dyn StateStore) {
@@ -475,6 +548,8 @@ async fn who_comes_back_keeps_what_it_enters_anew(store: &dyn StateStore) {
         (back.is_turn, back.was_known, back.sessions),
         (true, false, 1)
     );
+    // Of two verdicts on a user the later one holds, whenever they are told.
+    assert!(claimed.iter().all(|one| one.time <= back.time));
     store.drop_claimed(&stopped, &claimed).await.unwrap();
     assert!(bury(store, &alive, &stopped).await.is_empty());
     let lasts: Vec<_> = claimed

@@ -13,7 +13,7 @@ for _, session in ipairs(redis.call('SRANDMEMBER', KEYS[2], tonumber(ARGV[4]))) 
   local value = redis.call('HGET', KEYS[1], session)
   local owner, facts
   if value then
-    owner, facts = string.match(value, '^.([^\n]*)\n(.*)$')
+    owner, facts = string.match(value, '^.([^\n]*)\n([^\n]*)')
   end
   if owner == ARGV[1] then
     claimed[#claimed + 1] = session

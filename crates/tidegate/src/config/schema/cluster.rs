@@ -76,17 +76,34 @@ fn read_redis(spot: &Spot<'_>, problems: &mut Problems) -> Option<ClusterPlan> {
         let prefix = spot.value(problems, |text| value::name(text).map(Box::from));
         redis.prefix = prefix.unwrap_or(redis.prefix);
     }
-    if let Some(spot) = fields.take("timeout") {
-        let timeout = spot.value(problems, value::duration);
-        redis.timeout = timeout.unwrap_or(redis.timeout);
-    }
+    let timeout = fields.take("timeout");
     if let Some(spot) = fields.take("lease") {
         let lease = spot.value(problems, lease);
         plan.lease = lease.unwrap_or(plan.lease);
     }
+    redis.timeout = read_timeout(timeout.as_ref(), plan.lease, problems)
+        .unwrap_or_else(|| redis.timeout.min(plan.lease / 2));
     fields.finish(problems);
     plan.store = StorePlan::Redis(Box::new(redis));
     Some(plan)
+}
+
+/// How long an answer may take; one alone must not outlast a lease.
+fn read_timeout(
+    spot: Option<&Spot<'_>>,
+    lease: Duration,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let spot = spot?;
+    let timeout = spot.value(problems, value::duration)?;
+    if timeout >= lease {
+        problems.suggest(
+            &spot.place(),
+            "the timeout is not shorter than the lease",
+            "one late answer would outlast the lease: write a third of it or less",
+        );
+    }
+    Some(timeout)
 }
 
 fn read_mode(spot: &Spot<'_>, problems: &mut Problems) -> Option<RedisMode> {
@@ -202,6 +219,9 @@ fn url(text: &str) -> Result<Place, Fault> {
     }
     let authority = Authority::parse(rest.as_bytes())
         .map_err(|error| fault(&format!("{} is {error}", Quoted(rest))))?;
+    if authority.port() == Some(0) {
+        return Err(fault("nothing listens at port 0").suggest("write `redis://localhost:6379`"));
+    }
     Ok((authority, is_tls))
 }
 
