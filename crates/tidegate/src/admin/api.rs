@@ -1,5 +1,6 @@
 //! What is answered: health, facts and metrics here, the rest in `sessions`, `routes` and `aliases`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
@@ -16,6 +17,7 @@ use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
 use super::{presence, push, rooms, routes, sessions, tokens, users};
+use crate::bus::BusState;
 use crate::time;
 
 /// What is answered here, for machines.
@@ -103,16 +105,16 @@ struct Check {
     passes: bool,
     /// It passes, but something that other nodes are for is not to be had.
     is_degraded: bool,
-    detail: &'static str,
+    detail: Cow<'static, str>,
 }
 
 fn checks(view: &View) -> [Check; 7] {
     let (draining, whole) = (view.is_draining(), view.is_whole());
-    let check = |name, passes, detail| Check {
+    let check = |name, passes, detail: &'static str| Check {
         name,
         passes,
         is_degraded: false,
-        detail,
+        detail: detail.into(),
     };
     // What is wrong first is told first.
     [
@@ -141,11 +143,7 @@ fn checks(view: &View) -> [Check; 7] {
             }
             Some((false, _)) => check("keys", false, "the keys of tokens were not fetched yet"),
         },
-        if view.bus.state().is_ready {
-            check("bus", true, "attached")
-        } else {
-            check("bus", false, "events of other processes do not arrive yet")
-        },
+        bus(&view.bus.state()),
         match view.cluster.as_ref().map(|cluster| cluster.is_up()) {
             None => check("cluster", true, "none: this node is on its own"),
             Some(true) => check("cluster", true, "its store is connected"),
@@ -159,6 +157,24 @@ fn checks(view: &View) -> [Check; 7] {
             },
         },
     ]
+}
+
+/// A bus that fails later is no reason to turn clients away.
+fn bus(state: &BusState) -> Check {
+    let words = match state.is_ready {
+        true => "attached",
+        false => "events of other processes do not arrive yet",
+    };
+    let detail = match &*state.troubles.join("; ") {
+        "" => words.into(),
+        troubles => format!("{words}: {troubles}").into(),
+    };
+    Check {
+        name: "bus",
+        passes: state.is_ready,
+        is_degraded: state.is_ready && !state.troubles.is_empty(),
+        detail,
+    }
 }
 
 /// Whether new traffic should come here.
