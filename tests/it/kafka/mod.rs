@@ -12,6 +12,7 @@ mod old_records_are_read_and_written;
 mod one_topic_stops_no_other;
 mod registries_know_who_we_are;
 mod registries_may_be_away;
+mod settings_that_cannot_work_are_found;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
