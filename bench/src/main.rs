@@ -6,6 +6,8 @@
 //! - `tidegate-load push many GATEWAY BARE SESSIONS PUSHES ROUNDS` and `push one ROUNDS OTHERS=GATEWAY ...`, what pushes
 //!   cost, to many sessions and to one; `bare LISTEN ORDERS`, the loop to compare with; GATEWAY and BARE are
 //!   `ADDRESS,ADDRESS,PID`, the second address where pushes are ordered;
+//! - `tidegate-load cluster GATEWAY ROUNDS PUSHES BUS=NODES ...` (with the feature `cluster`), what it takes to reach a user on one of
+//!   several nodes, over Kafka and Redis, which it starts itself; GATEWAY is a binary that has both adapters;
 //! - `tidegate-load certificates FOLDER`, an authority and a certificate for what is measured over TLS;
 //! - `tidegate-load raw LISTEN UPSTREAM THREADS`, a relay that parses nothing, to compare with.
 #![expect(
@@ -13,6 +15,8 @@
     reason = "what is counted goes to standard output, line by line"
 )]
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod measure;
 mod push;
 mod soak;
@@ -54,6 +58,11 @@ fn perform(words: &[String]) -> Result<(), String> {
             push::one(&gateways.collect::<Result<Vec<_>, String>>()?, parsed(rounds)?)
         }
         ["bare", listen, orders] => push::bare::run(parsed(listen)?, parsed(orders)?),
+        #[cfg(feature = "cluster")]
+        ["cluster", gateway, rounds, pushes, ref clusters @ ..] => {
+            let counts = [parsed(rounds)?, parsed(pushes)?];
+            cluster::run(gateway.as_ref(), counts, clusters)
+        }
         ["traffic", gateway, upstream, pid, calls] => traffic::run(
             parsed(gateway)?,
             parsed(upstream)?,
@@ -64,7 +73,7 @@ fn perform(words: &[String]) -> Result<(), String> {
             "tidegate-load soak upstream | soak client ADDRESS | measure ORDER | \
                   traffic ADDRESS UPSTREAM PID CALLS | \
                   push many MEASURED MEASURED SESSIONS PUSHES ROUNDS | push one ROUNDS OTHERS=MEASURED.. | \
-                  bare ADDRESS ORDERS | \
+                  bare ADDRESS ORDERS | cluster FILE ROUNDS PUSHES BUS=NODES.. | \
                   certificates FOLDER | raw ADDRESS UPSTREAM THREADS"
                 .to_owned(),
         ),

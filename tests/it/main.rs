@@ -77,6 +77,7 @@ mod subprotocols;
 mod text_is_checked_where_asked;
 mod timeouts_are_their_own;
 mod tls;
+mod together;
 mod unix_sockets_serve;
 mod uploads_are_sent_once;
 mod upstream_failures_are_told;

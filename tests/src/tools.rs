@@ -91,7 +91,7 @@ pub fn tidegate(test: &str) -> Option<PathBuf> {
     found(test, "the binary tidegate", is_there.then_some(binary))
 }
 
-/// The binary `tidegate` built with this feature: `TIDEGATE_FULL_BIN`, or else [`tidegate`]; `None`, said
+/// The binary `tidegate` built with this feature: `TIDEGATE_FULL_BIN`, or else [`tidegate()`]; `None`, said
 /// aloud, when there is none.
 #[must_use]
 pub fn tidegate_with(test: &str, feature: &str) -> Option<PathBuf> {

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from confluent_kafka.schema_registry import SchemaRegistryClient, record_subject_name_strategy
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, record_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -70,7 +70,6 @@ class Codec:
 
     def __init__(self, url, settings):
         self.registry = SchemaRegistryClient({"url": url, **settings})
-        self.key = AvroSerializer(self.registry, '"string"')
         self.reads = AvroDeserializer(self.registry)
         self.values = {name: self.serializer(name, fields) for name, fields in SCHEMAS.items()}
 
@@ -79,8 +78,19 @@ class Codec:
         strategy = {"subject.name.strategy": record_subject_name_strategy}
         return AvroSerializer(self.registry, json.dumps(record), conf=strategy)
 
+    def key(self, topic, text):
+        """As Java's serializer has it, which decides on the partition: Python's own registers another schema."""
+        schema = self.registry.register_schema(f"{topic}-key", Schema('"string"', "AVRO"))
+        text, length = text.encode(), bytearray()
+        rest = 2 * len(text)
+        while rest > 0x7F:
+            length.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        length.append(rest)
+        return b"\0" + schema.to_bytes(4, "big") + bytes(length) + text
+
     def write(self, topic, record, key, value):
-        key = self.key(key, SerializationContext(topic, MessageField.KEY))
+        key = self.key(topic, key)
         return key, self.values[record](value, SerializationContext(topic, MessageField.VALUE))
 
     def read(self, message):

@@ -11,11 +11,14 @@ cargo xtask test [OPTIONS] [-- TEST-ARGUMENTS]   every step in order
 cargo xtask fmt                                  format the code
 cargo xtask lint | doc | api | features | deny   one step alone
 cargo xtask services                             install what the tests need
+cargo xtask services --start                     run Kafka, a registry of schemas and Redis, until Ctrl-C
 cargo xtask openapi                              the admin API against its document
 cargo xtask autobahn [--full] [--direct]         the Autobahn suite through the gateway
 cargo xtask autobahn-ws [--full]                 the Autobahn suite against tidegate-ws, both roles
 cargo xtask fuzz [--fuzz-seconds N]              every fuzz target for a while
 cargo xtask fuzz-planted [-- NAMES]              what the fuzz targets are worth: bugs put in
+cargo xtask schedules                            200 schedules of faults, with a log
+cargo xtask schedules-planted [-- NAMES]         what the schedules are worth: faults put in
 cargo xtask soak [--minutes N] [--idle N] [--active N] [--churn N]
                                                  load for minutes, and nothing may be left of it
 {bench}cargo xtask differential                         nginx and HAProxy are asked the same as we
@@ -53,6 +56,10 @@ pub(crate) enum Entry {
     Help,
     /// The planted bugs.
     Planted,
+    /// What the gateway shares with others, to be used by hand.
+    Services,
+    /// The planted faults that schedules must show.
+    PlantedSchedules,
     /// The steps of these names, in the table's order.
     Steps(Vec<&'static str>),
 }
@@ -95,6 +102,7 @@ impl Arguments {
                 });
             }
             Some("fuzz-planted") => Entry::Planted,
+            Some("schedules-planted") => Entry::PlantedSchedules,
             Some("test") => Entry::Steps(Vec::new()),
             Some(
                 word @ ("lint" | "doc" | "api" | "deny" | "services" | "autobahn" | "autobahn-ws"
@@ -107,6 +115,9 @@ impl Arguments {
             match word.as_str() {
                 "--help" | "-h" => entry = Entry::Help,
                 "--full" => options.full = true,
+                "--start" if entry == Entry::Steps(steps_named("services")?) => {
+                    entry = Entry::Services;
+                }
                 "--direct" => options.direct = true,
                 "--only" => {
                     let list = words.next().context("--only: names of steps are missing")?;
@@ -196,6 +207,8 @@ mod tests {
         assert!(parse("fuzz --fuzz-seconds ten").is_err());
         assert!(parse("fuzz-plant").is_err());
         assert_eq!(parse("fuzz-planted").unwrap().entry, Entry::Planted);
+        let planted = parse("schedules-planted -- loss").unwrap();
+        assert_eq!(planted.entry, Entry::PlantedSchedules);
     }
 
     #[test]
@@ -234,6 +247,16 @@ mod tests {
         assert!(parse("soak --minutes").is_err());
         let other = parse("soak --gateway /a/tidegate").unwrap().options.gateway;
         assert_eq!(other, Some("/a/tidegate".into()));
+    }
+
+    #[test]
+    fn services_are_started_by_whoever_asks_for_it() {
+        let entry = |line: &str| parse(line).unwrap().entry;
+        assert_eq!(entry("services"), Entry::Steps(vec!["services"]));
+        assert_eq!(entry("services --start"), Entry::Services);
+        assert_eq!(entry("services --start --help"), Entry::Help);
+        assert!(parse("test --start").is_err());
+        assert!(parse("services --stop").is_err());
     }
 
     #[test]

@@ -97,34 +97,31 @@ pub(crate) fn build(run: &Run) -> anyhow::Result<Done> {
 /// Tests at one time: they wait for sockets more than they compute, so more than there are cores.
 const TEST_THREADS: &str = "8";
 
-/// Black-box cases that run the gateway with every adapter whatever the tests are built with.
-const ALWAYS_FULL: &[&str] = &["cluster::", "kafka::"];
-
-/// Tests and doctests, with default features and, where there are others, with all of them.
+/// Tests and doctests, with default features; and those of packages that have others with all of them. The
+/// black-box cases need no second time: of what they are built with nothing depends on features, and the
+/// gateway with every adapter they start as a program.
 pub(crate) fn tests(run: &Run) -> anyhow::Result<Done> {
-    test(run, &[], &[])?;
-    if !features_of_packages(run)?.is_empty() {
-        test(run, &["--all-features", "--exclude", "tidegate-tests"], &[])?;
-        // Of the whole workspace, so that the features are those of all of it.
-        test(run, &["--all-features", "--test", "it"], ALWAYS_FULL)?;
+    services::debian::install_headers()?;
+    test(run, &["--workspace"])?;
+    let mut packages: Vec<_> = features_of_packages(run)?
+        .into_iter()
+        .map(|(package, _)| package)
+        .collect();
+    packages.dedup();
+    if !packages.is_empty() {
+        let named = packages.iter().flat_map(|package| ["--package", package]);
+        let selection: Vec<_> = named.chain(["--all-features"]).collect();
+        test(run, &selection)?;
     }
     Ok(Done::Passed)
 }
 
-fn test(run: &Run, features: &[&str], skipped: &[&str]) -> anyhow::Result<()> {
-    let mut command = run.cargo(&["test", "--locked", "--workspace"]);
+fn test(run: &Run, selection: &[&str]) -> anyhow::Result<()> {
+    let mut command = run.cargo(&["test", "--locked"]);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         command.env("RUST_TEST_THREADS", TEST_THREADS);
     }
-    command.args(features);
-    let wanted = &run.options.test_arguments;
-    command.args(wanted);
-    if !skipped.is_empty() && !wanted.iter().any(|one| one == "--") {
-        command.arg("--");
-    }
-    for case in skipped {
-        command.args(["--skip", case]);
-    }
+    command.args(selection).args(&run.options.test_arguments);
     for (name, value) in services::environment(run) {
         command.env(name, value);
     }
@@ -139,6 +136,7 @@ const NOT_OVER_TLS: &[&str] = &[
     "admin_is_never_starved::",
     "admin_says_how_it_is::a_second_signal_does_not_wait_for_it",
     "admin_says_how_it_is::without_the_key_there_is_none_and_an_address_is_had_once",
+    "backing::",
     "balancers_name_their_clients::",
     "bridge::foreign_clients::",
     "caps_are_kept::refusals_are_few_and_short",
@@ -161,8 +159,10 @@ const NOT_OVER_TLS: &[&str] = &[
     "open_sessions::walked",
     "process_starts_and_ends::",
     "redirects_lead_to_https::curl_would_follow",
+    "schedules::",
     "subprotocols::",
     "tls::",
+    "together::",
     "unix_sockets_serve::",
     "upstream_knows_the_client::junk_of_a_trusted_proxy_ends_here",
     "upstream_knows_the_client::made_from_nothing",
@@ -173,7 +173,8 @@ const NOT_OVER_TLS: &[&str] = &[
 
 /// The black-box cases once more, with TLS on both legs.
 pub(crate) fn over_tls(run: &Run) -> anyhow::Result<Done> {
-    let mut command = run.cargo(&["test", "--locked", "--package", "tidegate-tests"]);
+    // Of the whole workspace, as the step `tests` has built them.
+    let mut command = run.cargo(&["test", "--locked", "--workspace"]);
     command.args(["--test", "it", "--"]);
     for case in NOT_OVER_TLS {
         command.args(["--skip", case]);
@@ -191,7 +192,7 @@ pub(crate) fn over_tls(run: &Run) -> anyhow::Result<Done> {
 
 /// Thousands of connections over TLS, and what they cost.
 pub(crate) fn many_over_tls(run: &Run) -> anyhow::Result<Done> {
-    let mut command = run.cargo(&["test", "--locked", "--package", "tidegate-tests"]);
+    let mut command = run.cargo(&["test", "--locked", "--workspace"]);
     command.args([
         "--test",
         "it",
@@ -210,6 +211,7 @@ pub(crate) fn many_over_tls(run: &Run) -> anyhow::Result<Done> {
 
 /// Only the libraries: the binary bears the library's name, and its pages would overwrite them.
 pub(crate) fn doc(run: &Run) -> anyhow::Result<Done> {
+    services::debian::install_headers()?;
     let mut command = run.cargo(&["doc", "--locked", "--workspace", "--lib", "--no-deps"]);
     command.arg("--all-features");
     shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -221,6 +223,7 @@ pub(crate) fn features(run: &Run) -> anyhow::Result<Done> {
     if features.is_empty() {
         println!("no package has a feature yet");
     }
+    services::debian::install_headers()?;
     for (package, feature) in &features {
         shell::run(&mut run.cargo(&[
             "check",

@@ -19,6 +19,7 @@ mod planted;
 mod run;
 mod running;
 mod samples;
+mod schedules;
 mod services;
 mod shell;
 mod soak;
@@ -53,7 +54,9 @@ fn try_main() -> anyhow::Result<bool> {
         Entry::Help => Ok(true),
         Entry::Bench(options) => bench::run(&run, &options),
         Entry::Format => code::format(&run).map(|()| true),
+        Entry::PlantedSchedules => schedules::find_planted(&run),
         Entry::Planted => planted::find_all(&run),
+        Entry::Services => services::start(&run),
         Entry::Steps(names) => steps::perform(&run, &names),
     }
 }

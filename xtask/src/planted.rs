@@ -21,7 +21,7 @@ pub(crate) fn find_all(run: &Run) -> anyhow::Result<bool> {
         run.skip("fuzz-planted", fuzz::NO_COMPILER)?;
         return Ok(true);
     }
-    let patches = patches(run)?;
+    let patches = patches(run, "fuzz/planted")?;
     let folder = run.target.join("fuzz-planted");
     let tree = copy(run, &folder.join("tree"))?;
     let mut told = Vec::new();
@@ -38,9 +38,9 @@ pub(crate) fn find_all(run: &Run) -> anyhow::Result<bool> {
     Ok(told.iter().all(|(_, seconds)| seconds.is_some()))
 }
 
-/// The patches whose names begin with what was asked for; all, if nothing was.
-fn patches(run: &Run) -> anyhow::Result<Vec<PathBuf>> {
-    let mut patches: Vec<PathBuf> = fs::read_dir(run.root.join("fuzz/planted"))?
+/// The patches of a folder whose names begin with what was asked for; all, if nothing was.
+pub(crate) fn patches(run: &Run, folder: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut patches: Vec<PathBuf> = fs::read_dir(run.root.join(folder))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
     patches.retain(|file| file.extension().is_some_and(|end| end == "patch"));
@@ -51,19 +51,19 @@ fn patches(run: &Run) -> anyhow::Result<Vec<PathBuf>> {
     let wanted = &run.options.test_arguments;
     for part in wanted {
         if !patches.iter().any(|file| begins(file, part)) {
-            bail!("no patch in fuzz/planted/ begins with {part}");
+            bail!("no patch in {folder}/ begins with {part}");
         }
     }
     patches.retain(|file| wanted.is_empty() || wanted.iter().any(|part| begins(file, part)));
     if patches.is_empty() {
-        bail!("there is no patch in fuzz/planted/");
+        bail!("there is no patch in {folder}/");
     }
     patches.sort();
     Ok(patches)
 }
 
 /// A clone of what is committed. It borrows our objects, and our repository knows nothing of it.
-fn copy(run: &Run, tree: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn copy(run: &Run, tree: &Path) -> anyhow::Result<PathBuf> {
     if tree.exists() {
         fs::remove_dir_all(tree)?;
     }
@@ -110,7 +110,7 @@ fn find(
     Ok((name, seconds))
 }
 
-fn git(folder: &Path) -> Command {
+pub(crate) fn git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder);
     command

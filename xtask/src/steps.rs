@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::run::{Done, Run};
 use crate::{
-    autobahn, code, deny, differential, external_types, fuzz, openapi, samples, services, soak,
+    autobahn, code, deny, differential, external_types, fuzz, openapi, samples, schedules,
+    services, soak,
 };
 
 /// One step: it passes, says that it was skipped, or fails with the reason.
@@ -35,6 +36,14 @@ const STEPS: &[Step] = &[
             "many",
             "thousands of connections over TLS (with --full)",
             code::many_over_tls,
+        )
+    },
+    Step {
+        only_full: true,
+        ..step(
+            "schedules",
+            "200 schedules of faults over nodes, Kafka and Redis (with --full)",
+            schedules::many,
         )
     },
     step("doc", "documentation, warnings are errors", code::doc),

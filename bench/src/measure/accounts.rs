@@ -34,6 +34,15 @@ impl Tree {
         Ok(Self { pids, clocks })
     }
 
+    /// The same without the first one.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn below(root: i32) -> Result<Self, String> {
+        let mut tree = Self::of(root)?;
+        tree.pids.remove(0);
+        tree.clocks.remove(0);
+        Ok(tree)
+    }
+
     /// User and system time of all its threads, ended ones included, to the nanosecond.
     pub(crate) fn cpu(&self) -> Result<Duration, String> {
         let mut sum = Duration::ZERO;
@@ -86,7 +95,7 @@ fn pss(text: &str) -> Option<u64> {
 
 /// One moment of the gateway's, our own and the machine's time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     pub(super) at: Instant,
     gateway: Duration,
     load: Duration,
@@ -95,19 +104,19 @@ pub(super) struct Reading {
 
 /// What was used between two readings.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Used {
+pub(crate) struct Used {
     pub(super) elapsed: Duration,
     pub(super) gateway: Duration,
     /// By clients and upstream.
     pub(super) load: Duration,
     /// Cores that were busy with none of these, in the mean.
-    pub(super) others: f64,
+    pub(crate) others: f64,
     /// Cores that the machine below us took away, in the mean.
     pub(super) stolen: f64,
 }
 
 impl Reading {
-    pub(super) fn take(tree: &Tree) -> Result<Self, String> {
+    pub(crate) fn take(tree: &Tree) -> Result<Self, String> {
         let load = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_err(words)?;
         Ok(Self {
             at: now(),
@@ -117,7 +126,7 @@ impl Reading {
         })
     }
 
-    pub(super) fn since(&self, before: &Self) -> Used {
+    pub(crate) fn since(&self, before: &Self) -> Used {
         let elapsed = self.at.saturating_duration_since(before.at);
         let (gateway, load) = (self.gateway - before.gateway, self.load - before.load);
         let seconds = elapsed.as_secs_f64();

@@ -6,7 +6,7 @@
 
 pub(crate) mod bare;
 mod crowd;
-mod publisher;
+pub(crate) mod publisher;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -6,17 +6,17 @@ use std::net::{SocketAddr, TcpStream};
 use super::words;
 
 #[derive(Debug)]
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     admin: SocketAddr,
 }
 
 impl Publisher {
-    pub(super) const fn new(admin: SocketAddr) -> Self {
+    pub(crate) const fn new(admin: SocketAddr) -> Self {
         Self { admin }
     }
 
     /// Pushes what the body says, and waits for the answer.
-    pub(super) fn push(&self, body: &str) -> Result<(), String> {
+    pub(crate) fn push(&self, body: &str) -> Result<(), String> {
         let mut stream = TcpStream::connect(self.admin).map_err(words)?;
         let head = format!(
             "POST /v1/push HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",

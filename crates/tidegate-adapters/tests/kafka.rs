@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
+use tidegate::authority::Authority;
 use tidegate::bus::{EventBus, Topics};
 use tidegate::config::plan::{
     BusFormat, BusPlan, BusTls, EndpointPlan, KafkaBusPlan, RegistryPlan,
@@ -58,7 +59,7 @@ fn registry(registry: &Registry) -> RegistryPlan {
         .unwrap();
     RegistryPlan {
         endpoint: EndpointPlan {
-            authority: authority.parse().unwrap(),
+            authority: Authority::parse(authority.as_bytes()).unwrap(),
             path: format!("/{path}").into(),
             is_tls: false,
             weight: 1,
@@ -79,9 +80,9 @@ async fn judge(test: &str, format: BusFormat) {
     let Some(party) = Party::open(test, &kafka, None) else {
         return;
     };
-    let topics = Topics::default();
-    let push: Arc<str> = kafka::topic("push").into();
-    party.create(&push, 3).await;
+    let mut topics = Topics::default();
+    topics.push = kafka::topic("push").into();
+    party.create(&topics.push, 3).await;
     party.create("aside", 1).await;
     let mut plan = KafkaBusPlan::new(vec![kafka.door(0).address().to_string().into()]);
     plan.format = format;
@@ -91,7 +92,7 @@ async fn judge(test: &str, format: BusFormat) {
     plan.topic_refresh = Duration::from_millis(200);
     let plan = BusPlan {
         kafka: Some(Arc::new(plan)),
-        topics: Topics { push, ..topics },
+        topics,
         ..BusPlan::default()
     };
     let brokers = Brokers {

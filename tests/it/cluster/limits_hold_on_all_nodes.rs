@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tidegate_tests::backing::Redis;
 use tidegate_tests::child::{Process, Scratch};
-use tidegate_tests::time::{DEADLINE, eventually_does};
+use tidegate_tests::time::{eventually_does, eventually_does_within};
 use tidegate_tests::{Request, Wire, tools};
 
-use super::{Client, Gate, House};
+use super::{Client, Gate, House, LONG, SHORT_LEASE};
 
 impl House {
     fn handshake(&mut self, user: &str) -> Request {
@@ -62,7 +62,7 @@ async fn admits(gate: &Gate, handshake: &Request) -> Client {
         if answer == 101 {
             return Client(wire);
         }
-        assert!(begun.elapsed() < DEADLINE, "answered with {answer}");
+        assert!(begun.elapsed() < LONG, "answered with {answer}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -213,27 +213,24 @@ async fn rush(test: &str, limits: &str, is_one_user: bool) {
         .filter(|(status, _)| *status == 101)
         .collect();
     assert!(open.len() >= 10, "{} were let in", open.len());
-    // Those who are ended are told so, and take their leave; the others are told what comes then.
-    let ends = open.into_iter().map(|(_, wire)| stays(Client(wire)));
-    let settled = async {
-        eventually_does("ten are left on all nodes", async || {
-            let mut here = 0;
-            for gate in [&a, &b] {
-                let all = gate.json("/v1/sessions?scope=cluster").await;
-                if all["sessions"].as_array().unwrap().len() != 10 {
-                    return false;
-                }
-                here += gate.json("/v1/info").await["census"]["sessions"]
-                    .as_u64()
-                    .unwrap();
+    // Nobody answers the close frames, and sessions end all the same.
+    eventually_does_within(LONG, "ten are left on all nodes", async || {
+        let mut here = 0;
+        for gate in [&a, &b] {
+            let all = gate.json("/v1/sessions?scope=cluster").await;
+            if all["sessions"].as_array().unwrap().len() != 10 {
+                return false;
             }
-            here == 10
-        })
+            let info = gate.json("/v1/info").await;
+            here += info["census"]["sessions"].as_u64().unwrap();
+        }
+        here == 10
+    })
+    .await;
+    // Those who are left are told what comes then, and the others were told that they are not.
+    a.done("POST", "/v1/push", r#"{"all":true,"event":"over"}"#)
         .await;
-        a.done("POST", "/v1/push", r#"{"all":true,"event":"over"}"#)
-            .await
-    };
-    let (left, _) = tokio::join!(join_all(ends), settled);
+    let left = join_all(open.into_iter().map(|(_, wire)| stays(Client(wire)))).await;
     assert_eq!(left.into_iter().flatten().count(), 10);
 }
 
@@ -315,6 +312,7 @@ async fn a_killed_node_counts_until_its_lease_has_lapsed() {
     let Some(mut house) = House::open(test) else {
         return;
     };
+    house.lease = SHORT_LEASE;
     let Some(redis) = Redis::start(test).await else {
         return;
     };

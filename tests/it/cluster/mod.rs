@@ -18,12 +18,16 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate_tests::child::{Process, Scratch};
 use tidegate_tests::mint::SECRET;
-use tidegate_tests::time::{DEADLINE, within};
+use tidegate_tests::time::within;
 use tidegate_tests::wire::{Answer, Wire};
 use tidegate_tests::{Admin, Frame, Mint, Request, Token, tools};
 
-/// The lease of nodes: as short as one can be.
-const LEASE: &str = "1s";
+/// The lease of nodes: longer than one that is merely busy is silent.
+const LEASE: &str = "6s";
+/// One where a case waits until it has lapsed.
+const SHORT_LEASE: &str = "3s";
+/// How long a machine that does much else may take until nodes that were parted are one again.
+const LONG: Duration = Duration::from_secs(90);
 
 /// Clients that nobody reads for minutes are not found silent.
 const QUIET: &str = "websocket: { keep_alive: none }";
@@ -36,6 +40,7 @@ struct House {
     prefix: String,
     /// What stands beside the secret in `auth.jwt` of its nodes.
     jwt: &'static str,
+    lease: &'static str,
 }
 
 /// A process with a gateway in it.
@@ -55,6 +60,7 @@ impl House {
             tokens: HashMap::new(),
             prefix: format!("t{:x}", fastrand::u64(..)),
             jwt: "",
+            lease: LEASE,
         })
     }
 
@@ -65,7 +71,9 @@ impl House {
 
     /// The same, with this beside.
     async fn node_with(&self, name: &str, redis: &str, beside: &str) -> Gate {
-        let Self { prefix, jwt, .. } = self;
+        let Self {
+            prefix, jwt, lease, ..
+        } = self;
         let yaml = format!(
             "version: 1\nworkers: 1\n\
              listeners: [{{ name: public, bind: 127.0.0.1:0 }}]\n\
@@ -73,7 +81,7 @@ impl House {
              access_log: none\n\
              auth: {{ jwt: {{ secret: '{SECRET}', {jwt} }} }}\n\
              bus: {{ node: {name} }}\n\
-             cluster: {{ redis: {{ lease: {LEASE}, prefix: {prefix}, {redis} }} }}\n\
+             cluster: {{ redis: {{ lease: {lease}, prefix: {prefix}, {redis} }} }}\n\
              services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
              routes:\n\
              - {{ name: bridge, match: {{ path: /ws }}, filters: require, bridge: {{ services: up, {QUIET} }} }}\n\
@@ -152,7 +160,7 @@ impl Gate {
                 return seen;
             }
             assert!(
-                begun.elapsed() < DEADLINE,
+                begun.elapsed() < LONG,
                 "not {nodes} nodes, {users} users and {sessions} sessions: {seen}\n{}",
                 self.process.output()
             );
@@ -180,7 +188,7 @@ impl Gate {
                 return;
             }
             assert!(
-                begun.elapsed() < DEADLINE,
+                begun.elapsed() < LONG,
                 "not {status}: {ready}\n{}",
                 self.process.output()
             );
@@ -196,7 +204,7 @@ impl Gate {
             if answer.status() == 200 {
                 return serde_json::from_slice(&answer.body).unwrap();
             }
-            let is_late = begun.elapsed() > DEADLINE;
+            let is_late = begun.elapsed() > LONG;
             assert!(
                 answer.status() == 503 && !is_late,
                 "{target}: {}",
@@ -234,7 +242,7 @@ impl Gate {
                 return;
             }
             assert!(
-                begun.elapsed() < DEADLINE,
+                begun.elapsed() < LONG,
                 "not {users} users: {told}\n{}",
                 self.process.output()
             );
@@ -253,7 +261,7 @@ impl Gate {
                 return;
             }
             assert!(
-                begun.elapsed() < DEADLINE,
+                begun.elapsed() < LONG,
                 "not {count} sessions: {told}\n{}",
                 self.process.output()
             );
@@ -341,6 +349,16 @@ impl Client {
     async fn receive(&mut self) -> Value {
         let frame = self.0.read_frame().await;
         serde_json::from_slice(&frame.payload).unwrap()
+    }
+
+    /// The next thing that it is told of; that its token ends soon is none.
+    async fn event(&mut self) -> Value {
+        loop {
+            let told = self.receive().await;
+            if told["event"].is_string() {
+                return told;
+            }
+        }
     }
 
     async fn send(&mut self, envelope: &Value) {

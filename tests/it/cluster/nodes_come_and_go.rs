@@ -2,7 +2,7 @@
 
 use tidegate_tests::backing::Redis;
 
-use super::House;
+use super::{House, SHORT_LEASE};
 
 #[tokio::test]
 async fn survivors_tell_the_end_of_a_killed_node() {
@@ -10,6 +10,7 @@ async fn survivors_tell_the_end_of_a_killed_node() {
     let Some(mut house) = House::open(test) else {
         return;
     };
+    house.lease = SHORT_LEASE;
     let Some(redis) = Redis::start(test).await else {
         return;
     };
@@ -67,6 +68,7 @@ async fn of_two_survivors_one_tells() {
     let Some(mut house) = House::open(test) else {
         return;
     };
+    house.lease = SHORT_LEASE;
     let Some(redis) = Redis::start(test).await else {
         return;
     };
@@ -138,6 +140,7 @@ async fn a_node_that_was_stopped_comes_back_with_its_sessions() {
     let Some(mut house) = House::open(test) else {
         return;
     };
+    house.lease = SHORT_LEASE;
     let Some(redis) = Redis::start(test).await else {
         return;
     };

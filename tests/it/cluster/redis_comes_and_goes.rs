@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate_tests::backing::Redis;
 
-use super::{Client, House};
+use super::{Client, House, SHORT_LEASE};
 
 #[tokio::test]
 async fn sessions_live_on_while_redis_is_away() {
@@ -77,6 +77,7 @@ async fn a_redis_that_lost_everything_is_told_anew() {
     let Some(mut house) = House::open(test) else {
         return;
     };
+    house.lease = SHORT_LEASE;
     let Some(server) = Redis::start(test).await else {
         return;
     };

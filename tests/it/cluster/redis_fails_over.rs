@@ -41,7 +41,7 @@ impl Two {
             let target = format!("/v1/users/{user}/push");
             let told = gate.done("POST", &target, r#"{"event":"x"}"#).await;
             assert_eq!(told["matched"], 1, "{told}");
-            assert_eq!(client.receive().await["event"], "x");
+            assert_eq!(client.event().await["event"], "x");
         }
         let (last, before) = revoked.split_last().unwrap();
         self.a.revoke(&house.token(last)).await;

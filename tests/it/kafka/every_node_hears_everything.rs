@@ -6,7 +6,7 @@ use serde_json::json;
 use tidegate_tests::time::{GRACE, within_limit};
 
 use super::super::bridge::Client;
-use super::Setting;
+use super::{Setting, is_matched};
 
 #[tokio::test]
 async fn each_session_is_told_once_on_whatever_node_it_is() {
@@ -25,7 +25,7 @@ async fn each_session_is_told_once_on_whatever_node_it_is() {
         let posted = json!({"event": "p", "data": number});
         let node = if number % 2 == 0 { &one } else { &two };
         let told = node.push("/v1/users/bro/push", &posted).await;
-        assert_eq!(told["matched"], 1, "{told}");
+        is_matched(&told, 1);
         is_told(&mut [&mut here, &mut there], "p", number).await;
     }
     for client in [&mut here, &mut there] {
@@ -64,10 +64,8 @@ async fn whom_a_push_is_for_and_what_it_is_goes_with_it() {
         let data = push.get("data").or(push.get("body"));
         assert_eq!(Some(&heard["data"]), data.or(Some(&json!(null))), "{heard}");
         assert_eq!(heard["ack"].as_bool(), push["ack"].as_bool(), "{heard}");
-        assert_eq!(
-            told["matched"], 0,
-            "nobody is on the node that was asked: {told}"
-        );
+        // Nobody is on the node that was asked.
+        is_matched(&told, 0);
     }
 }
 
@@ -111,7 +109,9 @@ async fn a_topic_that_is_made_later_is_read_from_its_beginning() {
     let mut client = setting.old(&node, "bro").await;
     setting.party.create(&setting.topics.push, 2).await;
     setting.publish("bro", "first", "1").await;
-    assert_eq!(client.receive().await["uri"], "first");
+    // All that has to be found out takes a while on a busy machine.
+    let told = within_limit(Duration::from_secs(60), "it is read", client.receive()).await;
+    assert_eq!(told["uri"], "first");
 }
 
 #[tokio::test]

@@ -25,15 +25,15 @@ async fn by_basic_authentication() {
     };
     let setting = Setting::with(test, kafka.brokers(), url.clone(), PartyOf::One(party)).await;
     let Some(setting) = setting else { return };
-    let yaml = |password: &str| {
+    let yaml = |password: &str, timeout: &str| {
         let brokers = &setting.brokers;
         let kafka = format!(
-            "{{ brokers: ['{brokers}'], publish_timeout: 2s, \
+            "{{ brokers: ['{brokers}'], publish_timeout: {timeout}, \
              schema_registry: {{ url: '{url}', user: {USER}, password: '{password}' }} }}"
         );
         setting.yaml_of("n1", &kafka)
     };
-    let stranger = Node::start(&setting.binary, &yaml("wr0ng-secret")).await;
+    let stranger = Node::start(&setting.binary, &yaml("wr0ng-secret", "2s")).await;
     stranger.is_ready().await;
     let body = json!({"event": "e", "data": 1});
     let refused = stranger.post("/v1/users/bro/push", &body).await;
@@ -42,7 +42,7 @@ async fn by_basic_authentication() {
     assert_eq!(gate.admitted(), 0);
     assert!(!stranger.process.output().contains("wr0ng"));
     drop(stranger);
-    let node = Node::start(&setting.binary, &yaml(PASSWORD)).await;
+    let node = Node::start(&setting.binary, &yaml(PASSWORD, "60s")).await;
     node.is_ready().await;
     let mut client = setting.old(&node, "bro").await;
     // One schema is registered, and one that somebody else has registered is read.

@@ -94,14 +94,6 @@ impl Fault {
         }
     }
 
-    /// Whether after it users may be told as online who were.
-    pub(super) const fn makes_redis_forget(self) -> bool {
-        matches!(
-            self,
-            Self::RestartRedis | Self::CutRedis(_) | Self::HoldRedis(_) | Self::Stop(..)
-        )
-    }
-
     /// Does it, and mends it after a while.
     pub(super) async fn happens(self, world: &World, random: &mut fastrand::Rng) {
         world.note(format!("{self:?}"));

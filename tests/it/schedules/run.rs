@@ -139,14 +139,10 @@ async fn schedule(test: &str, seed: u64, worker: usize) -> Option<Result<String,
     while let Some(ended) = publishers.join_next().await {
         ended.unwrap();
     }
-    let may_repeat = steps
-        .iter()
-        .flatten()
-        .any(|fault| fault.makes_redis_forget());
-    let mut told = judge(&world, &mut watches, may_repeat).await;
+    let mut told = judge(&world, &mut watches).await;
     if told.is_ok() {
         world.phase.send_replace(Phase::Leave);
-        told = judge(&world, &mut watches, may_repeat).await;
+        told = judge(&world, &mut watches).await;
     }
     world.phase.send_replace(Phase::End);
     clients.join_all().await;

@@ -9,11 +9,12 @@ use tidegate_tests::backing::Watch;
 use tidegate_tests::history::presence::{Told, of_sessions, of_users};
 use tidegate_tests::history::{self, History, Kind, around};
 
+use super::node::Node;
 use super::world::{World, user};
 
 /// How long what is due may take to come, once all is mended. What never comes takes that long to be
 /// missed, and nothing else does.
-const SETTLED: Duration = Duration::from_secs(45);
+const SETTLED: Duration = Duration::from_secs(90);
 
 /// Faults that are named.
 const SHOWN: usize = 12;
@@ -89,11 +90,7 @@ fn told(record: &Value, whom: &str, is_begin: bool) -> Told {
 }
 
 /// Waits until nothing is wrong any more; what is still wrong then, in words.
-pub(super) async fn judge(
-    world: &Arc<World>,
-    watches: &mut Watches,
-    may_repeat: bool,
-) -> Result<(), String> {
+pub(super) async fn judge(world: &Arc<World>, watches: &mut Watches) -> Result<(), String> {
     let begun = Instant::now();
     loop {
         let history = world.history();
@@ -111,7 +108,9 @@ pub(super) async fn judge(
         if wrong.is_empty() {
             watches.read();
             let (sessions, users) = open(&history);
-            wrong = of_sessions(&watches.of_sessions, &sessions);
+            let doubtful = doubtful(world, &history);
+            let may_repeat = world.nodes.iter().any(Node::was_doubted);
+            wrong = of_sessions(&watches.of_sessions, &sessions, &doubtful);
             wrong.extend(of_users(&watches.of_users, &users, may_repeat));
         }
         if wrong.is_empty() {
@@ -142,7 +141,13 @@ fn told_of(
         .map(|fault| format!("{:?} of client {}: {}", fault.kind, fault.life, fault.words))
         .collect();
     let shown = around(history, one, &world.notes());
-    format!("{count} faults, of which:\n{}\n{shown}", first.join("\n"))
+    let mut kinds: Vec<Kind> = faults.iter().map(|fault| fault.kind).collect();
+    kinds.sort();
+    kinds.dedup();
+    format!(
+        "{count} faults ({kinds:?}), of which:\n{}\n{shown}",
+        first.join("\n")
+    )
 }
 
 /// Sessions that are open, and the users whose they are.
@@ -153,6 +158,13 @@ fn open(history: &History) -> (BTreeSet<String>, BTreeSet<String>) {
         .filter_map(|life| Some((life.open()?, life.user)));
     let each = open.map(|(socket, number)| (socket.session.clone(), user(number)));
     each.unzip()
+}
+
+/// Sessions of nodes that were killed, or that others took for dead: a loaded machine does that as well.
+fn doubtful(world: &World, history: &History) -> BTreeSet<String> {
+    let sockets = history.lives.iter().flat_map(|life| &life.sockets);
+    let doubted = sockets.filter(|socket| world.nodes[socket.node].was_doubted());
+    doubted.map(|socket| socket.session.clone()).collect()
 }
 
 /// What nodes say of who is online, where it is not so.

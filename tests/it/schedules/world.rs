@@ -18,7 +18,7 @@ use super::brokers::Share;
 use super::node::{LONG, Node};
 
 /// The lease of nodes.
-const LEASE: &str = "2s";
+const LEASE: &str = "4s";
 
 /// What all who take part are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -342,7 +342,7 @@ fn yaml(
            topics: {{ push: {push}, user_connect: {connect}, user_disconnect: {disconnect}, sessions: {sessions} }}\n  \
            kafka: {{ brokers: ['{brokers}'], schema_registry: {{ url: '{registry}' }}, dead_letter_topic: {dead}, \
              topic_refresh: 200ms, publish_timeout: 1s }}\n\
-         cluster: {{ redis: {{ url: 'redis://{redis}', lease: {LEASE}, timeout: 500ms, prefix: s{seed:x} }} }}\n\
+         cluster: {{ redis: {{ url: 'redis://{redis}', lease: {LEASE}, timeout: 1s, prefix: s{seed:x} }} }}\n\
          services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
          routes:\n\
          - name: users\n  \

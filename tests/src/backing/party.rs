@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::{Kafka, Place, Registry};
-use crate::time::{DEADLINE, within, within_limit};
+use crate::time::{DEADLINE, within_limit};
 use crate::tools;
 
 /// Writes and reads records, and looks after topics, until it is dropped. All of it fits any number of
@@ -243,7 +243,9 @@ impl Watch {
     /// The next record: `topic`, `partition`, `offset`, `time` (milliseconds since 1970), `headers`,
     /// `key_bytes` and `value_bytes` (base64), and `key` and `value` as Avro's, or `error`.
     pub async fn next(&mut self) -> Value {
-        within("a record", self.records.recv()).await.unwrap()
+        // It may have to wait for a broker that was away.
+        let next = within_limit(4 * DEADLINE, "a record", self.records.recv());
+        next.await.unwrap()
     }
 
     /// The next, if it has come already.

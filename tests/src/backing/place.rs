@@ -43,11 +43,12 @@ impl Drop for Place {
     }
 }
 
-/// `target/tmp/backing`, told from where cargo puts the program of the tests: `target/debug/deps`.
+/// `target/tmp/backing`, told from where cargo puts programs: `target/debug`, and those of tests in its `deps`.
 fn root() -> PathBuf {
     let program = std::env::current_exe().unwrap();
-    let target = program.ancestors().nth(3).unwrap();
-    target.join("tmp").join("backing")
+    let is_test = program.parent().unwrap().ends_with("deps");
+    let target = program.ancestors().nth(if is_test { 3 } else { 2 });
+    target.unwrap().join("tmp").join("backing")
 }
 
 /// Removes what processes left that are no more.

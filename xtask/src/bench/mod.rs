@@ -4,6 +4,7 @@
 //! Read on in [`scenarios`] (what is measured, and what is to be reached), [`peers`] (who is), and
 //! [`rounds`] (in which order, and what is done again). `bench/BENCHMARKS.md` tells the method.
 
+mod cluster;
 mod configurations;
 mod figures;
 mod library;
@@ -35,6 +36,9 @@ const SPARE_DESCRIPTORS: u32 = 1_000;
 pub(crate) fn run(run: &Run, options: &Options) -> anyhow::Result<bool> {
     if options.library {
         library::measure(run, options)?;
+    }
+    if options.cluster {
+        cluster::measure(run, options)?;
     }
     if options.scenarios.is_empty() && !options.traffic && !options.push {
         return Ok(true);
@@ -118,8 +122,14 @@ fn binaries(run: &Run, options: &Options) -> anyhow::Result<Binaries> {
     let build = |package: &str| {
         shell::run(&mut run.cargo(&["build", "--locked", "--release", "--package", package]))
     };
-    build("tidegate-bench")?;
     let release = run.target.join("release");
+    let load = match &options.load {
+        Some(load) => load.clone(),
+        None => {
+            build("tidegate-bench")?;
+            release.join("tidegate-load")
+        }
+    };
     let tidegate = match &options.gateway {
         Some(gateway) => gateway.clone(),
         None => {
@@ -138,7 +148,7 @@ fn binaries(run: &Run, options: &Options) -> anyhow::Result<Binaries> {
         tidegate,
         nginx: found_if_wanted(Peer::Nginx, "nginx")?,
         haproxy: found_if_wanted(Peer::Haproxy, "haproxy")?,
-        load: release.join("tidegate-load"),
+        load,
         taskset: found("taskset")?,
     })
 }

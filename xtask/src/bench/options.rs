@@ -23,9 +23,11 @@ Options of the bench:
                       tls-handshake, tls-handshake-pq, tls-session, tls-idle, tls-idle-upstream,
                       tls-idle-both; traffic: bytes and time of calls over HTTP and the bridge;
                       push: what it costs to push to many sessions and to one;
+                      cluster: what several nodes take, over Kafka and Redis (only where it is named);
                       or ws: the library beside others
   --peers NAME,NAME   these gateways: tidegate, nginx, haproxy, raw
   --gateway FILE      a tidegate that was built elsewhere
+  --load FILE         a tidegate-load that was built elsewhere
   --sessions N        idle sessions where memory is read last (default 9000)
   --free              measures with two workers and free placement, too
   --noisy             keeps rounds in which the machine did other things, and marks them
@@ -45,8 +47,11 @@ pub(crate) struct Options {
     pub(crate) traffic: bool,
     /// Whether pushes are measured.
     pub(crate) push: bool,
+    /// Whether several nodes are measured; they need Java and a build with librdkafka.
+    pub(crate) cluster: bool,
     pub(crate) peers: Vec<Peer>,
     pub(crate) gateway: Option<PathBuf>,
+    pub(crate) load: Option<PathBuf>,
     /// Idle sessions, at most.
     pub(crate) sessions: u32,
     pub(crate) free: bool,
@@ -64,8 +69,10 @@ impl Default for Options {
             library: true,
             traffic: true,
             push: true,
+            cluster: false,
             peers: Peer::ALL.to_vec(),
             gateway: None,
+            load: None,
             sessions: 9_000,
             free: false,
             noisy: false,
@@ -92,6 +99,7 @@ impl Options {
                 "--only" => options.only(&value()?)?,
                 "--peers" => options.peers = named(&value()?, Peer::named)?,
                 "--gateway" => options.gateway = Some(value()?.into()),
+                "--load" => options.load = Some(value()?.into()),
                 "--sessions" => options.sessions = number(&value()?)?,
                 "--free" => options.free = true,
                 "--noisy" => options.noisy = true,
@@ -116,6 +124,7 @@ impl Options {
                 LIBRARY => self.library = true,
                 TRAFFIC => self.traffic = true,
                 PUSH => self.push = true,
+                CLUSTER => self.cluster = true,
                 name => return scenario(name).map(Some),
             }
             Some(None)
@@ -125,10 +134,11 @@ impl Options {
     }
 }
 
-/// The library's name among the scenarios, that of what goes over the wire, and that of pushes.
+/// The library's name among the scenarios, that of what goes over the wire, that of pushes, and that of nodes.
 const LIBRARY: &str = "ws";
 const TRAFFIC: &str = "traffic";
 const PUSH: &str = "push";
+const CLUSTER: &str = "cluster";
 
 fn scenario(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
@@ -156,6 +166,7 @@ mod tests {
     fn without_a_word_everything_is_measured_seven_times() {
         let options = parse("").unwrap().unwrap();
         assert_eq!((options.rounds, options.sessions), (7, 9_000));
+        assert!(options.push && !options.cluster);
         assert_eq!(options.scenarios.len(), SCENARIOS.len());
         assert_eq!(options.peers, Peer::ALL);
         for scenario in SCENARIOS {
@@ -176,6 +187,8 @@ mod tests {
         assert!(traffic.traffic && !traffic.library && traffic.scenarios.len() == 1);
         let push = parse("--only push").unwrap().unwrap();
         assert!(push.push && !push.traffic && push.scenarios.is_empty());
+        let cluster = parse("--only cluster").unwrap().unwrap();
+        assert!(cluster.cluster && !cluster.push && cluster.scenarios.is_empty());
         assert_eq!(options.peers, [Peer::Tidegate, Peer::Raw]);
         assert_eq!(options.window, Duration::from_millis(200));
         assert!(options.noisy && !options.free);

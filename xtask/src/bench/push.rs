@@ -152,7 +152,12 @@ fn load(setting: Setting<'_>, words: impl Iterator<Item = String>) -> anyhow::Re
 }
 
 /// Readings of one way and by one measured process, in the order of the rounds.
-fn readings(said: &[Value], way: &str, by: &str, name: &str) -> anyhow::Result<Vec<f64>> {
+pub(super) fn readings(
+    said: &[Value],
+    way: &str,
+    by: &str,
+    name: &str,
+) -> anyhow::Result<Vec<f64>> {
     let of = said
         .iter()
         .filter(|line| line["way"] == way && line["by"] == by);
@@ -163,11 +168,11 @@ fn readings(said: &[Value], way: &str, by: &str, name: &str) -> anyhow::Result<V
 }
 
 /// The median of what came out in each round.
-fn middle(numbers: impl IntoIterator<Item = f64>) -> anyhow::Result<f64> {
+pub(super) fn middle(numbers: impl IntoIterator<Item = f64>) -> anyhow::Result<f64> {
     median(numbers.into_iter()).context("no rounds")
 }
 
-fn ratio(over: &[f64], under: &[f64]) -> anyhow::Result<f64> {
+pub(super) fn ratio(over: &[f64], under: &[f64]) -> anyhow::Result<f64> {
     middle(over.iter().zip(under).map(|(over, under)| over / under))
 }
 

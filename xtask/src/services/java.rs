@@ -44,7 +44,7 @@ pub(crate) fn kafka(run: &Run) -> anyhow::Result<PathBuf> {
         let (blank, first) = (folder.join("blank"), folder.join("first"));
         let used = format(&folder, &first, &settings)?;
         let log = sources.join("log4j2.xml");
-        let mut command = small_java()?;
+        let mut command = smallest_java()?;
         command.arg(format!("-Dlog4j2.configurationFile={}", log.display()));
         command.arg("-cp").arg(folder.join("lib/*"));
         command.arg("kafka.Kafka").arg(used);
@@ -63,13 +63,11 @@ pub(crate) fn registry(run: &Run) -> anyhow::Result<PathBuf> {
         empty(&folder)?;
         let output = format!("-DoutputDirectory={}", folder.display());
         maven(&sources, &["dependency:unpack", &output])?;
-        let mut entries = folder.read_dir()?.flatten().map(|entry| entry.path());
-        let jar = entries.find(|file| file.extension().is_some_and(|end| end == "jar"));
         let port = free_address()?.port();
-        let mut command = small_java()?;
+        let mut command = smallest_java()?;
         command.arg("-Dquarkus.http.host=127.0.0.1");
         command.arg(format!("-Dquarkus.http.port={port}"));
-        command.arg("-jar").arg(jar.context("no registry came")?);
+        command.arg("-jar").arg(jar(&folder)?);
         archive("registry", &folder, command, "Listening on:")
     })?;
     Ok(folder)
@@ -106,11 +104,28 @@ fn archive(
     running.wait_for_end(PATIENCE).map(drop)
 }
 
-/// A JVM as the kit starts it (`tests/src/backing/kafka.rs`).
-fn small_java() -> anyhow::Result<Command> {
+/// A JVM as the kit starts it (`tests/src/backing/kafka.rs`), for what is installed in `home`: the classes
+/// that it loads first are at hand there. What it leaves lying about goes to `scratch`.
+pub(super) fn small_java(home: &Path, scratch: &Path) -> anyhow::Result<Command> {
+    let mut command = smallest_java()?;
+    let classes = home.join("classes.jsa");
+    command.arg(format!("-XX:SharedArchiveFile={}", classes.display()));
+    command.arg("-XX:+PerfDisableSharedMem");
+    command.arg(format!("-Djava.io.tmpdir={}", scratch.display()));
+    Ok(command)
+}
+
+fn smallest_java() -> anyhow::Result<Command> {
     let mut command = Command::new(java()?);
     command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
     Ok(command)
+}
+
+/// The registry's own jar.
+pub(super) fn jar(folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut entries = folder.read_dir()?.flatten().map(|entry| entry.path());
+    let jar = entries.find(|file| file.extension().is_some_and(|end| end == "jar"));
+    jar.context("no registry came")
 }
 
 /// Makes the storage `data` of a new broker, and gives the settings of one that uses it. A test copies
@@ -128,7 +143,7 @@ fn format(folder: &Path, data: &Path, settings: &Path) -> anyhow::Result<PathBuf
     );
     let file = folder.join("new.properties");
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    let mut command = small_java()?;
+    let mut command = smallest_java()?;
     command.arg("-cp").arg(folder.join("lib/*"));
     command.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"]);
     command.arg(&file);

@@ -6,6 +6,7 @@
 pub(crate) mod debian;
 mod java;
 mod scripts;
+mod start;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use anyhow::Context as _;
 
 pub(crate) use self::debian::install as debian;
 pub(crate) use self::scripts::{autobahn, node_tools, python, schemathesis};
+pub(crate) use self::start::start;
 
 use crate::run::{Done, Run};
 use crate::shell;

@@ -342,11 +342,14 @@ impl Reading {
             }
         };
         let event = Arc::new(self.shared.event(message, payload));
+        // Whoever is given it finds it in the history, and nobody before.
+        let mut history = self.shared.history();
         if let Err(_full) = self.shared.local.relay(&event) {
             return Outcome::Wait;
         }
         let kept = event.position.is_some().then_some(event);
-        self.shared.history().given(topic, number, offset, kept);
+        history.given(topic, number, offset, kept);
+        drop(history);
         Outcome::Done
     }
 

@@ -1,6 +1,7 @@
 //! What librdkafka says by itself: its log, its errors, and where partitions end.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
@@ -20,6 +21,7 @@ struct Said {
     troubles: Troubles,
     /// What a broker that could not be reached said last.
     reason: Mutex<Option<Box<str>>>,
+    is_explained: AtomicBool,
     /// By topic and partition: the offset behind its last record.
     ends: Mutex<HashMap<Box<str>, HashMap<i32, i64>>>,
     /// The same of partitions that are held up, as the brokers say when they are asked.
@@ -68,7 +70,20 @@ impl Context {
         let last = lock(&self.0.reason).clone();
         let reason = last.as_deref().unwrap_or(why);
         if self.0.troubles.begin(&About::Brokers, reason) {
+            self.0.is_explained.store(last.is_some(), Ordering::Relaxed);
             tracing::warn!(reason, "no broker can be reached");
+        }
+    }
+
+    /// What one broker says, or why it says nothing.
+    fn explain(&self, reason: &str) {
+        *lock(&self.0.reason) = Some(reason.into());
+        if self.0.troubles.has(&About::Brokers) {
+            self.0.troubles.begin(&About::Brokers, reason);
+            // It may come later than that they are away.
+            if !self.0.is_explained.swap(true, Ordering::Relaxed) {
+                tracing::warn!(reason, "why no broker can be reached");
+            }
         }
     }
 }
@@ -84,7 +99,16 @@ impl ClientContext for Context {
                 tracing::error!(facility, "{message}");
             }
             // Of a broker that is away there is one such line for each attempt.
-            _ => tracing::debug!(facility, "{message}"),
+            _ => {
+                if facility == "FAIL" {
+                    // Which of its threads says it, is nobody's concern.
+                    let reason = message
+                        .split_once("]: ")
+                        .map_or(message, |(_, reason)| reason);
+                    self.explain(reason);
+                }
+                tracing::debug!(facility, "{message}");
+            }
         }
     }
 
@@ -100,7 +124,7 @@ impl ClientContext for Context {
                 | RDKafkaErrorCode::Authentication
                 | RDKafkaErrorCode::SSL,
             ) => {
-                *lock(&self.0.reason) = Some(reason.into());
+                self.explain(reason);
                 tracing::debug!(%error, reason, "a broker cannot be reached");
             }
             _ => tracing::warn!(%error, reason, "Kafka"),

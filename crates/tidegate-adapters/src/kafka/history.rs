@@ -1,7 +1,7 @@
 //! What is kept here of the pushes that may be asked for again, and up to where each partition is with who
 //! subscribes. What is older is with the brokers.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -351,10 +351,14 @@ pub(super) fn is_for(event: &Event, user: &str) -> bool {
     event.key.as_deref() == Some(user)
 }
 
-/// All of these, if they are no more than that.
+/// All of these, if they are no more than that; what was published again stands there twice, and comes once.
 pub(super) fn bounded<'a>(events: impl Iterator<Item = &'a Arc<Event>>, most: Bounds) -> Replay {
     let (mut replayed, mut bytes) = (Vec::new(), 0);
+    let mut known = HashSet::new();
     for event in events {
+        if !known.insert(event.id) {
+            continue;
+        }
         bytes += event.size();
         if replayed.len() == most.events || bytes > most.bytes {
             return Replay::incomplete();

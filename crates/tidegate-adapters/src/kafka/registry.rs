@@ -112,7 +112,11 @@ impl Registry {
     pub(super) fn known_writer(&self, subject: &str, kind: Kind) -> Option<Arc<Writer>> {
         let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let question = writers.get(&(subject.into(), kind))?;
-        question.asked.peek()?.as_ref().ok().cloned()
+        if let Some(told) = question.asked.peek() {
+            return told.as_ref().ok().cloned();
+        }
+        // The answer is there once somebody has looked.
+        question.asked.clone().now_or_never()?.ok()
     }
 
     fn ask<K: std::hash::Hash + Eq, T: Send + Sync + 'static>(

@@ -40,7 +40,7 @@ fn pushes() -> Vec<PushEvent> {
         push(vec![PushTarget::User("u".into())], "e"),
         whole,
         legacy,
-        push(vec![PushTarget::Session("s_1".into())], "e"),
+        push(vec![PushTarget::Session("s_AAAAAAAAAAAAAAAA".into())], "e"),
         push(vec![PushTarget::Room("r".into())], "e"),
         push(vec![PushTarget::All], "e"),
         push(

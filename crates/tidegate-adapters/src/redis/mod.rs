@@ -19,7 +19,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use tidegate::cluster::{
     Change, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked,
-    SessionPage, Standing, StateStore, StoreError, To, Verdict,
+    SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
 };
 use tidegate::config::plan::RedisPlan;
 
@@ -272,7 +272,7 @@ impl StateStore for RedisStore {
         node: &NodeId,
         of: &'s str,
         said: &'s str,
-    ) -> BoxFuture<'s, Result<Vec<(NodeId, Box<str>)>, StoreError>> {
+    ) -> BoxFuture<'s, Result<Vec<Tally>, StoreError>> {
         let node = node.to_string();
         Box::pin(async move {
             let mut script = self.scripts.tally.prepare_invoke();
@@ -280,7 +280,10 @@ impl StateStore for RedisStore {
             script.arg(node).arg(said).arg(milliseconds(BURIED));
             let told: Vec<String> = self.run(script).await?;
             let told = told.chunks_exact(2).filter_map(|pair| match pair {
-                [node, said] => Some((node.parse().ok()?, said.as_str().into())),
+                [node, said] => Some(Tally {
+                    node: node.parse().ok()?,
+                    said: said.as_str().into(),
+                }),
                 _ => None,
             });
             Ok(told.collect())

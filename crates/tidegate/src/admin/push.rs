@@ -253,10 +253,12 @@ async fn publish<'v>(
     patience: Option<Duration>,
 ) -> Result<Vec<Awaited<'v>>, Problem> {
     let mut published = Vec::with_capacity(pushes.len());
-    for (place, (push, told)) in pushes.into_iter().zip(&mut work.told).enumerate() {
+    for (place, (mut push, told)) in pushes.into_iter().zip(&mut work.told).enumerate() {
         if told.queued.is_some() {
             continue;
         }
+        // Other nodes hear of that by the event itself.
+        push.ack |= patience.is_some();
         let mut event = event(view, push);
         event.id = told.id;
         let outcomes = &view.push.outcomes;

@@ -41,7 +41,14 @@ pub(super) struct Cursor {
 
 impl Cursor {
     fn parse(text: &str) -> Option<Self> {
-        let (worker, place) = text.split_once('-')?;
+        let Some((worker, place)) = text.split_once('-') else {
+            // One of a list of all nodes: in that of this one nothing comes behind it.
+            let is_number = text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+            return (is_number && !text.is_empty()).then_some(Self {
+                worker: usize::MAX,
+                place: 0,
+            });
+        };
         Some(Self {
             worker: number(worker)?,
             place: number(place)?,
@@ -352,7 +359,12 @@ mod tests {
             place: 77,
         };
         assert_eq!(Cursor::parse("1-77"), Some(cursor));
-        for wrong in ["", "1", "-", "1-", "x-1", "1-1-1", "1--1", "+1-1", "1-+1"] {
+        let behind = Cursor {
+            worker: usize::MAX,
+            place: 0,
+        };
+        assert_eq!(Cursor::parse("1"), Some(behind));
+        for wrong in ["", "-", "1-", "x-1", "1-1-1", "1--1", "+1-1", "1-+1"] {
             assert_eq!(Cursor::parse(wrong), None, "{wrong}");
         }
     }

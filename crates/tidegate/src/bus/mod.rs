@@ -78,8 +78,9 @@ pub trait EventBus: Send + Sync + Debug + 'static {
         Box::pin(ready(Ok(Replay::incomplete())))
     }
 
-    /// Where the history of `key` ends now: who has seen this has missed nothing. It may lie before the
-    /// end, and never behind it. `None`: none is kept, or it is not known yet.
+    /// Where the history of `key` ends now, in a topic that somebody here subscribes to: who has seen this has
+    /// missed nothing. It may lie before the end, and never behind it. `None`: none is kept, or it is not
+    /// known yet.
     fn end(&self, topic: &str, key: &str) -> Option<Position> {
         let _ = (topic, key);
         None

@@ -11,7 +11,6 @@ use super::wire::{Message, Order, Push, Say};
 use super::{Cluster, Inbox, NodeId, To, Wired, limits};
 use crate::auth::{Identity, Revoked};
 use crate::bus::BusError;
-use crate::metrics::PushSource;
 use crate::push::outcome::Outcome;
 use crate::session::Cause;
 use crate::session::id::SessionId;
@@ -28,6 +27,7 @@ impl Cluster {
     /// Does what others say until the link is cut.
     pub(super) async fn hear(&self, wired: &Wired, mut inbox: Inbox) {
         let mut expected: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        wired.core.push().outcomes.remember();
         loop {
             let message = tokio::select! {
                 Some(()) = expected.next(), if !expected.is_empty() => continue,
@@ -60,9 +60,9 @@ impl Cluster {
                         && let Ok(event) = event.parse()
                     {
                         let patience = patience.map(Duration::from_millis);
-                        // Waited for before the event itself is heard.
+                        // By another way the event may have come before.
                         let outcomes = &wired.core.push().outcomes;
-                        let waited = outcomes.expect(event, PushSource::Bus, patience.is_some());
+                        let waited = outcomes.expect_of_another(event, patience.is_some());
                         expected.push(Box::pin(self.report(waited, (from, ask), patience)));
                     }
                 }
@@ -115,8 +115,10 @@ impl Cluster {
         (to, ask): (NodeId, u64),
         patience: Option<Duration>,
     ) {
+        // Who waits for acks does so for an event that comes late as well.
+        let routed = patience.map_or(ROUTED_WITHIN, |patience| patience.max(ROUTED_WITHIN));
         let patience = patience.map(|patience| Instant::now() + patience);
-        let outcome = timeout(ROUTED_WITHIN, expected.outcome()).await;
+        let outcome = timeout(routed, expected.outcome()).await;
         let Ok(Some(Outcome::Left(matched))) = outcome else {
             return; // for how many it was, nobody knows
         };

@@ -361,7 +361,10 @@ impl Keeper {
         match (change, whom) {
             (Change::Enter { entry, .. }, Whom::Here(handle, roles)) => {
                 self.limits.enter(handle, verdict.sessions);
-                if self.is_reborn && !verdict.was_known {
+                // Nobody has told the end of one that the store had never heard of.
+                let seat = self.live.get(&handle.id);
+                let was_there = seat.is_some_and(|seat| seat.is_confirmed);
+                if self.is_reborn && was_there && !verdict.was_known {
                     teller.reopened(handle, roles);
                 }
                 let was_unsure = self.live.get_mut(&handle.id).is_some_and(|seat| {

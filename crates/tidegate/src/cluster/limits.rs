@@ -272,8 +272,8 @@ impl Line {
             let opened = self.seats.values().map(|(since, _)| *since);
             let mine = Said::of(opened, over);
             let told = cluster.store.tally(me, &name, &mine.written()).await?;
-            let others = told.into_iter().filter(|(node, _)| node != me);
-            let others = others.filter_map(|(node, said)| Some((node, Said::parse(&said)?)));
+            let others = told.into_iter().filter(|one| one.node != *me);
+            let others = others.filter_map(|one| Some((one.node, Said::parse(&one.said)?)));
             let share = Share::of((me, &mine), &others.collect::<Vec<_>>(), most, over);
             self.caps.set_elsewhere(share.elsewhere);
             let is_full = share.elsewhere + mine.open >= most;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Change, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked,
-    SessionPage, Standing, StateStore, StoreError, To, Verdict,
+    SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
 };
 
 /// Shared by the gateways of one process, each with a clone of one `Arc`. Nothing of it outlives the
@@ -355,7 +355,7 @@ impl StateStore for MemoryStore {
         node: &NodeId,
         of: &'s str,
         said: &'s str,
-    ) -> BoxFuture<'s, Result<Vec<(NodeId, Box<str>)>, StoreError>> {
+    ) -> BoxFuture<'s, Result<Vec<Tally>, StoreError>> {
         let mut state = self.lock();
         let State {
             tallies, leases, ..
@@ -365,7 +365,10 @@ impl StateStore for MemoryStore {
         tally.retain(|node, _| leases.contains_key(node));
         let all = tally.iter();
         let all = all
-            .map(|(node, said)| (node.clone(), said.clone()))
+            .map(|(node, said)| Tally {
+                node: node.clone(),
+                said: said.clone(),
+            })
             .collect();
         drop(state);
         done(Ok(all))

@@ -32,6 +32,6 @@ pub use self::memory::MemoryStore;
 pub(crate) use self::node::{Cluster, Wired};
 pub use self::store::{
     Change, Entry, Inbox, Member, Membership, NodeId, NotANode, OnlineUser, Orphan, Revocation,
-    Revoked, SessionPage, Standing, StateStore, StoreError, To, Verdict,
+    Revoked, SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
 };
 pub(crate) use self::wire::Order;

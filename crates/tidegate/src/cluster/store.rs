@@ -138,7 +138,7 @@ pub trait StateStore: Send + Sync + Debug + 'static {
         node: &NodeId,
         of: &'s str,
         said: &'s str,
-    ) -> BoxFuture<'s, Result<Vec<(NodeId, Box<str>)>, StoreError>>;
+    ) -> BoxFuture<'s, Result<Vec<Tally>, StoreError>>;
 
     /// Takes tokens back for all nodes, until their end.
     ///
@@ -248,6 +248,15 @@ pub struct Member {
     pub lease: Option<Duration>,
     /// How many sessions it has there.
     pub sessions: u64,
+}
+
+/// What a node says of something that all count.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tally {
+    /// The node.
+    pub node: NodeId,
+    /// Its words; the store does not read them.
+    pub said: Box<str>,
 }
 
 /// What a node is to the store.

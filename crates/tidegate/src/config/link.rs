@@ -42,7 +42,7 @@ pub(super) fn link(root: &Root, problems: &mut Problems) -> Option<Plan> {
     let trusted = root.trusted_proxies.iter();
     Some(Plan {
         workers: root.workers.map_or_else(cores, |workers| workers as usize),
-        limits: root.limits.clone(),
+        limits: root.limits.plan.clone(),
         listeners,
         admin: root.admin.as_ref().and_then(link_admin),
         drain: root.drain,
@@ -364,7 +364,7 @@ fn report_no_cluster(root: &Root, problems: &mut Problems) {
         return;
     }
     let of_routes = root.routes.iter().flat_map(|route| &route.cluster_wide);
-    for place in root.cluster_wide.iter().chain(of_routes) {
+    for place in root.limits.cluster_wide.iter().chain(of_routes) {
         let message = "nobody could count on other nodes: there is no `cluster.redis`";
         let remedy =
             "write `cluster: { redis: { url: redis://localhost:6379 } }`, or `scope: node`";

@@ -160,7 +160,7 @@ impl Config {
             .limits
             .max_connections
             .filter(|most| *most > enough_for)?;
-        let place = self.root.as_ref()?.max_connections.as_ref()?;
+        let place = self.root.as_ref()?.limits.max_connections.as_ref()?;
         let message = format!(
             "the {} descriptors that this process may have (ulimit -n) are too few for {most} connections",
             descriptors::allowed()

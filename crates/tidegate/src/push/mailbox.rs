@@ -14,7 +14,7 @@ mod queue;
 mod replay;
 pub(super) mod resume;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -29,7 +29,7 @@ use super::cursor::Cursors;
 use super::parcel::Parcel;
 use super::rooms::Memberships;
 use crate::auth::Identity;
-use crate::bus::Position;
+use crate::bus::{EventId, Position};
 use crate::config::plan::{BridgePlan, SlowConsumer};
 use crate::session::Cause;
 use crate::session::handle::Handle;
@@ -81,12 +81,21 @@ struct Rare {
     /// share it.
     notices: VecDeque<Message>,
     bytes: usize,
-    /// Up to here what stands in its user's history was left here at once.
-    replayed: Option<Position>,
+    /// What was left here at once.
+    replayed: Option<Replayed>,
     /// Who has its session now, in its place.
     successor: Option<Arc<Mailbox>>,
     /// What it is charged for while nobody is there.
     charge: Option<Charge>,
+}
+
+/// What its client had missed elsewhere.
+#[derive(Debug)]
+struct Replayed {
+    /// All that stands in its user's history up to here.
+    end: Position,
+    /// The same by name: what was published again, or is told to several, comes by another way as well.
+    ids: HashSet<EventId>,
 }
 
 /// What became of a push that was left.

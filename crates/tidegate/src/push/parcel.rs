@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::cursor::Cursors;
 use super::outcome::Acks;
 use super::rooms::Epoch;
-use crate::bus::{Event, Position, PushClass, PushEvent, PushTarget};
+use crate::bus::{Event, EventId, Position, PushClass, PushEvent, PushTarget};
 
 /// What a mailbox is charged for beside the texts of an event.
 const OVERHEAD: usize = 128;
@@ -20,6 +20,8 @@ const HEAD: usize = 128;
 /// An event, once it is known whom it is for.
 #[derive(Debug)]
 pub(crate) struct Parcel {
+    /// The event's: what is published again keeps it.
+    pub(super) id: EventId,
     push: PushEvent,
     /// When its event happened, in milliseconds since 1970.
     time: u128,
@@ -54,6 +56,7 @@ impl Parcel {
         let age = event.time.elapsed().unwrap_or_default();
         let now = Instant::now();
         Self {
+            id: event.id,
             push,
             time: since.as_millis(),
             begun: now.checked_sub(age).unwrap_or(now),

@@ -133,7 +133,8 @@ impl Push {
             return;
         };
         let expectation = self.outcomes.of(event.id);
-        let (source, acks) = expectation.unwrap_or((PushSource::Bus, None));
+        let unasked = || (PushSource::Bus, self.outcomes.unasked(push.ack));
+        let (source, acks) = expectation.unwrap_or_else(unasked);
         let source = match push.from {
             Some(_) => PushSource::Client,
             None => source,
@@ -184,7 +185,8 @@ impl Push {
         match event.standing {
             Standing::Copy => self.outcomes.tell_of_copy(event.id, matched),
             Standing::Alone | Standing::Copied => {
-                self.outcomes.tell(event.id, matched, told_by_copies);
+                let counts = (matched, told_by_copies);
+                self.outcomes.tell(event.id, counts, acks);
             }
         }
         self.bound_kept();

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::mailbox::{Mailbox, Offered, Turn};
 use super::outcome::{Outcome, Outcomes};
 use super::parcel::testing::{parcel, push};
-use crate::bus::{EventId, PushClass};
+use crate::bus::{EventId, Position, PushClass};
 use crate::config::plan::{BridgePlan, BridgePush, PushBuffer, SlowConsumer};
 use crate::metrics::PushSource;
 use crate::session::id::SessionId;
@@ -119,6 +119,22 @@ fn what_was_sent_makes_no_room() {
     assert_eq!(mailbox.held(), 3);
 }
 
+/// By the record for several, or published again: it has no place in the user's history, or a later one.
+#[test]
+fn what_is_replayed_comes_by_no_other_way_as_well() {
+    let mailbox = mailbox(10_000, SlowConsumer::Close, 256);
+    let parcels: Vec<_> = (0..3)
+        .map(|number| parcel(&push("e", &format!("\"{number}\"")), None))
+        .collect();
+    mailbox.offer(&parcels[1]);
+    mailbox.offer(&parcels[2]);
+    mailbox.replay(&parcels[..2], Position::new(b"h", 7));
+    for parcel in &parcels[..2] {
+        assert_eq!(mailbox.offer(parcel), Offered::Queued);
+    }
+    assert_eq!(rest(&mailbox), [(1, 0), (2, 1), (3, 2)]);
+}
+
 #[test]
 fn the_newest_of_a_key_is_enough() {
     let mailbox = mailbox(3_000, SlowConsumer::Conflate, 256);
@@ -173,7 +189,7 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
     let (outcomes, id) = (Outcomes::default(), EventId::next());
     let mut expected = outcomes.expect(id, PushSource::Api, true);
     let (_, acks) = outcomes.of(id).unwrap();
-    let parcel = parcel(&push("e", "1"), acks);
+    let parcel = parcel(&push("e", "1"), acks.clone());
     let plan = Arc::new(BridgePlan::default());
     let old = Mailbox::new(Arc::clone(&plan), false);
     let new: Vec<_> = (0..3)
@@ -183,7 +199,7 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
         assert_eq!(mailbox.offer(&parcel), Offered::Queued);
         mailbox.take(seat(), None).unwrap();
     }
-    outcomes.tell(id, 4, 0);
+    outcomes.tell(id, (4, 0), acks);
     assert_eq!(expected.outcome().await, Some(Outcome::Left(4)));
     new[0].ack(1);
     new[1].ack(0);
@@ -195,6 +211,45 @@ async fn whoever_can_say_that_it_has_it_is_waited_for() {
     assert_eq!(expected.count(), Some(1));
     drop(expected);
     assert!(outcomes.of(id).is_none());
+}
+
+/// Another node's question may come behind its event.
+#[tokio::test]
+async fn what_became_of_the_last_events_is_told_to_who_asks_late() {
+    let outcomes = Outcomes::default();
+    let routed = |matched| {
+        let id = EventId::next();
+        let acks = outcomes.unasked(true);
+        outcomes.tell(id, (matched, 0), acks.clone());
+        (id, acks)
+    };
+    let (id, acks) = routed(1);
+    assert!(acks.is_none(), "nobody asks");
+    let asked = outcomes
+        .expect_of_another(id, true)
+        .outcome()
+        .now_or_never();
+    assert_eq!(asked, None);
+    outcomes.remember();
+    let (id, acks) = routed(2);
+    let acks = acks.unwrap();
+    acks.expect();
+    acks.expect();
+    acks.settle(true);
+    let mut asked = outcomes.expect_of_another(id, true);
+    assert_eq!(asked.outcome().now_or_never(), Some(Some(Outcome::Left(2))));
+    assert_eq!(asked.acked().now_or_never(), None);
+    acks.settle(true);
+    asked.acked().await;
+    assert_eq!(asked.count(), Some(2));
+    for _ in 0..2000 {
+        routed(0);
+    }
+    let asked = outcomes
+        .expect_of_another(id, true)
+        .outcome()
+        .now_or_never();
+    assert_eq!(asked, None, "it is forgotten");
 }
 
 /// What may happen to a mailbox.
@@ -251,10 +306,10 @@ async fn what_was_told_before_anybody_asked_is_not_counted_as_nothing() {
     let (outcomes, id) = (Outcomes::default(), EventId::next());
     let mut expected = outcomes.expect(id, PushSource::Bus, false);
     outcomes.tell_of_copy(id, 2);
-    outcomes.tell(id, 1, 1);
+    outcomes.tell(id, (1, 1), None);
     assert_eq!(expected.outcome().await, Some(Outcome::Left(3)));
     let mut late = outcomes.expect(id, PushSource::Bus, false);
-    outcomes.tell(id, 0, 1);
+    outcomes.tell(id, (0, 1), None);
     assert_eq!(late.outcome().await, None);
     let mut again = outcomes.expect(id, PushSource::Bus, false);
     outcomes.repeat(id);

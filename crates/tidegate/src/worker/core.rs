@@ -115,13 +115,7 @@ impl Core {
     ) -> Result<Self, ConfigErrors> {
         let caps = Arc::new(Caps::new(plan));
         let panics = Arc::new(Panics::default());
-        let keeps_hash = plan
-            .bus
-            .kafka
-            .as_ref()
-            .is_some_and(|kafka| kafka.compat_hash.is_some());
-        let authenticator = Authenticator::new(&plan.auth).keeping_hashes(keeps_hash);
-        let authenticator = Arc::new(authenticator);
+        let authenticator = Arc::new(authenticator(plan));
         let mut endpoints = 0;
         let mut services: HashMap<Arc<str>, Arc<Service>> = HashMap::new();
         let mut in_order = Vec::new();
@@ -186,6 +180,13 @@ impl Core {
             sessions: Everywhere::default(),
         })
     }
+}
+
+/// Who knows how clients prove who they are, and what is kept of that.
+fn authenticator(plan: &Plan) -> Authenticator {
+    let kafka = plan.bus.kafka.as_ref();
+    let keeps_hash = kafka.is_some_and(|kafka| kafka.compat_hash.is_some());
+    Authenticator::new(&plan.auth).keeping_hashes(keeps_hash)
 }
 
 /// The route that ends at `target`.

@@ -221,6 +221,8 @@ async fn what_was_missed_comes_again(judged: &dyn Judged) {
 }
 
 async fn nothing_is_said_of_another_history(judged: &dyn Judged) {
+    // A history is that of a topic that somebody subscribes to.
+    let _subscribes = judged.bus().subscribe(judged.topic());
     let begin = end(judged.bus(), judged.topic(), "w").await;
     publish(judged, &["w"], "told").await;
     for history in [&b""[..], b"other", &[0; 12]] {

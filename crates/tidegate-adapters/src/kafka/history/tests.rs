@@ -197,3 +197,18 @@ fn nobody_is_sure_before_the_other_partitions_are_examined() {
     history.jump("t", 2, 20);
     assert!(asks(&history, &after));
 }
+
+#[test]
+fn what_was_published_again_comes_once() {
+    let mut history = history(1 << 20);
+    let one = user_of(1);
+    let start = history.end("t", one.as_bytes()).unwrap();
+    let again = event(&one, "again");
+    for offset in 10..12 {
+        let mut event = again.clone();
+        let whose = (&*one, one.as_bytes());
+        event.position = history.place("t", whose, (1, offset), 1_000);
+        history.given("t", 1, offset, Some(Arc::new(event)));
+    }
+    assert_eq!(replayed(&history, &one, &start), Some(vec![11]));
+}

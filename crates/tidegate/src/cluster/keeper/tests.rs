@@ -3,7 +3,8 @@ use std::sync::atomic::AtomicUsize;
 use futures_util::future::BoxFuture;
 
 use super::super::{
-    Inbox, MemoryStore, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage, StateStore,
+    Inbox, Member, MemoryStore, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
+    StateStore,
 };
 use super::*;
 use crate::bus::MemoryBus;
@@ -39,6 +40,19 @@ impl StateStore for Far {
 
     fn leave(&self, node: &NodeId) -> Done<'_, ()> {
         self.store.leave(node)
+    }
+
+    fn members(&self) -> Done<'_, Vec<Member>> {
+        self.store.members()
+    }
+
+    fn tally<'s>(
+        &'s self,
+        node: &NodeId,
+        of: &'s str,
+        said: &'s str,
+    ) -> Done<'s, Vec<(NodeId, Box<str>)>> {
+        self.store.tally(node, of, said)
     }
 
     fn record(&self, node: &NodeId, changes: Vec<Change>) -> Done<'_, Vec<Verdict>> {

@@ -17,13 +17,13 @@ const MOST_FIELDS: u32 = 1000;
 const LARGEST_BURST: u32 = 1_000_000;
 
 /// What was read of the gateway's, and where what must go with other parts of the file stands.
-#[derive(Debug, Default)]
-pub(super) struct Gateway {
-    pub(super) limits: GatewayLimits,
+#[derive(Debug, Clone, Default)]
+pub(in crate::config) struct Gateway {
+    pub(in crate::config) plan: GatewayLimits,
     /// `max_connections`.
-    pub(super) max_connections: Option<Place>,
+    pub(in crate::config) max_connections: Option<Place>,
     /// Each `scope: cluster`.
-    pub(super) cluster_wide: Vec<Place>,
+    pub(in crate::config) cluster_wide: Vec<Place>,
 }
 
 /// Those of the whole gateway.
@@ -64,7 +64,7 @@ pub(super) fn gateway(spot: &Spot<'_>, problems: &mut Problems) -> Option<Gatewa
         problems.doubt(&spot.place(), message, "write a smaller number, or `none`");
     }
     Some(Gateway {
-        limits,
+        plan: limits,
         max_connections: place,
         cluster_wide,
     })

@@ -32,7 +32,7 @@ use ipnet::IpNet;
 
 use super::error::{Place, Problems};
 use super::plan::{
-    AccessLogPlan, AuthPlan, Bind, BusPlan, ClusterPlan, DrainPlan, ForwardedHeader, GatewayLimits,
+    AccessLogPlan, AuthPlan, Bind, BusPlan, ClusterPlan, DrainPlan, ForwardedHeader,
     ListenerLimits, ListenerTls, ProxyProtocolPlan, RoomsPlan,
 };
 use super::value;
@@ -58,11 +58,7 @@ const MOST_WORKERS: u32 = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Root {
     pub(super) workers: Option<u32>,
-    pub(super) limits: GatewayLimits,
-    /// Where its `max_connections` stands.
-    pub(super) max_connections: Option<Place>,
-    /// Where limits of the whole gateway are said to hold on all nodes together.
-    pub(super) cluster_wide: Vec<Place>,
+    pub(super) limits: limits::Gateway,
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
     pub(super) drain: DrainPlan,
@@ -102,7 +98,6 @@ impl Root {
         let workers = workers.and_then(|spot| spot.whole(problems, 1..=MOST_WORKERS));
         let limits = fields.take("limits");
         let limits = limits.and_then(|spot| limits::gateway(&spot, problems));
-        let limits = limits.unwrap_or_default();
         let listeners = fields.need("listeners", LISTENER_EXAMPLE, problems);
         let listeners = listeners.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
         let admin = fields.take("admin");
@@ -126,9 +121,7 @@ impl Root {
         let routes = routes.map_or_else(Vec::new, |spot| spot.any_number());
         let root = Self {
             workers,
-            limits: limits.limits,
-            max_connections: limits.max_connections,
-            cluster_wide: limits.cluster_wide,
+            limits: limits.unwrap_or_default(),
             listeners: listeners
                 .iter()
                 .filter_map(|spot| Listener::read(spot, problems))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::queue::{Ack, Item};
-use super::{Inner, Mailbox};
+use super::{Inner, Mailbox, Replayed};
 use crate::bus::Position;
 use crate::push::parcel::Parcel;
 
@@ -20,12 +20,13 @@ impl Mailbox {
         if let Some(first) = waiting.front() {
             inner.seq = first.seq - 1;
         }
-        inner.rare.get_or_insert_default().replayed = Some(end);
+        let ids = parcels.iter().map(|parcel| parcel.id).collect();
+        inner.rare.get_or_insert_default().replayed = Some(Replayed { end, ids });
         let (mut known, others): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .partition(|item| inner.has_replayed(&item.parcel));
         for parcel in parcels {
-            let is_it = |item: &Item| item.parcel.position() == parcel.position();
+            let is_it = |item: &Item| item.parcel.id == parcel.id;
             // Whoever waits for word of it goes on to.
             let mut item = match known.iter().position(is_it) {
                 Some(place) => known.swap_remove(place),
@@ -55,8 +56,11 @@ impl Mailbox {
 impl Inner {
     /// Whether it was left here with what its client had missed.
     pub(super) fn has_replayed(&self, parcel: &Parcel) -> bool {
-        let end = self.rare.as_ref().and_then(|rare| rare.replayed.as_ref());
-        end.is_some_and(|end| parcel.position().is_some_and(|place| place <= end))
+        let replayed = self.rare.as_ref().and_then(|rare| rare.replayed.as_ref());
+        replayed.is_some_and(|replayed| {
+            let is_before = |place| place <= &replayed.end;
+            parcel.position().is_some_and(is_before) || replayed.ids.contains(&parcel.id)
+        })
     }
 
     const fn next_seq(&mut self) -> u64 {
