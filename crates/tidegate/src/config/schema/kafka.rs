@@ -39,22 +39,7 @@ pub(super) fn read(
     problems: &mut Problems,
 ) -> Option<KafkaBusPlan> {
     let mut fields = spot.fields(problems)?;
-    let brokers = fields.need("brokers", "brokers: localhost:9092", problems);
-    let brokers = brokers.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
-    let brokers = brokers.iter();
-    let mut named: Vec<Box<str>> = Vec::new();
-    for spot in brokers {
-        let Some(broker) = spot.value(problems, broker) else {
-            continue;
-        };
-        if named.contains(&broker) {
-            let message = format!("the broker {} is there twice", Quoted(&broker));
-            problems.suggest(&spot.place(), message, "leave one of the two out");
-            continue;
-        }
-        named.push(broker);
-    }
-    let mut plan = KafkaBusPlan::new(named);
+    let mut plan = KafkaBusPlan::new(read_brokers(&mut fields, problems));
     if let Some(spot) = fields.take("format") {
         let format = spot.name_of(problems, "format", &FORMATS);
         plan.format = format.unwrap_or_default();
@@ -112,6 +97,24 @@ pub(super) fn read(
     }
     fields.finish(problems);
     (!plan.brokers.is_empty()).then_some(plan)
+}
+
+fn read_brokers(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Box<str>> {
+    let brokers = fields.need("brokers", "brokers: localhost:9092", problems);
+    let brokers = brokers.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
+    let mut named: Vec<Box<str>> = Vec::new();
+    for spot in &brokers {
+        let Some(broker) = spot.value(problems, broker) else {
+            continue;
+        };
+        if named.contains(&broker) {
+            let message = format!("the broker {} is there twice", Quoted(&broker));
+            problems.suggest(&spot.place(), message, "leave one of the two out");
+            continue;
+        }
+        named.push(broker);
+    }
+    named
 }
 
 fn shows_password(sasl: &SaslPlan) -> bool {
