@@ -14,7 +14,16 @@ import time
 import uuid
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewPartitions,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, record_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -106,6 +115,7 @@ class Party:
         self.admin = AdminClient(self.settings)
         # What waits for a broker gives up while the test still listens.
         waiting = {"enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": 60_000}
+        waiting["topic.metadata.refresh.interval.ms"] = 1000  # partitions are added
         # Keys are where Java's producers have them.
         waiting["partitioner"] = "murmur2_random"
         self.producer = Producer({**self.settings, **waiting, **producer})
@@ -126,6 +136,25 @@ class Party:
     def grow(self, topic, partitions):
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(PATIENCE)
         self.has(topic, partitions)
+
+    def reserve(self, topic, operations):
+        """Leaves a topic to those who do not log in: who does may do no more than these operations."""
+        who = [("User:ANONYMOUS", AclOperation.ALL)]
+        who += [("User:alice", AclOperation[operation]) for operation in operations]
+        rules = [
+            AclBinding(
+                ResourceType.TOPIC,
+                topic,
+                ResourcePatternType.LITERAL,
+                user,
+                "*",
+                operation,
+                AclPermissionType.ALLOW,
+            )
+            for user, operation in who
+        ]
+        for made in self.admin.create_acls(rules).values():
+            made.result(PATIENCE)
 
     def has(self, topic, partitions):
         """Waits until the broker knows what its controller has agreed to."""

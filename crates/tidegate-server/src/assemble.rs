@@ -37,6 +37,10 @@ pub(crate) fn bus(plan: &Plan) -> anyhow::Result<Option<Arc<dyn EventBus>>> {
     if plan.bus.kafka.is_none() {
         return Ok(None);
     }
+    // Which file it is, nobody says as well behind this.
+    if let Some(broken) = tidegate::tls::check(plan).into_iter().next() {
+        return Err(broken.into());
+    }
     let bus = KafkaBus::start(&plan.bus).context("bus.kafka")?;
     Ok(Some(Arc::new(bus)))
 }

@@ -101,7 +101,7 @@ async fn who_comes_and_goes_meanwhile_is_told_later() {
     let second = setting.old(&node, "second").await;
     drop(first);
     drop(second);
-    node.says("an event is not published yet").await;
+    node.says("events are not published yet").await;
     kafka.door(0).mend();
     let record = within_limit(BACK, "who came meanwhile", connects.next()).await;
     assert_eq!(record["key"], "second");

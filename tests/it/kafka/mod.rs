@@ -9,8 +9,10 @@ mod every_node_hears_everything;
 mod formats_are_chosen;
 mod missed_pushes_come_again;
 mod old_records_are_read_and_written;
+mod one_topic_stops_no_other;
 mod registries_know_who_we_are;
 mod registries_may_be_away;
+mod settings_that_cannot_work_are_found;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

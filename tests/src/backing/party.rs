@@ -113,6 +113,12 @@ impl Party {
             .await;
     }
 
+    /// Leaves a topic to those who do not log in; who does may do no more than these (`WRITE`).
+    pub async fn reserve(&self, topic: &str, operations: &[&str]) {
+        let request = json!({ "topic": topic, "operations": operations });
+        self.does("reserve", request).await;
+    }
+
     /// Removes a topic.
     pub async fn remove(&self, topic: &str) {
         self.does("remove", json!({ "topic": topic })).await;

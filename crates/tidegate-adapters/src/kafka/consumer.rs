@@ -10,32 +10,30 @@ use apache_avro::Schema;
 use futures_util::FutureExt as _;
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::Timeout;
-use tidegate::bus::{BusError, Event, Payload, PushClass, PushTarget, Standing};
+use tidegate::bus::{Event, Payload, PushClass, PushTarget, Standing};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking, yield_now};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::avro::{Kind, Record};
 use super::context::Context;
 use super::history::SKEW;
-use super::lookup::{self, Found, Known};
+use super::lookup::{self, Failure, Found, Known};
 use super::positions::Positions;
-use super::producer::Outgoing;
 use super::registry::{Asked, NoSchema};
+use super::troubles::About;
 use super::{framing, record};
 
 /// How soon what could not be passed on is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How soon brokers that did not answer are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// How long a place for what is no event is waited for.
-const DEAD_LETTER: Duration = Duration::from_secs(30);
 
 /// What a record came to.
 enum Outcome {
@@ -62,7 +60,7 @@ pub(super) struct Reading {
 }
 
 /// What was found of each topic: what it is, and its partitions.
-type Looked = Vec<(Arc<str>, Option<Vec<u8>>, KafkaResult<Found>)>;
+type Looked = Vec<(Arc<str>, Option<Vec<u8>>, Result<Found, Failure>)>;
 
 impl Reading {
     pub(super) fn new(shared: Arc<Shared>, consumer: StreamConsumer<Context>) -> Self {
@@ -95,7 +93,9 @@ impl Reading {
         loop {
             let is_stuck = !self.positions.stuck().is_empty();
             let may_look = self.looking.is_none();
-            let must_ask = may_look && !(self.wanted.is_empty() && self.absent.is_empty());
+            let is_away = self.shared.troubles.has(&About::Brokers);
+            let must_ask =
+                may_look && (is_away || !(self.wanted.is_empty() && self.absent.is_empty()));
             tokio::select! {
                 biased;
                 () = end.cancelled() => break,
@@ -107,7 +107,7 @@ impl Reading {
                         self.find_lost();
                     }
                     if must_ask {
-                        self.look(false);
+                        self.look(is_away);
                     }
                 }
                 _ = again.tick(), if is_stuck => self.try_held().await,
@@ -149,6 +149,14 @@ impl Reading {
         if all {
             self.shared.learn_keys();
         }
+        let shared = &self.shared;
+        self.wanted.retain(|topic| {
+            let is_wanted = shared.is_wanted(topic);
+            if !is_wanted {
+                shared.forget(topic);
+            }
+            is_wanted
+        });
         let mut questions: Vec<(Arc<str>, Known)> = Vec::new();
         for topic in &self.wanted {
             questions.push((Arc::clone(topic), Known::Nothing));
@@ -165,20 +173,25 @@ impl Reading {
         if questions.is_empty() {
             return;
         }
+        // What is not fetched has no end that librdkafka knows of.
+        let stuck = all.then(|| self.positions.stuck());
         let (consumer, shared) = (Arc::clone(&self.consumer), Arc::clone(&self.shared));
         self.looking = Some(spawn_blocking(move || {
             let mut found = Vec::with_capacity(questions.len());
             for (topic, known) in questions {
                 let answer = lookup::look(&consumer, &topic, &known);
-                let is_over = answer.is_err();
+                let is_over = matches!(answer, Err(Failure::Brokers(_)));
                 let identity = match answer {
                     Ok(Some(_)) => shared.identity(&consumer, &topic),
                     _ => None,
                 };
                 found.push((topic, identity, answer));
                 if is_over {
-                    break; // the others would fail as well, one after the other
+                    return found; // the others would fail as well, one after the other
                 }
+            }
+            if let Some(stuck) = stuck {
+                shared.context.saw(lookup::ends(&consumer, stuck));
             }
             found
         }));
@@ -187,6 +200,9 @@ impl Reading {
     fn found(&mut self, found: Looked) {
         let mut is_changed = false;
         for (topic, identity, found) in found {
+            if !matches!(found, Err(Failure::Brokers(_))) {
+                self.shared.context.has_answered();
+            }
             if let Some(identity) = identity
                 && self.is_another(&topic, identity)
             {
@@ -195,6 +211,7 @@ impl Reading {
             }
             match found {
                 Ok(Some(partitions)) => {
+                    self.shared.is_well(&topic);
                     let count = partitions.len();
                     if self.positions.add(&topic, partitions) {
                         is_changed = true;
@@ -203,6 +220,7 @@ impl Reading {
                     self.absent.remove(&topic);
                 }
                 Ok(None) => {
+                    self.shared.is_missing(&topic);
                     if self.positions.of(&topic).next().is_none() {
                         self.positions.add(&topic, []);
                         self.absent
@@ -210,8 +228,12 @@ impl Reading {
                             .or_insert_with(skewed_now);
                     }
                 }
-                Err(error) => {
-                    tracing::debug!(%error, topic = &*topic, "the partitions are not known");
+                Err(Failure::Brokers(error)) => {
+                    self.shared.context.is_away(&error.to_string());
+                    continue;
+                }
+                Err(Failure::Topic(error)) => {
+                    self.shared.is_refused(&topic, &error);
                     continue;
                 }
             }
@@ -314,7 +336,7 @@ impl Reading {
             Ok(Some(payload)) => payload,
             Ok(None) => return Outcome::Wait,
             Err(what) => {
-                self.bury(message, &what).await;
+                self.bury(message, &what);
                 self.shared.history().given(topic, number, offset, None);
                 return Outcome::Done;
             }
@@ -332,7 +354,7 @@ impl Reading {
     }
 
     /// Counts what is no event, says so, and leaves it where somebody may look at it.
-    async fn bury(&self, message: &impl Message, what: &str) {
+    fn bury(&self, message: &impl Message, what: &str) {
         let (topic, number, offset) = (message.topic(), message.partition(), message.offset());
         self.shared.count_undecodable(topic);
         tracing::warn!(
@@ -342,32 +364,8 @@ impl Reading {
             what,
             "a record is no event"
         );
-        let Some(grave) = &self.shared.dead_letters else {
-            return;
-        };
-        let origin = format!("{topic}/{number}/{offset}");
-        let headers = message.headers().map(rdkafka::message::Headers::iter);
-        let headers = headers.into_iter().flatten();
-        let headers = headers.fold(OwnedHeaders::new(), OwnedHeaders::insert);
-        let header = |key, value| Header {
-            key,
-            value: Some(value),
-        };
-        let headers = headers.insert(header("tidegate-origin", &origin));
-        let outgoing = Outgoing {
-            topic: Arc::clone(grave),
-            key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
-            headers: headers.insert(header("tidegate-error", &what.to_owned())),
-            time: SystemTime::now(),
-        };
-        let patience = Instant::now() + DEAD_LETTER;
-        while let Err(error) = self.shared.producer.send(&outgoing).await {
-            if error == BusError::TooBig || Instant::now() > patience {
-                tracing::error!(%error, origin, "it is not among the dead letters either");
-                return;
-            }
-            sleep(ASK_AGAIN).await;
+        if let Some(letters) = &self.shared.dead_letters {
+            letters.leave(message, what);
         }
     }
 
@@ -377,6 +375,9 @@ impl Reading {
             // Which partition it is, it does not say.
             tracing::warn!(%error, "records that were not read yet are gone");
             self.is_lost = true;
+        } else if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            // It is said once for each partition, and not of which topic.
+            tracing::error!(%error, "the brokers do not let us read what is subscribed to");
         } else {
             tracing::debug!(%error, "the consumer");
         }

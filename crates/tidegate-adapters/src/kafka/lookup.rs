@@ -1,7 +1,7 @@
 //! Which partitions a topic has, and where each is read from. It asks the brokers and waits for them, so it
 //! runs on a thread of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,15 @@ pub(super) enum Known {
     Partitions(BTreeSet<i32>),
 }
 
+/// Why partitions are not known.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The brokers do not answer: whatever else is asked fails as well.
+    Brokers(KafkaError),
+    /// It is this topic's.
+    Topic(KafkaError),
+}
+
 /// Partitions that are to be read, each with the first offset; `None` where there is no such topic.
 pub(super) type Found = Option<Vec<(i32, i64)>>;
 
@@ -33,8 +42,9 @@ pub(super) fn look(
     consumer: &Arc<StreamConsumer<Context>>,
     topic: &str,
     known: &Known,
-) -> KafkaResult<Found> {
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+) -> Result<Found, Failure> {
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE);
+    let metadata = metadata.map_err(Failure::Brokers)?;
     let told = metadata.topics().iter().find(|one| one.name() == topic);
     let Some(told) = told else {
         return Ok(None);
@@ -44,7 +54,7 @@ pub(super) fn look(
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
             return Ok(None);
         }
-        Some(other) => return Err(KafkaError::MetadataFetch(other)),
+        Some(other) => return Err(Failure::Topic(KafkaError::MetadataFetch(other))),
     }
     let numbers: BTreeSet<i32> = told.partitions().iter().map(|one| one.id()).collect();
     if numbers.is_empty() {
@@ -61,7 +71,23 @@ pub(super) fn look(
     };
     let found = numbers.into_iter().filter(is_new);
     let found = found.map(|number| Ok((number, offset(number)?)));
-    found.collect::<KafkaResult<_>>().map(Some)
+    let found = found.collect::<KafkaResult<_>>();
+    found.map(Some).map_err(Failure::Topic)
+}
+
+/// The offsets behind the last records of partitions, as far as the brokers say.
+pub(super) fn ends(
+    consumer: &StreamConsumer<Context>,
+    partitions: Vec<(Arc<str>, i32)>,
+) -> HashMap<(Arc<str>, i32), i64> {
+    let mut ends = HashMap::new();
+    for (topic, number) in partitions {
+        let Ok((_low, high)) = consumer.fetch_watermarks(&topic, number, PATIENCE) else {
+            break; // the others may take as long
+        };
+        ends.insert((topic, number), high);
+    }
+    ends
 }
 
 /// The offset of the first record that is not older.

@@ -11,6 +11,7 @@ mod backfill;
 mod bounded;
 mod consumer;
 mod context;
+mod dead_letters;
 mod examine;
 mod framing;
 mod history;
@@ -22,14 +23,15 @@ mod producer;
 mod record;
 mod registry;
 mod settings;
+mod state;
 #[cfg(test)]
 mod tests;
 mod topic_id;
+mod troubles;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -49,10 +51,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::consumer::Reading;
 use self::context::Context;
+use self::dead_letters::DeadLetters;
 use self::history::{Answer, History};
 use self::http::Client;
 use self::producer::{Outgoing, Producer};
-use self::registry::Registry;
+use self::registry::{NoSchema, Registry};
+use self::state::Seen;
+use self::troubles::Troubles;
 
 /// How much later than a record's own timeout it is told that it failed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -93,13 +98,14 @@ struct Shared {
     plan: Arc<KafkaBusPlan>,
     node: Arc<str>,
     topics: Topics,
-    dead_letters: Option<Arc<str>>,
+    dead_letters: Option<DeadLetters>,
     producer: Producer,
     /// There where Avro is read or written.
     registry: Option<Registry>,
     /// Who subscribes in this process.
     local: MemoryBus,
     seen: Mutex<Seen>,
+    troubles: Troubles,
     history: Mutex<History>,
     /// What the consumer is told.
     context: Context,
@@ -108,19 +114,6 @@ struct Shared {
     /// Whether all that is wanted has been read once.
     is_ready: AtomicBool,
     cluster: OnceLock<Box<str>>,
-}
-
-/// By topic.
-#[derive(Debug, Default)]
-struct Seen {
-    topics: HashMap<Arc<str>, TopicSeen>,
-    undecodable: HashMap<Arc<str>, u64>,
-}
-
-#[derive(Debug, Default)]
-struct TopicSeen {
-    /// Whether all that is published from now on arrives here.
-    is_read: bool,
 }
 
 impl fmt::Debug for Shared {
@@ -147,19 +140,25 @@ impl KafkaBus {
             .enable_all()
             .thread_name("tidegate-kafka-ask")
             .build()?;
-        let registry =
-            client.map(|client| Registry::new(client, registers, runtime.handle().clone()));
+        let troubles = Troubles::default();
+        let registry = client.map(|client| {
+            let handle = runtime.handle().clone();
+            Registry::new(client, registers, handle, troubles.clone())
+        });
+        let letters = plan.dead_letter_topic.clone().map(DeadLetters::new);
+        let (dead_letters, writing) = letters.unzip();
         let shared = Arc::new(Shared {
             plan: Arc::clone(plan),
             node: Arc::clone(&bus.node),
             topics: bus.topics.clone(),
-            dead_letters: plan.dead_letter_topic.clone(),
-            producer: Producer::new(settings::producer(bus, plan))?,
+            dead_letters,
+            producer: Producer::new(settings::producer(bus, plan), troubles.clone())?,
             registry,
             local: MemoryBus::new(None),
             seen: Mutex::default(),
+            context: Context::new(troubles.clone()),
+            troubles: troubles.clone(),
             history: Mutex::new(History::new(plan.history_memory)),
-            context: Context::default(),
             reads_more: Notify::new(),
             is_ready: AtomicBool::new(!plan.wait_at_start),
             cluster: OnceLock::new(),
@@ -168,7 +167,7 @@ impl KafkaBus {
         let consumer: StreamConsumer<Context> =
             settings::consumer(bus, plan).create_with_context(shared.context.clone())?;
         let again: StreamConsumer<Context> =
-            settings::history(bus, plan).create_with_context(Context::default())?;
+            settings::history(bus, plan).create_with_context(Context::new(troubles))?;
         drop(entered);
         let (wishes, wished) = mpsc::channel(WISHES);
         let end = CancellationToken::new();
@@ -176,10 +175,16 @@ impl KafkaBus {
         let (ended, refresh) = (end.clone(), plan.topic_refresh);
         let (missed, asked) = mpsc::channel(backfill::MOST_WAITING);
         let again = backfill::run(Arc::clone(&shared), Arc::new(again), asked, end.clone());
+        let (letters_of, letters_end) = (Arc::clone(&shared), end.clone());
         let thread = thread::Builder::new().name("tidegate-kafka".into());
         let thread = thread.spawn(move || {
             let reading = reading.run(wished, ended, refresh);
-            runtime.block_on(async { tokio::join!(reading, again) });
+            let letters = async {
+                if let Some(writing) = writing {
+                    writing.run(&letters_of.producer, letters_end).await;
+                }
+            };
+            runtime.block_on(async { tokio::join!(reading, again, letters) });
             runtime.shutdown_background(); // a broker that does not answer holds up nobody
         })?;
         Ok(Self {
@@ -195,11 +200,11 @@ impl KafkaBus {
 impl Drop for KafkaBus {
     fn drop(&mut self) {
         self.end.cancel();
-        self.shared.producer.flush();
         if let Some(thread) = self.thread.take() {
             // One that panicked has nothing left to do.
             let _ = thread.join();
         }
+        self.shared.producer.flush();
     }
 }
 
@@ -216,11 +221,7 @@ impl EventBus for KafkaBus {
         let subscription = self.shared.local.subscribe_to(topics);
         for topic in topics {
             let topic = self.shared.topic(topic);
-            self.shared
-                .seen()
-                .topics
-                .entry(Arc::clone(&topic))
-                .or_default();
+            self.shared.is_awaited(&topic);
             if self.wishes.try_send(Arc::clone(&topic)).is_err() {
                 tracing::error!(topic = &*topic, "too many topics are wished for at once");
             }
@@ -293,10 +294,6 @@ impl Shared {
             // Once it is answered it is known.
             let _asked = registry.writer(&subject, avro::Kind::Text);
         }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name of a topic, shared where it is one of ours.
@@ -381,7 +378,15 @@ impl Shared {
         let writer = match registry.known_writer(subject, kind) {
             Some(writer) => writer,
             None => registry.writer(subject, kind).await.map_err(|error| {
-                tracing::warn!(%error, subject, "there is no schema to write with");
+                match error {
+                    // That has been said of the registry.
+                    NoSchema::Away(_) => {
+                        tracing::debug!(%error, subject, "there is no schema to write with");
+                    }
+                    NoSchema::Missing(_) => {
+                        tracing::warn!(%error, subject, "there is no schema to write with");
+                    }
+                }
                 BusError::Unreachable
             })?,
         };
@@ -396,46 +401,6 @@ impl Shared {
         Ok(framing::frame(writer.id, &datum))
     }
 
-    fn is_read_here(&self, topic: &str) -> bool {
-        let seen = self.seen();
-        seen.topics.get(topic).is_none_or(|seen| seen.is_read)
-    }
-
-    /// Whether somebody here subscribes to it.
-    fn is_wanted(&self, topic: &str) -> bool {
-        self.local.is_watched(topic)
-    }
-
-    /// A topic is read from now on.
-    fn is_read(&self, topic: &Arc<str>) {
-        let mut seen = self.seen();
-        let of_topic = seen.topics.entry(Arc::clone(topic)).or_default();
-        if std::mem::replace(&mut of_topic.is_read, true) {
-            return;
-        }
-        if seen.topics.values().all(|topic| topic.is_read) {
-            self.is_ready.store(true, Ordering::Release);
-        }
-        drop(seen);
-        self.reads_more.notify_waiters();
-    }
-
-    /// A topic is not read any more, unless somebody has come meanwhile: then not before it is again.
-    fn forget(&self, topic: &Arc<str>) {
-        let mut seen = self.seen();
-        match self.is_wanted(topic) {
-            true => _ = seen.topics.insert(Arc::clone(topic), TopicSeen::default()),
-            false => _ = seen.topics.remove(topic),
-        }
-        drop(seen);
-        self.history().forget(topic);
-    }
-
-    fn count_undecodable(&self, topic: &str) {
-        let topic = self.topic(topic);
-        *self.seen().undecodable.entry(topic).or_default() += 1;
-    }
-
     /// What tells a topic from all others, of whatever cluster, and from one of its name before it.
     fn identity(&self, consumer: &StreamConsumer<Context>, topic: &str) -> Option<Vec<u8>> {
         if self.cluster.get().is_none() {
@@ -444,35 +409,6 @@ impl Shared {
         }
         let id = topic_id::of(consumer, topic, CLUSTER)?;
         Some([self.cluster.get()?.as_bytes(), b"\0", &id].concat())
-    }
-
-    /// Records of a topic that are with the brokers and not with who subscribes here.
-    fn lag(&self, topic: &str) -> u64 {
-        let history = self.history();
-        let lag = history.given_up_to(topic).map(|(number, given)| {
-            let end = self.context.end(topic, number).unwrap_or(given);
-            u64::try_from(end - given).unwrap_or_default()
-        });
-        lag.sum()
-    }
-
-    fn state(&self) -> BusState {
-        let seen = self.seen();
-        let mut state = BusState::default();
-        state.is_ready = self.is_ready.load(Ordering::Acquire);
-        let topics = seen.topics.keys();
-        state.lag = topics
-            .map(|topic| (Arc::clone(topic), self.lag(topic)))
-            .collect();
-        state.undecodable = seen
-            .undecodable
-            .iter()
-            .map(|(topic, count)| (Arc::clone(topic), *count))
-            .collect();
-        drop(seen);
-        state.lag.sort_unstable();
-        state.undecodable.sort_unstable();
-        state
     }
 }
 

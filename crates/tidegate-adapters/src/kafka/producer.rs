@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 use tidegate::bus::BusError;
 
 use super::context::Context;
+use super::troubles::{About, Troubles};
 
 /// How long what is left is sent when the gateway ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -31,17 +32,19 @@ type Sending = FutureProducer<Context>;
 pub(super) struct Producer {
     config: ClientConfig,
     context: Context,
+    troubles: Troubles,
     /// One that has failed for good is replaced.
     current: Mutex<Sending>,
 }
 
 impl Producer {
-    pub(super) fn new(config: ClientConfig) -> KafkaResult<Self> {
-        let context = Context::default();
+    pub(super) fn new(config: ClientConfig, troubles: Troubles) -> KafkaResult<Self> {
+        let context = Context::new(troubles.clone());
         Ok(Self {
             current: Mutex::new(config.create_with_context(context.clone())?),
             config,
             context,
+            troubles,
         })
     }
 
@@ -51,19 +54,16 @@ impl Producer {
         let delivery = self.hand_over(record)?;
         match delivery.await {
             Ok(Ok(delivery)) => {
-                self.context.is_back();
+                self.is_well(&record.topic);
                 Ok((delivery.partition, delivery.offset))
             }
-            Ok(Err((error, _record))) => {
-                tracing::warn!(%error, topic = &*record.topic, "a record is not published");
-                self.replace_if_failed();
-                Err(refusal(&error))
-            }
+            Ok(Err((error, _record))) => Err(self.refused(&record.topic, &error)),
             Err(_ended) => Err(BusError::Unreachable),
         }
     }
 
-    fn hand_over(&self, record: &Outgoing) -> Result<rdkafka::producer::DeliveryFuture, BusError> {
+    /// The same without waiting.
+    pub(super) fn hand_over(&self, record: &Outgoing) -> Result<DeliveryFuture, BusError> {
         let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = i64::try_from(since.as_millis()).unwrap_or_default();
         let mut outgoing = FutureRecord::<[u8], [u8]>::to(&record.topic)
@@ -78,11 +78,30 @@ impl Producer {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let handed = current.send_result(outgoing);
         drop(current);
-        handed.map_err(|(error, _record)| {
-            tracing::warn!(%error, topic = &*record.topic, "a record is not published");
-            self.replace_if_failed();
-            refusal(&error)
-        })
+        handed.map_err(|(error, _record)| self.refused(&record.topic, &error))
+    }
+
+    fn is_well(&self, topic: &Arc<str>) {
+        if self.troubles.is_none() {
+            return;
+        }
+        self.context.is_back();
+        if let Some(refused) = self.troubles.end(&About::Writing(Arc::clone(topic))) {
+            tracing::info!(refused, topic = &**topic, "records are published again");
+        }
+    }
+
+    /// Says it once, however many are not taken.
+    fn refused(&self, topic: &Arc<str>, error: &KafkaError) -> BusError {
+        self.replace_if_failed();
+        let refusal = refusal(error);
+        let about = About::Writing(Arc::clone(topic));
+        if refusal != BusError::TooBig && self.troubles.begin(&about, &error.to_string()) {
+            tracing::warn!(%error, topic = &**topic, "records are not published");
+        } else {
+            tracing::debug!(%error, topic = &**topic, "a record is not published");
+        }
+        refusal
     }
 
     fn replace_if_failed(&self) {
@@ -112,6 +131,12 @@ fn refusal(error: &KafkaError) -> BusError {
         Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
             BusError::TooBig
         }
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::InvalidTopic,
+        ) => BusError::NoTopic,
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => BusError::Forbidden,
         _ => BusError::Unreachable,
     }
 }

@@ -2,7 +2,6 @@
 //! Whatever it has said once is never asked again, for an id's schema does not change.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio::time::Instant;
 use super::avro::Kind;
 use super::bounded::bounded;
 use super::http::Client;
+use super::troubles::{About, Troubles};
 
 /// How long it is believed that there is no schema of an id.
 const MISSING_FOR: Duration = Duration::from_secs(30);
@@ -67,12 +67,14 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new(client: Client, registers: bool, runtime: Handle) -> Self {
+    pub(super) fn new(
+        client: Client,
+        registers: bool,
+        runtime: Handle,
+        troubles: Troubles,
+    ) -> Self {
         Self {
-            server: Arc::new(Server {
-                client,
-                is_missed: AtomicBool::new(false),
-            }),
+            server: Arc::new(Server { client, troubles }),
             registers,
             runtime,
             schemas: Mutex::default(),
@@ -227,10 +229,10 @@ fn parse(text: &str) -> Told<Schema> {
     Ok(Arc::new(schema))
 }
 
-/// Where the registry is, and whether it was said that it is of no use.
+/// Where the registry is.
 struct Server {
     client: Client,
-    is_missed: AtomicBool,
+    troubles: Troubles,
 }
 
 impl Server {
@@ -244,7 +246,7 @@ impl Server {
         match &answer {
             Err(NoSchema::Away(why)) => {
                 // Once, however many ask it meanwhile.
-                if !self.is_missed.swap(true, Ordering::Relaxed) {
+                if self.troubles.begin(&About::Registry, why) {
                     tracing::warn!(%why, path, "the registry of schemas is of no use");
                 }
             }
@@ -252,7 +254,7 @@ impl Server {
                 tracing::warn!(%why, path, "the registry of schemas refuses");
             }
             Ok(_) => {
-                if self.is_missed.swap(false, Ordering::Relaxed) {
+                if self.troubles.end(&About::Registry).is_some() {
                     tracing::info!("the registry of schemas is back");
                 }
             }
@@ -300,7 +302,7 @@ fn is_final(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::future::join_all;
     use tidegate::authority::Authority;
@@ -352,7 +354,11 @@ mod tests {
             register: registers,
         };
         let client = Client::new(&plan).unwrap();
-        (Registry::new(client, registers, Handle::current()), asked)
+        let troubles = Troubles::default();
+        (
+            Registry::new(client, registers, Handle::current(), troubles),
+            asked,
+        )
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@ const MOST_WAITING_KB: u32 = 64 * 1024;
 const MOST_FETCHED_KB: u32 = 16 * 1024;
 /// How often librdkafka says where partitions end, in milliseconds.
 const STATISTICS_MS: u32 = 2_000;
+/// How long it is believed that a topic which is not there was just made, in milliseconds.
+const PROPAGATION_MS: u32 = 2_000;
 /// How long after a failure a broker is tried again at the most, in milliseconds.
 const RECONNECT_MS: u32 = 2_000;
 
@@ -65,6 +67,11 @@ pub(super) fn producer(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
     // A key is where Java's producers have it.
     config.set("partitioner", "murmur2_random");
     config.set("linger.ms", "1");
+    // Whoever publishes to a topic that is not there hears of it before it is late.
+    config.set(
+        "topic.metadata.propagation.max.ms",
+        PROPAGATION_MS.to_string(),
+    );
     let timeout = plan.publish_timeout.as_millis().max(1).to_string();
     config.set("message.timeout.ms", &timeout);
     config.set("queue.buffering.max.messages", plan.max_queued.to_string());

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::query::bad;
 use super::view::View;
 use super::{presence, push, rooms, routes, sessions, tokens, users};
+use crate::bus::BusState;
 use crate::time;
 
 /// What is answered here, for machines.
@@ -142,11 +143,7 @@ fn checks(view: &View) -> [Check; 7] {
             }
             Some((false, _)) => check("keys", false, "the keys of tokens were not fetched yet"),
         },
-        if view.bus.state().is_ready {
-            check("bus", true, "attached")
-        } else {
-            check("bus", false, "events of other processes do not arrive yet")
-        },
+        bus(&view.bus.state()),
         match &view.cluster {
             None => check("cluster", true, "none: this node is on its own"),
             Some(cluster) if cluster.is_up() => check("cluster", true, "its store is connected"),
@@ -163,6 +160,24 @@ fn checks(view: &View) -> [Check; 7] {
 fn apart(reason: Option<&str>) -> String {
     let reason = reason.unwrap_or("its store is not connected yet");
     format!("this node is on its own until that is over: {reason}")
+}
+
+/// A bus that fails later is no reason to turn clients away.
+fn bus(state: &BusState) -> Check {
+    let words = match state.is_ready {
+        true => "attached",
+        false => "events of other processes do not arrive yet",
+    };
+    let detail = match &*state.troubles.join("; ") {
+        "" => words.into(),
+        troubles => format!("{words}: {troubles}").into(),
+    };
+    Check {
+        name: "bus",
+        passes: state.is_ready,
+        is_degraded: state.is_ready && !state.troubles.is_empty(),
+        detail,
+    }
 }
 
 /// Whether new traffic should come here.

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::push::{bus_problem, whole};
 use super::view::View;
 use crate::auth::AuthError;
-use crate::bus::{Event, Payload, PushTarget};
+use crate::bus::{BusError, Event, Payload, PushTarget};
 use crate::config::plan::KafkaPlan;
 use crate::metrics::PushSource;
 use crate::push::request;
@@ -59,12 +59,19 @@ async fn publish(
         _ => None,
     };
     let is_routed = topic == *view.topics.push;
-    let event = Event::now(topic.into(), key, Payload::Push(Box::new(push)));
+    let event = Event::now(topic.as_str().into(), key, Payload::Push(Box::new(push)));
     let mut expected = view
         .push
         .outcomes
         .expect(event.id, PushSource::Kafka, false);
-    view.bus.publish(event).await.map_err(bus_problem)?;
+    let published = view.bus.publish(event).await;
+    published.map_err(|error| match error {
+        BusError::NoTopic => {
+            let detail = format!("the brokers have no topic `{topic}`");
+            Problem::new(StatusCode::NOT_FOUND, "no_such_topic", detail)
+        }
+        error => bus_problem(error),
+    })?;
     if is_routed {
         let _told = timeout(ROUTED_WITHIN, expected.outcome()).await;
     }

@@ -355,7 +355,12 @@ pub(super) fn bus_problem(error: BusError) -> Problem {
     let (code, detail) = match error {
         BusError::TooBig => return too_big("the bus carries no event of this size"),
         BusError::Full => ("bus_full", "the bus has no room for more events"),
-        _ => ("bus_unreachable", "the bus cannot be reached"),
+        BusError::NoTopic => ("bus_unreachable", "the bus has no topic for this"),
+        BusError::Forbidden => (
+            "bus_unreachable",
+            "the bus does not let this gateway publish",
+        ),
+        BusError::Unreachable => ("bus_unreachable", "the bus cannot be reached"),
     };
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
     problem.with(header::RETRY_AFTER, "1")

@@ -175,6 +175,7 @@ impl View {
                 },
             ),
             untold: self.directory.teller().untold(),
+            waiting: self.directory.teller().waiting(),
             bus: self.bus.state(),
             panics: census.panics,
             // All workers have the same caps too.

@@ -109,6 +109,12 @@ pub struct BusState {
     pub lag: Vec<(Arc<str>, u64)>,
     /// By topic: what arrived, and was no event.
     pub undecodable: Vec<(Arc<str>, u64)>,
+    /// Whether what carries events can be reached; `None` where that is this process itself.
+    pub is_connected: Option<bool>,
+    /// What is not as it should be now, in words, the worst first.
+    pub troubles: Vec<String>,
+    /// By result (`written`, `lost`): what arrived, was no event, and was to be kept elsewhere.
+    pub dead_letters: Vec<(&'static str, u64)>,
 }
 
 impl Default for BusState {
@@ -117,6 +123,9 @@ impl Default for BusState {
             is_ready: true,
             lag: Vec::new(),
             undecodable: Vec::new(),
+            is_connected: None,
+            troubles: Vec::new(),
+            dead_letters: Vec::new(),
         }
     }
 }
@@ -132,6 +141,12 @@ pub enum BusError {
     /// What carries events cannot be reached.
     #[error("the bus cannot be reached")]
     Unreachable,
+    /// There is no topic of this name; there may be one later.
+    #[error("the bus has no such topic")]
+    NoTopic,
+    /// This gateway may not publish to the topic; it may be allowed later.
+    #[error("the bus does not let this gateway publish to the topic")]
+    Forbidden,
     /// It carries no event of this size; the same event is refused again.
     #[error("the bus carries no event of this size")]
     TooBig,

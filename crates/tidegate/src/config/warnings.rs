@@ -35,6 +35,7 @@ pub(super) fn collect(root: &Root, problems: &mut Problems) {
         let message = "the token is so short that it can be guessed";
         problems.suggest(&token.place, message, "make one: openssl rand -hex 32");
     }
+    warn_of_topics(root, problems);
     let matchers = root
         .routes
         .iter()
@@ -45,6 +46,27 @@ pub(super) fn collect(root: &Root, problems: &mut Problems) {
         if !has_get && !methods.is_empty() {
             let message = "nothing can match: an upgrade to a WebSocket is a GET";
             problems.suggest(&matcher.place, message, "leave `methods` out");
+        }
+    }
+}
+
+/// What publishers may name is for pushes, or for others.
+fn warn_of_topics(root: &Root, problems: &mut Problems) {
+    let Some(kafka) = root.admin.as_ref().and_then(|admin| admin.kafka.as_ref()) else {
+        return;
+    };
+    let topics = &root.bus.topics;
+    for name in [
+        &topics.user_connect,
+        &topics.user_disconnect,
+        &topics.sessions,
+    ] {
+        if kafka.value.topics.iter().any(|one| **one == **name) {
+            let message = format!(
+                "a push in the topic {} is no event for whoever reads it",
+                Quoted(name)
+            );
+            problems.suggest(&kafka.place, message, "leave it out of `topics`");
         }
     }
 }

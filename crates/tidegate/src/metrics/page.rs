@@ -43,6 +43,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) cluster: ClusterFacts,
     /// Of how many sessions and users nothing was told on the bus.
     pub(crate) untold: u64,
+    /// Events that the bus has not taken yet.
+    pub(crate) waiting: usize,
     pub(crate) bus: BusState,
     /// How many were refused for a cap, by code.
     pub(crate) refusals: Vec<(&'static str, u64)>,
@@ -141,6 +143,12 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
             facts.untold as f64,
         ),
         (
+            "tidegate_events_waiting",
+            "gauge",
+            "Events of sessions and users that the bus has not taken yet.",
+            facts.waiting as f64,
+        ),
+        (
             "process_start_time_seconds",
             "gauge",
             "When the gateway was started, in seconds since 1970.",
@@ -160,6 +168,19 @@ fn process(page: &mut Page, facts: &Facts<'_>, meters: &[&Meters]) {
 
 /// Nothing of a bus that stays within the process.
 fn bus(page: &mut Page, state: &BusState) {
+    if let Some(is_connected) = state.is_connected {
+        let help = "1 while the brokers can be reached, else 0.";
+        page.family("tidegate_kafka_connected", "gauge", help);
+        page.sample("tidegate_kafka_connected", &[], u8::from(is_connected));
+    }
+    if !state.dead_letters.is_empty() {
+        let help = "Records that were no events, and what became of them.";
+        page.family("tidegate_kafka_dead_letters_total", "counter", help);
+    }
+    for (result, count) in &state.dead_letters {
+        let labels = [("result", *result)];
+        page.sample("tidegate_kafka_dead_letters_total", &labels, count);
+    }
     for (name, kind, help, samples) in [
         (
             "tidegate_kafka_consumer_lag",

@@ -98,6 +98,11 @@ impl Teller {
         self.outbox.untold()
     }
 
+    /// Events that the bus has not taken yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+
     /// Whether a session that opens now can be told of; it is counted where it cannot.
     pub(super) fn has_room(&self) -> bool {
         self.outbox.has_room(&[About::Sessions])

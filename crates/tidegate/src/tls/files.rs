@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::config::plan::BusTls;
+
 /// The largest file that is read.
 const LARGEST_FILE: u64 = 8 << 20;
 
@@ -103,6 +105,19 @@ pub(super) fn add_authorities(
                 format_args!("a certificate in it is no authority: {error}"),
             )
         })?;
+    }
+    Ok(())
+}
+
+/// Reads what TLS to a system of others needs, and keeps none of it.
+pub(super) fn check_outgoing(plan: &BusTls) -> Result<(), FileError> {
+    if let Some(path) = &plan.ca {
+        add_authorities(&mut RootCertStore::empty(), path, &read(path)?)?;
+    }
+    if let Some(files) = &plan.certificate {
+        let (chain, secret) = (read(&files.cert)?, read(&files.key)?);
+        let (certificate, key) = (&*files.cert, &*files.key);
+        certified_key((certificate, &chain), (key, &secret), &provider())?;
     }
     Ok(())
 }

@@ -140,6 +140,16 @@ impl Loaded {
             let read = ClientTls::load(&tls).map_err(failed("cluster", &"redis".into()));
             errors.extend(read.err());
         }
+        if let Some(kafka) = &plan.bus.kafka {
+            let registry = kafka.registry.as_ref();
+            let registry = registry.filter(|registry| registry.endpoint.is_tls);
+            let registry = registry.map(|registry| ("schema_registry", &registry.tls));
+            let brokers = kafka.tls.as_ref().map(|tls| ("brokers", tls));
+            for (name, tls) in brokers.into_iter().chain(registry) {
+                let checked = files::check_outgoing(tls);
+                errors.extend(checked.map_err(failed("bus.kafka", &name.into())).err());
+            }
+        }
         (loaded, errors)
     }
 

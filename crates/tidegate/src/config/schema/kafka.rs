@@ -27,7 +27,8 @@ const MECHANISMS: [(&str, SaslMechanism); 3] = [
 ];
 const MOST_QUEUED: u32 = 1_000_000;
 const SMALLEST_MESSAGE: u64 = 10_000;
-const LARGEST_MESSAGE: u64 = 100_000_000;
+/// As much as is read of a record.
+const LARGEST_MESSAGE: u64 = 16_000_000;
 /// A publisher over HTTP waits as long.
 const LONGEST_PUBLISH: Duration = Duration::from_secs(60);
 
@@ -38,13 +39,7 @@ pub(super) fn read(
     problems: &mut Problems,
 ) -> Option<KafkaBusPlan> {
     let mut fields = spot.fields(problems)?;
-    let brokers = fields.need("brokers", "brokers: localhost:9092", problems);
-    let brokers = brokers.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
-    let brokers = brokers.iter();
-    let brokers: Vec<_> = brokers
-        .filter_map(|spot| spot.value(problems, broker))
-        .collect();
-    let mut plan = KafkaBusPlan::new(brokers);
+    let mut plan = KafkaBusPlan::new(read_brokers(&mut fields, problems));
     if let Some(spot) = fields.take("format") {
         let format = spot.name_of(problems, "format", &FORMATS);
         plan.format = format.unwrap_or_default();
@@ -104,6 +99,24 @@ pub(super) fn read(
     (!plan.brokers.is_empty()).then_some(plan)
 }
 
+fn read_brokers(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Box<str>> {
+    let brokers = fields.need("brokers", "brokers: localhost:9092", problems);
+    let brokers = brokers.map_or_else(Vec::new, |spot| spot.one_or_many(problems));
+    let mut named: Vec<Box<str>> = Vec::new();
+    for spot in &brokers {
+        let Some(broker) = spot.value(problems, broker) else {
+            continue;
+        };
+        if named.contains(&broker) {
+            let message = format!("the broker {} is there twice", Quoted(&broker));
+            problems.suggest(&spot.place(), message, "leave one of the two out");
+            continue;
+        }
+        named.push(broker);
+    }
+    named
+}
+
 fn shows_password(sasl: &SaslPlan) -> bool {
     sasl.mechanism == SaslMechanism::Plain
 }
@@ -143,7 +156,7 @@ fn message_size(text: &str) -> Result<u32, Fault> {
     let size = value::size(text)?;
     let size = Some(size).filter(|size| (SMALLEST_MESSAGE..=LARGEST_MESSAGE).contains(size));
     let size = size.and_then(|size| size.try_into().ok());
-    size.ok_or_else(|| Fault::new(format!("{} is not from 10KB to 100MB", Quoted(text))))
+    size.ok_or_else(|| Fault::new(format!("{} is not from 10KB to 16MB", Quoted(text))))
 }
 
 /// `host:port`, as brokers are written everywhere.
@@ -179,6 +192,12 @@ fn read_registry(spot: &Spot<'_>, problems: &mut Problems) -> Option<RegistryPla
     let user = user.and_then(|spot| spot.value(problems, auth::text));
     let password = password.and_then(|spot| read_password(&spot, problems));
     let tls = fields.take("tls");
+    if let (Some(spot), Some(endpoint)) = (&tls, &endpoint)
+        && !endpoint.is_tls
+    {
+        let message = "TLS is not spoken at an `http://` URL";
+        problems.suggest(&spot.place(), message, "write `https://`");
+    }
     let tls = tls.and_then(|spot| read_tls(&spot, problems));
     let register = fields.take("register");
     let register = register.and_then(|spot| spot.truth(problems));

@@ -27,6 +27,7 @@ fn workers_are_summed() {
             users: 9,
         },
         untold: 0,
+        waiting: 0,
         bus: BusState::default(),
         refusals: vec![("route_full", 2), (TOO_MANY_HANDSHAKES, 3)],
         tls_reloads: [0; 2],

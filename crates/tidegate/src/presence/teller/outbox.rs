@@ -72,6 +72,12 @@ impl Outbox {
         self.untold.load(Ordering::Relaxed)
     }
 
+    /// Events that the bus has not taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        let counts = self.counts.iter().map(|one| one.load(Ordering::Relaxed));
+        counts.sum()
+    }
+
     /// Whether all of these can wait; it is counted where one cannot.
     pub(super) fn has_room(&self, all: &[About]) -> bool {
         let has_room = |about: &About| self.count(*about) < MOST_WAITING;
@@ -153,11 +159,7 @@ impl Outbox {
                 () = self.arrived.notified() => {}
             }
         }
-        let left: usize = self
-            .counts
-            .iter()
-            .map(|one| one.load(Ordering::Relaxed))
-            .sum();
+        let left = self.waiting();
         tracing::error!(left, "the bus takes no events: the last ones are not told");
     }
 
