@@ -129,22 +129,12 @@ impl Fault {
                 world.redis.door(node).mend();
             }
             Self::RestartRedis => {
-                let daemon = world.redis.node().daemon();
-                if random.bool() {
-                    daemon.kill().await
-                } else {
-                    daemon.stop().await
-                }
+                end(world.redis.node().daemon(), random).await;
                 world.goes_on(MEANWHILE).await;
                 world.redis.node().start_again().await;
             }
             Self::StopBroker => {
-                let daemon = world.share.brokers.kafka.daemon();
-                if random.bool() {
-                    daemon.kill().await
-                } else {
-                    daemon.stop().await
-                }
+                end(world.share.brokers.kafka.daemon(), random).await;
                 world.goes_on(MEANWHILE).await;
                 world.share.brokers.kafka.start_again().await;
             }
@@ -165,6 +155,15 @@ impl Fault {
             Self::WrongPartition => wrong_partition(world, random).await,
         }
         world.note(format!("{self:?} is over"));
+    }
+}
+
+/// Kills it, or has it end by itself.
+async fn end(daemon: &Daemon, random: &mut fastrand::Rng) {
+    if random.bool() {
+        daemon.kill().await;
+    } else {
+        daemon.stop().await;
     }
 }
 

@@ -189,6 +189,24 @@ impl Terminals {
     }
 }
 
+/// Types a command until it says that.
+async fn types(typed: &mut Shell, command: &str, shown: &[String], terminals: &Terminals) {
+    // Whoever only looks may do so again.
+    let may_look_again =
+        !command.contains(" -d ") && (command.starts_with("curl ") || command.starts_with("grep "));
+    let begun = std::time::Instant::now();
+    loop {
+        let said = typed.run(command).await;
+        let mut pairs = said.iter().zip(shown);
+        if said.len() == shown.len() && pairs.all(|(said, shown)| is_like(said, shown)) {
+            return;
+        }
+        let is_over = !may_look_again || begun.elapsed() > LONG;
+        assert!(!is_over, "{command}: {said:#?}\n{}", terminals.said());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test]
 async fn every_command_of_the_guide_does_what_stands_there() {
     let test = "every_command_of_the_guide";
@@ -257,24 +275,7 @@ async fn every_command_of_the_guide_does_what_stands_there() {
                 terminals.open(shell(), &command);
             }
             Step::Command(command, shown) => {
-                // Whoever only looks may do so again.
-                let may_look_again = !command.contains(" -d ")
-                    && (command.starts_with("curl ") || command.starts_with("grep "));
-                let begun = std::time::Instant::now();
-                loop {
-                    let said = typed.run(&command).await;
-                    let is_so = said.len() == shown.len()
-                        && said
-                            .iter()
-                            .zip(&shown)
-                            .all(|(said, shown)| is_like(said, shown));
-                    if is_so {
-                        break;
-                    }
-                    let is_over = !may_look_again || begun.elapsed() > LONG;
-                    assert!(!is_over, "{command}: {said:#?}\n{}", terminals.said());
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                types(&mut typed, &command, &shown, &terminals).await;
             }
             Step::Told(shown) => {
                 let mut is_told = || terminals.have(&shown);

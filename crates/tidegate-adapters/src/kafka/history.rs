@@ -65,6 +65,9 @@ struct Kept {
     bytes: usize,
 }
 
+/// Which history it is, and by partition the offset from which on its records were looked at.
+pub(super) type Unexamined = ([u8; EPOCH], Vec<(i32, i64)>);
+
 /// Records of a partition that are looked at: from the first offset up to the second.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
@@ -192,7 +195,7 @@ impl History {
     }
 
     /// Which topic it is now, and up to where its partitions are not examined.
-    pub(super) fn unexamined(&self, topic: &str) -> Option<([u8; EPOCH], Vec<(i32, i64)>)> {
+    pub(super) fn unexamined(&self, topic: &str) -> Option<Unexamined> {
         let history = self.topics.get(topic)?;
         let partitions = history.partitions.iter();
         let ends = partitions.map(|(number, kept)| (*number, kept.examined));

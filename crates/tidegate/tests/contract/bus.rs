@@ -1,4 +1,9 @@
 //! What every bus promises, whatever carries it. Included where there is one to be judged.
+#![expect(
+    clippy::cognitive_complexity,
+    clippy::panic,
+    reason = "it reads from top to bottom, and fails where it cannot go on"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
