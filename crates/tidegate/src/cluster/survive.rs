@@ -139,7 +139,7 @@ mod tests {
     fn a_node_is_buried_once_whatever_a_late_renewal_tells() {
         let [one, two] = ["a", "b"].map(|name| NodeId::new(name.into()));
         let mut buried = HashSet::from([one.clone()]);
-        let dead = vec![one.clone(), two.clone()];
+        let dead = vec![one, two.clone()];
         assert_eq!(unburied(dead, &mut buried), std::slice::from_ref(&two));
         assert_eq!(unburied(vec![two.clone()], &mut buried), [two]);
         assert!(buried.is_empty());
