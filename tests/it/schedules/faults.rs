@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use tidegate_tests::backing::Daemon;
 use tidegate_tests::history::Class;
 use tidegate_tests::time::eventually_within;
 
