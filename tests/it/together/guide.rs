@@ -189,6 +189,23 @@ impl Terminals {
     }
 }
 
+/// The guide with what is its own in this test.
+fn here(binary: &Path, wscat: &Path, ports: &[(u16, u16)]) -> String {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/cluster.yaml");
+    let wscat = wscat.join("node_modules/.bin/wscat");
+    let mut guide = GUIDE
+        .replace("target/debug/tidegate", &binary.display().to_string())
+        .replace("config/cluster.yaml", &config.display().to_string())
+        .replace(
+            "tests/tools/node_modules/.bin/wscat",
+            &wscat.display().to_string(),
+        );
+    for (usual, port) in ports {
+        guide = guide.replace(&format!("127.0.0.1:{usual}"), &format!("127.0.0.1:{port}"));
+    }
+    guide
+}
+
 /// Types a command until it says that.
 async fn types(typed: &mut Shell, command: &str, shown: &[String], terminals: &Terminals) {
     // Whoever only looks may do so again.
@@ -228,18 +245,7 @@ async fn every_command_of_the_guide_does_what_stands_there() {
         return;
     };
     let ports = [8080, 8090, 9900, 9901].map(|usual| (usual, spare_port()));
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/cluster.yaml");
-    let wscat = wscat.join("node_modules/.bin/wscat");
-    let mut guide = GUIDE
-        .replace("target/debug/tidegate", &binary.display().to_string())
-        .replace("config/cluster.yaml", &config.display().to_string())
-        .replace(
-            "tests/tools/node_modules/.bin/wscat",
-            &wscat.display().to_string(),
-        );
-    for (usual, port) in ports {
-        guide = guide.replace(&format!("127.0.0.1:{usual}"), &format!("127.0.0.1:{port}"));
-    }
+    let guide = here(&binary, &wscat, &ports);
     let place = Scratch::new();
     let topics = ["PUSH", "USER_CONNECT", "USER_DISCONNECT", "SESSIONS"].map(|name| {
         (
