@@ -233,7 +233,7 @@ impl RedisStore {
     pub(super) async fn count_of(&self, node: &str) -> Result<u64, StoreError> {
         let link = self.link()?;
         let counts = Partition::all().map(|partition| {
-            let mut count = cmd("ZCARD");
+            let mut count = cmd("SCARD");
             count.arg(self.keys.of_node(partition, node));
             link.ask::<u64>(count)
         });
