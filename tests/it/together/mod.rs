@@ -115,7 +115,7 @@ impl Setting {
                  sessions: {sessions} }}\n  \
                kafka: {{ brokers: ['{brokers}'], schema_registry: {{ url: '{registry}' }}, \
                  publish_timeout: {publish} }}\n\
-             cluster: {{ redis: {{ url: 'redis://{redis}', lease: {lease}, timeout: 15s }} }}\n\
+             cluster: {{ redis: {{ url: 'redis://{redis}', lease: {lease}, timeout: 2s }} }}\n\
              services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
              routes:\n\
              - name: bridge\n  \

@@ -59,7 +59,7 @@ async fn of_one_that_is_killed_others_tell_once_what_it_could_not() {
     let Some(mut setting) = Setting::new(test, 3).await else {
         return;
     };
-    setting.lease = "2s";
+    setting.lease = "5s";
     let (a, b, c) = tokio::join!(setting.node("a"), setting.node("b"), setting.node("c"));
     a.sees(3).await;
     let (mut sessions, mut offline) = setting.told().await;
@@ -128,7 +128,7 @@ async fn of_two_that_are_killed_the_last_tells_under_one_name() {
     let Some(mut setting) = Setting::at(test, &kafka).await else {
         return;
     };
-    setting.lease = "2s";
+    setting.lease = "5s";
     let (a, b, c) = tokio::join!(setting.node("a"), setting.node("b"), setting.node("c"));
     c.sees(3).await;
     let (_, mut offline) = setting.told().await;

@@ -120,9 +120,29 @@ impl Daemon {
         self.is_gone().await;
     }
 
-    /// Holds it (SIGSTOP): its sockets stay open and say nothing.
+    /// Holds it (SIGSTOP), and waits until none of its threads runs: its sockets stay open and say nothing.
+    ///
+    /// # Panics
+    /// When it does not stop within ten seconds.
     pub fn pause(&self) {
         self.signal("STOP");
+        let begun = Instant::now();
+        while !self.is_held() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it runs on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id()));
+        threads.unwrap().flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat"));
+            // The state stands behind the name, which may have anything in it; a thread may have ended.
+            stat.is_ok_and(|stat| {
+                stat.rsplit_once(") ")
+                    .is_some_and(|(_, rest)| rest.starts_with('T'))
+            })
+        })
     }
 
     /// Lets it go on (SIGCONT).
