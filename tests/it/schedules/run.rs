@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -193,8 +194,7 @@ fn summary(world: &World, steps: &[Vec<Fault>]) -> String {
 /// For those who look for the reason: what each node said, what was noted of each user, and what stands in
 /// the topic, in `target/tmp/schedules/<seed>-*`.
 fn keep(world: &World, watches: &mut Watches) -> std::io::Result<()> {
-    let program = std::env::current_exe()?;
-    let folder = program.ancestors().nth(3).unwrap().join("tmp/schedules");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schedules");
     std::fs::create_dir_all(&folder)?;
     let file = |name: &str| folder.join(format!("{}-{name}", world.seed));
     for node in &world.nodes {
