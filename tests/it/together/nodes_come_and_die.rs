@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tidegate_tests::backing::{Kafka, Watch};
+use tidegate_tests::backing::{Kafka, Reply, Watch};
 use tidegate_tests::eventually_does;
 use tidegate_tests::wire::Wire;
 
@@ -159,6 +159,42 @@ async fn of_two_that_are_killed_the_last_tells_under_one_name() {
     }
     assert!(told.values().all(|ids| ids.len() == 1), "{told:?}");
     assert_eq!(told.len(), 3, "{told:?}");
+}
+
+/// It ends while the brokers are away, and its node is killed before they are back.
+#[tokio::test]
+async fn an_end_that_was_not_told_is_told_by_the_others() {
+    let test = "an_end_that_was_not_told_is_told_by_the_others";
+    let Some(kafka) = Kafka::start(test, 0).await else {
+        return;
+    };
+    let Some(mut setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    setting.lease = "5s";
+    let [a, b] = setting.two().await;
+    let (mut sessions, mut offline) = setting.told().await;
+    let (early, _) = setting.session(&b, "early").await;
+    early.0.close_session().await;
+    assert_eq!(gone(&offline.next().await).0, "early");
+    // What was told is kept no longer.
+    eventually_does("nothing is kept", async || {
+        let kept = setting.redis.node().ask(&["KEYS", "*:ended:*"]).await;
+        matches!(kept, Reply::List(left) if left.is_empty())
+    })
+    .await;
+    let (late, welcome) = setting.session(&b, "late").await;
+    a.counts(1).await;
+    kafka.daemon().kill().await;
+    late.0.close_session().await;
+    a.counts(0).await;
+    b.process.signal("KILL");
+    a.sees(1).await;
+    kafka.start_again().await;
+    assert_eq!(gone(&offline.next().await).0, "late");
+    let is_late =
+        |event: &Value| event["type"] == "session.closed" && event["session"] == welcome["session"];
+    until(&mut sessions, is_late).await;
 }
 
 /// Who has gone offline, and the name of the record that says so.

@@ -74,9 +74,14 @@ impl Keys {
         self.in_partition(partition, &format!("user:{user}"))
     }
 
-    /// SET: the sessions of a node.
+    /// SET: the open sessions of a node, and those that were claimed of it.
     pub(super) fn of_node(&self, partition: Partition, node: &str) -> String {
         self.in_partition(partition, &format!("node:{node}"))
+    }
+
+    /// SET: the sessions of a node that have left and whose end it has not told yet.
+    pub(super) fn ended_of(&self, partition: Partition, node: &str) -> String {
+        self.in_partition(partition, &format!("ended:{node}"))
     }
 
     /// Exists: nothing is taken from the node any more.

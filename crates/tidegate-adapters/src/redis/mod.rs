@@ -19,8 +19,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_util::future::{BoxFuture, try_join_all};
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use tidegate::cluster::{
-    Change, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked,
-    SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
+    Change, Ended, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation,
+    Revoked, SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
 };
 use tidegate::config::plan::RedisPlan;
 
@@ -231,13 +231,13 @@ impl StateStore for RedisStore {
         Box::pin(async move { self.claim_some(&by, &dead, lease, most).await })
     }
 
-    fn drop_claimed<'s>(
+    fn drop_ended<'s>(
         &'s self,
-        dead: &NodeId,
-        orphans: &'s [Orphan],
+        node: &NodeId,
+        ended: &'s [Ended],
     ) -> BoxFuture<'s, Result<(), StoreError>> {
-        let dead = dead.to_string();
-        Box::pin(async move { self.drop_all(&dead, orphans).await })
+        let node = node.to_string();
+        Box::pin(async move { self.drop_all(&node, ended).await })
     }
 
     fn forget(&self, dead: &NodeId) -> BoxFuture<'_, Result<(), StoreError>> {

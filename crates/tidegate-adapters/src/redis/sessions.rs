@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_util::future::{join_all, try_join_all};
 use redis::cmd;
 use tidegate::cluster::{
-    Change, Entry, NodeId, OnlineUser, Orphan, SessionPage, StoreError, Verdict,
+    Change, Ended, Entry, NodeId, OnlineUser, Orphan, SessionPage, StoreError, Verdict,
 };
 
 use super::keys::{PARTITIONS, Partition};
@@ -33,7 +33,8 @@ fn by_partition<'a>(
     places
 }
 
-/// What is done, with which session, of which user, what is said of it, and since when it is open.
+/// What is done (`E`: enter, `L`: leave, `K`: leave and be kept), with which session, of which user, what is
+/// said of it, and since when it is open.
 fn parts(change: &Change) -> (&str, &str, Option<&str>, &str, u64) {
     match change {
         Change::Enter { entry, since } => {
@@ -44,7 +45,14 @@ fn parts(change: &Change) -> (&str, &str, Option<&str>, &str, u64) {
             let user = entry.user.as_deref();
             ("E", &entry.session, user, &entry.facts, since)
         }
-        Change::Leave { session, user } => ("L", session, user.as_deref(), "", 0),
+        Change::Leave {
+            session,
+            user,
+            is_kept,
+        } => {
+            let kind = if *is_kept { "K" } else { "L" };
+            (kind, session, user.as_deref(), "", 0)
+        }
     }
 }
 
@@ -86,6 +94,7 @@ impl RedisStore {
             script.key(self.keys.sessions(partition));
             script.key(self.keys.online(partition));
             script.key(self.keys.of_node(partition, node));
+            script.key(self.keys.ended_of(partition, node));
             script.key(self.keys.fence(partition, node));
             script.arg(node);
             for change in places.iter().filter_map(|place| changes.get(*place)) {
@@ -103,17 +112,15 @@ impl RedisStore {
         let mut verdicts = vec![None; changes.len()];
         for one in told {
             let (places, told) = one?;
-            let Some((&[seconds, microseconds], told)) = told.split_first_chunk() else {
-                return Err(StoreError::Unreachable);
-            };
-            let since = Duration::from_secs(seconds) + Duration::from_micros(microseconds);
-            for (place, told) in places.iter().zip(told.chunks_exact(3)) {
-                if let (Some(verdict), [turn, known, sessions]) = (verdicts.get_mut(*place), told) {
+            for (place, told) in places.iter().zip(told.chunks_exact(4)) {
+                if let (Some(verdict), [turn, known, sessions, time]) =
+                    (verdicts.get_mut(*place), told)
+                {
                     *verdict = Some(Verdict {
                         is_turn: *turn == 1,
                         was_known: *known == 1,
                         sessions: *sessions,
-                        time: UNIX_EPOCH + since,
+                        time: UNIX_EPOCH + Duration::from_micros(*time),
                     });
                 }
             }
@@ -148,6 +155,7 @@ impl RedisStore {
             let mut script = self.scripts.claim.prepare_invoke();
             script.key(self.keys.sessions(partition));
             script.key(self.keys.of_node(partition, dead));
+            script.key(self.keys.ended_of(partition, dead));
             script.key(self.keys.fence(partition, dead));
             script.key(self.keys.claim(partition, dead));
             script.arg(dead).arg(by).arg(milliseconds(lease));
@@ -200,18 +208,17 @@ impl RedisStore {
         Ok(orphans.collect())
     }
 
-    pub(super) async fn drop_all(&self, dead: &str, orphans: &[Orphan]) -> Result<(), StoreError> {
-        let all = orphans
-            .iter()
-            .map(|one| (&*one.entry.session, one.entry.user.as_deref()));
+    pub(super) async fn drop_all(&self, node: &str, ended: &[Ended]) -> Result<(), StoreError> {
+        let all = ended.iter().map(|one| (&*one.session, one.user.as_deref()));
         let drops = by_partition(all).into_values();
         let drops = drops.map(|(partition, places)| {
             let mut script = self.scripts.drop.prepare_invoke();
             script.key(self.keys.sessions(partition));
-            script.key(self.keys.of_node(partition, dead));
-            script.arg(dead);
-            for orphan in places.iter().filter_map(|place| orphans.get(*place)) {
-                script.arg(&*orphan.entry.session);
+            script.key(self.keys.of_node(partition, node));
+            script.key(self.keys.ended_of(partition, node));
+            script.arg(node);
+            for one in places.iter().filter_map(|place| ended.get(*place)) {
+                script.arg(&*one.session);
             }
             self.run::<()>(script)
         });

@@ -5,6 +5,8 @@
 //! what it knew, the two are compared, and only what differs is told: nothing waits for the store in a
 //! queue, however long it is away.
 
+mod compare;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
@@ -20,7 +22,10 @@ use tokio_util::sync::CancellationToken;
 use super::limits::Limits;
 use super::node::Fact;
 use super::wire::Say;
-use super::{Change, Cluster, Entry, Facts, Membership, Standing, StoreError, To, Verdict, Wired};
+use super::{
+    Change, Cluster, Ended, Ending, Entry, Facts, Membership, Standing, StoreError, To, Verdict,
+    Wired,
+};
 use crate::metrics::microseconds;
 use crate::presence::Roles;
 use crate::session::handle::Handle;
@@ -53,6 +58,10 @@ struct Keeper {
     live: HashMap<SessionId, Seat>,
     /// What the store was told and has not answered.
     in_flight: Vec<(Change, Whom)>,
+    /// Whose end was told, and which the store has not dropped yet.
+    dropping: Vec<Ended>,
+    /// How many have left that the store still keeps.
+    kept: usize,
     /// The lease had lapsed, and others may have told the end of what is live.
     is_reborn: bool,
     /// Why the store is away, as was said already.
@@ -77,8 +86,10 @@ struct Seat {
 #[derive(Debug, Clone)]
 enum Whom {
     Here(Arc<Handle>, Roles),
-    /// Nothing but what the store knows is left of it.
-    Gone(Entry),
+    /// It has left, and something may be told of it.
+    Left(Arc<Handle>, Option<Arc<Ending>>),
+    /// The same, where nothing but what the store knows is left of it.
+    Gone(Entry, Arc<Ending>),
 }
 
 impl Keeping {
@@ -93,6 +104,8 @@ impl Keeping {
             wired: Arc::new(wired),
             live: HashMap::new(),
             in_flight: Vec::new(),
+            dropping: Vec::new(),
+            kept: 0,
             is_reborn: false,
             said: Vec::new(),
             beat: 0,
@@ -141,7 +154,7 @@ impl Keeper {
                 () = self.rest(pause) => pause = (pause * 2).min(longest),
             }
         }
-        let told = timeout(LAST_WORDS, self.farewell()).await;
+        let told = timeout(LAST_WORDS * 2, self.farewell()).await;
         if !matches!(told, Ok(Ok(()))) {
             tracing::warn!("the others are not told that this node ends: they will find out");
         }
@@ -234,7 +247,9 @@ impl Keeper {
                 // One who joins may be the first to be known to a store that has lost everything.
                 () = cluster.joined.notified() => self.renew().await?,
                 () = cluster.arrived.notified() => self.tell().await?,
+                () = cluster.ends.arrived.notified() => {}
             }
+            self.drop_ended().await?;
             self.limits.settle(&cluster, &self.wired).await?;
         }
     }
@@ -282,7 +297,7 @@ impl Keeper {
         }
         Some(match facts.pop()? {
             Fact::Entered(handle, roles) => self.enter(&handle, &roles),
-            Fact::Left(handle) => self.leave(&handle),
+            Fact::Left(handle, ending) => self.leave(&handle, ending),
         })
     }
 
@@ -297,8 +312,12 @@ impl Keeper {
             }
             // It was nobody's.
             let session = entry.session.clone();
-            let user = None;
-            changes.push((Change::Leave { session, user }, whom.clone()));
+            let change = Change::Leave {
+                session,
+                user: None,
+                is_kept: false,
+            };
+            changes.push((change, Whom::Left(Arc::clone(handle), None)));
         }
         let seat = Seat {
             handle: Arc::clone(handle),
@@ -312,7 +331,7 @@ impl Keeper {
         changes
     }
 
-    fn leave(&mut self, handle: &Arc<Handle>) -> Vec<(Change, Whom)> {
+    fn leave(&mut self, handle: &Arc<Handle>, ending: Option<Arc<Ending>>) -> Vec<(Change, Whom)> {
         let Some(seat) = self.live.remove(&handle.id) else {
             return Vec::new();
         };
@@ -321,8 +340,9 @@ impl Keeper {
         let change = Change::Leave {
             session: handle.id.to_string().into(),
             user: user.map(Box::from),
+            is_kept: ending.is_some(),
         };
-        vec![(change, Whom::Here(seat.handle, seat.roles))]
+        vec![(change, Whom::Left(seat.handle, ending))]
     }
 
     /// There was no room for all that came and went: looks at what is open.
@@ -392,14 +412,46 @@ impl Keeper {
                     teller.online(user, roles, verdict.time);
                 }
             }
-            (Change::Leave { user: Some(_), .. }, Whom::Here(handle, _)) if verdict.is_turn => {
-                teller.offline(handle, self.cluster.incarnation(), verdict.time);
+            (Change::Leave { user, .. }, Whom::Left(handle, ending)) => {
+                if user.is_some() && verdict.is_turn {
+                    let incarnation = self.cluster.incarnation();
+                    teller.offline(handle, ending.as_ref(), incarnation, verdict.time);
+                }
+                self.note_left(ending.as_deref());
             }
-            (Change::Leave { user: Some(_), .. }, Whom::Gone(entry)) if verdict.is_turn => {
-                teller.offline_of(entry, self.cluster.incarnation(), verdict.time);
+            (Change::Leave { user, .. }, Whom::Gone(entry, ending)) => {
+                if user.is_some() && verdict.is_turn {
+                    let incarnation = self.cluster.incarnation();
+                    teller.offline_of(entry, Some(ending), incarnation, verdict.time);
+                }
+                self.note_left(Some(ending));
             }
             _ => {}
         }
+    }
+
+    /// The store keeps one that has left, and what there is to be told of it is under way.
+    fn note_left(&mut self, ending: Option<&Ending>) {
+        if let Some(ending) = ending {
+            self.kept += 1;
+            ending.done();
+        }
+    }
+
+    /// Has the store drop those whose end was told.
+    async fn drop_ended(&mut self) -> Result<(), StoreError> {
+        let room = BATCH.saturating_sub(self.dropping.len());
+        self.dropping.extend(self.cluster.ends.take(room));
+        if !self.dropping.is_empty() {
+            let dropped = self
+                .cluster
+                .store
+                .drop_ended(&self.cluster.id(), &self.dropping);
+            dropped.await?;
+            self.kept = self.kept.saturating_sub(self.dropping.len());
+            self.dropping.clear();
+        }
+        Ok(())
     }
 
     /// Whether all sessions of a user are here, and of none it was heard that the store has it.
@@ -414,54 +466,6 @@ impl Keeper {
         }
         // This one was confirmed now.
         confirmed <= 1 && verdict.sessions <= all
-    }
-
-    /// Compares what the store has of this node with what is here.
-    async fn sync(&mut self) -> Result<(), StoreError> {
-        let mut changes: Vec<_> = std::mem::take(&mut self.in_flight);
-        // What had been entered is compared; what had left would not be found missing.
-        changes.retain(|(change, _)| matches!(change, Change::Leave { .. }));
-        while self.take().is_some() {}
-        let held = self.cluster.store.held(&self.cluster.id()).await?;
-        let held = held.into_iter().map(|entry| (entry.session.clone(), entry));
-        let mut held: HashMap<_, _> = held.collect();
-        let name = Arc::clone(self.cluster.id().name());
-        for seat in self.live.values() {
-            let entry = Facts::entry(&name, &seat.handle, &seat.roles);
-            let has_user = |one: Entry| one.user.is_some() == seat.has_user;
-            let is_held = held.remove(&entry.session).is_some_and(has_user);
-            if !is_held || !seat.is_confirmed {
-                let whom = Whom::Here(Arc::clone(&seat.handle), Arc::clone(&seat.roles));
-                let since = self.limits.since(&seat.handle);
-                changes.push((Change::Enter { entry, since }, whom));
-            }
-        }
-        for entry in held.into_values() {
-            let change = Change::Leave {
-                session: entry.session.clone(),
-                user: entry.user.clone(),
-            };
-            changes.push((change, Whom::Gone(entry)));
-        }
-        let mut renewed = Instant::now();
-        while !changes.is_empty() {
-            let rest = changes.split_off(BATCH.min(changes.len()));
-            self.record(std::mem::replace(&mut changes, rest)).await?;
-            // A lease is not lost over telling the store what it has lost.
-            if renewed.elapsed() > self.cluster.lease / 3 {
-                self.join().await?;
-                renewed = Instant::now();
-            }
-        }
-        self.is_reborn = false;
-        Ok(())
-    }
-
-    /// Nothing is open any more.
-    async fn farewell(&mut self) -> Result<(), StoreError> {
-        self.sync().await?;
-        self.cluster.store.leave(&self.cluster.id()).await?;
-        self.cluster.tell(To::All, Say::Left).await
     }
 }
 

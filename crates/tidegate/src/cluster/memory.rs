@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{
-    Change, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation, Revoked,
-    SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
+    Change, Ended, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation,
+    Revoked, SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
 };
 
 /// Shared by the gateways of one process, each with a clone of one `Arc`. Nothing of it outlives the
@@ -97,6 +97,7 @@ impl State {
     }
 
     fn change(&mut self, node: &NodeId, change: Change) -> Verdict {
+        let mut time = SystemTime::now();
         let (is_turn, was_known, user) = match change {
             Change::Enter { entry, since } => {
                 let before = self.sessions.remove(&entry.session);
@@ -111,18 +112,27 @@ impl State {
                 self.sessions.insert(held.entry.session.clone(), held);
                 (is_turn, was_known, user)
             }
-            Change::Leave { session, user } => {
+            Change::Leave {
+                session,
+                user,
+                is_kept,
+            } => {
                 let held = self.sessions.get(&session);
                 let is_its = held.is_none_or(|held| held.owner == *node);
                 let was_known = held.is_some();
                 let mut is_turn = false;
-                if is_its {
-                    self.sessions.remove(&session);
+                if let Some(known) = held.filter(|_| is_its).and_then(|held| held.counted_out) {
+                    (is_turn, time) = known;
+                } else if is_its {
                     let _was_last = self.rise(&session, user.as_deref());
                     // Told again, it is the same.
                     is_turn = user
                         .as_ref()
                         .is_some_and(|user| !self.users.contains_key(user));
+                    match self.sessions.get_mut(&session) {
+                        Some(held) if is_kept => held.counted_out = Some((is_turn, time)),
+                        _ => drop(self.sessions.remove(&session)),
+                    }
                 }
                 (is_turn, was_known, user)
             }
@@ -132,8 +142,14 @@ impl State {
             is_turn,
             was_known,
             sessions: sessions.map_or(0, |sessions| sessions.len() as u64),
-            time: SystemTime::now(),
+            time,
         }
+    }
+
+    /// The open sessions of a node.
+    fn open_of(&self, node: &NodeId) -> impl Iterator<Item = &Held> {
+        let all = self.sessions.values();
+        all.filter(move |one| one.owner == *node && one.counted_out.is_none())
     }
 
     fn claim(
@@ -251,13 +267,10 @@ impl StateStore for MemoryStore {
         let leases = state.leases.iter();
         let leases = leases.map(|(node, until)| (node, Some(until.saturating_duration_since(now))));
         let all = leases.chain(state.dead.keys().map(|node| (node, None)));
-        let members = all.map(|(node, lease)| {
-            let its = state.sessions.values().filter(|one| one.owner == *node);
-            Member {
-                node: node.clone(),
-                lease,
-                sessions: its.count() as u64,
-            }
+        let members = all.map(|(node, lease)| Member {
+            node: node.clone(),
+            lease,
+            sessions: state.open_of(node).count() as u64,
         });
         let members = members.collect();
         drop(state);
@@ -281,8 +294,7 @@ impl StateStore for MemoryStore {
 
     fn held(&self, node: &NodeId) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
         let state = self.lock();
-        let its = state.sessions.values().filter(|one| one.owner == *node);
-        let its = its.map(|one| one.entry.clone()).collect();
+        let its = state.open_of(node).map(|one| one.entry.clone()).collect();
         drop(state);
         done(Ok(its))
     }
@@ -297,17 +309,17 @@ impl StateStore for MemoryStore {
         done(Ok(self.lock().claim(by, dead, lease, most)))
     }
 
-    fn drop_claimed<'s>(
+    fn drop_ended<'s>(
         &'s self,
-        dead: &NodeId,
-        orphans: &'s [Orphan],
+        node: &NodeId,
+        ended: &'s [Ended],
     ) -> BoxFuture<'s, Result<(), StoreError>> {
         let mut state = self.lock();
-        for Orphan { entry, .. } in orphans {
+        for Ended { session, .. } in ended {
             // Its node may have come back and entered it anew.
-            let held = state.sessions.get(&entry.session);
-            if held.is_some_and(|held| held.owner == *dead) {
-                state.sessions.remove(&entry.session);
+            let held = state.sessions.get(session);
+            if held.is_some_and(|held| held.owner == *node && held.counted_out.is_some()) {
+                state.sessions.remove(session);
             }
         }
         drop(state);

@@ -12,6 +12,7 @@
 mod ask;
 mod carrier;
 mod clock;
+mod ending;
 mod facts;
 mod hear;
 mod keeper;
@@ -28,12 +29,13 @@ mod wire;
 
 pub(crate) use self::ask::{Answers, Asked};
 pub(crate) use self::carrier::ClusterBus;
+pub(crate) use self::ending::Ending;
 pub(crate) use self::facts::Facts;
 pub(crate) use self::keeper::Keeping;
 pub use self::memory::MemoryStore;
 pub(crate) use self::node::{Cluster, Wired};
 pub use self::store::{
-    Change, Entry, Inbox, Member, Membership, NodeId, NotANode, OnlineUser, Orphan, Revocation,
-    Revoked, SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
+    Change, Ended, Entry, Inbox, Member, Membership, NodeId, NotANode, OnlineUser, Orphan,
+    Revocation, Revoked, SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
 };
 pub(crate) use self::wire::Order;

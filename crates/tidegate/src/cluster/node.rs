@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::ask::{Answers, Asked, Asks};
+use super::ending::Ends;
 use super::wire::{Message, Order, Push, Say};
-use super::{ClusterBus, NodeId, StateStore, StoreError, To};
+use super::{ClusterBus, Ended, Ending, NodeId, StateStore, StoreError, To};
 use crate::auth::Authenticator;
 use crate::bus::{Event, EventId};
 use crate::config::plan::ClusterPlan;
@@ -30,7 +31,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum Fact {
     Entered(Arc<Handle>, Roles),
-    Left(Arc<Handle>),
+    /// With what is told of it, where something is.
+    Left(Arc<Handle>, Option<Arc<Ending>>),
 }
 
 /// This node in its cluster.
@@ -41,6 +43,8 @@ pub(crate) struct Cluster {
     id: Mutex<NodeId>,
     facts: Mutex<Waiting>,
     pub(super) arrived: Notify,
+    /// Whose end was told.
+    pub(super) ends: Arc<Ends>,
     is_up: AtomicBool,
     /// Why it is not.
     trouble: Mutex<Option<Box<str>>>,
@@ -99,6 +103,7 @@ impl Cluster {
             id: Mutex::new(NodeId::new(Arc::clone(name))),
             facts: Mutex::default(),
             arrived: Notify::new(),
+            ends: Arc::default(),
             is_up: AtomicBool::new(false),
             trouble: Mutex::default(),
             others: Mutex::default(),
@@ -158,9 +163,14 @@ impl Cluster {
         self.leave_fact(Fact::Entered(Arc::clone(handle), Arc::clone(roles)));
     }
 
-    /// A session has closed.
-    pub(crate) fn left(&self, handle: &Arc<Handle>) {
-        self.leave_fact(Fact::Left(Arc::clone(handle)));
+    /// A session has closed; what is told of it is told by who has `ending` too.
+    pub(crate) fn left(&self, handle: &Arc<Handle>, ending: Option<Arc<Ending>>) {
+        self.leave_fact(Fact::Left(Arc::clone(handle), ending));
+    }
+
+    /// The end of a session of which something is to be told.
+    pub(crate) fn ending(&self, session: Box<str>, user: Option<Box<str>>) -> Arc<Ending> {
+        Ending::new(Ended { session, user }, &self.ends)
     }
 
     fn leave_fact(&self, fact: Fact) {

@@ -61,7 +61,7 @@ pub trait StateStore: Send + Sync + Debug + 'static {
         changes: Vec<Change>,
     ) -> BoxFuture<'_, Result<Vec<Verdict>, StoreError>>;
 
-    /// Everything that the store has of a node.
+    /// The open sessions that the store has of a node.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -81,14 +81,15 @@ pub trait StateStore: Send + Sync + Debug + 'static {
         most: usize,
     ) -> BoxFuture<'_, Result<Option<Vec<Orphan>>, StoreError>>;
 
-    /// Drops sessions that were claimed, because their end was told.
+    /// Drops sessions of a node that were counted out, because their end was told: those that have left and
+    /// were kept, and those that were claimed.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    fn drop_claimed<'s>(
+    fn drop_ended<'s>(
         &'s self,
-        dead: &NodeId,
-        orphans: &'s [Orphan],
+        node: &NodeId,
+        ended: &'s [Ended],
     ) -> BoxFuture<'s, Result<(), StoreError>>;
 
     /// Forgets a node of whom nothing is left.
@@ -305,7 +306,29 @@ pub enum Change {
         session: Box<str>,
         /// Its user, as it was entered.
         user: Option<Box<str>>,
+        /// Its end is not told yet: it is counted out, but stays until it is dropped, so that others tell
+        /// its end where its node dies before.
+        is_kept: bool,
     },
+}
+
+/// A session whose end was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its id.
+    pub session: Box<str>,
+    /// Its user, as it was entered.
+    pub user: Option<Box<str>>,
+}
+
+impl From<&Orphan> for Ended {
+    fn from(orphan: &Orphan) -> Self {
+        let Entry { session, user, .. } = &orphan.entry;
+        Self {
+            session: session.clone(),
+            user: user.clone(),
+        }
+    }
 }
 
 /// What came of a change.
@@ -317,7 +340,7 @@ pub struct Verdict {
     pub was_known: bool,
     /// How many sessions its user has now.
     pub sessions: u64,
-    /// When, by the store's clock.
+    /// When, by the store's clock; of a session that was counted out already, when that was.
     pub time: SystemTime,
 }
 

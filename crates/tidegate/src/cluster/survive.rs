@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Cluster, Facts, NodeId, Orphan, StoreError, Wired};
+use super::{Cluster, Ended, Facts, NodeId, Orphan, StoreError, Wired};
 use crate::bus::{Event, EventBus, EventId, Payload, SessionClosed, UserDisconnected};
 use crate::session::{Cause, Initiator};
 
@@ -52,7 +52,8 @@ impl Cluster {
                     publish(wired.teller.bus().as_ref(), event).await;
                 }
             }
-            self.store.drop_claimed(dead, &orphans).await?;
+            let ended: Vec<_> = orphans.iter().map(Ended::from).collect();
+            self.store.drop_ended(dead, &ended).await?;
         }
         self.store.forget(dead).await?;
         tracing::warn!(node = %dead, sessions = count, "a node is gone, and its sessions with it");

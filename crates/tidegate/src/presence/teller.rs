@@ -21,7 +21,7 @@ use crate::bus::{
     Event, EventBus, EventId, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
     UserConnected, UserDisconnected,
 };
-use crate::cluster::{Cluster, Entry, Facts};
+use crate::cluster::{Cluster, Ending, Entry, Facts};
 use crate::config::plan::BusPlan;
 use crate::session::handle::Handle;
 use crate::session::{Cause, Initiator};
@@ -129,6 +129,7 @@ impl Teller {
         self.tell_as(
             About::Sessions,
             handle.facts.user(),
+            None,
             |event| event,
             || {
                 Payload::SessionOpened(SessionOpened {
@@ -152,13 +153,23 @@ impl Teller {
 
     /// A session has closed. One that was cut has no end of its own.
     pub(super) fn closed(&self, handle: &Arc<Handle>, roles: &Roles) {
-        self.tell_closed(handle, roles);
+        let ending = self.ending(handle);
+        self.tell_closed(handle, roles, ending.as_ref());
         if let Some(cluster) = &self.cluster {
-            cluster.left(handle);
+            cluster.left(handle, ending);
         }
     }
 
-    fn tell_closed(&self, handle: &Handle, roles: &Roles) {
+    /// The end of a session, where others tell of it if this node cannot.
+    fn ending(&self, handle: &Handle) -> Option<Arc<Ending>> {
+        let cluster = self.cluster.as_ref()?;
+        let user = handle.facts.user();
+        let is_told = handle.is_told() && self.bus.is_watched(&self.topics.sessions)
+            || user.is_some() && self.bus.is_watched(&self.topics.user_disconnect);
+        is_told.then(|| cluster.ending(handle.id.to_string().into(), user.map(Box::from)))
+    }
+
+    fn tell_closed(&self, handle: &Handle, roles: &Roles, ending: Option<&Arc<Ending>>) {
         if !handle.is_told() {
             return;
         }
@@ -174,7 +185,7 @@ impl Teller {
             },
             None => event,
         };
-        self.tell_as(About::Sessions, handle.facts.user(), named, || {
+        self.tell_as(About::Sessions, handle.facts.user(), ending, named, || {
             Payload::SessionClosed(SessionClosed {
                 session: handle.id.to_string().into(),
                 user: handle.facts.user().map(Arc::from),
@@ -202,7 +213,7 @@ impl Teller {
     }
 
     fn tell_online(&self, user: &str, roles: &Roles, named: impl FnOnce(Event) -> Event) {
-        self.tell_as(About::Coming, Some(user), named, || {
+        self.tell_as(About::Coming, Some(user), None, named, || {
             Payload::UserConnected(UserConnected {
                 user: user.into(),
                 roles: Arc::clone(roles),
@@ -213,23 +224,34 @@ impl Teller {
     /// The last session here of its user, which was told of, has closed.
     pub(super) fn disconnected(&self, last: &Handle) {
         if self.cluster.is_none() {
-            self.tell_offline(last, |event| event);
+            self.tell_offline(last, None, |event| event);
         }
     }
 
     /// The last session of its user in all of the cluster has closed, at that time.
-    pub(crate) fn offline(&self, last: &Handle, incarnation: u64, time: SystemTime) {
+    pub(crate) fn offline(
+        &self,
+        last: &Handle,
+        ending: Option<&Arc<Ending>>,
+        incarnation: u64,
+        time: SystemTime,
+    ) {
         let id = EventId::derived("offline", incarnation, &last.id.to_string());
-        self.tell_offline(last, |event| Event { id, time, ..event });
+        self.tell_offline(last, ending, |event| Event { id, time, ..event });
     }
 
-    fn tell_offline(&self, last: &Handle, named: impl FnOnce(Event) -> Event) {
+    fn tell_offline(
+        &self,
+        last: &Handle,
+        ending: Option<&Arc<Ending>>,
+        named: impl FnOnce(Event) -> Event,
+    ) {
         let Some(identity) = last.identity() else {
             return;
         };
         let cause = last.end().map(|(_, cause, _)| cause);
         let user = identity.user();
-        self.tell_as(About::Going, Some(user), named, || {
+        self.tell_as(About::Going, Some(user), ending, named, || {
             Payload::UserDisconnected(UserDisconnected {
                 user: user.into(),
                 token: identity.token().copied(),
@@ -240,13 +262,19 @@ impl Teller {
     }
 
     /// The same, where nothing but what the store knows is left of it.
-    pub(crate) fn offline_of(&self, last: &Entry, incarnation: u64, time: SystemTime) {
+    pub(crate) fn offline_of(
+        &self,
+        last: &Entry,
+        ending: Option<&Arc<Ending>>,
+        incarnation: u64,
+        time: SystemTime,
+    ) {
         let Some(user) = last.user.as_deref() else {
             return;
         };
         let id = EventId::derived("offline", incarnation, &last.session);
         let named = |event: Event| Event { id, time, ..event };
-        self.tell_as(About::Going, Some(user), named, || {
+        self.tell_as(About::Going, Some(user), ending, named, || {
             let facts = Facts::parse(last);
             Payload::UserDisconnected(UserDisconnected {
                 user: user.into(),
@@ -261,6 +289,7 @@ impl Teller {
         &self,
         about: About,
         user: Option<&str>,
+        ending: Option<&Arc<Ending>>,
         named: impl FnOnce(Event) -> Event,
         payload: impl FnOnce() -> Payload,
     ) {
@@ -275,7 +304,7 @@ impl Teller {
         let (topic, key, payload) = (Arc::clone(topic), user.map(Box::from), payload());
         // Named in the order in which they are published.
         let make = || named(Event::now(topic, key, payload));
-        self.outbox.leave(about, make);
+        self.outbox.leave(about, ending, make);
     }
 
     /// Publishes on a thread of its own until the result is dropped.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tidegate::cluster::{
-    Change, Entry, Membership, NodeId, OnlineUser, Orphan, Revocation, StateStore, StoreError,
-    Tally, To, Verdict,
+    Change, Ended, Entry, Membership, NodeId, OnlineUser, Orphan, Revocation, StateStore,
+    StoreError, Tally, To, Verdict,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -33,6 +33,7 @@ pub(crate) async fn judge(store: Arc<dyn StateStore>) {
     who_comes_back_keeps_what_it_enters_anew(store).await;
     claims_expire_and_say_the_same_again(store).await;
     who_leaves_is_gone_at_once(store).await;
+    an_end_that_was_not_told_is_left_to_the_others(store).await;
 }
 
 fn node(name: &str) -> NodeId {
@@ -66,7 +67,22 @@ fn leave(session: &str, user: &str) -> Change {
     Change::Leave {
         session: session.into(),
         user: Some(user.into()),
+        is_kept: false,
     }
+}
+
+/// Its end is not told yet.
+fn leave_kept(session: &str, user: Option<&str>) -> Change {
+    Change::Leave {
+        session: session.into(),
+        user: user.map(Box::from),
+        is_kept: true,
+    }
+}
+
+async fn drop_claimed(store: &dyn StateStore, dead: &NodeId, claimed: &[Orphan]) {
+    let ended: Vec<_> = claimed.iter().map(Ended::from).collect();
+    store.drop_ended(dead, &ended).await.unwrap();
 }
 
 async fn record(store: &dyn StateStore, node: &NodeId, change: Change) -> Verdict {
@@ -111,7 +127,7 @@ async fn bury(store: &dyn StateStore, by: &NodeId, dead: &NodeId) -> Vec<Orphan>
         if claimed.is_empty() {
             break;
         }
-        store.drop_claimed(dead, &claimed).await.unwrap();
+        drop_claimed(store, dead, &claimed).await;
         all.extend(claimed);
     }
     store.forget(dead).await.unwrap();
@@ -180,6 +196,7 @@ async fn the_first_and_the_last_of_a_user_are_told(store: &dyn StateStore) {
     let nobody = Change::Leave {
         session: "s3".into(),
         user: None,
+        is_kept: false,
     };
     assert_eq!(turn(store, &one, nobody).await, (false, 0));
     // Another's session cannot be taken away.
@@ -279,6 +296,7 @@ async fn what_is_there_is_found(store: &dyn StateStore) {
     let change = Change::Leave {
         session: entry.session,
         user: None,
+        is_kept: false,
     };
     record(store, &two, change).await;
     assert_eq!(store.sessions(0, 10).await.unwrap().sessions, []);
@@ -497,9 +515,9 @@ async fn leases_lapse_and_their_sessions_are_claimed_once(store: &dyn StateStore
         let of_other = store.claim(&other, &dead, LONG, 100).await.unwrap();
         for one in of_other.into_iter().flatten() {
             assert!(seen.insert(one.entry.session.clone()), "{one:?}");
-            store.drop_claimed(&dead, &[one]).await.unwrap();
+            drop_claimed(store, &dead, &[one]).await;
         }
-        store.drop_claimed(&dead, &claimed).await.unwrap();
+        drop_claimed(store, &dead, &claimed).await;
         claimed = store
             .claim(&alive, &dead, LONG, 100)
             .await
@@ -551,7 +569,7 @@ async fn who_comes_back_keeps_what_it_enters_anew(store: &dyn StateStore) {
     );
     // Of two verdicts on a user the later one holds, whenever they are told.
     assert!(claimed.iter().all(|one| one.time <= back.time));
-    store.drop_claimed(&stopped, &claimed).await.unwrap();
+    drop_claimed(store, &stopped, &claimed).await;
     assert!(bury(store, &alive, &stopped).await.is_empty());
     let lasts: Vec<_> = claimed
         .iter()
@@ -594,7 +612,7 @@ async fn claims_expire_and_say_the_same_again(store: &dyn StateStore) {
         sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(again, claimed);
-    store.drop_claimed(&dead, &again).await.unwrap();
+    drop_claimed(store, &dead, &again).await;
     assert!(bury(store, &two, &dead).await.is_empty());
     store.leave(&two).await.unwrap();
     store.forget(&two).await.unwrap();
@@ -617,4 +635,69 @@ async fn who_leaves_is_gone_at_once(store: &dyn StateStore) {
     // The last one, too.
     store.leave(&stays).await.unwrap();
     assert_eq!(store.online().await.unwrap(), 0);
+}
+
+async fn an_end_that_was_not_told_is_left_to_the_others(store: &dyn StateStore) {
+    let (alive, dead) = (node("alive"), node("dead"));
+    join(store, &dead, SHORT).await;
+    join(store, &alive, LONG).await;
+    let all = vec![
+        enter("s1", "u"),
+        enter("s2", "u"),
+        enter("s3", "v"),
+        enter("s4", "w"),
+        enter_at("s5", None, 0),
+    ];
+    store.record(&dead, all).await.unwrap();
+    record(store, &alive, enter("s6", "w")).await;
+    let left = [
+        ("s1", Some("u")),
+        ("s3", Some("v")),
+        ("s4", Some("w")),
+        ("s5", None),
+    ];
+    let changes = left.map(|(session, user)| leave_kept(session, user));
+    let verdicts = store.record(&dead, changes.to_vec()).await.unwrap();
+    let turns: Vec<_> = verdicts.iter().map(|one| one.is_turn).collect();
+    assert_eq!(turns, [false, true, false, false]);
+    // They are in no count and in no list.
+    assert_eq!(store.online().await.unwrap(), 2);
+    assert_eq!(store.held(&dead).await.unwrap(), [entry("s2", Some("u"))]);
+    assert_eq!(store.sessions_of("v").await.unwrap(), []);
+    let members = store.members().await.unwrap();
+    let of_dead = members.iter().find(|one| one.node == dead).unwrap();
+    assert_eq!(of_dead.sessions, 1);
+    let shown = store.sessions(0, 100).await.unwrap().sessions;
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    // Told again, it is the same, whoever has come meanwhile.
+    assert_eq!(turn(store, &alive, enter("s7", "v")).await, (true, 1));
+    let again = record(store, &dead, leave_kept("s3", Some("v"))).await;
+    assert_eq!(
+        (again.is_turn, again.was_known, again.sessions),
+        (true, true, 1)
+    );
+    assert_eq!(again.time, verdicts[1].time);
+    // What is open is not dropped; what was told is, also when it is told again.
+    let told = [("s1", Some("u")), ("s2", Some("u"))].map(|(session, user)| Ended {
+        session: session.into(),
+        user: user.map(Box::from),
+    });
+    for _ in 0..2 {
+        store.drop_ended(&dead, &told).await.unwrap();
+    }
+    until_dead(store, &alive, &dead).await;
+    let orphans = bury(store, &alive, &dead).await;
+    let found = orphans.iter().map(|one| (&*one.entry.session, one.is_last));
+    let found: Vec<_> = found.collect();
+    assert_eq!(
+        found,
+        [("s2", true), ("s3", true), ("s4", false), ("s5", false)]
+    );
+    assert_eq!(orphans[1].time, verdicts[1].time);
+    assert_eq!(orphans[1].entry, entry("s3", Some("v")));
+    let last = [leave("s6", "w"), leave("s7", "v")];
+    let verdicts = store.record(&alive, last.to_vec()).await.unwrap();
+    assert!(verdicts.iter().all(|one| one.is_turn), "{verdicts:?}");
+    store.leave(&alive).await.unwrap();
+    store.forget(&alive).await.unwrap();
 }

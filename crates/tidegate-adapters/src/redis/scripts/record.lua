@@ -1,23 +1,31 @@
 -- Sessions of a node that came and went, all of one partition.
--- KEYS: sessions, online, sessions of the node, fence of the node; then for each change those of its user.
--- ARGV: the node; then for each change E or L, the session, its user or nothing, its facts, and when it was
--- opened.
--- Gives: seconds, microseconds; then for each change whether it is the user's first or last, whether the
--- session was known, and how many sessions the user has.
-if redis.call('EXISTS', KEYS[4]) == 1 then
+-- KEYS: sessions, online, sessions of the node, those of it that have ended, fence of the node; then for each
+-- change those of its user.
+-- ARGV: the node; then for each change E, L or K (left, and kept until it is dropped), the session, its user
+-- or nothing, its facts, and when it was opened.
+-- Gives for each change whether it is the user's first or last, whether the session was known, how many
+-- sessions the user has, and since when that is so, in microseconds.
+if redis.call('EXISTS', KEYS[5]) == 1 then
   return redis.error_reply('FENCED others tell the end of this node')
 end
 local node = ARGV[1]
-local now = redis.call('TIME')
-local verdicts = { tonumber(now[1]), tonumber(now[2]) }
-for i = 5, #KEYS do
-  local at = 2 + (i - 5) * 5
+local time = redis.call('TIME')
+local now = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
+local verdicts = {}
+for i = 6, #KEYS do
+  local at = 2 + (i - 6) * 5
   local session, user = ARGV[at + 1], ARGV[at + 2]
   local before = redis.call('HGET', KEYS[1], session)
-  local turn, known, count = 0, 0, 0
+  local mark, owner, facts, since
+  if before then
+    mark, owner, facts, since = string.match(before, '^(.)([^\n]*)\n([^\n]*)\n?(.*)$')
+  end
+  local turn, known, count, at_time = 0, 0, 0, now
   if ARGV[at] == 'E' then
-    if before and string.sub(before, 1, 1) == 'O' then
+    if mark == 'O' then
       known = 1
+    elseif mark then
+      redis.call('SREM', KEYS[4], session)
     end
     redis.call('HSET', KEYS[1], session, 'O' .. node .. '\n' .. ARGV[at + 3])
     redis.call('SADD', KEYS[3], session)
@@ -26,12 +34,14 @@ for i = 5, #KEYS do
       turn = redis.call('ZADD', KEYS[2], 0, user)
     end
   else
-    local owner = before and string.match(before, '^.([^\n]*)')
     if before then
       known = 1
     end
-    if not before or owner == node then
-      redis.call('HDEL', KEYS[1], session)
+    if owner == node and mark ~= 'O' then
+      -- It was told before, and the answer was not heard.
+      turn = mark == 'L' and 1 or 0
+      at_time = since
+    elseif not before or owner == node then
       redis.call('SREM', KEYS[3], session)
       if user ~= '' then
         redis.call('ZREM', KEYS[i], session)
@@ -39,6 +49,13 @@ for i = 5, #KEYS do
           redis.call('ZREM', KEYS[2], user)
           turn = 1
         end
+      end
+      if before and ARGV[at] == 'K' then
+        mark = turn == 1 and 'L' or 'B'
+        redis.call('HSET', KEYS[1], session, mark .. node .. '\n' .. facts .. '\n' .. now)
+        redis.call('SADD', KEYS[4], session)
+      else
+        redis.call('HDEL', KEYS[1], session)
       end
     end
   end
@@ -48,5 +65,6 @@ for i = 5, #KEYS do
   verdicts[#verdicts + 1] = turn
   verdicts[#verdicts + 1] = known
   verdicts[#verdicts + 1] = count
+  verdicts[#verdicts + 1] = tonumber(at_time)
 end
 return verdicts

@@ -3,8 +3,8 @@ use std::sync::atomic::AtomicUsize;
 use futures_util::future::BoxFuture;
 
 use super::super::{
-    Inbox, Member, MemoryStore, NodeId, OnlineUser, Orphan, Revocation, Revoked, SessionPage,
-    StateStore, Tally,
+    Ended, Inbox, Member, MemoryStore, NodeId, OnlineUser, Orphan, Revocation, Revoked,
+    SessionPage, StateStore, Tally,
 };
 use super::*;
 use crate::bus::MemoryBus;
@@ -72,8 +72,8 @@ impl StateStore for Far {
         self.store.claim(by, dead, lease, most)
     }
 
-    fn drop_claimed<'s>(&'s self, dead: &NodeId, orphans: &'s [Orphan]) -> Done<'s, ()> {
-        self.store.drop_claimed(dead, orphans)
+    fn drop_ended<'s>(&'s self, node: &NodeId, ended: &'s [Ended]) -> Done<'s, ()> {
+        self.store.drop_ended(node, ended)
     }
 
     fn forget(&self, dead: &NodeId) -> Done<'_, ()> {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{BusError, Event, EventBus};
+use crate::cluster::Ending;
 
 /// Events of a topic that may wait for the bus before nothing more is told of what opens.
 const MOST_WAITING: usize = 65_536;
@@ -40,10 +41,17 @@ pub(super) enum About {
     Going,
 }
 
+/// An event, and whose end is told with it.
+#[derive(Debug)]
+struct Letter {
+    event: Event,
+    ending: Option<Arc<Ending>>,
+}
+
 /// Events that wait.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    waiting: Mutex<VecDeque<(About, Event)>>,
+    waiting: Mutex<VecDeque<(About, Letter)>>,
     arrived: Notify,
     /// By topic, those that are with the bus too.
     counts: [AtomicUsize; 3],
@@ -64,7 +72,7 @@ struct Lanes<'a> {
     hasher: RandomState,
     busy: FuturesUnordered<Sending<'a>>,
     /// What waits behind those.
-    behind: HashMap<Lane, VecDeque<Event>>,
+    behind: HashMap<Lane, VecDeque<Letter>>,
 }
 
 impl Outbox {
@@ -98,19 +106,30 @@ impl Outbox {
         }
     }
 
-    /// Leaves an event, which is made in the order in which they are published.
-    pub(super) fn leave(&self, about: About, make: impl FnOnce() -> Event) {
+    /// Leaves an event, which is made in the order in which they are published. Where it is of a session's
+    /// end, that is done when it is published, or never will be.
+    pub(super) fn leave(
+        &self,
+        about: About,
+        ending: Option<&Arc<Ending>>,
+        make: impl FnOnce() -> Event,
+    ) {
         if self.count(about) >= MOST_KEPT {
             return self.miss();
         }
+        let ending = ending.map(Arc::clone);
+        if let Some(ending) = &ending {
+            ending.begin();
+        }
         self.counts[about as usize].fetch_add(1, Ordering::Relaxed);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push_back((about, make()));
+        let event = make();
+        waiting.push_back((about, Letter { event, ending }));
         drop(waiting);
         self.arrived.notify_one();
     }
 
-    fn next(&self) -> Option<(About, Event)> {
+    fn next(&self) -> Option<(About, Letter)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let next = waiting.pop_front();
         if next.is_none() {
@@ -133,9 +152,9 @@ impl Outbox {
         loop {
             let mut left = BATCH;
             while left > 0
-                && let Some((about, event)) = self.next()
+                && let Some((about, letter)) = self.next()
             {
-                lanes.send(about, event);
+                lanes.send(about, letter);
                 left -= 1;
             }
             if left == 0 {
@@ -164,7 +183,7 @@ impl Outbox {
     }
 
     /// Publishes one event, however long that takes.
-    async fn publish(&self, bus: &dyn EventBus, about: About, event: Event) {
+    async fn publish(&self, bus: &dyn EventBus, about: About, Letter { event, ending }: Letter) {
         let is_held_up = &self.is_held_up[about as usize];
         let mut pause = RETRY.0;
         loop {
@@ -192,25 +211,28 @@ impl Outbox {
             pause = (pause * 2).min(RETRY.1);
         }
         self.counts[about as usize].fetch_sub(1, Ordering::Relaxed);
+        if let Some(ending) = ending {
+            ending.done();
+        }
     }
 }
 
 impl<'a> Lanes<'a> {
-    fn send(&mut self, about: About, event: Event) {
-        let lane = (about, self.hasher.hash_one(&event.key) % LANES);
+    fn send(&mut self, about: About, letter: Letter) {
+        let lane = (about, self.hasher.hash_one(&letter.event.key) % LANES);
         match self.behind.get_mut(&lane) {
-            Some(behind) => behind.push_back(event),
+            Some(behind) => behind.push_back(letter),
             None => {
-                self.start(lane, event);
+                self.start(lane, letter);
             }
         }
     }
 
     /// Whether the bus has taken it at once.
-    fn start(&mut self, lane: Lane, event: Event) -> bool {
+    fn start(&mut self, lane: Lane, letter: Letter) -> bool {
         let (outbox, bus) = (self.outbox, self.bus);
         let mut sending: Sending<'a> = Box::pin(async move {
-            outbox.publish(bus, lane.0, event).await;
+            outbox.publish(bus, lane.0, letter).await;
             lane
         });
         let is_sent = (&mut sending).now_or_never().is_some();
@@ -223,8 +245,8 @@ impl<'a> Lanes<'a> {
 
     /// An event was taken: those behind it are next.
     fn go_on(&mut self, lane: Lane) {
-        while let Some(event) = self.behind.get_mut(&lane).and_then(VecDeque::pop_front) {
-            if !self.start(lane, event) {
+        while let Some(letter) = self.behind.get_mut(&lane).and_then(VecDeque::pop_front) {
+            if !self.start(lane, letter) {
                 return;
             }
         }

@@ -54,7 +54,7 @@ fn leave(outbox: &Outbox, about: About, user: &str, number: usize) {
     let topic = format!("{about:?}").into();
     let roles = vec![Box::from("x"); number].into();
     let user = user.to_owned();
-    outbox.leave(about, || {
+    outbox.leave(about, None, || {
         let payload = UserConnected {
             user: (*user).into(),
             roles,
