@@ -6,6 +6,7 @@
 
 mod brokers;
 mod clients;
+mod doubts;
 mod faults;
 mod node;
 mod publishers;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,10 +16,12 @@ use tidegate_tests::{Mint, Request, Token, tools};
 use tokio::sync::watch;
 
 use super::brokers::Share;
+use super::doubts;
+use super::faults::Fault;
 use super::node::{LONG, Node};
 
-/// The lease of nodes.
-const LEASE: &str = "4s";
+/// The lease of nodes, in seconds.
+pub(super) const LEASE: i64 = 4;
 
 /// What all who take part are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +79,15 @@ struct Noted {
     history: History,
     /// What was done to nodes and what is behind them.
     faults: Vec<(Moment, String)>,
+    deeds: Vec<Deed>,
+}
+
+/// What was done, from when to when, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deed {
+    pub(super) fault: Fault,
+    pub(super) from: i64,
+    pub(super) to: Option<i64>,
 }
 
 impl World {
@@ -202,6 +214,32 @@ impl World {
         self.noted().faults.clone()
     }
 
+    /// Something is about to be done; its number.
+    pub(super) fn does(&self, fault: Fault) -> usize {
+        self.note(format!("{fault:?}"));
+        let deeds = &mut self.noted().deeds;
+        deeds.push(Deed {
+            fault,
+            from: wall(),
+            to: None,
+        });
+        deeds.len() - 1
+    }
+
+    /// That is over.
+    pub(super) fn has_done(&self, number: usize) {
+        let deed = {
+            let mut noted = self.noted();
+            noted.deeds[number].to = Some(wall());
+            noted.deeds[number]
+        };
+        self.note(format!("{:?} is over", deed.fault));
+    }
+
+    pub(super) fn deeds(&self) -> Vec<Deed> {
+        self.noted().deeds.clone()
+    }
+
     /// A number for something new.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
@@ -213,7 +251,7 @@ impl World {
         users: Vec<usize>,
         class: Class,
         request: (u64, usize),
-        is_ordered: bool,
+        is_astray: bool,
     ) -> Publish {
         let number = self.number();
         let push = Publish {
@@ -224,7 +262,9 @@ impl World {
             request,
             begun: self.clock.tick(),
             acked: None,
-            is_ordered,
+            // Published again and again it may come at any time.
+            is_ordered: !is_astray,
+            is_astray,
         };
         self.noted().history.published.insert(number, push.clone());
         push
@@ -273,7 +313,9 @@ impl World {
     }
 
     pub(super) fn history(&self) -> History {
-        self.noted().history.clone()
+        let mut history = self.noted().history.clone();
+        history.excuses = doubts::excuses(self);
+        history
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -301,6 +343,12 @@ impl Topics {
             dead: name("dead"),
         }
     }
+}
+
+/// Now, by the clock on the wall, as nodes tell it: milliseconds since 1970.
+pub(super) fn wall() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
 }
 
 pub(super) fn user(number: usize) -> String {
@@ -342,7 +390,7 @@ fn yaml(
            topics: {{ push: {push}, user_connect: {connect}, user_disconnect: {disconnect}, sessions: {sessions} }}\n  \
            kafka: {{ brokers: ['{brokers}'], schema_registry: {{ url: '{registry}' }}, dead_letter_topic: {dead}, \
              topic_refresh: 200ms, publish_timeout: 1s }}\n\
-         cluster: {{ redis: {{ url: 'redis://{redis}', lease: {LEASE}, timeout: 1s, prefix: s{seed:x} }} }}\n\
+         cluster: {{ redis: {{ url: 'redis://{redis}', lease: {LEASE}s, timeout: 1s, prefix: s{seed:x} }} }}\n\
          services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
          routes:\n\
          - name: users\n  \

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Class, Fault, Got, History, Kind, Life, Publish, Socket, order};
+use super::{Class, Fault, Got, History, Kind, Life, Publish, Socket, order, recovery};
 
 /// What is wrong with a history, at whose end its open clients waited for nothing any more.
 #[must_use]
@@ -20,6 +20,7 @@ pub fn faults(history: &History) -> Vec<Fault> {
         judge.losses(&mut faults);
     }
     order::disagreements(history, &mut faults);
+    recovery::denials(history, &mut faults);
     acked_early(history, &mut faults);
     faults.sort_by_key(|fault| (fault.at, fault.kind));
     faults

@@ -1,6 +1,6 @@
 //! The checker sees what is planted into histories without faults, and nothing else.
 
-use super::{Begin, Class, Got, History, Kind, Life, Publish, Socket, around, faults};
+use super::{Begin, Class, Excuse, Got, History, Kind, Life, Publish, Socket, around, faults};
 
 /// Pushes 1 to 9 to user 0, each answered before the next begins.
 const PUSHES: u64 = 9;
@@ -19,12 +19,18 @@ fn publish(number: u64) -> Publish {
         begun: number * 10,
         acked: Some(number * 10 + 2),
         is_ordered: true,
+        is_astray: false,
     }
 }
 
 fn got(number: u64, at: u64) -> Got {
     let word = word(number);
-    Got { at, number, word }
+    Got {
+        at,
+        number,
+        word,
+        has_cursor: true,
+    }
 }
 
 fn socket(begin: Begin, since: u64, until: Option<u64>, numbers: &[u64]) -> Socket {
@@ -35,6 +41,8 @@ fn socket(begin: Begin, since: u64, until: Option<u64>, numbers: &[u64]) -> Sock
         session: format!("s{since}"),
         begin,
         since,
+        time: i64::try_from(since).unwrap(),
+        had_cursor: true,
         got: numbers
             .iter()
             .map(|number| got(*number, moment(*number)))
@@ -59,6 +67,12 @@ fn sound() -> History {
             .collect(),
         lives: lives.map(|sockets| Life { user: 0, sockets }).to_vec(),
         grown: None,
+        // It came back to a node that could not ask its brokers.
+        excuses: vec![Excuse {
+            node: Some(0),
+            from: 80,
+            to: 90,
+        }],
     }
 }
 
