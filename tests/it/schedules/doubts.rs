@@ -17,33 +17,62 @@ const BURIED: i64 = 20_000;
 /// How long a node that cannot ask brokers goes on asking: its clients' five seconds, and a busy machine.
 const ASKED: i64 = 6_000;
 
+/// Whether a node that was kept from its brokers tells those who come back of a loss each time that it finds what
+/// its idle reader was told of that, however long ago.
+const FINDS_OLD_ERRORS: bool = true;
+/// From what a reader says until its client is told: milliseconds.
+const FOUND: i64 = 1_000;
+
 /// Something that a node has said.
 struct Line {
+    /// By which of its processes.
+    process: usize,
     time: i64,
     words: String,
     topic: String,
     node: String,
 }
 
-/// All that one process has said, and when it ended.
-struct Spoken {
-    lines: Vec<Line>,
-    is_over: bool,
-}
-
 /// When nodes could not say what a client had missed.
 pub(super) fn excuses(world: &World) -> Vec<Excuse> {
     let all = world.deeds().into_iter();
-    let each = all.filter_map(|deed| {
-        let node = kafka_of(deed.fault)?;
-        let to = deed.to.map_or(i64::MAX, |to| to + ASKED);
-        Some(Excuse {
-            node,
-            from: deed.from,
-            to,
+    let mut each: Vec<Excuse> = all
+        .filter_map(|deed| {
+            let node = kafka_of(deed.fault)?;
+            let to = deed.to.map_or(i64::MAX, |to| to + ASKED);
+            Some(Excuse {
+                node,
+                from: deed.from,
+                to,
+            })
         })
-    });
-    each.collect()
+        .collect();
+    if FINDS_OLD_ERRORS {
+        each.extend(old_errors(world, &each));
+    }
+    each
+}
+
+/// When nodes found what they were told while they were kept from brokers.
+fn old_errors(world: &World, cuts: &[Excuse]) -> Vec<Excuse> {
+    let mut found = Vec::new();
+    for (number, node) in world.nodes.iter().enumerate() {
+        let is_its = |one: &&Excuse| one.node.is_none_or(|node| node == number);
+        let Some(first) = cuts.iter().filter(is_its).map(|one| one.from).min() else {
+            continue;
+        };
+        let spoken = said(&node.said());
+        let is_old = |line: &&Line| {
+            let words = ["no broker can be reached", "a broker cannot be reached"];
+            line.time >= first && words.contains(&line.words.as_str())
+        };
+        found.extend(spoken.iter().filter(is_old).map(|line| Excuse {
+            node: Some(number),
+            from: line.time - FOUND,
+            to: line.time + FOUND,
+        }));
+    }
+    found
 }
 
 /// Whom a fault keeps from the brokers: one node, or all.
@@ -67,7 +96,7 @@ fn redis_of(fault: Fault) -> Option<Option<usize>> {
 /// When no node, or one or the other, was to be trusted.
 pub(super) fn doubts(world: &World) -> Doubts {
     let deeds = world.deeds();
-    let spoken: Vec<Vec<Spoken>> = world.nodes.iter().map(|node| said(&node.said())).collect();
+    let spoken: Vec<Vec<Line>> = world.nodes.iter().map(|node| said(&node.said())).collect();
     let mut all = Vec::new();
     for (number, node) in world.nodes.iter().enumerate() {
         let mut add = |why, from, to| {
@@ -79,9 +108,7 @@ pub(super) fn doubts(world: &World) -> Doubts {
                 to,
             });
         };
-        for one in &spoken[number] {
-            by_its_words(one, &mut add);
-        }
+        by_its_words(&spoken[number], &mut add);
         let is_meant = |whom: Option<Option<usize>>| {
             whom.is_some_and(|whom| whom.is_none_or(|one| one == number))
         };
@@ -104,14 +131,11 @@ pub(super) fn doubts(world: &World) -> Doubts {
         }
     }
     drained(world, &deeds, &spoken, &mut all);
-    Doubts {
-        all,
-        lease: LEASE * 1_000,
-    }
+    Doubts::new(all, LEASE * 1_000)
 }
 
 /// A node that ends while brokers take nothing leaves its last words to the others, as if it were killed.
-fn drained(world: &World, deeds: &[Deed], spoken: &[Vec<Spoken>], all: &mut Vec<Doubt>) {
+fn drained(world: &World, deeds: &[Deed], spoken: &[Vec<Line>], all: &mut Vec<Doubt>) {
     for deed in deeds {
         let Fault::Drain(number) = deed.fault else {
             continue;
@@ -131,8 +155,8 @@ fn drained(world: &World, deeds: &[Deed], spoken: &[Vec<Spoken>], all: &mut Vec<
 }
 
 /// When the last of the others said that the node which was killed then is gone.
-fn buried(spoken: &[Vec<Spoken>], name: &str, killed: i64) -> i64 {
-    let lines = spoken.iter().flatten().flat_map(|one| &one.lines);
+fn buried(spoken: &[Vec<Line>], name: &str, killed: i64) -> i64 {
+    let lines = spoken.iter().flatten();
     let ends = lines.filter(|line| {
         let is_it = line
             .node
@@ -140,29 +164,28 @@ fn buried(spoken: &[Vec<Spoken>], name: &str, killed: i64) -> i64 {
             .is_some_and(|(node, _)| node == name);
         is_it && line.words.starts_with("a node is gone") && line.time >= killed
     });
-    let ends = ends.map(|line| line.time).filter(|time| time - killed < 60_000);
+    let ends = ends
+        .map(|line| line.time)
+        .filter(|time| time - killed < 60_000);
     ends.max().unwrap_or(killed + BURIED)
 }
 
-fn by_its_words(spoken: &Spoken, add: &mut dyn FnMut(Why, i64, i64)) {
-    let end = match spoken.lines.last() {
-        Some(last) if spoken.is_over => last.time,
-        _ => i64::MAX,
-    };
-    for (place, line) in spoken.lines.iter().enumerate() {
-        let behind = &spoken.lines[place..];
+fn by_its_words(spoken: &[Line], add: &mut dyn FnMut(Why, i64, i64)) {
+    for (place, line) in spoken.iter().enumerate() {
         let until = |words: &str| {
-            let next = behind
-                .iter()
-                .find(|next| next.words.starts_with(words) && next.topic == line.topic);
-            next.map_or(end, |next| next.time)
+            let mut behind = spoken[place + 1..].iter();
+            let next = behind.find(|next| {
+                let is_it = next.words.starts_with(words) && next.topic == line.topic;
+                is_it || next.process > line.process && next.words == IN_CLUSTER
+            });
+            next.map_or(i64::MAX, |next| next.time)
         };
         let words = line.words.as_str();
         if words.contains("lease had lapsed") {
-            add(Why::Away, line.time - LEASE * 1_000, until("in the cluster"));
-            add(Why::Reborn, line.time, until("in the cluster"));
+            add(Why::Away, line.time - LEASE * 1_000, until(IN_CLUSTER));
+            add(Why::Reborn, line.time, until(IN_CLUSTER));
         } else if words.contains("on its own until") {
-            add(Why::Away, line.time - LEASE * 1_000, until("in the cluster"));
+            add(Why::Away, line.time - LEASE * 1_000, until(IN_CLUSTER));
         } else if words.starts_with("events are not published yet") {
             add(
                 Why::Untaken,
@@ -175,32 +198,37 @@ fn by_its_words(spoken: &Spoken, add: &mut dyn FnMut(Why, i64, i64)) {
     }
 }
 
+const IN_CLUSTER: &str = "in the cluster";
+/// Words that mean something here.
+const SAID: [&str; 8] = [
+    IN_CLUSTER,
+    "lease had lapsed",
+    "on its own until",
+    "events are published again",
+    "events are not published yet",
+    "the end of a session elsewhere is not told yet",
+    "a node is gone",
+    "be reached",
+];
+
 /// What the processes of a node have said, one after the other.
-fn said(text: &str) -> Vec<Spoken> {
+fn said(text: &str) -> Vec<Line> {
+    let mut process = 0;
     let mut all = Vec::new();
-    let mut lines = Vec::new();
     for line in text.lines() {
-        if line.starts_with("--- ended with") {
-            let lines = std::mem::take(&mut lines);
-            all.push(Spoken {
-                lines,
-                is_over: true,
-            });
-        } else {
-            lines.extend(parsed(line));
-        }
+        process += usize::from(line.starts_with("--- ended with"));
+        all.extend(parsed(line, process));
     }
-    all.push(Spoken {
-        lines,
-        is_over: false,
-    });
     all
 }
 
-fn parsed(line: &str) -> Option<Line> {
+fn parsed(line: &str, process: usize) -> Option<Line> {
+    // Most is of no concern.
+    SAID.iter().find(|words| line.contains(**words))?;
     let said: Value = serde_json::from_str(line).ok()?;
     let text = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
     Some(Line {
+        process,
         time: milliseconds(said["ts"].as_str()?)?,
         words: text("msg"),
         topic: text("topic"),

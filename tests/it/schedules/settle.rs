@@ -103,7 +103,10 @@ fn told_of_session(record: &Value, event: &Value) -> Told {
     let is_begin = event["type"] == "session.opened";
     let told = told(record, &text("session").unwrap(), is_begin);
     let lasted = event["duration_seconds"].as_f64();
-    #[expect(clippy::cast_possible_truncation, reason = "schedules last for minutes")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "schedules last for minutes"
+    )]
     let lasted = lasted.map(|seconds| (seconds * 1_000.0) as i64);
     Told {
         user: text("user"),
@@ -146,7 +149,9 @@ pub(super) async fn judge(world: &Arc<World>, watches: &mut Watches) -> Result<(
             let first: Vec<&str> = wrong.iter().take(SHOWN).map(String::as_str).collect();
             let (count, first) = (wrong.len(), first.join("\n"));
             let notes = notes.join("\n");
-            return Err(format!("{count} faults ([Presence]), of which:\n{first}\n{notes}"));
+            return Err(format!(
+                "{count} faults ([Presence]), of which:\n{first}\n{notes}"
+            ));
         }
         tokio::time::sleep(AGAIN).await;
     }

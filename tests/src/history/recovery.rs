@@ -48,6 +48,5 @@ fn is_excused(history: &History, life: &Life, socket: &Socket) -> bool {
     !socket.had_cursor
         || history.grown.is_some_and(|grown| grown < socket.since)
         || history.published.values().any(|push| is_astray(&push))
-        || excuses
-            .any(|one| is_there(one.node) && one.from <= socket.time && socket.time <= one.to)
+        || excuses.any(|one| is_there(one.node) && one.from <= socket.time && socket.time <= one.to)
 }

@@ -123,6 +123,63 @@ fn a_loss_that_was_said_is_none() {
 }
 
 #[test]
+fn a_loss_is_said_for_a_reason() {
+    let without = |history: &mut History| history.excuses.clear();
+    assert_eq!(changed(without), [Kind::Denied]);
+    let later = changed(|history| history.excuses[0].from = 86);
+    assert_eq!(later, [Kind::Denied]);
+    let elsewhere = changed(|history| history.excuses[0].node = Some(1));
+    assert_eq!(elsewhere, [Kind::Denied]);
+    let everywhere = changed(|history| history.excuses[0].node = None);
+    assert_eq!(everywhere, []);
+    // It had no place to come back to.
+    let placeless = changed(|history| {
+        without(history);
+        history.lives[1].sockets[2].had_cursor = false;
+    });
+    assert_eq!(placeless, []);
+    // One of its user's pushes was somewhere else, before it came back.
+    let astray = |number: u64, user: usize| {
+        changed(|history| {
+            without(history);
+            let mut push = publish(number);
+            (push.number, push.is_astray, push.is_ordered) = (99, true, false);
+            (push.users, push.acked) = (vec![user], None);
+            history.published.insert(99, push);
+        })
+    };
+    assert_eq!(astray(8, 0), []);
+    assert_eq!(astray(9, 0), [Kind::Denied]);
+    assert_eq!(astray(8, 1), [Kind::Denied]);
+    let grown = |at| {
+        changed(|history| {
+            without(history);
+            history.grown = Some(at);
+        })
+    };
+    assert_eq!(grown(84), []);
+    assert_eq!(grown(86), [Kind::Denied]);
+}
+
+#[test]
+fn what_can_come_again_has_a_place() {
+    let without = |history: &mut History| {
+        history.lives[0].sockets[0].got[3].has_cursor = false;
+    };
+    assert_eq!(changed(without), [Kind::Denied]);
+    let live = changed(|history| {
+        without(history);
+        history.published.get_mut(&4).unwrap().class = Class::Live;
+    });
+    assert_eq!(live, []);
+    let astray = changed(|history| {
+        without(history);
+        history.published.get_mut(&4).unwrap().is_astray = true;
+    });
+    assert_eq!(astray, []);
+}
+
+#[test]
 fn a_double_is_seen_within_a_socket() {
     let found = changed(|history| {
         let got = &mut history.lives[0].sockets[0].got;

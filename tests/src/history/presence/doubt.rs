@@ -17,7 +17,7 @@
 pub(super) const SLACK: i64 = 1_000;
 
 /// Why a node is not to be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It was killed; until others have told its end.
     Killed,
@@ -64,6 +64,21 @@ impl Doubt {
 }
 
 impl Doubts {
+    /// Such times; those of one reason that follow each other are one.
+    #[must_use]
+    pub fn new(mut all: Vec<Doubt>, lease: i64) -> Self {
+        all.sort_by_key(|one| (one.node.clone(), one.why, one.from));
+        all.dedup_by(|next, before| {
+            let is_one = (&next.node, next.why) == (&before.node, before.why);
+            let goes_on = is_one && next.why != Why::Killed && next.from <= before.to;
+            if goes_on {
+                before.to = before.to.max(next.to);
+            }
+            goes_on
+        });
+        Self { all, lease }
+    }
+
     /// Those of a node.
     pub(super) fn of<'d>(&'d self, node: &'d str) -> impl Iterator<Item = &'d Doubt> {
         self.all.iter().filter(move |doubt| doubt.node == node)
@@ -81,7 +96,7 @@ impl Doubts {
             let is_quick = kill.from - time <= SLACK;
             let mut kept = self.of(node).filter(|doubt| doubt.why == why);
             let is_kept = |doubt: &Doubt| {
-                doubt.from <= kill.from && kill.from <= doubt.to + SLACK && time <= doubt.to
+                doubt.from - SLACK <= time && kill.from <= doubt.to.saturating_add(SLACK)
             };
             time <= kill.from && (is_quick || kept.any(is_kept))
         })
