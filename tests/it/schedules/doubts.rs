@@ -6,7 +6,8 @@ use tidegate_tests::history::Excuse;
 use tidegate_tests::history::presence::{Doubt, Doubts, Why};
 
 use super::faults::Fault;
-use super::world::{Deed, LEASE, World};
+use super::settings::LEASE;
+use super::world::{Deed, World};
 
 /// How long whatever was cut takes to be well again: milliseconds.
 const RECOVERS: i64 = 1_000;
@@ -154,19 +155,16 @@ fn drained(world: &World, deeds: &[Deed], spoken: &[Vec<Line>], all: &mut Vec<Do
     }
 }
 
-/// When the last of the others said that the node which was killed then is gone.
+/// When the last of the others said that the node is gone which was there under that name until then.
 fn buried(spoken: &[Vec<Line>], name: &str, killed: i64) -> i64 {
-    let lines = spoken.iter().flatten();
-    let ends = lines.filter(|line| {
-        let is_it = line
-            .node
-            .split_once('/')
-            .is_some_and(|(node, _)| node == name);
-        is_it && line.words.starts_with("a node is gone") && line.time >= killed
+    let lines = || spoken.iter().flatten();
+    let is_its = |line: &&Line| line.node.split('/').next() == Some(name);
+    let begins = lines().filter(|line| line.words == IN_CLUSTER && line.time <= killed);
+    let last = begins.filter(is_its).max_by_key(|line| line.time);
+    let ends = lines().filter(|line| {
+        line.words.starts_with("a node is gone") && last.is_some_and(|last| last.node == line.node)
     });
-    let ends = ends
-        .map(|line| line.time)
-        .filter(|time| time - killed < 60_000);
+    let ends = ends.map(|line| line.time).filter(|time| *time >= killed);
     ends.max().unwrap_or(killed + BURIED)
 }
 

@@ -9,7 +9,8 @@ use tidegate_tests::Request;
 use tidegate_tests::history::{Class, Publish};
 
 use super::node::Unanswered;
-use super::world::{Phase, World, user};
+use super::settings::user;
+use super::world::{Phase, World};
 
 /// From one request to the next: nobody waits for it, it keeps the load even.
 const PACE: Duration = Duration::from_millis(20);

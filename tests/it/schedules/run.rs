@@ -181,16 +181,18 @@ fn summary(world: &World, steps: &[Vec<Fault>]) -> String {
         .values()
         .filter(|push| push.acked.is_some());
     let unsure = history.published.values().filter(|push| !push.is_ordered);
+    let lost = || sockets().filter(|socket| socket.begin == Begin::Lost);
     let mut text = String::new();
     let _ = write!(
         text,
-        "{} nodes, {} pushes ({} unsure), {} came; {} sockets recovered, {} told of a loss; {steps:?}",
+        "{} nodes, {} pushes ({} unsure), {} came; {} sockets recovered, {} told of a loss ({} had no cursor); {steps:?}",
         world.size.nodes,
         acked.count(),
         unsure.count(),
         sockets().map(|socket| socket.got.len()).sum::<usize>(),
         begun(Begin::Recovered),
-        begun(Begin::Lost),
+        lost().count(),
+        lost().filter(|socket| !socket.had_cursor).count(),
     );
     text
 }

@@ -10,7 +10,8 @@ use tidegate_tests::history::presence::{self, Presence, Told};
 use tidegate_tests::history::{self, History, Kind, around};
 
 use super::doubts::doubts;
-use super::world::{World, user};
+use super::settings::user;
+use super::world::World;
 
 /// How long what is due may take to come, once all is mended. What never comes takes that long to be
 /// missed, and nothing else does.

@@ -98,7 +98,8 @@ impl Doubts {
             let is_kept = |doubt: &Doubt| {
                 doubt.from - SLACK <= time && kill.from <= doubt.to.saturating_add(SLACK)
             };
-            time <= kill.from && (is_quick || kept.any(is_kept))
+            // Until it is gone it goes on for a moment.
+            time <= kill.from + SLACK && (is_quick || kept.any(is_kept))
         })
     }
 
@@ -112,28 +113,22 @@ impl Doubts {
         self.was_killed_before(node, time, Why::Away)
     }
 
-    /// Whether a node may tell an end at `own` that others tell at `theirs`, too.
+    /// Whether a node may tell an end at `own` that others tell too, with the time `theirs`: when they counted it
+    /// out, or it was counted out by the node.
     pub(super) fn is_told_by_both(&self, node: &str, own: i64, theirs: i64) -> bool {
         let (first, last) = (own.min(theirs), own.max(theirs));
-        let is_kept = |kill: &Doubt| {
-            let wait = own.min(kill.from);
-            let why = [Why::Away, Why::Untaken];
-            kill.from <= own + SLACK
-                || why
-                    .iter()
-                    .any(|why| self.meet(node, *why, wait, kill.from + SLACK))
-        };
-        self.of(node).any(|doubt| match doubt.why {
-            Why::Away => doubt.meets(first - SLACK, last + SLACK),
-            Why::Killed => own <= doubt.to && doubt.from <= last && is_kept(doubt),
-            Why::Reborn | Why::Untaken => false,
-        })
+        let mut kept = [Why::Away, Why::Untaken].into_iter();
+        self.meet(node, Why::Away, first - SLACK, last + SLACK)
+            || kept.any(|why| self.was_killed_before(node, own, why))
     }
 
-    /// Whether nobody knew whether the brokers had what was told at that time.
-    pub(super) fn is_unsure(&self, time: i64) -> bool {
-        let mut all = self.all.iter().filter(|doubt| doubt.why == Why::Untaken);
-        all.any(|doubt| doubt.meets(time, time + SLACK))
+    /// Whether nobody knew whether the brokers had what was told at that time by that node; `None`: by
+    /// whichever.
+    pub(super) fn is_unsure(&self, node: Option<&str>, time: i64) -> bool {
+        let mut its = self.all.iter().filter(|doubt| {
+            doubt.why == Why::Untaken && node.is_none_or(|node| node == doubt.node)
+        });
+        its.any(|doubt| doubt.meets(time, time + SLACK))
     }
 
     /// Whether one who told the end of `dead`'s sessions at that time may have died over it.

@@ -59,7 +59,9 @@ enum Reason {
 fn forgiven(presence: &Presence, told: &[&Told]) -> Option<Reason> {
     let doubts = &presence.doubts;
     let (first, last) = span(told);
-    let is_unsure = || doubts.is_unsure(first).then_some(Reason::Unsure);
+    // Of a user, and of the end of a gone node's session, it is not known who told it.
+    let teller = told[0].node.as_deref().filter(|_| !told[0].is_by_others);
+    let is_unsure = || doubts.is_unsure(teller, first).then_some(Reason::Unsure);
     if told[0].is_begin {
         return is_unsure();
     }
@@ -71,17 +73,21 @@ fn forgiven(presence: &Presence, told: &[&Told]) -> Option<Reason> {
         Some(node) => vec![node],
         None => seats.iter().map(|seat| seat.node).collect(),
     };
+    let own = told.iter().find(|one| !one.is_by_others);
+    let theirs = told.iter().find(|one| one.is_by_others);
+    // Of a user it is not known who told it, and when the store was told is all that is.
+    let is_by_both = |node: &&str| match (own, theirs) {
+        (Some(own), Some(theirs)) => doubts.is_told_by_both(node, own.time, theirs.time),
+        (Some(_), None) if told[0].node.is_none() => {
+            doubts.is_told_by_both(node, first, last) || doubts.is_told_by_both(node, last, first)
+        }
+        _ => false,
+    };
+    if nodes.iter().any(is_by_both) {
+        return Some(Reason::Both);
+    }
     if first != last {
-        let own = told.iter().find(|one| !one.is_by_others)?.time;
-        let theirs = if own == first { last } else { first };
-        let mut nodes = nodes.iter();
-        // Of a user it is not known who told it.
-        return nodes
-            .any(|node| {
-                doubts.is_told_by_both(node, own, theirs)
-                    || told[0].node.is_none() && doubts.is_told_by_both(node, theirs, own)
-            })
-            .then_some(Reason::Both);
+        return None;
     }
     let is_dead = |node: &&&str| {
         let mut its = doubts.of(node).filter(|doubt| doubt.is_absence());

@@ -94,9 +94,7 @@ fn is_forgiven_by(change: impl Fn(&mut Presence), doubts: &[Doubt]) {
     };
     assert_ne!(with(&shifted(None, 100_000)), NONE, "long after");
     assert_ne!(with(&shifted(None, -100_000)), NONE, "long before");
-    if doubts.iter().any(|one| one.why != Why::Untaken) {
-        assert_ne!(with(&shifted(Some("n9"), 0)), NONE, "another node");
-    }
+    assert_ne!(with(&shifted(Some("n9"), 0)), NONE, "another node");
 }
 
 const NONE: [String; 0] = [];
@@ -322,6 +320,21 @@ fn a_node_and_others_tell_one_end_only_where_it_is_in_doubt() {
     };
     is_forgiven_by(both, &[doubt("n1", Why::Away, 18_000, 23_000)]);
     is_forgiven_by(both, &[doubt("n1", Why::Killed, 20_300, 23_000)]);
+    // They tell of it at the time at which the store was told, before it was killed.
+    let told_at = |time| {
+        move |presence: &mut Presence| {
+            let told = lost("2", "a", "n1", time);
+            presence.of_sessions.push(told);
+        }
+    };
+    let killed = [doubt("n1", Why::Killed, 20_010, 23_000)];
+    is_forgiven_by(told_at(20_004), &killed);
+    is_forgiven_by(told_at(20_000), &killed);
+    let of_user = |presence: &mut Presence| {
+        let told = presence.of_users[1].clone();
+        presence.of_users.push(told);
+    };
+    is_forgiven_by(of_user, &killed);
     // It had the time to have it dropped.
     let late = changed(|presence| {
         both(presence);
