@@ -102,11 +102,11 @@ impl Fault {
             Self::Kill(node) => {
                 world.nodes[node].kill().await;
                 world.goes_on(MEANWHILE).await;
-                world.nodes[node].start(&world.binary).await;
+                world.starts(node).await;
             }
             Self::Drain(node) => {
                 world.nodes[node].drain().await;
-                world.nodes[node].start(&world.binary).await;
+                world.starts(node).await;
             }
             Self::Stop(node, until_missed) => stop(world, node, until_missed).await,
             Self::CutKafka(node) => {

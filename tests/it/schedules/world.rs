@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tidegate_tests::backing::{Guard, Party, Redis, Registry};
-use tidegate_tests::history::{Class, Clock, History, Life, Moment, Publish};
+use tidegate_tests::history::{Class, Clock, History, Life, Moment, Publish, Start};
 use tidegate_tests::time::eventually_within;
 use tidegate_tests::{Mint, Request, tools};
 use tokio::sync::watch;
@@ -297,6 +297,24 @@ impl World {
     pub(super) fn grows(&self) {
         let at = self.clock.tick();
         self.noted().history.grown = Some(at);
+    }
+
+    /// Starts a node that had ended.
+    pub(super) async fn starts(&self, node: usize) {
+        let from = self.clock.tick();
+        let start = Start {
+            node,
+            from,
+            to: None,
+        };
+        let number = {
+            let starts = &mut self.noted().history.starts;
+            starts.push(start);
+            starts.len() - 1
+        };
+        self.nodes[node].start(&self.binary).await;
+        let to = self.clock.tick();
+        self.noted().history.starts[number].to = Some(to);
     }
 
     pub(super) fn history(&self) -> History {

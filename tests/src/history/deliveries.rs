@@ -82,6 +82,7 @@ impl Judge<'_> {
             let pushes: Vec<_> = firsts
                 .iter()
                 .filter_map(|got| Some((got, self.published(got)?)))
+                .filter(|(got, push)| order::has_place(got, push))
                 .collect();
             for (place, (got, push)) in pushes.iter().enumerate() {
                 let overtaken = pushes[..place]
@@ -121,7 +122,9 @@ impl Judge<'_> {
         let has: HashSet<u64> = firsts.iter().map(|got| got.number).collect();
         let came: Vec<&Publish> = firsts
             .iter()
-            .filter_map(|got| self.published(got))
+            .filter_map(|got| Some((got, self.published(got)?)))
+            .filter(|(got, push)| order::has_place(got, push))
+            .map(|(_, push)| push)
             .collect();
         let is_due = |push: &&Publish| {
             push.class == Class::Resumable

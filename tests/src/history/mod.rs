@@ -164,6 +164,19 @@ pub struct History {
     pub grown: Option<Moment>,
     /// When nodes could not say what a client had missed.
     pub excuses: Vec<Excuse>,
+    /// When nodes began anew.
+    pub starts: Vec<Start>,
+}
+
+/// A node that began to read topics at their ends at some moment between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Which node.
+    pub node: usize,
+    /// Before it was started.
+    pub from: Moment,
+    /// When it was found to be ready; `None`: not yet.
+    pub to: Option<Moment>,
 }
 
 /// A time in which a node cannot ask brokers, in milliseconds since 1970.

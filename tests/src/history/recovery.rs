@@ -22,7 +22,9 @@ pub(super) fn denials(history: &History, faults: &mut Vec<Fault>) {
             let cursorless = socket.got.iter().filter(|got| !got.has_cursor);
             for got in cursorless {
                 let push = history.published.get(&got.number);
-                if push.is_some_and(|push| has_place(history, push)) {
+                let has_place =
+                    |push| has_place(history, push) && !was_cut(history, push, socket.node);
+                if push.is_some_and(has_place) {
                     deny(got.at, format!("{} had no cursor", got.number));
                 }
             }
@@ -34,6 +36,17 @@ pub(super) fn denials(history: &History, faults: &mut Vec<Fault>) {
 fn has_place(history: &History, push: &Publish) -> bool {
     let is_before = |grown| push.acked.is_some_and(|acked| acked < grown);
     push.class == Class::Resumable && !push.is_astray && history.grown.is_none_or(is_before)
+}
+
+/// Whether a node may have begun to read between what is for each of several users and what is for all of
+/// them: then those are told by the latter, which has no place in anybody's history.
+fn was_cut(history: &History, push: &Publish, node: usize) -> bool {
+    let mut its = history.starts.iter().filter(|start| start.node == node);
+    push.users.len() > 1
+        && its.any(|start| {
+            start.to.is_none_or(|to| push.begun < to)
+                && push.acked.is_none_or(|acked| start.from < acked)
+        })
 }
 
 /// Who shows no place is told nothing of it. Partitions that are added end all places, and a record that is

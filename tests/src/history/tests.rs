@@ -1,6 +1,8 @@
 //! The checker sees what is planted into histories without faults, and nothing else.
 
-use super::{Begin, Class, Excuse, Got, History, Kind, Life, Publish, Socket, around, faults};
+use super::{
+    Begin, Class, Excuse, Got, History, Kind, Life, Publish, Socket, Start, around, faults,
+};
 
 /// Pushes 1 to 9 to user 0, each answered before the next begins.
 const PUSHES: u64 = 9;
@@ -73,6 +75,7 @@ fn sound() -> History {
             from: 80,
             to: 90,
         }],
+        starts: Vec::new(),
     }
 }
 
@@ -172,6 +175,25 @@ fn what_can_come_again_has_a_place() {
         history.published.get_mut(&4).unwrap().class = Class::Live;
     });
     assert_eq!(live, []);
+    // A push to several users, on a node that has just begun.
+    let several = |node: usize, from: u64, to: u64| {
+        changed(|history| {
+            without(history);
+            history.published.get_mut(&4).unwrap().users.push(1);
+            let to = Some(to);
+            history.starts.push(Start { node, from, to });
+        })
+    };
+    assert_eq!(several(0, 30, 41), []);
+    assert_eq!(several(0, 30, 40), [Kind::Denied]);
+    assert_eq!(several(0, 42, 50), [Kind::Denied]);
+    assert_eq!(several(1, 30, 41), [Kind::Denied]);
+    let one = changed(|history| {
+        without(history);
+        let (node, from, to) = (0, 30, Some(41));
+        history.starts.push(Start { node, from, to });
+    });
+    assert_eq!(one, [Kind::Denied]);
     let astray = changed(|history| {
         without(history);
         history.published.get_mut(&4).unwrap().is_astray = true;
@@ -219,6 +241,19 @@ fn a_reordering_is_seen() {
         history.lives[0].sockets[0].got.swap(3, 4);
     });
     assert_eq!(found, [Kind::Order]);
+    // To several users it has the same place in each one's order.
+    let several = |has_cursor: bool| {
+        changed(|history| {
+            history.published.get_mut(&4).unwrap().users.push(1);
+            let got = &mut history.lives[0].sockets[0].got;
+            got[3].has_cursor = has_cursor;
+            got.swap(3, 4);
+            let (node, from, to) = (0, 1, None);
+            history.starts.push(Start { node, from, to });
+        })
+    };
+    assert_eq!(several(true), [Kind::Order]);
+    assert_eq!(several(false), [], "told by the record for all");
     // What was sent twice has no place.
     let found = changed(|history| {
         history.published.get_mut(&4).unwrap().is_ordered = false;
