@@ -21,10 +21,11 @@ pub(super) fn denials(history: &History, faults: &mut Vec<Fault>) {
             }
             let cursorless = socket.got.iter().filter(|got| !got.has_cursor);
             for got in cursorless {
-                let push = history.published.get(&got.number);
-                let has_place =
-                    |push| has_place(history, push) && !was_cut(history, push, socket.node);
-                if push.is_some_and(has_place) {
+                // Where there are more partitions than when it was published, its place is none.
+                let is_late = history.grown.is_some_and(|grown| grown < got.at);
+                let is_due =
+                    |push| has_place(push) && !is_late && !was_cut(history, push, socket.node);
+                if history.published.get(&got.number).is_some_and(is_due) {
                     deny(got.at, format!("{} had no cursor", got.number));
                 }
             }
@@ -33,9 +34,8 @@ pub(super) fn denials(history: &History, faults: &mut Vec<Fault>) {
 }
 
 /// Whether it stands in its user's history.
-fn has_place(history: &History, push: &Publish) -> bool {
-    let is_before = |grown| push.acked.is_some_and(|acked| acked < grown);
-    push.class == Class::Resumable && !push.is_astray && history.grown.is_none_or(is_before)
+fn has_place(push: &Publish) -> bool {
+    push.class == Class::Resumable && !push.is_astray
 }
 
 /// Whether a node may have begun to read between what is for each of several users and what is for all of

@@ -175,6 +175,15 @@ fn what_can_come_again_has_a_place() {
         history.published.get_mut(&4).unwrap().class = Class::Live;
     });
     assert_eq!(live, []);
+    let grown = |at: u64| {
+        changed(|history| {
+            without(history);
+            history.grown = Some(at);
+        })
+    };
+    // It came at 41.
+    assert_eq!(grown(40), []);
+    assert_eq!(grown(41), [Kind::Denied]);
     // A push to several users, on a node that has just begun.
     let several = |node: usize, from: u64, to: u64| {
         changed(|history| {
