@@ -40,7 +40,7 @@ fn has_place(push: &Publish) -> bool {
 
 /// Whether a node may have begun to read between what is for each of several users and what is for all of
 /// them: then those are told by the latter, which has no place in anybody's history.
-fn was_cut(history: &History, push: &Publish, node: usize) -> bool {
+pub(super) fn was_cut(history: &History, push: &Publish, node: usize) -> bool {
     let mut its = history.starts.iter().filter(|start| start.node == node);
     push.users.len() > 1
         && its.any(|start| {

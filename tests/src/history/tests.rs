@@ -235,6 +235,31 @@ fn a_double_is_seen_within_a_socket() {
 }
 
 #[test]
+fn what_came_without_a_place_may_come_again_in_its_place() {
+    // A push to several users, by the record for all, before the second `welcome` of who came back.
+    let early = |change: fn(&mut History)| {
+        changed(|history| {
+            history.published.get_mut(&4).unwrap().users.push(1);
+            let (node, from, to) = (0, 30, Some(54));
+            history.starts.push(Start { node, from, to });
+            let mut first = got(4, 54);
+            first.has_cursor = false;
+            history.lives[1].sockets[1].got.insert(0, first);
+            change(history);
+        })
+    };
+    assert_eq!(early(|_| {}), []);
+    let first = |history: &mut History| history.lives[1].sockets[1].got[0].at = 55;
+    assert_eq!(early(first), [Kind::Double]);
+    let in_place = |history: &mut History| history.lives[1].sockets[1].got[0].has_cursor = true;
+    assert!(early(in_place).contains(&Kind::Double));
+    let running = |history: &mut History| history.starts.clear();
+    assert!(early(running).contains(&Kind::Double));
+    let alone = |history: &mut History| history.published.get_mut(&4).unwrap().users = vec![0];
+    assert!(early(alone).contains(&Kind::Double));
+}
+
+#[test]
 fn a_reordering_is_seen() {
     let found = changed(|history| history.lives[0].sockets[0].got.swap(3, 4));
     assert_eq!(found, [Kind::Order]);
