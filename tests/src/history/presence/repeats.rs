@@ -8,7 +8,8 @@ use super::{Presence, Told};
 /// Whether who tells the end of a gone node's sessions keeps its claim for as long as the brokers are
 /// away. Where it does not, another one claims them meanwhile, and tells all of them too.
 pub const CLAIMS_LAST: bool = false;
-/// Of what survivors publish one event after the other, so many may be under way when brokers go or come.
+/// Of what survivors publish of one user, one event after the other, so many may be under way when brokers go or
+/// come.
 const UNDER_WAY: usize = 2;
 
 pub(super) fn judge(presence: &Presence, faults: &mut Vec<String>) {
@@ -16,7 +17,7 @@ pub(super) fn judge(presence: &Presence, faults: &mut Vec<String>) {
 }
 
 pub(super) fn judge_with(presence: &Presence, claims_last: bool, faults: &mut Vec<String>) {
-    let mut by_others: BTreeMap<&str, Vec<&Told>> = BTreeMap::new();
+    let mut by_others: BTreeMap<_, Vec<&Told>> = BTreeMap::new();
     for all in [&presence.of_sessions, &presence.of_users] {
         let mut named: BTreeMap<&str, Vec<&Told>> = BTreeMap::new();
         for one in all {
@@ -32,16 +33,16 @@ pub(super) fn judge_with(presence: &Presence, claims_last: bool, faults: &mut Ve
             match forgiven(presence, &told) {
                 None => faults.push(format!("told more than once: {told:?}")),
                 Some(Reason::Unsure) if told[0].is_by_others => {
-                    let node = told[0].node.as_deref().unwrap_or_default();
-                    by_others.entry(node).or_default().push(told[0]);
+                    let whose = (&told[0].node, &told[0].user);
+                    by_others.entry(whose).or_default().push(told[0]);
                 }
                 Some(_) => {}
             }
         }
     }
-    for (node, told) in by_others {
+    for told in by_others.into_values() {
         if claims_last && told.len() > UNDER_WAY {
-            faults.push(format!("two have told the end of {node}: {told:?}"));
+            faults.push(format!("two have told the end of a node: {told:?}"));
         }
     }
 }
