@@ -130,7 +130,7 @@ impl Judge<'_> {
     /// What a client is due and has not: all that was published since it was there, up to the last that
     /// it has, or to the end.
     fn missing(&self, chain: &[Socket], is_settled: bool) -> Vec<&Publish> {
-        let since = chain[0].since;
+        let since = recovery::due_since(self.history, &chain[0]);
         let firsts = firsts(chain);
         let has: HashSet<u64> = firsts.iter().map(|got| got.number).collect();
         let came: Vec<&Publish> = firsts

@@ -1,7 +1,7 @@
 //! Clients that come back: that something may be lost is told them for a reason, and not to be on the safe
 //! side.
 
-use super::{Class, Fault, History, Kind, Life, Publish, Socket};
+use super::{Class, Fault, History, Kind, Life, Moment, Publish, Socket};
 
 /// Those who were told so without one, and what can come again and has no place to come back to.
 pub(super) fn denials(history: &History, faults: &mut Vec<Fault>) {
@@ -49,9 +49,19 @@ pub(super) fn was_cut(history: &History, push: &Publish, node: usize) -> bool {
         })
 }
 
+/// Since when its client is due what is published: since it is there, or its node was ready.
+pub(super) fn due_since(history: &History, socket: &Socket) -> Moment {
+    let its = history.starts.iter().filter(|start| {
+        let is_ready = start.to.is_some_and(|to| to < socket.since);
+        start.node == socket.node && start.from < socket.since && !is_ready
+    });
+    let ready = its.map(|start| start.to.unwrap_or(Moment::MAX));
+    ready.max().unwrap_or(socket.since)
+}
+
 /// Who shows no place is told nothing of it. Partitions that are added end all places, and a record that is
 /// not where its user's history is those from before it and for a minute behind it. A node that cannot ask
-/// brokers does not know.
+/// brokers, or is not ready yet, does not know.
 fn is_excused(history: &History, life: &Life, socket: &Socket) -> bool {
     let is_astray = |push: &&Publish| {
         push.is_astray && push.users.contains(&life.user) && push.begun < socket.since
@@ -59,6 +69,7 @@ fn is_excused(history: &History, life: &Life, socket: &Socket) -> bool {
     let is_there = |node: Option<usize>| node.is_none_or(|node| node == socket.node);
     let mut excuses = history.excuses.iter();
     !socket.had_cursor
+        || due_since(history, socket) > socket.since
         || history.grown.is_some_and(|grown| grown < socket.since)
         || history.published.values().any(|push| is_astray(&push))
         || excuses.any(|one| is_there(one.node) && one.from <= socket.time && socket.time <= one.to)

@@ -165,6 +165,23 @@ fn a_loss_is_said_for_a_reason() {
 }
 
 #[test]
+fn a_node_that_is_not_ready_owes_nothing_yet() {
+    let starting = |to: Option<u64>, node: usize| {
+        changed(|history| {
+            history.excuses.clear();
+            let from = 80;
+            history.starts.push(Start { node, from, to });
+            // What is published at 90.
+            history.lives[1].sockets[2].got.clear();
+        })
+    };
+    assert_eq!(starting(Some(91), 0), []);
+    assert_eq!(starting(Some(86), 0), [Kind::Loss]);
+    assert_eq!(starting(Some(84), 0), [Kind::Loss, Kind::Denied]);
+    assert_eq!(starting(Some(91), 1), [Kind::Loss, Kind::Denied]);
+}
+
+#[test]
 fn what_can_come_again_has_a_place() {
     let without = |history: &mut History| {
         history.lives[0].sockets[0].got[3].has_cursor = false;
