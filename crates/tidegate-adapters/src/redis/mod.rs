@@ -107,7 +107,6 @@ fn failed(error: redis::RedisError) -> StoreError {
     if error.code() == Some("FENCED") {
         return StoreError::Fenced;
     }
-    tracing::debug!(%error, "Redis does not do it");
     StoreError::Unreachable
 }
 

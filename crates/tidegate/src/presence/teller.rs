@@ -25,6 +25,7 @@ use crate::cluster::{Cluster, Ending, Entry, Facts};
 use crate::config::plan::BusPlan;
 use crate::session::handle::Handle;
 use crate::session::{Cause, Initiator};
+use crate::task::{self, Kind, Panics};
 
 /// Tells others.
 #[derive(Debug)]
@@ -307,13 +308,23 @@ impl Teller {
         self.outbox.leave(about, ending, make);
     }
 
-    /// Publishes on a thread of its own until the result is dropped.
-    pub(crate) fn start(self: &Arc<Self>) -> io::Result<Telling> {
+    /// Publishes on a thread of its own until the result is dropped. A panic of the bus loses what it had in its
+    /// hands, and no more.
+    pub(crate) fn start(self: &Arc<Self>, panics: Arc<Panics>) -> io::Result<Telling> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let ended = CancellationToken::new();
         let (teller, end) = (Arc::clone(self), ended.clone());
         let run = move || {
-            runtime.block_on(teller.outbox.publish_all(&*teller.bus, &end));
+            runtime.block_on(async {
+                loop {
+                    let publishing = teller.outbox.publish_all(&*teller.bus, &end);
+                    let published = task::survive(Kind::Events, &panics, publishing).await;
+                    if published.is_some() {
+                        break;
+                    }
+                    teller.outbox.lose_those_in_hand();
+                }
+            });
             teller.over.cancel();
         };
         let thread = thread::Builder::new().name("tidegate-events".into());

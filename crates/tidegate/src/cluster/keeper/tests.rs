@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::super::{
     Ended, Inbox, Member, MemoryStore, NodeId, OnlineUser, Orphan, Revocation, Revoked,
-    SessionPage, StateStore, Tally,
+    SessionPage, StateStore, Tally, Verdict,
 };
 use super::*;
 use crate::bus::MemoryBus;
@@ -133,7 +133,7 @@ fn a_lease_is_renewed_however_many_come_and_go() {
         teller,
         carrier: None,
     };
-    let _keeping = Keeping::start(Arc::clone(&cluster), wired).unwrap();
+    let _keeping = Keeping::start(Arc::clone(&cluster), wired, Arc::default()).unwrap();
     let registry = Arc::new(Registry::new(Arc::clone(core.directory())));
     let clock = Clock::default();
     let begun = Instant::now();

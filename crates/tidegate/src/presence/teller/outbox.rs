@@ -139,6 +139,17 @@ impl Outbox {
         next
     }
 
+    /// Nobody publishes any more what the bus had in its hands.
+    pub(super) fn lose_those_in_hand(&self) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for about in [About::Sessions, About::Coming, About::Going] {
+            let left = waiting.iter().filter(|(one, _)| *one == about).count();
+            let before = self.counts[about as usize].swap(left, Ordering::Relaxed);
+            let lost = before.saturating_sub(left) as u64;
+            self.untold.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
     /// Publishes until the end, and what is left then for two seconds more.
     pub(super) async fn publish_all(&self, bus: &dyn EventBus, end: &CancellationToken) {
         let mut lanes = Lanes {
