@@ -40,7 +40,7 @@ impl Two {
         for (gate, user, client) in reached {
             let target = format!("/v1/users/{user}/push");
             let told = gate.done("POST", &target, r#"{"event":"x"}"#).await;
-            assert_eq!(told["matched"], 1, "{told}");
+            super::reached(&told, "matched", 1);
             assert_eq!(client.event().await["event"], "x");
         }
         let (last, before) = revoked.split_last().unwrap();
