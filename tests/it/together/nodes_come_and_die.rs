@@ -179,7 +179,7 @@ async fn an_end_that_was_not_told_is_told_by_the_others() {
     assert_eq!(gone(&offline.next().await).0, "early");
     // What was told is kept no longer.
     eventually_does("nothing is kept", async || {
-        let kept = setting.redis.node().ask(&["KEYS", "*:ended:*"]).await;
+        let kept = setting.redis.node().ask(&["KEYS", "*:kept:*"]).await;
         matches!(kept, Reply::List(left) if left.is_empty())
     })
     .await;
