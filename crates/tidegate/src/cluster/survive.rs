@@ -87,7 +87,8 @@ impl Cluster {
                 return Ok(());
             }
             let renewed = timeout_at(ends, self.store.claim(me, dead, self.lease)).await;
-            if !matches!(renewed, Ok(renewed) if renewed?) {
+            // One that was renewed too late is lost as well.
+            if !renewed.unwrap_or(Ok(false))? {
                 return Ok(());
             }
             ends = asked + self.lease;

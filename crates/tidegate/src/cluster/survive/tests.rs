@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::interval;
+use tokio::time::{advance, interval};
 
 use super::*;
 use crate::bus::{BusError, EventBus, MemoryBus, Subscription, Topics};
@@ -258,6 +258,28 @@ async fn of_two_one_tells_however_long_the_bus_is_away() {
         () = judge => {}
     }
     bus.assert_told_once(1000, 700);
+}
+
+/// The bus is back before it knows of its claim.
+#[tokio::test(start_paused = true)]
+async fn who_was_stopped_tells_no_more_before_it_knows_that_it_may() {
+    let store = Arc::new(MemoryStore::default());
+    let bus = Bus::new(true, None);
+    let dead = gone(&store, "b", 600, 600).await;
+    let (cluster, wired) = survivor(&store, &bus, "a");
+    let judge = async {
+        cluster.set_dead(vec![dead.clone()]);
+        eventually("under way", async || bus.busy.load(Ordering::Relaxed) > 0).await;
+        bus.is_shut.send_replace(false);
+        advance(2 * LEASE).await;
+        sleep(2 * LEASE).await;
+    };
+    tokio::select! {
+        never = cluster.survive(&wired) => panic!("{never:?}"),
+        () = judge => {}
+    }
+    assert_eq!(bus.taken().len(), 0);
+    assert_eq!(store.online().await.unwrap(), 0);
 }
 
 /// It has events in the hands of a bus that does not take them.
