@@ -275,6 +275,8 @@ async fn who_was_stopped_tells_no_more_before_it_knows_that_it_may() {
         sleep(2 * LEASE).await;
     };
     tokio::select! {
+        // Who was stopped sees what time it is before anything else.
+        biased;
         never = cluster.survive(&wired) => panic!("{never:?}"),
         () = judge => {}
     }
