@@ -177,7 +177,7 @@ fn told_of(dead: &NodeId, orphan: &Orphan, wired: &Wired, about: About) -> Optio
     let facts = Facts::parse(&orphan.entry)?;
     let (kind, payload) = match about {
         About::Sessions if !facts.is_untold => ("closed", closed(dead, orphan, facts)),
-        About::Going if orphan.is_last => ("offline", offline(orphan, facts)?),
+        About::Going if orphan.is_last => ("offline", offline(orphan, &facts)?),
         _ => return None,
     };
     Some(Event {
@@ -203,7 +203,7 @@ fn closed(dead: &NodeId, orphan: &Orphan, facts: Facts) -> Payload {
     })
 }
 
-fn offline(orphan: &Orphan, facts: Facts) -> Option<Payload> {
+fn offline(orphan: &Orphan, facts: &Facts) -> Option<Payload> {
     Some(Payload::UserDisconnected(UserDisconnected {
         user: orphan.entry.user.as_deref()?.into(),
         token: facts.token,
