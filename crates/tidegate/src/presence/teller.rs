@@ -15,7 +15,8 @@ use std::time::SystemTime;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-use self::outbox::{About, Outbox};
+pub(crate) use self::outbox::About;
+use self::outbox::Outbox;
 use super::Roles;
 use crate::bus::{
     Event, EventBus, EventId, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
@@ -286,6 +287,22 @@ impl Teller {
         });
     }
 
+    /// The topic, where anybody looks on.
+    pub(crate) fn watched(&self, about: About) -> Option<&Arc<str>> {
+        let topic = match about {
+            About::Sessions => &self.topics.sessions,
+            About::Coming => &self.topics.user_connect,
+            About::Going => &self.topics.user_disconnect,
+        };
+        self.bus.is_watched(topic).then_some(topic)
+    }
+
+    /// Publishes what is told of others, however long that takes; one that is too big is given up. Dropped
+    /// before it is ready, the event may have been published or not.
+    pub(crate) async fn insist(&self, about: About, event: Event) {
+        self.outbox.insist(&*self.bus, about, event).await;
+    }
+
     fn tell_as(
         &self,
         about: About,
@@ -294,14 +311,9 @@ impl Teller {
         named: impl FnOnce(Event) -> Event,
         payload: impl FnOnce() -> Payload,
     ) {
-        let topic = match about {
-            About::Sessions => &self.topics.sessions,
-            About::Coming => &self.topics.user_connect,
-            About::Going => &self.topics.user_disconnect,
-        };
-        if !self.bus.is_watched(topic) {
+        let Some(topic) = self.watched(about) else {
             return;
-        }
+        };
         let (topic, key, payload) = (Arc::clone(topic), user.map(Box::from), payload());
         // Named in the order in which they are published.
         let make = || named(Event::now(topic, key, payload));

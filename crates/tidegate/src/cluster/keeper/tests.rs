@@ -62,14 +62,16 @@ impl StateStore for Far {
         self.store.held(node)
     }
 
-    fn claim(
-        &self,
-        by: &NodeId,
-        dead: &NodeId,
-        lease: Duration,
-        most: usize,
-    ) -> Done<'_, Option<Vec<Orphan>>> {
-        self.store.claim(by, dead, lease, most)
+    fn count_out(&self, dead: &NodeId, most: usize) -> Done<'_, bool> {
+        self.store.count_out(dead, most)
+    }
+
+    fn claim(&self, by: &NodeId, dead: &NodeId, lease: Duration) -> Done<'_, bool> {
+        self.store.claim(by, dead, lease)
+    }
+
+    fn orphans<'s>(&'s self, dead: &NodeId, after: &'s str, most: usize) -> Done<'s, Vec<Orphan>> {
+        self.store.orphans(dead, after, most)
     }
 
     fn drop_ended<'s>(&'s self, node: &NodeId, ended: &'s [Ended]) -> Done<'s, ()> {

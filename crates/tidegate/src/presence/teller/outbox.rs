@@ -35,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Which topic an event is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum About {
+pub(crate) enum About {
     Sessions,
     Coming,
     Going,
@@ -193,8 +193,17 @@ impl Outbox {
         tracing::error!(left, "the bus takes no events: the last ones are not told");
     }
 
-    /// Publishes one event, however long that takes.
+    /// Publishes one event that waits, however long that takes.
     async fn publish(&self, bus: &dyn EventBus, about: About, Letter { event, ending }: Letter) {
+        self.insist(bus, about, event).await;
+        self.counts[about as usize].fetch_sub(1, Ordering::Relaxed);
+        if let Some(ending) = ending {
+            ending.done();
+        }
+    }
+
+    /// Publishes one event, however long that takes; one that is too big is given up.
+    pub(super) async fn insist(&self, bus: &dyn EventBus, about: About, event: Event) {
         let is_held_up = &self.is_held_up[about as usize];
         let mut pause = RETRY.0;
         loop {
@@ -220,10 +229,6 @@ impl Outbox {
             }
             sleep(pause).await;
             pause = (pause * 2).min(RETRY.1);
-        }
-        self.counts[about as usize].fetch_sub(1, Ordering::Relaxed);
-        if let Some(ending) = ending {
-            ending.done();
         }
     }
 }
