@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use rdkafka::message::{OwnedMessage, Timestamp};
 use rdkafka::mocking::MockCluster;
 use serde_json::value::RawValue;
-use tidegate::bus::{LegacyPush, PushClass, PushEvent, Received, UserConnected};
+use tidegate::bus::{LegacyPush, PushClass, PushEvent, Received, Standing, UserConnected};
 use tokio::time::timeout;
 
 use super::record::{from_avro, from_json, to_avro, to_json};
@@ -187,4 +187,69 @@ async fn what_is_too_big_is_refused_as_such() {
     let push = PushEvent::new([PushTarget::All], "e", data);
     let published = bus.publish(event(Payload::Push(Box::new(push)))).await;
     assert_eq!(published, Err(BusError::TooBig));
+}
+
+fn to_each(count: usize, data: &str) -> Event {
+    let data = RawValue::from_string(format!("\"{data}\"")).unwrap();
+    let users = (0..count).map(|number| PushTarget::User(format!("u{number}").into()));
+    let push = PushEvent::new(users.collect::<Vec<_>>(), "e", data);
+    event(Payload::Push(Box::new(push)))
+}
+
+#[tokio::test]
+async fn copies_leave_room_in_the_queue_for_each_other() {
+    const COUNT: usize = 300;
+    let (bus, _brokers) = bus(|plan| plan.max_queued = 2);
+    let mut reads = bus.subscribe("websocket-transport").holding_back();
+    assert_eq!(bus.publish(to_each(COUNT, "x")).await, Ok(()));
+    let mut told = HashSet::new();
+    while told.len() < COUNT {
+        let received = timeout(Duration::from_secs(20), reads.receive()).await;
+        let Ok(Some(Received::Event(event))) = received else {
+            panic!("{}: {received:?}", told.len());
+        };
+        // The record for all may come before those of other partitions.
+        if event.standing == Standing::Copy {
+            assert!(told.insert(event.key.clone()), "{:?}", event.key);
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_copies_together_may_be_larger_than_the_queue() {
+    let (bus, _brokers) = bus(|_| {});
+    let each = to_each(80, &"x".repeat(900_000));
+    assert_eq!(bus.publish(each).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_all_cannot_be_told_nobody_is() {
+    let (bus, _brokers) = bus(|plan| plan.max_message_size = 100_000);
+    let mut reads = bus.subscribe("websocket-transport");
+    for (count, size) in [(10_000, 1), (2, 100_000), (3_500, 80_000)] {
+        let published = bus.publish(to_each(count, &"x".repeat(size))).await;
+        assert_eq!(published, Err(BusError::TooBig), "{count} {size}");
+    }
+    // The largest that there is.
+    let (mut least, mut most) = (0, 100_000);
+    while least + 1 < most {
+        let size = usize::midpoint(least, most);
+        match bus.publish(to_each(2, &"x".repeat(size))).await {
+            Ok(()) => least = size,
+            Err(error) => {
+                assert_eq!(error, BusError::TooBig);
+                most = size;
+            }
+        }
+        while let Some(received) = reads.try_receive() {
+            let Received::Event(event) = received else {
+                panic!("{received:?}");
+            };
+            let Payload::Push(push) = &event.payload else {
+                panic!("{event:?}");
+            };
+            assert!(push.data.get().len() <= least + 2, "{size}");
+        }
+    }
+    assert!(least > 99_000, "{least}");
 }
