@@ -200,7 +200,10 @@ fn to_each(count: usize, data: &str) -> Event {
 async fn copies_leave_room_in_the_queue_for_each_other() {
     const COUNT: usize = 300;
     let (bus, _brokers) = bus(|plan| plan.max_queued = 2);
-    let mut reads = bus.subscribe("websocket-transport").holding_back();
+    let mut reads = bus
+        .subscribe("websocket-transport")
+        .holding_back()
+        .with_copies();
     assert_eq!(bus.publish(to_each(COUNT, "x")).await, Ok(()));
     let mut told = HashSet::new();
     while told.len() < COUNT {
@@ -225,7 +228,7 @@ async fn all_copies_together_may_be_larger_than_the_queue() {
 #[tokio::test]
 async fn what_all_cannot_be_told_nobody_is() {
     let (bus, _brokers) = bus(|plan| plan.max_message_size = 100_000);
-    let mut reads = bus.subscribe("websocket-transport");
+    let mut reads = bus.subscribe("websocket-transport").with_copies();
     for (count, size) in [(10_000, 1), (2, 100_000), (3_500, 80_000)] {
         let published = bus.publish(to_each(count, &"x".repeat(size))).await;
         assert_eq!(published, Err(BusError::TooBig), "{count} {size}");
