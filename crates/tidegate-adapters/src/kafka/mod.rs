@@ -12,11 +12,14 @@ mod bounded;
 mod consumer;
 mod context;
 mod dead_letters;
+mod decode;
 mod examine;
 mod framing;
 mod history;
 mod http;
+mod looking;
 mod lookup;
+mod lost;
 mod murmur;
 mod positions;
 mod producer;
@@ -41,8 +44,7 @@ use futures_util::future::BoxFuture;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use tidegate::bus::{
-    Bounds, BusError, BusState, Event, EventBus, MemoryBus, Payload, Position, PushTarget, Replay,
-    Subscription, Topics,
+    Bounds, BusError, BusState, Event, EventBus, MemoryBus, Position, Replay, Subscription, Topics,
 };
 use tidegate::config::plan::{BusFormat, BusPlan, KafkaBusPlan};
 use tokio::runtime::Builder;
@@ -58,6 +60,7 @@ use self::producer::Producer;
 use self::publish::Room;
 use self::registry::Registry;
 use self::state::Seen;
+use self::topic_id::Identity;
 use self::troubles::Troubles;
 
 /// Topics that may be wished for at one time; there are four.
@@ -303,12 +306,18 @@ impl Shared {
     }
 
     /// What tells a topic from all others, of whatever cluster, and from one of its name before it.
-    fn identity(&self, consumer: &StreamConsumer<Context>, topic: &str) -> Option<Vec<u8>> {
+    fn identity(&self, consumer: &StreamConsumer<Context>, topic: &str) -> Identity {
         if self.cluster.get().is_none() {
-            let cluster = consumer.client().fetch_cluster_id(CLUSTER)?;
+            let Some(cluster) = consumer.client().fetch_cluster_id(CLUSTER) else {
+                return Identity::Unsaid;
+            };
             let _ = self.cluster.set(cluster.into());
         }
-        let id = topic_id::of(consumer, topic, CLUSTER)?;
-        Some([self.cluster.get()?.as_bytes(), b"\0", &id].concat())
+        match (self.cluster.get(), topic_id::of(consumer, topic, CLUSTER)) {
+            (Some(cluster), Identity::Is(id)) => {
+                Identity::Is([cluster.as_bytes(), b"\0", &id].concat())
+            }
+            (_, other) => other,
+        }
     }
 }

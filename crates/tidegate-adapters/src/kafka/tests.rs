@@ -6,8 +6,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rdkafka::message::{OwnedMessage, Timestamp};
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::RDKafkaApiKey;
 use serde_json::value::RawValue;
-use tidegate::bus::{LegacyPush, PushClass, PushEvent, Received, Standing, UserConnected};
+use tidegate::bus::{
+    LegacyPush, Payload, PushClass, PushEvent, PushTarget, Received, Standing, UserConnected,
+};
 use tokio::time::timeout;
 
 use super::record::{from_avro, from_json, to_avro, to_json};
@@ -131,6 +135,13 @@ fn a_key_is_a_framed_text_or_a_text() {
 /// A bus of JSON at brokers of librdkafka's own, which live as long as the second.
 fn bus(more: impl FnOnce(&mut KafkaBusPlan)) -> (KafkaBus, impl Drop) {
     let brokers = MockCluster::new(1).unwrap();
+    bus_at(brokers, more)
+}
+
+fn bus_at(
+    brokers: MockCluster<'static, DefaultProducerContext>,
+    more: impl FnOnce(&mut KafkaBusPlan),
+) -> (KafkaBus, impl Drop) {
     brokers.create_topic("websocket-transport", 3, 1).unwrap();
     let mut plan = KafkaBusPlan::new(vec![brokers.bootstrap_servers().into()]);
     plan.format = BusFormat::Json;
@@ -255,4 +266,31 @@ async fn what_all_cannot_be_told_nobody_is() {
         }
     }
     assert!(least > 99_000, "{least}");
+}
+
+#[tokio::test]
+async fn that_brokers_have_no_ids_for_cursors_is_said() {
+    for (version, is_old) in [(9, true), (12, false)] {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers
+            .apiversion(RDKafkaApiKey::Metadata, Some(0), Some(version))
+            .unwrap();
+        let (bus, _brokers) = bus_at(brokers, |_| {});
+        let _reads = bus.subscribe("websocket-transport");
+        let told = || bus.state().troubles.join(" ");
+        let is_settled = || match is_old {
+            true => told().contains("who comes back is not told what it missed"),
+            false => bus.end("websocket-transport", "u").is_some(),
+        };
+        let waiting = async {
+            while !is_settled() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let settled = timeout(Duration::from_secs(20), waiting).await;
+        assert!(settled.is_ok(), "{version} {:?}", bus.state());
+        assert_eq!(told().is_empty(), !is_old, "{}", told());
+        let cursor = bus.end("websocket-transport", "u");
+        assert_eq!(cursor.is_none(), is_old, "{version}");
+    }
 }
