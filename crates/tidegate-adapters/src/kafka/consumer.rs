@@ -121,6 +121,12 @@ impl Reading {
         }
     }
 
+    /// What was said to be lost need not be any more.
+    pub(super) fn forget_losses(&mut self) {
+        self.is_lost = false;
+        self.measuring = None;
+    }
+
     /// Has everything read from where it is now.
     pub(super) fn assign(&self) {
         if let Err(error) = self.consumer.assign(&self.positions.list()) {

@@ -164,6 +164,8 @@ impl Reading {
         self.shared.history().forget(topic);
         self.positions.add(topic, []);
         self.absent.insert(Arc::clone(topic), skewed_now());
+        // What is lost of others is said again, once they are assigned anew.
+        self.forget_losses();
         true
     }
 }

@@ -71,7 +71,7 @@ impl Reading {
             mut partitions,
             identities,
         } = measured;
-        let mut is_found = false;
+        let is_found = partitions.iter().any(|one| one.gap() != Gap::None);
         for (topic, identity) in identities {
             let Identity::Is(identity) = identity else {
                 continue;
@@ -79,13 +79,11 @@ impl Reading {
             let before = self.identities.get(&topic);
             if before.is_some_and(|before| *before != identity) {
                 self.read_anew(&topic, identity, &partitions);
-                is_found = true;
                 partitions.retain(|one| one.place.topic != topic);
             }
         }
         // What has been read on meanwhile, or waits here still, says itself if something of it is gone.
         partitions.retain(|one| self.positions.is_at(&one.place));
-        is_found |= partitions.iter().any(|one| one.gap() != Gap::None);
         for one in &partitions {
             match one.gap() {
                 Gap::Trimmed => self.jump(one),

@@ -269,28 +269,42 @@ async fn what_all_cannot_be_told_nobody_is() {
 }
 
 #[tokio::test]
-async fn that_brokers_have_no_ids_for_cursors_is_said() {
-    for (version, is_old) in [(9, true), (12, false)] {
-        let brokers = MockCluster::new(1).unwrap();
-        brokers
-            .apiversion(RDKafkaApiKey::Metadata, Some(0), Some(version))
-            .unwrap();
-        let (bus, _brokers) = bus_at(brokers, |_| {});
-        let _reads = bus.subscribe("websocket-transport");
-        let told = || bus.state().troubles.join(" ");
-        let is_settled = || match is_old {
-            true => told().contains("who comes back is not told what it missed"),
-            false => bus.end("websocket-transport", "u").is_some(),
-        };
-        let waiting = async {
-            while !is_settled() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let settled = timeout(Duration::from_secs(20), waiting).await;
-        assert!(settled.is_ok(), "{version} {:?}", bus.state());
-        assert_eq!(told().is_empty(), !is_old, "{}", told());
-        let cursor = bus.end("websocket-transport", "u");
-        assert_eq!(cursor.is_none(), is_old, "{version}");
-    }
+async fn that_there_are_no_cursors_is_said() {
+    let brokers = MockCluster::new(1).unwrap();
+    // As those before topics had ids.
+    let (metadata, version) = (RDKafkaApiKey::Metadata, 9);
+    brokers
+        .apiversion(metadata, Some(0), Some(version))
+        .unwrap();
+    let (bus, _brokers) = bus_at(brokers, |_| {});
+    let _reads = bus.subscribe("websocket-transport");
+    let told = || bus.state().troubles.join(" ");
+    let waiting = async {
+        while !told().contains("who comes back is not told what it missed") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = timeout(Duration::from_secs(60), waiting).await;
+    assert!(waited.is_ok(), "{:?}", bus.state());
+    assert_eq!(bus.end("websocket-transport", "u"), None);
+}
+
+#[test]
+fn what_is_said_of_ids_is_what_was_said_last() {
+    // It reads nothing.
+    let (bus, _brokers) = bus(|_| {});
+    let told = || bus.state().troubles.join(" ");
+    let shared = &bus.shared;
+    let topic = &shared.topics.push;
+    shared.is_identified(topic, &Identity::Unsaid, false);
+    assert!(told().contains("do not say which"), "{}", told());
+    shared.is_identified(topic, &Identity::HasNone, true);
+    assert!(told().contains("before Kafka 2.8"), "{}", told());
+    shared.is_identified(&shared.topics.sessions, &Identity::Is(vec![1]), true);
+    assert!(!told().is_empty());
+    shared.is_identified(topic, &Identity::Is(vec![1]), false);
+    assert_eq!(told(), "");
+    // What is known once stays so while they do not answer.
+    shared.is_identified(topic, &Identity::Unsaid, true);
+    assert_eq!(told(), "");
 }
