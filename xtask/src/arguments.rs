@@ -24,7 +24,8 @@ cargo xtask soak [--minutes N] [--idle N] [--active N] [--churn N]
 {bench}cargo xtask differential                         nginx and HAProxy are asked the same as we
 
 Options:
-  --full              all Autobahn cases, longer fuzzing, the soak, the differential
+  --full              all Autobahn cases, longer fuzzing, the soak, schedules of faults, the
+                      differential
   --only STEP,STEP    only these steps, in the order of the table
   --fuzz-seconds N    seconds for each fuzz target (default 60, with --full 600)
   --minutes N         of the soak, under load (default 20)
@@ -106,7 +107,7 @@ impl Arguments {
             Some("test") => Entry::Steps(Vec::new()),
             Some(
                 word @ ("lint" | "doc" | "api" | "deny" | "services" | "autobahn" | "autobahn-ws"
-                | "fuzz" | "features" | "differential" | "openapi" | "soak"),
+                | "fuzz" | "features" | "differential" | "openapi" | "soak" | "schedules"),
             ) => Entry::Steps(steps_named(word)?),
             Some(word) => bail!("there is no `cargo xtask {word}`; try `cargo xtask help`"),
         };
@@ -197,6 +198,7 @@ mod tests {
         assert!(steps("test --full").contains(&"differential"));
         assert_eq!(steps("differential"), ["differential"]);
         assert_eq!(steps("test --only differential"), ["differential"]);
+        assert_eq!(steps("schedules"), ["schedules"]);
     }
 
     #[test]

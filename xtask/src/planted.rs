@@ -21,7 +21,7 @@ pub(crate) fn find_all(run: &Run) -> anyhow::Result<bool> {
         run.skip("fuzz-planted", fuzz::NO_COMPILER)?;
         return Ok(true);
     }
-    let patches = patches(run, "fuzz/planted")?;
+    let patches = patches(run, "fuzz/planted", &run.options.test_arguments)?;
     let folder = run.target.join("fuzz-planted");
     let tree = copy(run, &folder.join("tree"))?;
     let mut told = Vec::new();
@@ -38,8 +38,8 @@ pub(crate) fn find_all(run: &Run) -> anyhow::Result<bool> {
     Ok(told.iter().all(|(_, seconds)| seconds.is_some()))
 }
 
-/// The patches of a folder whose names begin with what was asked for; all, if nothing was.
-pub(crate) fn patches(run: &Run, folder: &str) -> anyhow::Result<Vec<PathBuf>> {
+/// The patches of a folder whose names begin with what is wanted; all, if nothing is.
+pub(crate) fn patches(run: &Run, folder: &str, wanted: &[String]) -> anyhow::Result<Vec<PathBuf>> {
     let mut patches: Vec<PathBuf> = fs::read_dir(run.root.join(folder))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
@@ -48,7 +48,6 @@ pub(crate) fn patches(run: &Run, folder: &str) -> anyhow::Result<Vec<PathBuf>> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(part)
     };
-    let wanted = &run.options.test_arguments;
     for part in wanted {
         if !patches.iter().any(|file| begins(file, part)) {
             bail!("no patch in {folder}/ begins with {part}");

@@ -46,6 +46,14 @@ const STEPS: &[Step] = &[
             schedules::many,
         )
     },
+    Step {
+        only_full: true,
+        ..step(
+            "schedules-planted",
+            "faults put into the gateway, which schedules show (with --full)",
+            schedules::planted_are_shown,
+        )
+    },
     step("doc", "documentation, warnings are errors", code::doc),
     step(
         "api",

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::node::{Client, PATIENCE};
-use super::world::{Phase, World};
+use super::world::{Phase, World, wall};
 
 /// Before a client that found nobody tries again.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -114,6 +114,7 @@ impl Receiver {
         };
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let before = self.back.take();
+        let had_cursor = before.as_ref().is_some_and(|back| back.cursor.is_some());
         let (seq, cursor) = before.map_or((0, None), |back| (back.seq, back.cursor));
         self.back = Some(Back {
             session: text(&welcome["session"])?,
@@ -126,6 +127,8 @@ impl Receiver {
             session: text(&welcome["session"])?,
             begin,
             since,
+            time: wall(),
+            had_cursor,
             got: Vec::new(),
             until: None,
         };
@@ -206,7 +209,12 @@ impl Receiver {
         };
         self.world.life(self.number, |life| {
             let socket = life.sockets.last_mut().unwrap();
-            socket.got.push(Got { at, number, word });
+            socket.got.push(Got {
+                at,
+                number,
+                word,
+                has_cursor: frame["cursor"].is_string(),
+            });
         });
         if let Some(back) = &mut self.back {
             back.seq = frame["seq"].as_u64().unwrap();

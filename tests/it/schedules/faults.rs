@@ -97,16 +97,16 @@ impl Fault {
 
     /// Does it, and mends it after a while.
     pub(super) async fn happens(self, world: &World, random: &mut fastrand::Rng) {
-        world.note(format!("{self:?}"));
+        let deed = world.does(self);
         match self {
             Self::Kill(node) => {
                 world.nodes[node].kill().await;
                 world.goes_on(MEANWHILE).await;
-                world.nodes[node].start(&world.binary).await;
+                world.starts(node).await;
             }
             Self::Drain(node) => {
                 world.nodes[node].drain().await;
-                world.nodes[node].start(&world.binary).await;
+                world.starts(node).await;
             }
             Self::Stop(node, until_missed) => stop(world, node, until_missed).await,
             Self::CutKafka(node) => {
@@ -155,7 +155,7 @@ impl Fault {
             }
             Self::WrongPartition => wrong_partition(world, random).await,
         }
-        world.note(format!("{self:?} is over"));
+        world.has_done(deed);
     }
 }
 
@@ -188,7 +188,7 @@ async fn stop(world: &World, node: usize, until_missed: bool) {
 async fn wrong_partition(world: &World, random: &mut fastrand::Rng) {
     let user = random.usize(..world.size.users);
     for partition in 0..3 {
-        let push = world.begins(vec![user], Class::Resumable, (world.number(), 0), false);
+        let push = world.begins(vec![user], Class::Resumable, (world.number(), 0), true);
         record(world, &push, Some(partition)).await;
     }
 }

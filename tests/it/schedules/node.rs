@@ -134,13 +134,6 @@ impl Node {
         running.said.clone() + &now.unwrap_or_default()
     }
 
-    /// Whether it was killed, or others may have taken it for dead.
-    pub(super) fn was_doubted(&self) -> bool {
-        let said = self.said();
-        let words = ["signal: 9", "on its own until", "lease had lapsed"];
-        words.iter().any(|words| said.contains(words))
-    }
-
     /// Asks the admin listener.
     pub(super) async fn ask(&self, request: &Request) -> Result<(u16, Vec<u8>), Unanswered> {
         let addresses = self.running().addresses;

@@ -9,7 +9,8 @@ use tidegate_tests::Request;
 use tidegate_tests::history::{Class, Publish};
 
 use super::node::Unanswered;
-use super::world::{Phase, World, user};
+use super::settings::user;
+use super::world::{Phase, World};
 
 /// From one request to the next: nobody waits for it, it keeps the load even.
 const PACE: Duration = Duration::from_millis(20);
@@ -51,9 +52,7 @@ fn ask_for(world: &World, random: &mut fastrand::Rng) -> (Vec<Publish>, bool) {
             0 => several(random),
             _ => one(random),
         };
-        // By the record for all, nobody is told in the order of its own.
-        let is_ordered = users.len() == 1;
-        world.begins(users, class, (request, place), is_ordered)
+        world.begins(users, class, (request, place), false)
     });
     (pushes.collect(), is_batch)
 }
@@ -135,7 +134,7 @@ fn data(push: &Publish) -> Value {
 pub(super) async fn by_kafka(world: Arc<World>, mut random: fastrand::Rng) {
     while world.phase() == Phase::Faults {
         let user_of = random.usize(..world.size.users);
-        let push = world.begins(vec![user_of], Class::Resumable, (world.number(), 0), true);
+        let push = world.begins(vec![user_of], Class::Resumable, (world.number(), 0), false);
         record(&world, &push, None).await;
         tokio::time::sleep(PACE).await;
     }

@@ -147,6 +147,10 @@ async fn schedule(test: &str, seed: u64, worker: usize) -> Option<Result<String,
     }
     world.phase.send_replace(Phase::End);
     clients.join_all().await;
+    if told.is_ok() {
+        // Nobody is there any more.
+        told = judge(&world, &mut watches).await;
+    }
     if told.is_err() {
         keep(&world, &mut watches).unwrap();
     }
@@ -177,16 +181,18 @@ fn summary(world: &World, steps: &[Vec<Fault>]) -> String {
         .values()
         .filter(|push| push.acked.is_some());
     let unsure = history.published.values().filter(|push| !push.is_ordered);
+    let lost = || sockets().filter(|socket| socket.begin == Begin::Lost);
     let mut text = String::new();
     let _ = write!(
         text,
-        "{} nodes, {} pushes ({} unsure), {} came; {} sockets recovered, {} told of a loss; {steps:?}",
+        "{} nodes, {} pushes ({} unsure), {} came; {} sockets recovered, {} told of a loss ({} had no cursor); {steps:?}",
         world.size.nodes,
         acked.count(),
         unsure.count(),
         sockets().map(|socket| socket.got.len()).sum::<usize>(),
         begun(Begin::Recovered),
-        begun(Begin::Lost),
+        lost().count(),
+        lost().filter(|socket| !socket.had_cursor).count(),
     );
     text
 }
@@ -205,7 +211,10 @@ fn keep(world: &World, watches: &mut Watches) -> std::io::Result<()> {
         let told = whole(&history, user, &notes);
         std::fs::write(file(&format!("u{user}.txt")), told)?;
     }
-    let told: Vec<String> = watches.told().map(|one| format!("{one:?}")).collect();
+    let presence = watches.presence(world, &history);
+    let doubts = presence.doubts.all.iter().map(|one| format!("{one:?}"));
+    let told = presence.of_sessions.iter().chain(&presence.of_users);
+    let told: Vec<String> = told.map(|one| format!("{one:?}")).chain(doubts).collect();
     std::fs::write(file("told.txt"), told.join("\n"))?;
     let pushes: Vec<String> = watches.pushes().iter().map(Value::to_string).collect();
     std::fs::write(file("topic.txt"), pushes.join("\n"))

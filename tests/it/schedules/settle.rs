@@ -6,16 +6,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidegate_tests::backing::Watch;
-use tidegate_tests::history::presence::{Told, of_sessions, of_users};
+use tidegate_tests::history::presence::{self, Presence, Told};
 use tidegate_tests::history::{self, History, Kind, around};
 
-use super::node::Node;
-use super::world::{World, user};
+use super::doubts::doubts;
+use super::settings::user;
+use super::world::World;
 
 /// How long what is due may take to come, once all is mended. What never comes takes that long to be
 /// missed, and nothing else does.
 const SETTLED: Duration = Duration::from_secs(90);
 
+/// Before it is looked again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Faults that are named.
 const SHOWN: usize = 12;
 
@@ -47,17 +50,22 @@ impl Watches {
         std::iter::from_fn(|| self.push.next_if_there()).collect()
     }
 
-    /// What was told of sessions and users.
-    pub(super) fn told(&self) -> impl Iterator<Item = &Told> {
-        self.of_sessions.iter().chain(&self.of_users)
+    /// What was told of sessions and users, and what is so.
+    pub(super) fn presence(&self, world: &World, history: &History) -> Presence {
+        let (open, online) = open(history);
+        Presence {
+            of_sessions: self.of_sessions.clone(),
+            of_users: self.of_users.clone(),
+            open,
+            online,
+            doubts: doubts(world),
+        }
     }
 
     fn read(&mut self) {
         while let Some(record) = self.sessions.next_if_there() {
             let event = value_of(&record);
-            let (whom, is_begin) = (&event["session"], event["type"] == "session.opened");
-            let told = told(&record, whom.as_str().unwrap(), is_begin);
-            self.of_sessions.push(told);
+            self.of_sessions.push(told_of_session(&record, &event));
         }
         for (watch, is_begin) in [(&mut self.connect, true), (&mut self.disconnect, false)] {
             while let Some(record) = watch.next_if_there() {
@@ -78,14 +86,35 @@ fn value_of(record: &Value) -> Value {
 }
 
 fn told(record: &Value, whom: &str, is_begin: bool) -> Told {
+    let id = record["headers"]["tidegate-id"].as_str();
     Told {
-        id: record["headers"]["tidegate-id"]
-            .as_str()
-            .unwrap()
-            .to_owned(),
+        id: id.unwrap().to_owned(),
         whom: whom.to_owned(),
+        user: None,
+        node: None,
         is_begin,
         time: record["time"].as_i64().unwrap(),
+        since: None,
+        is_by_others: false,
+    }
+}
+
+fn told_of_session(record: &Value, event: &Value) -> Told {
+    let text = |name: &str| event[name].as_str().map(str::to_owned);
+    let is_begin = event["type"] == "session.opened";
+    let told = told(record, &text("session").unwrap(), is_begin);
+    let lasted = event["duration_seconds"].as_f64();
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "schedules last for minutes"
+    )]
+    let lasted = lasted.map(|seconds| (seconds * 1_000.0) as i64);
+    Told {
+        user: text("user"),
+        node: text("node"),
+        since: lasted.map(|lasted| told.time - lasted),
+        is_by_others: event["cause"] == "node_lost",
+        ..told
     }
 }
 
@@ -107,11 +136,7 @@ pub(super) async fn judge(world: &Arc<World>, watches: &mut Watches) -> Result<(
         };
         if wrong.is_empty() {
             watches.read();
-            let (sessions, users) = open(&history);
-            let doubtful = doubtful(world, &history);
-            let may_repeat = world.nodes.iter().any(Node::was_doubted);
-            wrong = of_sessions(&watches.of_sessions, &sessions, &doubtful);
-            wrong.extend(of_users(&watches.of_users, &users, may_repeat));
+            wrong = presence::faults(&watches.presence(world, &history));
         }
         if wrong.is_empty() {
             return Ok(());
@@ -122,9 +147,14 @@ pub(super) async fn judge(world: &Arc<World>, watches: &mut Watches) -> Result<(
                 .iter()
                 .map(|(at, words)| format!("{at:>7} {words}"))
                 .collect();
-            return Err(format!("{}\n{}", wrong.join("\n"), notes.join("\n")));
+            let first: Vec<&str> = wrong.iter().take(SHOWN).map(String::as_str).collect();
+            let (count, first) = (wrong.len(), first.join("\n"));
+            let notes = notes.join("\n");
+            return Err(format!(
+                "{count} faults ([Presence]), of which:\n{first}\n{notes}"
+            ));
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
@@ -158,13 +188,6 @@ fn open(history: &History) -> (BTreeSet<String>, BTreeSet<String>) {
         .filter_map(|life| Some((life.open()?, life.user)));
     let each = open.map(|(socket, number)| (socket.session.clone(), user(number)));
     each.unzip()
-}
-
-/// Sessions of nodes that were killed, or that others took for dead: a loaded machine does that as well.
-fn doubtful(world: &World, history: &History) -> BTreeSet<String> {
-    let sockets = history.lives.iter().flat_map(|life| &life.sockets);
-    let doubted = sockets.filter(|socket| world.nodes[socket.node].was_doubted());
-    doubted.map(|socket| socket.session.clone()).collect()
 }
 
 /// What nodes say of who is online, where it is not so.

@@ -3,22 +3,22 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tidegate_tests::backing::{Guard, Party, Redis, Registry};
-use tidegate_tests::history::{Class, Clock, History, Life, Moment, Publish};
-use tidegate_tests::mint::SECRET;
+use tidegate_tests::history::{Class, Clock, History, Life, Moment, Publish, Start};
 use tidegate_tests::time::eventually_within;
-use tidegate_tests::{Mint, Request, Token, tools};
+use tidegate_tests::{Mint, Request, tools};
 use tokio::sync::watch;
 
 use super::brokers::Share;
+use super::doubts;
+use super::faults::Fault;
 use super::node::{LONG, Node};
-
-/// The lease of nodes.
-const LEASE: &str = "4s";
+use super::settings::{Topics, handshake, yaml};
 
 /// What all who take part are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,16 +40,6 @@ pub(super) struct Size {
     pub(super) users: usize,
     /// Clients of each user.
     pub(super) clients: usize,
-}
-
-/// Topics of one schedule.
-#[derive(Debug)]
-pub(super) struct Topics {
-    pub(super) push: String,
-    pub(super) connect: String,
-    pub(super) disconnect: String,
-    pub(super) sessions: String,
-    dead: String,
 }
 
 /// The world of one schedule.
@@ -76,6 +66,15 @@ struct Noted {
     history: History,
     /// What was done to nodes and what is behind them.
     faults: Vec<(Moment, String)>,
+    deeds: Vec<Deed>,
+}
+
+/// What was done, from when to when, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deed {
+    pub(super) fault: Fault,
+    pub(super) from: i64,
+    pub(super) to: Option<i64>,
 }
 
 impl World {
@@ -202,6 +201,32 @@ impl World {
         self.noted().faults.clone()
     }
 
+    /// Something is about to be done; its number.
+    pub(super) fn does(&self, fault: Fault) -> usize {
+        self.note(format!("{fault:?}"));
+        let deeds = &mut self.noted().deeds;
+        deeds.push(Deed {
+            fault,
+            from: wall(),
+            to: None,
+        });
+        deeds.len() - 1
+    }
+
+    /// That is over.
+    pub(super) fn has_done(&self, number: usize) {
+        let deed = {
+            let mut noted = self.noted();
+            noted.deeds[number].to = Some(wall());
+            noted.deeds[number]
+        };
+        self.note(format!("{:?} is over", deed.fault));
+    }
+
+    pub(super) fn deeds(&self) -> Vec<Deed> {
+        self.noted().deeds.clone()
+    }
+
     /// A number for something new.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
@@ -213,7 +238,7 @@ impl World {
         users: Vec<usize>,
         class: Class,
         request: (u64, usize),
-        is_ordered: bool,
+        is_astray: bool,
     ) -> Publish {
         let number = self.number();
         let push = Publish {
@@ -224,7 +249,9 @@ impl World {
             request,
             begun: self.clock.tick(),
             acked: None,
-            is_ordered,
+            // Published again and again it may come at any time.
+            is_ordered: !is_astray,
+            is_astray,
         };
         self.noted().history.published.insert(number, push.clone());
         push
@@ -272,8 +299,28 @@ impl World {
         self.noted().history.grown = Some(at);
     }
 
+    /// Starts a node that had ended.
+    pub(super) async fn starts(&self, node: usize) {
+        let from = self.clock.tick();
+        let start = Start {
+            node,
+            from,
+            to: None,
+        };
+        let number = {
+            let starts = &mut self.noted().history.starts;
+            starts.push(start);
+            starts.len() - 1
+        };
+        self.nodes[node].start(&self.binary).await;
+        let to = self.clock.tick();
+        self.noted().history.starts[number].to = Some(to);
+    }
+
     pub(super) fn history(&self) -> History {
-        self.noted().history.clone()
+        let mut history = self.noted().history.clone();
+        history.excuses = doubts::excuses(self);
+        history
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -290,64 +337,8 @@ impl World {
     }
 }
 
-impl Topics {
-    fn new(seed: u64) -> Self {
-        let name = |what: &str| tidegate_tests::backing::kafka::topic(&format!("{what}-{seed:x}"));
-        Self {
-            push: name("push"),
-            connect: name("connect"),
-            disconnect: name("disconnect"),
-            sessions: name("sessions"),
-            dead: name("dead"),
-        }
-    }
-}
-
-pub(super) fn user(number: usize) -> String {
-    format!("u{number}")
-}
-
-fn handshake(mint: &Mint, number: usize) -> Request {
-    let bearer = format!(
-        "Bearer {}",
-        mint.sign(&Token::secret().claim("sub", user(number)))
-    );
-    let handshake = Request::handshake("/ws").with("Authorization", &bearer);
-    handshake.with("Sec-WebSocket-Protocol", "tidegate.v1.json")
-}
-
-fn yaml(
-    name: &str,
-    topics: &Topics,
-    (brokers, redis, registry): (&str, &str, &str),
-    seed: u64,
-) -> String {
-    let Topics {
-        push,
-        connect,
-        disconnect,
-        sessions,
-        dead,
-    } = topics;
-    format!(
-        "version: 1\n\
-         workers: 1\n\
-         listeners: {{ name: public, bind: 127.0.0.1:0 }}\n\
-         admin: {{ bind: 127.0.0.1:0 }}\n\
-         access_log: none\n\
-         drain: {{ delay: none, spread: 200ms, timeout: 5s }}\n\
-         auth: {{ jwt: {{ secret: '{SECRET}' }} }}\n\
-         bus:\n  \
-           node: {name}\n  \
-           topics: {{ push: {push}, user_connect: {connect}, user_disconnect: {disconnect}, sessions: {sessions} }}\n  \
-           kafka: {{ brokers: ['{brokers}'], schema_registry: {{ url: '{registry}' }}, dead_letter_topic: {dead}, \
-             topic_refresh: 200ms, publish_timeout: 1s }}\n\
-         cluster: {{ redis: {{ url: 'redis://{redis}', lease: {LEASE}, timeout: 1s, prefix: s{seed:x} }} }}\n\
-         services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
-         routes:\n\
-         - name: users\n  \
-           match: {{ path: /ws }}\n  \
-           filters: require\n  \
-           bridge: {{ services: up, resume: {{ ttl: 30s, key: '{SECRET}' }} }}\n"
-    )
+/// Now, by the clock on the wall, as nodes tell it: milliseconds since 1970.
+pub(super) fn wall() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
 }

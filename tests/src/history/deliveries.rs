@@ -1,8 +1,8 @@
 //! Each client's pushes against what was published for its user.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::{Class, Fault, Got, History, Kind, Life, Publish, Socket, order};
+use super::{Begin, Class, Fault, Got, History, Kind, Life, Publish, Socket, order, recovery};
 
 /// What is wrong with a history, at whose end its open clients waited for nothing any more.
 #[must_use]
@@ -20,6 +20,7 @@ pub fn faults(history: &History) -> Vec<Fault> {
         judge.losses(&mut faults);
     }
     order::disagreements(history, &mut faults);
+    recovery::denials(history, &mut faults);
     acked_early(history, &mut faults);
     faults.sort_by_key(|fault| (fault.at, fault.kind));
     faults
@@ -63,13 +64,26 @@ impl Judge<'_> {
     /// another session as well, on a node that was behind: it has no place by which that could be seen.
     fn doubles(&self, faults: &mut Vec<Fault>) {
         for socket in &self.life.sockets {
-            let mut here = HashSet::new();
-            let again = socket.got.iter().filter(|got| !here.insert(got.number));
-            faults.extend(again.map(|got| {
-                let words = format!("{} came twice", got.number);
-                self.fault(Kind::Double, got.at, words)
-            }));
+            let mut here: HashMap<u64, &Got> = HashMap::new();
+            for got in &socket.got {
+                let Some(before) = here.insert(got.number, got) else {
+                    continue;
+                };
+                if !self.comes_again(socket, before) {
+                    let words = format!("{} came twice", got.number);
+                    faults.push(self.fault(Kind::Double, got.at, words));
+                }
+            }
         }
+    }
+
+    /// Whether something came before it was known what its client had missed, by the record for several users
+    /// on a node that had just begun: without a place it counts, and comes again in its place.
+    fn comes_again(&self, socket: &Socket, got: &Got) -> bool {
+        let is_early = socket.begin == Begin::Recovered && got.at < socket.since;
+        let push = self.published(got);
+        let was_cut = |push| recovery::was_cut(self.history, push, socket.node);
+        is_early && !got.has_cursor && push.is_some_and(was_cut)
     }
 
     /// What comes first in a socket, and for the first time to a client, comes in order.
@@ -81,6 +95,7 @@ impl Judge<'_> {
             let pushes: Vec<_> = firsts
                 .iter()
                 .filter_map(|got| Some((got, self.published(got)?)))
+                .filter(|(got, push)| order::has_place(got, push))
                 .collect();
             for (place, (got, push)) in pushes.iter().enumerate() {
                 let overtaken = pushes[..place]
@@ -120,7 +135,9 @@ impl Judge<'_> {
         let has: HashSet<u64> = firsts.iter().map(|got| got.number).collect();
         let came: Vec<&Publish> = firsts
             .iter()
-            .filter_map(|got| self.published(got))
+            .filter_map(|got| Some((got, self.published(got)?)))
+            .filter(|(got, push)| order::has_place(got, push))
+            .map(|(_, push)| push)
             .collect();
         let is_due = |push: &&Publish| {
             push.class == Class::Resumable

@@ -1,12 +1,13 @@
 //! What publishers did and what receivers saw, each by its own records alone, and what is wrong with
 //! that: a push that is lost in silence, comes twice, out of order or from nowhere, or was answered and
-//! never was.
+//! never was; and a client that is told of a loss without a reason.
 //!
 //! Nothing here waits, asks or knows of a gateway: whoever has such records may judge them.
 
 mod deliveries;
 mod order;
 pub mod presence;
+mod recovery;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,8 @@ pub struct Publish {
     /// Whether it was sent once and is in its users' order: what was sent again after nobody knew what
     /// had become of it may come at any time.
     pub is_ordered: bool,
+    /// Whether it is left where its user's history is not.
+    pub is_astray: bool,
 }
 
 impl Publish {
@@ -101,6 +104,8 @@ pub struct Got {
     pub number: u64,
     /// What it says besides.
     pub word: u64,
+    /// Whether a place to come back to came with it.
+    pub has_cursor: bool,
 }
 
 /// A socket of a client.
@@ -114,6 +119,10 @@ pub struct Socket {
     pub begin: Begin,
     /// After it was told so.
     pub since: Moment,
+    /// The same, in milliseconds since 1970.
+    pub time: i64,
+    /// Whether its client came back with a place that it had been told.
+    pub had_cursor: bool,
     /// What came, in its order.
     pub got: Vec<Got>,
     /// Before its client let go of it, or after it found that it had ended.
@@ -153,6 +162,32 @@ pub struct History {
     /// When the topic got more partitions: from then on a user's pushes stand in two of them, and no order
     /// is promised across them.
     pub grown: Option<Moment>,
+    /// When nodes could not say what a client had missed.
+    pub excuses: Vec<Excuse>,
+    /// When nodes began anew.
+    pub starts: Vec<Start>,
+}
+
+/// A node that began to read topics at their ends at some moment between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Which node.
+    pub node: usize,
+    /// Before it was started.
+    pub from: Moment,
+    /// When it was found to be ready; `None`: not yet.
+    pub to: Option<Moment>,
+}
+
+/// A time in which a node cannot ask brokers, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Excuse {
+    /// Which node; `None`: all.
+    pub node: Option<usize>,
+    /// The first moment.
+    pub from: i64,
+    /// The last one.
+    pub to: i64,
 }
 
 /// What is wrong.
@@ -168,6 +203,9 @@ pub enum Kind {
     Order,
     /// What came was published never, otherwise, or for somebody else.
     Phantom,
+    /// It was said that something may be lost, and nothing was the reason; or what can come again had no
+    /// place to come back to.
+    Denied,
 }
 
 /// Something that is wrong.

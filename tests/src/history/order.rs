@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Class, Fault, History, Kind, Publish};
+use super::{Class, Fault, Got, History, Kind, Publish};
 
 /// Whether whoever gets both gets `one` first.
 pub(super) fn precedes(history: &History, one: &Publish, other: &Publish) -> bool {
@@ -15,6 +15,11 @@ fn is_ordered(history: &History, push: &Publish) -> bool {
     push.is_ordered && push.class == Class::Resumable && history.grown.is_none_or(is_before)
 }
 
+/// Whether it came by its place in its user's history: what is told by the record for several users has none.
+pub(super) fn has_place(got: &Got, push: &Publish) -> bool {
+    got.has_cursor || push.users.len() == 1
+}
+
 /// Two sockets of a user that got the same two pushes, each in another order.
 pub(super) fn disagreements(history: &History, faults: &mut Vec<Fault>) {
     let mut seen: HashMap<usize, Vec<(usize, Vec<u64>)>> = HashMap::new();
@@ -22,7 +27,7 @@ pub(super) fn disagreements(history: &History, faults: &mut Vec<Fault>) {
         for socket in &life.sockets {
             let ordered = socket.got.iter().filter(|got| {
                 let push = history.published.get(&got.number);
-                push.is_some_and(|push| is_ordered(history, push))
+                push.is_some_and(|push| is_ordered(history, push) && has_place(got, push))
             });
             let order: Vec<u64> = ordered.map(|got| got.number).collect();
             let others = seen.entry(life.user).or_default();

@@ -67,7 +67,12 @@ fn lines(history: &History, user: usize, notes: &[(Moment, String)]) -> Vec<(Mom
     for (number, life) in history.lives.iter().enumerate() {
         for socket in life.sockets.iter().filter(|_| life.user == user) {
             let (begin, node, session) = (socket.begin, socket.node, &socket.session);
-            let told = format!("#{number}: on node-{node}, {begin:?}, {session}");
+            let with = if socket.had_cursor {
+                ""
+            } else {
+                " without a cursor"
+            };
+            let told = format!("#{number}: on node-{node}, {begin:?}{with}, {session}");
             lines.push((socket.since, told));
             let got = socket.got.iter();
             lines.extend(got.map(|got| (got.at, format!("#{number}: gets {}", got.number))));

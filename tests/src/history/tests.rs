@@ -1,6 +1,8 @@
 //! The checker sees what is planted into histories without faults, and nothing else.
 
-use super::{Begin, Class, Got, History, Kind, Life, Publish, Socket, around, faults};
+use super::{
+    Begin, Class, Excuse, Got, History, Kind, Life, Publish, Socket, Start, around, faults,
+};
 
 /// Pushes 1 to 9 to user 0, each answered before the next begins.
 const PUSHES: u64 = 9;
@@ -19,12 +21,18 @@ fn publish(number: u64) -> Publish {
         begun: number * 10,
         acked: Some(number * 10 + 2),
         is_ordered: true,
+        is_astray: false,
     }
 }
 
 fn got(number: u64, at: u64) -> Got {
     let word = word(number);
-    Got { at, number, word }
+    Got {
+        at,
+        number,
+        word,
+        has_cursor: true,
+    }
 }
 
 fn socket(begin: Begin, since: u64, until: Option<u64>, numbers: &[u64]) -> Socket {
@@ -35,6 +43,8 @@ fn socket(begin: Begin, since: u64, until: Option<u64>, numbers: &[u64]) -> Sock
         session: format!("s{since}"),
         begin,
         since,
+        time: i64::try_from(since).unwrap(),
+        had_cursor: true,
         got: numbers
             .iter()
             .map(|number| got(*number, moment(*number)))
@@ -59,6 +69,13 @@ fn sound() -> History {
             .collect(),
         lives: lives.map(|sockets| Life { user: 0, sockets }).to_vec(),
         grown: None,
+        // It came back to a node that could not ask its brokers.
+        excuses: vec![Excuse {
+            node: Some(0),
+            from: 80,
+            to: 90,
+        }],
+        starts: Vec::new(),
     }
 }
 
@@ -109,6 +126,91 @@ fn a_loss_that_was_said_is_none() {
 }
 
 #[test]
+fn a_loss_is_said_for_a_reason() {
+    let without = |history: &mut History| history.excuses.clear();
+    assert_eq!(changed(without), [Kind::Denied]);
+    let later = changed(|history| history.excuses[0].from = 86);
+    assert_eq!(later, [Kind::Denied]);
+    let elsewhere = changed(|history| history.excuses[0].node = Some(1));
+    assert_eq!(elsewhere, [Kind::Denied]);
+    let everywhere = changed(|history| history.excuses[0].node = None);
+    assert_eq!(everywhere, []);
+    // It had no place to come back to.
+    let placeless = changed(|history| {
+        without(history);
+        history.lives[1].sockets[2].had_cursor = false;
+    });
+    assert_eq!(placeless, []);
+    // One of its user's pushes was somewhere else, before it came back.
+    let astray = |number: u64, user: usize| {
+        changed(|history| {
+            without(history);
+            let mut push = publish(number);
+            (push.number, push.is_astray, push.is_ordered) = (99, true, false);
+            (push.users, push.acked) = (vec![user], None);
+            history.published.insert(99, push);
+        })
+    };
+    assert_eq!(astray(8, 0), []);
+    assert_eq!(astray(9, 0), [Kind::Denied]);
+    assert_eq!(astray(8, 1), [Kind::Denied]);
+    let grown = |at| {
+        changed(|history| {
+            without(history);
+            history.grown = Some(at);
+        })
+    };
+    assert_eq!(grown(84), []);
+    assert_eq!(grown(86), [Kind::Denied]);
+}
+
+#[test]
+fn what_can_come_again_has_a_place() {
+    let without = |history: &mut History| {
+        history.lives[0].sockets[0].got[3].has_cursor = false;
+    };
+    assert_eq!(changed(without), [Kind::Denied]);
+    let live = changed(|history| {
+        without(history);
+        history.published.get_mut(&4).unwrap().class = Class::Live;
+    });
+    assert_eq!(live, []);
+    let grown = |at: u64| {
+        changed(|history| {
+            without(history);
+            history.grown = Some(at);
+        })
+    };
+    // It came at 41.
+    assert_eq!(grown(40), []);
+    assert_eq!(grown(41), [Kind::Denied]);
+    // A push to several users, on a node that has just begun.
+    let several = |node: usize, from: u64, to: u64| {
+        changed(|history| {
+            without(history);
+            history.published.get_mut(&4).unwrap().users.push(1);
+            let to = Some(to);
+            history.starts.push(Start { node, from, to });
+        })
+    };
+    assert_eq!(several(0, 30, 41), []);
+    assert_eq!(several(0, 30, 40), [Kind::Denied]);
+    assert_eq!(several(0, 42, 50), [Kind::Denied]);
+    assert_eq!(several(1, 30, 41), [Kind::Denied]);
+    let one = changed(|history| {
+        without(history);
+        let (node, from, to) = (0, 30, Some(41));
+        history.starts.push(Start { node, from, to });
+    });
+    assert_eq!(one, [Kind::Denied]);
+    let astray = changed(|history| {
+        without(history);
+        history.published.get_mut(&4).unwrap().is_astray = true;
+    });
+    assert_eq!(astray, []);
+}
+
+#[test]
 fn a_double_is_seen_within_a_socket() {
     let found = changed(|history| {
         let got = &mut history.lives[0].sockets[0].got;
@@ -133,6 +235,31 @@ fn a_double_is_seen_within_a_socket() {
 }
 
 #[test]
+fn what_came_without_a_place_may_come_again_in_its_place() {
+    // A push to several users, by the record for all, before the second `welcome` of who came back.
+    let early = |change: fn(&mut History)| {
+        changed(|history| {
+            history.published.get_mut(&4).unwrap().users.push(1);
+            let (node, from, to) = (0, 30, Some(54));
+            history.starts.push(Start { node, from, to });
+            let mut first = got(4, 54);
+            first.has_cursor = false;
+            history.lives[1].sockets[1].got.insert(0, first);
+            change(history);
+        })
+    };
+    assert_eq!(early(|_| {}), []);
+    let first = |history: &mut History| history.lives[1].sockets[1].got[0].at = 55;
+    assert_eq!(early(first), [Kind::Double]);
+    let in_place = |history: &mut History| history.lives[1].sockets[1].got[0].has_cursor = true;
+    assert!(early(in_place).contains(&Kind::Double));
+    let running = |history: &mut History| history.starts.clear();
+    assert!(early(running).contains(&Kind::Double));
+    let alone = |history: &mut History| history.published.get_mut(&4).unwrap().users = vec![0];
+    assert!(early(alone).contains(&Kind::Double));
+}
+
+#[test]
 fn a_reordering_is_seen() {
     let found = changed(|history| history.lives[0].sockets[0].got.swap(3, 4));
     assert_eq!(found, [Kind::Order]);
@@ -148,6 +275,19 @@ fn a_reordering_is_seen() {
         history.lives[0].sockets[0].got.swap(3, 4);
     });
     assert_eq!(found, [Kind::Order]);
+    // To several users it has the same place in each one's order.
+    let several = |has_cursor: bool| {
+        changed(|history| {
+            history.published.get_mut(&4).unwrap().users.push(1);
+            let got = &mut history.lives[0].sockets[0].got;
+            got[3].has_cursor = has_cursor;
+            got.swap(3, 4);
+            let (node, from, to) = (0, 1, None);
+            history.starts.push(Start { node, from, to });
+        })
+    };
+    assert_eq!(several(true), [Kind::Order]);
+    assert_eq!(several(false), [], "told by the record for all");
     // What was sent twice has no place.
     let found = changed(|history| {
         history.published.get_mut(&4).unwrap().is_ordered = false;
