@@ -7,6 +7,7 @@ a watch receives goes out by itself, as `{"watch": id, "record": {...}}`.
 """
 
 import base64
+import hashlib
 import json
 import sys
 import threading
@@ -199,6 +200,10 @@ class Party:
             ]
         finally:
             consumer.close()
+
+    def sha256(self, text):
+        """The first eight bytes of a text's SHA-256, as a number with a sign, the highest first."""
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
     def murmur64(self, text):
         """What the predecessor makes of a token: MurmurHash64A as its author has it, with Commons Codec's seed."""

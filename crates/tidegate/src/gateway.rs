@@ -188,11 +188,11 @@ impl Gateway {
         };
         let watched = tls.watched();
         // A failure half-way drops the gateway, which stops what has started.
-        let telling = gateway.teller.start().map_err(StartError::Worker)?;
-        gateway.telling = Some(telling);
         gateway
             .spawn(plan, listeners, Arc::new(core))
             .map_err(StartError::Worker)?;
+        let telling = gateway.teller.start(gateway.panics());
+        gateway.telling = Some(telling.map_err(StartError::Worker)?);
         gateway.route_pushes().map_err(StartError::Worker)?;
         gateway.keep(carrier).map_err(StartError::Worker)?;
         gateway.watch(watched).map_err(StartError::Worker)?;
@@ -262,7 +262,7 @@ impl Gateway {
                 teller: Arc::clone(&self.teller),
                 carrier,
             };
-            self.keeping = Some(Keeping::start(Arc::clone(cluster), wired)?);
+            self.keeping = Some(Keeping::start(Arc::clone(cluster), wired, self.panics())?);
         }
         Ok(())
     }

@@ -17,8 +17,12 @@ compile_error!("a panic must end one task, not the gateway: build with `panic = 
 pub(crate) enum Kind {
     /// A connection of the admin listener.
     Admin,
+    /// What this node is to its cluster.
+    Cluster,
     /// A client's connection.
     Connection,
+    /// What is told on the bus of sessions and users.
+    Events,
     /// The work on one request, within a connection's task.
     Exchange,
     /// The look-up of a name.
@@ -37,6 +41,8 @@ impl Kind {
     const fn label(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::Cluster => "cluster",
+            Self::Events => "events",
             Self::Connection => "connection",
             Self::Exchange => "exchange",
             Self::LookUp => "look_up",

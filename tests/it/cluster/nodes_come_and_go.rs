@@ -89,7 +89,7 @@ async fn of_two_survivors_one_tells() {
     for event in ["first", "last"] {
         let push = format!(r#"{{"user":["u1","u2"],"event":"{event}"}}"#);
         let told = a.done("POST", "/v1/push", &push).await;
-        assert_eq!(told["matched"], 3, "{told}");
+        super::reached(&told, "matched", 3);
     }
     for client in [&mut there, &mut lost, &mut gone] {
         assert_eq!(client.receive().await["event"], "first");
@@ -170,7 +170,7 @@ async fn a_node_that_was_stopped_comes_back_with_its_sessions() {
     let told = a
         .done("POST", "/v1/users/u1/push", r#"{"event":"x"}"#)
         .await;
-    assert_eq!(told["matched"], 1, "{told}");
+    super::reached(&told, "matched", 1);
     assert_eq!(client.receive().await["event"], "x");
     client.0.close_session().await;
     assert_eq!(of_b.next_of("user.offline").await["user"], "u1");

@@ -40,7 +40,7 @@ impl Two {
         for (gate, user, client) in reached {
             let target = format!("/v1/users/{user}/push");
             let told = gate.done("POST", &target, r#"{"event":"x"}"#).await;
-            assert_eq!(told["matched"], 1, "{told}");
+            super::reached(&told, "matched", 1);
             assert_eq!(client.event().await["event"], "x");
         }
         let (last, before) = revoked.split_last().unwrap();
@@ -147,4 +147,43 @@ async fn who_is_let_in_by_name_is_let_in() {
     );
     let mut two = Two::start(&mut house, &settings).await;
     two.are_one(&mut house, &["t1"]).await;
+}
+
+#[tokio::test]
+async fn who_shows_a_certificate_is_let_in() {
+    let test = "who_shows_a_certificate";
+    let Some(mut house) = House::open(test) else {
+        return;
+    };
+    let Some(redis) = Redis::guarded(test, GUARDED, 0).await else {
+        return;
+    };
+    let node = redis.node();
+    let authority = node.authority();
+    let file = |name| authority.with_file_name(name).display().to_string();
+    let settings = |certificate: &str| {
+        format!(
+            "url: 'rediss://{}', password: {}, tls: {{ ca: '{}'{certificate} }}",
+            node.address(),
+            GUARDED.password.unwrap(),
+            authority.display()
+        )
+    };
+    let stranger = house.node("stranger", &settings("")).await;
+    let mut connection = node.connect().await.unwrap();
+    for words in [
+        &["CONFIG", "SET", "tls-auth-clients", "yes"][..],
+        &["CLIENT", "KILL", "TYPE", "pubsub"],
+    ] {
+        connection.ask(words).await.unwrap();
+    }
+    stranger.says_of_cluster("degraded").await;
+    let certificate = format!(
+        ", certificate: {{ cert: '{}', key: '{}' }}",
+        file("server.pem"),
+        file("server.key")
+    );
+    let mut two = Two::start(&mut house, &settings(&certificate)).await;
+    two.are_one(&mut house, &["t1"]).await;
+    stranger.says_of_cluster("degraded").await;
 }

@@ -1,5 +1,7 @@
 //! What one node takes back opens nothing on any, and stays so.
 
+use std::time::{Duration, Instant};
+
 use tidegate_tests::backing::Redis;
 
 use super::{House, is_refused, opens};
@@ -51,6 +53,35 @@ async fn a_token_that_was_taken_back_stays_so() {
     drop((a, b));
     let c = house.node("c", &redis).await;
     is_refused(&c, &token).await;
+}
+
+/// At once, and not with the next look at the store. On a machine that does much else one may be late.
+#[tokio::test]
+async fn a_token_is_taken_back_within_a_second() {
+    let test = "a_token_is_taken_back_within_a_second";
+    let Some(mut house) = House::open(test) else {
+        return;
+    };
+    let Some(redis) = Redis::start(test).await else {
+        return;
+    };
+    let redis = format!("url: 'redis://{}'", redis.node().address());
+    let (a, b) = (house.node("a", &redis).await, house.node("b", &redis).await);
+    for gate in [&a, &b] {
+        gate.admin.counts("tidegate_cluster_nodes", 2.0).await;
+    }
+    let mut fastest = Duration::MAX;
+    for number in 0..10 {
+        let user = format!("u{number}");
+        let (mut there, _) = house.enter(&b, &user).await;
+        let token = house.token(&user);
+        let begun = Instant::now();
+        a.revoke(&token).await;
+        assert_eq!(there.closed().await, Some(4440));
+        is_refused(&b, &token).await;
+        fastest = fastest.min(begun.elapsed());
+    }
+    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
 }
 
 #[tokio::test]

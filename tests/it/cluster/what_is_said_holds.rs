@@ -1,9 +1,7 @@
 //! What who asks is told holds also where nodes do not know of each other yet, or any more.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tidegate_tests::backing::Redis;
+use tidegate_tests::backing::{Redis, Reply};
 use tidegate_tests::eventually_does;
 
 use super::House;
@@ -101,7 +99,11 @@ async fn why_redis_is_of_no_use_is_said_in_its_own_words() {
         said.lines().filter(|line| line.contains(word)).count()
     };
     eventually_does("its log says so", async || lines("OOM") > 0).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = tries(&server).await;
+    eventually_does("it is tried again", async || {
+        tries(&server).await > before + 10
+    })
+    .await;
     assert_eq!(lines("OOM"), 1);
     server
         .node()
@@ -113,4 +115,17 @@ async fn why_redis_is_of_no_use_is_said_in_its_own_words() {
         .ask(&["CONFIG", "SET", "maxmemory", "1"])
         .await;
     eventually_does("it says it again", async || lines("OOM") == 2).await;
+}
+
+/// How often a node has begun to hear the others.
+async fn tries(server: &Redis) -> u64 {
+    let told = server.node().ask(&["INFO", "commandstats"]).await;
+    let Reply::Text(told) = told else {
+        panic!("{told:?}");
+    };
+    let calls = told
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_subscribe:calls="));
+    let calls = calls.and_then(|calls| calls.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
 }

@@ -1,5 +1,7 @@
 //! A record that is no event stops nothing: it is counted, told, and left where somebody may look at it.
 
+use std::collections::{HashMap, HashSet};
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
@@ -54,4 +56,33 @@ async fn what_follows_a_bad_record_comes_all_the_same() {
     }
     let series = format!("tidegate_kafka_undecodable_total{{topic=\"{topic}\"}}");
     node.admin.counts(&series, 7.0).await;
+}
+
+/// All who read a record that is none leave a letter, lest there be none where one of them ends.
+#[tokio::test]
+async fn letters_of_one_record_have_one_name() {
+    let test = "letters_of_one_record_have_one_name";
+    let Some(setting) = Setting::shared(test).await else {
+        return;
+    };
+    let (_one, _two) = tokio::join!(setting.node("n1"), setting.node("n2"));
+    let mut dead = setting.party.watch(&setting.topics.dead).await;
+    let topic = &setting.topics.push;
+    let mut names = HashMap::<String, HashSet<String>>::new();
+    for number in 0..3 {
+        // What it says of itself is kept, wherever it is right.
+        let bad = json!({"topic": topic, "value": BASE64_STANDARD.encode("no record"),
+            "headers": {"tidegate-id": format!("mine {number}")}, "partition": 1});
+        setting.party.publish_bytes(bad).await;
+        for _ in 0..2 {
+            let letter = dead.next().await;
+            let header = |name: &str| letter["headers"][name].as_str().unwrap().to_owned();
+            assert_eq!(header("tidegate-origin-id"), format!("mine {number}"));
+            let its = names.entry(header("tidegate-origin")).or_default();
+            its.insert(header("tidegate-id"));
+        }
+    }
+    assert_eq!(names.len(), 3, "{names:?}");
+    let all: HashSet<&String> = names.values().flatten().collect();
+    assert_eq!(all.len(), 3, "{names:?}");
 }

@@ -203,3 +203,57 @@ async fn what_is_gone_before_it_was_read_is_told_and_the_rest_is_read() {
     assert_eq!(push["body"], 3);
     node.says("\"msg\":\"a gap\"").await;
 }
+
+#[tokio::test]
+async fn what_brokers_have_lost_is_said_and_nothing_is_told_again() {
+    let test = "what_brokers_have_lost_is_said_and_nothing_is_told_again";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let (one, two) = tokio::join!(setting.node("n1"), setting.node("n2"));
+    let (mut client, _) = setting.new_session(&one, "bro").await;
+    let mut cursors = Vec::new();
+    for number in 0..5 {
+        let push = json!({"event": "e", "data": number});
+        one.push("/v1/users/bro/push", &push).await;
+        let told = client.receive().await;
+        assert_eq!(told["data"], number);
+        cursors.push(told["cursor"].clone());
+    }
+    kafka.daemon().kill().await;
+    kafka.truncate(&setting.topics.push, 2);
+    kafka.start_again().await;
+    for node in [&one, &two] {
+        within_limit(
+            BACK,
+            "it is said",
+            Box::pin(async {
+                while !node
+                    .process
+                    .output()
+                    .contains("the brokers have lost records")
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }),
+        )
+        .await;
+    }
+    // What is there still has been told.
+    until_published(&one).await;
+    let told = within_limit(BACK, "what came since", client.receive()).await;
+    assert_eq!(told["event"], "again", "{told}");
+    let said = one.process.output();
+    assert!(!said.contains("\"msg\":\"a gap\""), "{said}");
+    // Whoever stood before it may not have what is lost; and behind the end nobody stands.
+    for cursor in [&cursors[0], &cursors[4]] {
+        let (_client, resume) = setting.resume(&two, "bro", cursor).await;
+        assert_eq!(resume["recovered"], false, "{resume}");
+    }
+    let late = setting.node("n3").await;
+    let (_client, resume) = setting.resume(&late, "bro", &cursors[4]).await;
+    assert_eq!(resume["recovered"], false, "{resume}");
+}

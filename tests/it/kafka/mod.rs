@@ -7,6 +7,7 @@ mod builds_without_it_say_so;
 mod copies_are_told_in_order;
 mod every_node_hears_everything;
 mod formats_are_chosen;
+mod many_are_told_by_one_push;
 mod missed_pushes_come_again;
 mod old_records_are_read_and_written;
 mod one_topic_stops_no_other;

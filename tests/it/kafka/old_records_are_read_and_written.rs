@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tidegate_tests::Request;
 
-use super::Setting;
+use super::{Node, Setting};
 
 #[tokio::test]
 async fn a_push_of_a_foreign_avro_producer_reaches_a_socket() {
@@ -64,7 +64,6 @@ async fn users_who_come_and_go_are_told_to_a_foreign_avro_consumer() {
     assert_eq!(record["key"], "bro");
     assert_eq!(record["value"]["username"], "bro");
     assert_eq!(record["value"]["isTimeOut"], false);
-    assert_ne!(record["value"]["hash"], 0, "{record}");
     for kind in ["session.opened", "session.closed"] {
         let told = text_of(&sessions.next().await);
         let told: Value = serde_json::from_str(&told).unwrap();
@@ -112,6 +111,43 @@ fn text_of(record: &Value) -> String {
     let bytes = record["value_bytes"].as_str().unwrap();
     let bytes = base64::prelude::BASE64_STANDARD.decode(bytes).unwrap();
     String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_has_the_hash_that_anybody_can_make_of_it() {
+    let test = "a_token_has_the_hash_that_anybody_can_make_of_it";
+    let Some(setting) = Setting::shared(test).await else {
+        return;
+    };
+    let mut disconnects = setting.party.watch(&setting.topics.disconnect).await;
+    let node = setting.node("n1").await;
+    for user in ["bro", "sis", "cousin"] {
+        let token = setting.token(user);
+        let bearer = format!("Bearer {token}");
+        let handshake = Request::handshake("/ws").with("Authorization", &bearer);
+        drop(node.open(&handshake).await);
+        let told = disconnects.next().await;
+        let hash = setting.party.sha256(&token).await;
+        assert_eq!(told["value"]["hash"], hash, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn that_a_session_was_idle_too_long_is_told() {
+    let test = "that_a_session_was_idle_too_long_is_told";
+    let Some(setting) = Setting::shared(test).await else {
+        return;
+    };
+    let mut disconnects = setting.party.watch(&setting.topics.disconnect).await;
+    let yaml = setting.yaml("n1", "");
+    let idle = yaml.replace("keep_alive: none", "idle_timeout: 1s, close_timeout: 1s");
+    assert_ne!(yaml, idle);
+    let node = Node::start(&setting.binary, &idle).await;
+    node.is_ready().await;
+    let _says_nothing = setting.old(&node, "bro").await;
+    let told = disconnects.next().await;
+    assert_eq!(told["value"]["isTimeOut"], true, "{told}");
+    assert_eq!(told["value"]["username"], "bro", "{told}");
 }
 
 #[tokio::test]

@@ -124,7 +124,8 @@ impl Setting {
                bridge:\n    \
                  services: up\n    \
                  resume: {{ ttl: 30s, key: '{SECRET}' }}\n    \
-                 rooms: [{{ match: 'chat:*', subscribe: all }}]\n"
+                 rooms: [{{ match: 'chat:*', subscribe: all }}]\n    \
+                 websocket: {{ keep_alive: none }}\n"
         )
     }
 

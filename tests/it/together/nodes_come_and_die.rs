@@ -1,6 +1,7 @@
 //! A node that comes is one of them at once, and of one that dies the others tell what it could not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -161,6 +162,84 @@ async fn of_two_that_are_killed_the_last_tells_under_one_name() {
     assert_eq!(told.len(), 3, "{told:?}");
 }
 
+/// Of two that could tell it one does, although the brokers are away for longer than a lease; who is online
+/// is known all the while.
+#[tokio::test]
+async fn of_one_that_dies_while_the_brokers_are_away_others_tell_once() {
+    let test = "of_one_that_dies_while_the_brokers_are_away";
+    let Some(kafka) = Kafka::start(test, 0).await else {
+        return;
+    };
+    let Some(mut setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let lease = Duration::from_secs(5);
+    (setting.lease, setting.publish) = ("5s", "60s");
+    let (a, b, c) = tokio::join!(setting.node("a"), setting.node("b"), setting.node("c"));
+    for node in [&a, &b, &c] {
+        node.sees(3).await;
+    }
+    let (mut sessions, mut offline) = setting.told().await;
+    let (_stays, _) = setting.session(&a, "stays").await;
+    let mut clients = Vec::new();
+    for number in 0..12 {
+        let user = format!("user {}", number % 8);
+        clients.push(setting.session(&b, &user).await);
+    }
+    for node in [&a, &c] {
+        node.counts(9).await;
+    }
+    kafka.daemon().kill().await;
+    b.process.signal("KILL");
+    for node in [&a, &c] {
+        node.counts(1).await;
+    }
+    // So long they are away, that a claim which nobody renews would lapse twice.
+    tokio::time::sleep(2 * lease + lease / 2).await;
+    kafka.start_again().await;
+    let forgotten = || {
+        let all = [&a, &c].map(|node| node.process.output());
+        let times = all.map(|said| said.matches("a node is gone").count());
+        times.iter().sum::<usize>()
+    };
+    eventually_does("it is forgotten", async || forgotten() > 0).await;
+    // Of each these stand behind all that it had under way.
+    let mut last = BTreeSet::new();
+    for (node, user) in [(&a, "last on a"), (&c, "last on c")] {
+        let (client, welcome) = setting.session(node, user).await;
+        last.insert(welcome["session"].clone().to_string());
+        client.0.close_session().await;
+    }
+    let mut expected: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, welcome) in &clients {
+        expected.insert(welcome["session"].to_string(), 1);
+    }
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    while !last.is_empty() {
+        let is_closed = |event: &Value| event["type"] == "session.closed";
+        let records = until(&mut sessions, is_closed).await;
+        let event = &records.last().unwrap()["json"];
+        let session = event["session"].to_string();
+        if !last.remove(&session) {
+            assert_eq!(event["cause"], "node_lost", "{event}");
+            *told.entry(session).or_default() += 1;
+        }
+    }
+    assert_eq!(told, expected);
+    let mut users: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut names, mut last) = (BTreeSet::new(), 2);
+    while last > 0 {
+        let (user, id) = gone(&offline.next().await);
+        last -= usize::from(user.starts_with("last"));
+        names.insert(id);
+        *users.entry(user).or_default() += 1;
+    }
+    assert_eq!((users.len(), names.len()), (10, 10), "{users:?}");
+    assert!(users.values().all(|times| *times == 1), "{users:?}");
+    assert_eq!(forgotten(), 1);
+    drop(clients);
+}
+
 /// It ends while the brokers are away, and its node is killed before they are back.
 #[tokio::test]
 async fn an_end_that_was_not_told_is_told_by_the_others() {
@@ -179,7 +258,7 @@ async fn an_end_that_was_not_told_is_told_by_the_others() {
     assert_eq!(gone(&offline.next().await).0, "early");
     // What was told is kept no longer.
     eventually_does("nothing is kept", async || {
-        let kept = setting.redis.node().ask(&["KEYS", "*:ended:*"]).await;
+        let kept = setting.redis.node().ask(&["KEYS", "*:kept:*"]).await;
         matches!(kept, Reply::List(left) if left.is_empty())
     })
     .await;

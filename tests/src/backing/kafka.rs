@@ -153,12 +153,50 @@ impl Kafka {
         &self.daemon
     }
 
+    /// Takes from the end of each partition of a topic all but the first records, as when a broker that has not
+    /// got the others becomes its leader. It must not be running; each record was published by itself.
+    pub fn truncate(&self, topic: &str, keeps: usize) {
+        for folder in self.place.join("data").read_dir().unwrap() {
+            let folder = folder.unwrap();
+            let name = folder.file_name();
+            let is_its = name
+                .to_string_lossy()
+                .rsplit_once('-')
+                .map(|one| one.0 == topic);
+            if is_its == Some(true) {
+                truncate(&folder.path(), keeps);
+            }
+        }
+    }
+
     /// Starts it again, after it has ended, at the same ports and with the same data.
     pub async fn start_again(&self) {
         self.daemon.launch();
         self.is_ready()
             .await
             .unwrap_or_else(|words| panic!("{words}"));
+    }
+}
+
+/// Leaves the first batches of a partition's only segment.
+fn truncate(partition: &Path, keeps: usize) {
+    for file in partition.read_dir().unwrap() {
+        let path = file.unwrap().path();
+        match path.extension().and_then(|name| name.to_str()) {
+            // They are made again.
+            Some("index" | "timeindex" | "snapshot") => std::fs::remove_file(&path).unwrap(),
+            Some("log") => {
+                let log = std::fs::read(&path).unwrap();
+                let mut rest = &log[..];
+                for _ in 0..keeps {
+                    let Some(length) = rest.get(8..12) else { break };
+                    let length = u32::from_be_bytes(length.try_into().unwrap());
+                    rest = &rest[12 + length as usize..];
+                }
+                std::fs::write(&path, &log[..log.len() - rest.len()]).unwrap();
+            }
+            _ => {}
+        }
     }
 }
 

@@ -148,6 +148,12 @@ impl Party {
         hash.as_i64().unwrap()
     }
 
+    /// The first eight bytes of the SHA-256 of that text, as a number.
+    pub async fn sha256(&self, text: &str) -> i64 {
+        let hash = self.does("sha256", json!({ "text": text })).await;
+        hash.as_i64().unwrap()
+    }
+
     /// Publishes a record of this name (`WebSocketEvent`), keyed, and gives its partition and offset
     /// once all replicas have it.
     pub async fn publish(&self, topic: &str, record: &str, key: &str, value: &Value) -> (i32, i64) {

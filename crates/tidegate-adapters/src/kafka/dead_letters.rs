@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rdkafka::Message;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
-use tidegate::bus::BusError;
+use tidegate::bus::{BusError, EventId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::producer::{Outgoing, Producer};
+use super::record::ID;
 
 /// Letters that may wait.
 const MOST_WAITING: usize = 256;
@@ -21,6 +23,9 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// How long one may wait for brokers that do not answer, and how soon it is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// What the record itself said was its event's name.
+const ITS_ID: &str = "tidegate-origin-id";
 
 /// The way there.
 #[derive(Debug)]
@@ -61,8 +66,8 @@ impl DeadLetters {
     }
 
     /// Leaves a record there, or counts it where there is no room.
-    pub(super) fn leave(&self, message: &impl Message, what: &str) {
-        let letter = letter(&self.topic, message, what);
+    pub(super) fn leave(&self, message: &impl Message, identity: Option<&[u8]>, what: &str) {
+        let letter = letter(&self.topic, message, identity, what);
         let size = size(&letter);
         let before = self.counts.bytes.fetch_add(size, Ordering::Relaxed);
         let has_room = before == 0 || before + size <= MOST_BYTES as u64;
@@ -143,17 +148,31 @@ fn size(letter: &Outgoing) -> u64 {
     (of(&letter.key) + of(&letter.value)) as u64
 }
 
-/// The record as it was, with what is known of it.
-fn letter(topic: &Arc<str>, message: &impl Message, what: &str) -> Outgoing {
+/// The record as it was, with what is known of it, and a name that it has from every gateway that reads it.
+fn letter(
+    topic: &Arc<str>,
+    message: &impl Message,
+    identity: Option<&[u8]>,
+    what: &str,
+) -> Outgoing {
     let (from, number, offset) = (message.topic(), message.partition(), message.offset());
     let origin = format!("{from}/{number}/{offset}");
-    let headers = message.headers().map(Headers::iter);
-    let headers = headers.into_iter().flatten();
-    let headers = headers.fold(OwnedHeaders::new(), OwnedHeaders::insert);
+    let whole = [identity.unwrap_or_default(), b"\0", origin.as_bytes()].concat();
+    let hash = digest(&SHA256, &whole);
+    let id = EventId::of_bytes(*hash.as_ref().first_chunk().unwrap_or(&[0; 16]));
     let header = |key, value| Header {
         key,
         value: Some(value),
     };
+    let id = id.to_string();
+    let headers = OwnedHeaders::new().insert(header(ID, &id));
+    let its = message.headers().map(Headers::iter);
+    let headers = its.into_iter().flatten().fold(headers, |headers, mut one| {
+        if one.key == ID {
+            one.key = ITS_ID;
+        }
+        headers.insert(one)
+    });
     let headers = headers.insert(header("tidegate-origin", &origin));
     Outgoing {
         topic: Arc::clone(topic),
@@ -180,7 +199,7 @@ mod tests {
     fn what_has_no_room_is_counted_and_not_waited_for() {
         let (letters, mut writing) = DeadLetters::new("dead".into());
         for _ in 0..MOST_WAITING + 3 {
-            letters.leave(&record(1), "it is none");
+            letters.leave(&record(1), None, "it is none");
         }
         assert_eq!(letters.counts(), [("written", 0), ("lost", 3)]);
         let first = writing.waiting.try_recv().unwrap();
@@ -192,8 +211,44 @@ mod tests {
     fn large_ones_take_their_room() {
         let (letters, _writing) = DeadLetters::new("dead".into());
         for _ in 0..3 {
-            letters.leave(&record(MOST_BYTES / 2), "it is none");
+            letters.leave(&record(MOST_BYTES / 2), None, "it is none");
         }
         assert_eq!(letters.counts(), [("written", 0), ("lost", 1)]);
+    }
+
+    /// Each gateway that reads it leaves one.
+    #[test]
+    fn a_letter_has_one_name_from_whomever_it_is() {
+        let named = |identity, topic: &str, offset| {
+            let its = OwnedHeaders::new().insert(Header {
+                key: ID,
+                value: Some("mine"),
+            });
+            let time = Timestamp::now();
+            let record = OwnedMessage::new(None, None, topic.into(), time, 0, offset, Some(its));
+            let letter = letter(&"dead".into(), &record, identity, "it is none");
+            let header = |name| {
+                let mut all = letter.headers.iter().filter(|header| header.key == name);
+                let one = all
+                    .next()
+                    .and_then(|header| header.value)
+                    .map(<[u8]>::to_vec);
+                assert!(all.next().is_none(), "{name} is there twice");
+                one.map(|value| String::from_utf8(value).unwrap())
+            };
+            assert_eq!(header(ITS_ID).as_deref(), Some("mine"));
+            header(ID).unwrap()
+        };
+        let first = named(Some(b"id"), "t", 7);
+        assert!(first.parse::<EventId>().is_ok(), "{first}");
+        assert_eq!(named(Some(b"id"), "t", 7), first);
+        for other in [
+            named(Some(b"id"), "t", 8),
+            named(Some(b"id"), "s", 7),
+            named(Some(b"other"), "t", 7),
+            named(None, "t", 7),
+        ] {
+            assert_ne!(other, first);
+        }
     }
 }

@@ -67,7 +67,12 @@ async fn examine_all(
     }
     ends.retain(|(number, _)| *number != at.0);
     let (reader, name) = (Arc::clone(consumer), Arc::clone(topic));
-    let starts = spawn_blocking(move || starts(&reader, &name, since, &ends)).await;
+    let starts = spawn_blocking(move || match reaches(&reader, &name, at) {
+        Ok(true) => starts(&reader, &name, since, &ends),
+        Ok(false) => Ok(None),
+        Err(error) => Err(error),
+    });
+    let starts = starts.await;
     let starts = starts.ok()?.ok()??;
     let spans = starts.iter().filter(|span| span.from < span.to).copied();
     let spans: Vec<_> = spans.collect();
@@ -113,6 +118,12 @@ async fn time_before(
             return message.timestamp().to_millis().filter(|_| is_it);
         }
     }
+}
+
+/// Whether a partition has, or had, what stands before an offset: the brokers may have lost it.
+fn reaches(consumer: &Reader, topic: &str, (number, from): (i32, i64)) -> KafkaResult<bool> {
+    let (_low, high) = consumer.fetch_watermarks(topic, number, ANSWERED_WITHIN)?;
+    Ok(from <= high)
 }
 
 /// From where to where each of the partitions is to be looked through; `None` where what was written since

@@ -61,6 +61,8 @@ struct Kept {
     examined: i64,
     /// For who stands here or behind, all other partitions were.
     sure: Option<i64>,
+    /// Who stands here or before may have seen what is not there any more, or not have seen what is lost.
+    torn: Option<i64>,
     events: VecDeque<(i64, Arc<Event>)>,
     bytes: usize,
 }
@@ -149,7 +151,23 @@ impl History {
         for kept in history.partitions.values_mut() {
             kept.sure = None;
         }
-        history.partitions.insert(number, Kept::new(next));
+        let mut kept = Kept::new(next);
+        kept.torn = history
+            .partitions
+            .get(&number)
+            .and_then(|before| before.torn);
+        history.partitions.insert(number, kept);
+    }
+
+    /// The same where the brokers have lost what stood behind `next`, of which this process had read as far
+    /// as `read`, and others may stand there.
+    pub(super) fn tear(&mut self, topic: &str, number: i32, (next, read): (i64, i64)) {
+        self.jump(topic, number, next);
+        let history = self.topics.get_mut(topic);
+        let kept = history.and_then(|history| history.partitions.get_mut(&number));
+        if let Some(kept) = kept {
+            kept.torn = kept.torn.max(Some(read));
+        }
     }
 
     /// Whether what stands there is, or will be, read for who subscribes.
@@ -329,6 +347,9 @@ impl History {
             let number = history.number_of(after)?;
             let from = i64::try_from(after.number()).ok()?;
             let kept = history.partitions.get(&number)?;
+            if kept.torn.is_some_and(|torn| from <= torn) {
+                return None;
+            }
             let is_alone = history.partitions.len() == 1;
             history
                 .has_all_of(user, kept, from)
@@ -337,7 +358,9 @@ impl History {
         let Some((partition, kept, from, is_alone)) = found else {
             return Answer::Replay(Replay::incomplete());
         };
-        if !is_alone && kept.sure.is_none_or(|sure| from < sure) {
+        // Where another gateway was further than this one, the brokers are asked whether that is so.
+        let is_open = !is_alone || from > kept.given;
+        if is_open && kept.sure.is_none_or(|sure| from < sure) {
             return Answer::Examine { partition, from };
         }
         if from < kept.since {

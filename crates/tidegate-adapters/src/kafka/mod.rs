@@ -12,14 +12,18 @@ mod bounded;
 mod consumer;
 mod context;
 mod dead_letters;
+mod decode;
 mod examine;
 mod framing;
 mod history;
 mod http;
+mod looking;
 mod lookup;
+mod lost;
 mod murmur;
 mod positions;
 mod producer;
+mod publish;
 mod record;
 mod registry;
 mod settings;
@@ -36,17 +40,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::BoxFuture;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use tidegate::bus::{
-    Bounds, BusError, BusState, Event, EventBus, MemoryBus, Payload, Position, PushTarget, Replay,
-    Subscription, Topics,
+    Bounds, BusError, BusState, Event, EventBus, MemoryBus, Position, Replay, Subscription, Topics,
 };
 use tidegate::config::plan::{BusFormat, BusPlan, KafkaBusPlan};
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::consumer::Reading;
@@ -54,17 +56,15 @@ use self::context::Context;
 use self::dead_letters::DeadLetters;
 use self::history::{Answer, History};
 use self::http::Client;
-use self::producer::{Outgoing, Producer};
-use self::registry::{NoSchema, Registry};
+use self::producer::Producer;
+use self::publish::Room;
+use self::registry::Registry;
 use self::state::Seen;
+use self::topic_id::Identity;
 use self::troubles::Troubles;
 
-/// How much later than a record's own timeout it is told that it failed.
-const GRACE: Duration = Duration::from_secs(1);
 /// Topics that may be wished for at one time; there are four.
 const WISHES: usize = 64;
-/// Copies that are on their way at one time.
-const COPIES_AT_ONCE: usize = 256;
 /// How long the brokers have to say which cluster they are.
 const CLUSTER: Duration = Duration::from_secs(5);
 
@@ -100,6 +100,8 @@ struct Shared {
     topics: Topics,
     dead_letters: Option<DeadLetters>,
     producer: Producer,
+    /// For the copies of what is for several.
+    room: Room,
     /// There where Avro is read or written.
     registry: Option<Registry>,
     /// Who subscribes in this process.
@@ -153,6 +155,7 @@ impl KafkaBus {
             topics: bus.topics.clone(),
             dead_letters,
             producer: Producer::new(settings::producer(bus, plan), troubles.clone())?,
+            room: Room::new(plan),
             registry,
             local: MemoryBus::new(None),
             seen: Mutex::default(),
@@ -210,11 +213,7 @@ impl Drop for KafkaBus {
 
 impl EventBus for KafkaBus {
     fn publish(&self, event: Event) -> BoxFuture<'_, Result<(), BusError>> {
-        Box::pin(async move {
-            let patience = self.shared.plan.publish_timeout + GRACE;
-            let published = timeout(patience, self.shared.publish(&event)).await;
-            published.unwrap_or(Err(BusError::Unreachable))
-        })
+        Box::pin(async move { self.shared.publish(&event).await })
     }
 
     fn subscribe_to(&self, topics: &[&str]) -> Subscription {
@@ -306,128 +305,19 @@ impl Shared {
         ours.map_or_else(|| name.into(), Arc::clone)
     }
 
-    async fn publish(&self, event: &Event) -> Result<(), BusError> {
-        // Who subscribes here sees all that is accepted.
-        while !self.is_read_here(&event.topic) {
-            let more = self.reads_more.notified();
-            if self.is_read_here(&event.topic) {
-                break;
-            }
-            more.await;
-        }
-        let mut places = Vec::new();
-        for copies in copies(event).chunks(COPIES_AT_ONCE) {
-            let sending = copies.iter().map(async |copy| {
-                let mut outgoing = self.outgoing(copy).await?;
-                outgoing.headers = record::as_copy(outgoing.headers);
-                self.producer.send(&outgoing).await
-            });
-            places.extend(try_join_all(sending).await?);
-        }
-        let mut outgoing = self.outgoing(event).await?;
-        outgoing.headers = record::as_copied(outgoing.headers, &places);
-        self.producer.send(&outgoing).await?;
-        Ok(())
-    }
-
-    async fn outgoing(&self, event: &Event) -> Result<Outgoing, BusError> {
-        let key = record::key(event);
-        let avro = match self.plan.format {
-            BusFormat::Avro => record::to_avro(&event.payload, self.plan.compat_hash),
-            BusFormat::Json | BusFormat::CloudEvents => None,
-        };
-        let (key, value, headers) = match avro {
-            Some((record, extra)) => {
-                let key = match key {
-                    Some(key) => {
-                        let subject = format!("{}-key", event.topic);
-                        let text = avro::Record::Text(key.to_owned());
-                        Some(self.framed(&subject, text).await?)
-                    }
-                    None => None,
-                };
-                let value = self.framed(record.kind().subject(), record).await?;
-                (key, value, record::headers(event, extra.as_deref()))
-            }
-            None => {
-                let (written, extra) = record::to_json(event);
-                let headers = record::headers(event, extra.as_deref());
-                let key = key.map(|key| key.as_bytes().to_vec());
-                match self.plan.format {
-                    BusFormat::CloudEvents => {
-                        let written = record::to_cloud_event(event, &self.node, &written);
-                        (key, written.into_bytes(), record::as_cloud_event(headers))
-                    }
-                    BusFormat::Avro | BusFormat::Json => (key, written.into_bytes(), headers),
-                }
-            }
-        };
-        Ok(Outgoing {
-            topic: Arc::clone(&event.topic),
-            key,
-            value: Some(value),
-            headers,
-            time: event.time,
-        })
-    }
-
-    /// A record of Avro with the id of its schema before it.
-    async fn framed(&self, subject: &str, record: avro::Record) -> Result<Vec<u8>, BusError> {
-        let registry = self.registry.as_ref().ok_or(BusError::Unreachable)?;
-        let kind = record.kind();
-        let writer = match registry.known_writer(subject, kind) {
-            Some(writer) => writer,
-            None => registry.writer(subject, kind).await.map_err(|error| {
-                match error {
-                    // That has been said of the registry.
-                    NoSchema::Away(_) => {
-                        tracing::debug!(%error, subject, "there is no schema to write with");
-                    }
-                    NoSchema::Missing(_) => {
-                        tracing::warn!(%error, subject, "there is no schema to write with");
-                    }
-                }
-                BusError::Unreachable
-            })?,
-        };
-        let datum = record.write(&writer.schema).map_err(|error| {
-            tracing::error!(
-                error,
-                subject,
-                "an event has no place in the registered schema"
-            );
-            BusError::Unreachable
-        })?;
-        Ok(framing::frame(writer.id, &datum))
-    }
-
     /// What tells a topic from all others, of whatever cluster, and from one of its name before it.
-    fn identity(&self, consumer: &StreamConsumer<Context>, topic: &str) -> Option<Vec<u8>> {
+    fn identity(&self, consumer: &StreamConsumer<Context>, topic: &str) -> Identity {
         if self.cluster.get().is_none() {
-            let cluster = consumer.client().fetch_cluster_id(CLUSTER)?;
+            let Some(cluster) = consumer.client().fetch_cluster_id(CLUSTER) else {
+                return Identity::Unsaid;
+            };
             let _ = self.cluster.set(cluster.into());
         }
-        let id = topic_id::of(consumer, topic, CLUSTER)?;
-        Some([self.cluster.get()?.as_bytes(), b"\0", &id].concat())
+        match (self.cluster.get(), topic_id::of(consumer, topic, CLUSTER)) {
+            (Some(cluster), Identity::Is(id)) => {
+                Identity::Is([cluster.as_bytes(), b"\0", &id].concat())
+            }
+            (_, other) => other,
+        }
     }
-}
-
-/// What is for several is one record, which stands in nobody's partition: where it is kept for users, each
-/// finds a copy in its own, and is told of it by that, in its order.
-fn copies(event: &Event) -> Vec<Event> {
-    let Payload::Push(push) = &event.payload else {
-        return Vec::new();
-    };
-    if push.targets.len() < 2 {
-        return Vec::new();
-    }
-    let copies = push.kept_for().map(|user| {
-        let mut push = push.clone();
-        push.targets = [PushTarget::User(user.into())].into();
-        let mut copy = event.clone();
-        copy.key = Some(user.into());
-        copy.payload = Payload::Push(push);
-        copy
-    });
-    copies.collect()
 }

@@ -22,6 +22,15 @@ pub(super) struct Partition {
     pub(super) held: VecDeque<OwnedMessage>,
 }
 
+/// Where a partition is read on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) topic: Arc<str>,
+    pub(super) number: i32,
+    /// The offset that comes next.
+    pub(super) next: i64,
+}
+
 impl Positions {
     /// Whether it has been found out where the topic is read on.
     pub(super) fn knows(&self, topic: &str) -> bool {
@@ -59,6 +68,25 @@ impl Positions {
 
     pub(super) fn get(&mut self, topic: &str, number: i32) -> Option<&mut Partition> {
         self.topics.get_mut(topic)?.get_mut(&number)
+    }
+
+    /// Where all are read on in which nothing waits.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let all = self.topics.iter().flat_map(|(topic, partitions)| {
+            let free = partitions.iter().filter(|(_, one)| one.held.is_empty());
+            free.map(move |(number, one)| Place {
+                topic: Arc::clone(topic),
+                number: *number,
+                next: one.next,
+            })
+        });
+        all.collect()
+    }
+
+    /// Whether that partition is still there, and nothing waits in it.
+    pub(super) fn is_at(&mut self, place: &Place) -> bool {
+        let partition = self.get(&place.topic, place.number);
+        partition.is_some_and(|one| one.next == place.next && one.held.is_empty())
     }
 
     /// Those that wait for something.

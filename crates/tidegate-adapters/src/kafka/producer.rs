@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::OwnedHeaders;
+use rdkafka::message::{Headers as _, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 use tidegate::bus::BusError;
@@ -24,6 +24,23 @@ pub(super) struct Outgoing {
     pub(super) value: Option<Vec<u8>>,
     pub(super) headers: OwnedHeaders,
     pub(super) time: SystemTime,
+}
+
+/// The most bytes of a record besides its key, its value and its headers, and of a header besides its name and
+/// its value: lengths, mostly.
+const AROUND_RECORD: usize = 36;
+const AROUND_HEADER: usize = 10;
+
+impl Outgoing {
+    /// The most bytes that it takes, as librdkafka counts them.
+    pub(super) fn size(&self) -> usize {
+        let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = self.headers.iter().map(|header| {
+            let value = header.value.map_or(0, <[u8]>::len);
+            AROUND_HEADER + header.key.len() + value
+        });
+        AROUND_RECORD + of(&self.key) + of(&self.value) + headers.sum::<usize>()
+    }
 }
 
 type Sending = FutureProducer<Context>;
@@ -52,17 +69,26 @@ impl Producer {
     /// partition it is then, and at what offset.
     pub(super) async fn send(&self, record: &Outgoing) -> Result<(i32, i64), BusError> {
         let delivery = self.hand_over(record)?;
+        self.arrived(&record.topic, delivery).await
+    }
+
+    /// The same of a record of that topic that was handed over before.
+    pub(super) async fn arrived(
+        &self,
+        topic: &Arc<str>,
+        delivery: DeliveryFuture,
+    ) -> Result<(i32, i64), BusError> {
         match delivery.await {
             Ok(Ok(delivery)) => {
-                self.is_well(&record.topic);
+                self.is_well(topic);
                 Ok((delivery.partition, delivery.offset))
             }
-            Ok(Err((error, _record))) => Err(self.refused(&record.topic, &error)),
+            Ok(Err((error, _record))) => Err(self.refused(topic, &error)),
             Err(_ended) => Err(BusError::Unreachable),
         }
     }
 
-    /// The same without waiting.
+    /// Sends it without waiting.
     pub(super) fn hand_over(&self, record: &Outgoing) -> Result<DeliveryFuture, BusError> {
         let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = i64::try_from(since.as_millis()).unwrap_or_default();

@@ -263,6 +263,12 @@ pub(super) fn as_copied(headers: OwnedHeaders, places: &[(i32, i64)]) -> OwnedHe
     })
 }
 
+/// The most bytes that it takes to say where so many copies are: eighteen digits for each.
+pub(super) const fn size_of_places(count: usize) -> usize {
+    const ONE: usize = 20;
+    64 + count * ONE
+}
+
 /// What a record's value is of; what is told of sessions is JSON in every format.
 pub(super) fn kind_of(topic: &str, topics: &Topics) -> Kind {
     if *topics.user_connect == *topic {

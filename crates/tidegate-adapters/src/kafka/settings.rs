@@ -107,3 +107,61 @@ pub(super) fn history(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
     config.set("fetch.wait.max.ms", "10");
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::consumer::BaseConsumer;
+    use rdkafka::producer::BaseProducer;
+
+    fn plans() -> (BusPlan, KafkaBusPlan) {
+        (
+            BusPlan::default(),
+            KafkaBusPlan::new(vec!["localhost:9092".into()]),
+        )
+    }
+
+    /// What librdkafka goes by, whatever it is called where it is set.
+    fn goes_by(config: &ClientConfig, expected: &[(&str, &str)]) {
+        let config = config.create_native_config().unwrap();
+        for (name, value) in expected {
+            assert_eq!(config.get(name).as_deref(), Ok(*value), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_published_is_with_all_replicas_once_and_in_order() {
+        let (bus, plan) = plans();
+        let config = producer(&bus, &plan);
+        goes_by(
+            &config,
+            &[
+                ("enable.idempotence", "true"),
+                ("acks", "-1"),
+                ("request.required.acks", "-1"),
+                ("partitioner", "murmur2_random"),
+            ],
+        );
+        // It refuses settings that do not go together with that.
+        let made: Result<BaseProducer, _> = config.create();
+        assert!(made.is_ok());
+    }
+
+    #[test]
+    fn where_reading_goes_on_is_for_us_to_say() {
+        let (bus, plan) = plans();
+        for config in [consumer(&bus, &plan), history(&bus, &plan)] {
+            goes_by(
+                &config,
+                &[
+                    ("enable.auto.commit", "false"),
+                    ("enable.auto.offset.store", "false"),
+                    ("auto.offset.reset", "error"),
+                    ("allow.auto.create.topics", "false"),
+                ],
+            );
+            let made: Result<BaseConsumer, _> = config.create();
+            assert!(made.is_ok());
+        }
+    }
+}

@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidegate::bus::{BusState, EventBus as _};
 
 use super::Shared;
+use super::topic_id::Identity;
 use super::troubles::About;
 
 /// By topic.
@@ -62,6 +63,25 @@ impl Shared {
         let about = About::Reading(Arc::clone(topic));
         if self.troubles.begin(&about, "it is not there") {
             tracing::warn!(topic = &**topic, "there is no topic of this name");
+        }
+    }
+
+    /// Which topic it is, by which cursors of pushes are told from those of another of its name.
+    pub(super) fn is_identified(&self, topic: &Arc<str>, identity: &Identity, is_known: bool) {
+        let why = match identity {
+            _ if *topic != self.topics.push => return,
+            Identity::Is(_) => {
+                if self.troubles.end(&About::Identity).is_some() {
+                    tracing::info!(topic = &**topic, "pushes have cursors again");
+                }
+                return;
+            }
+            Identity::Unsaid if is_known => return,
+            Identity::Unsaid => "the brokers do not say which topic it is",
+            Identity::HasNone => "the brokers give topics no id, as those before Kafka 2.8 do not",
+        };
+        if self.troubles.begin(&About::Identity, why) {
+            tracing::warn!(topic = &**topic, why, "pushes have no cursors");
         }
     }
 

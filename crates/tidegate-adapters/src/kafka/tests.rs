@@ -6,8 +6,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rdkafka::message::{OwnedMessage, Timestamp};
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::RDKafkaApiKey;
 use serde_json::value::RawValue;
-use tidegate::bus::{LegacyPush, PushClass, PushEvent, Received, UserConnected};
+use tidegate::bus::{
+    LegacyPush, Payload, PushClass, PushEvent, PushTarget, Received, Standing, UserConnected,
+};
 use tokio::time::timeout;
 
 use super::record::{from_avro, from_json, to_avro, to_json};
@@ -131,6 +135,13 @@ fn a_key_is_a_framed_text_or_a_text() {
 /// A bus of JSON at brokers of librdkafka's own, which live as long as the second.
 fn bus(more: impl FnOnce(&mut KafkaBusPlan)) -> (KafkaBus, impl Drop) {
     let brokers = MockCluster::new(1).unwrap();
+    bus_at(brokers, more)
+}
+
+fn bus_at(
+    brokers: MockCluster<'static, DefaultProducerContext>,
+    more: impl FnOnce(&mut KafkaBusPlan),
+) -> (KafkaBus, impl Drop) {
     brokers.create_topic("websocket-transport", 3, 1).unwrap();
     let mut plan = KafkaBusPlan::new(vec![brokers.bootstrap_servers().into()]);
     plan.format = BusFormat::Json;
@@ -187,4 +198,113 @@ async fn what_is_too_big_is_refused_as_such() {
     let push = PushEvent::new([PushTarget::All], "e", data);
     let published = bus.publish(event(Payload::Push(Box::new(push)))).await;
     assert_eq!(published, Err(BusError::TooBig));
+}
+
+fn to_each(count: usize, data: &str) -> Event {
+    let data = RawValue::from_string(format!("\"{data}\"")).unwrap();
+    let users = (0..count).map(|number| PushTarget::User(format!("u{number}").into()));
+    let push = PushEvent::new(users.collect::<Vec<_>>(), "e", data);
+    event(Payload::Push(Box::new(push)))
+}
+
+#[tokio::test]
+async fn copies_leave_room_in_the_queue_for_each_other() {
+    const COUNT: usize = 300;
+    let (bus, _brokers) = bus(|plan| plan.max_queued = 2);
+    let mut reads = bus
+        .subscribe("websocket-transport")
+        .holding_back()
+        .with_copies();
+    assert_eq!(bus.publish(to_each(COUNT, "x")).await, Ok(()));
+    let mut told = HashSet::new();
+    while told.len() < COUNT {
+        let received = timeout(Duration::from_secs(20), reads.receive()).await;
+        let Ok(Some(Received::Event(event))) = received else {
+            panic!("{}: {received:?}", told.len());
+        };
+        // The record for all may come before those of other partitions.
+        if event.standing == Standing::Copy {
+            assert!(told.insert(event.key.clone()), "{:?}", event.key);
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_copies_together_may_be_larger_than_the_queue() {
+    let (bus, _brokers) = bus(|_| {});
+    let each = to_each(80, &"x".repeat(900_000));
+    assert_eq!(bus.publish(each).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_all_cannot_be_told_nobody_is() {
+    let (bus, _brokers) = bus(|plan| plan.max_message_size = 100_000);
+    let mut reads = bus.subscribe("websocket-transport").with_copies();
+    for (count, size) in [(10_000, 1), (2, 100_000), (3_500, 80_000)] {
+        let published = bus.publish(to_each(count, &"x".repeat(size))).await;
+        assert_eq!(published, Err(BusError::TooBig), "{count} {size}");
+    }
+    // The largest that there is.
+    let (mut least, mut most) = (0, 100_000);
+    while least + 1 < most {
+        let size = usize::midpoint(least, most);
+        match bus.publish(to_each(2, &"x".repeat(size))).await {
+            Ok(()) => least = size,
+            Err(error) => {
+                assert_eq!(error, BusError::TooBig);
+                most = size;
+            }
+        }
+        while let Some(received) = reads.try_receive() {
+            let Received::Event(event) = received else {
+                panic!("{received:?}");
+            };
+            let Payload::Push(push) = &event.payload else {
+                panic!("{event:?}");
+            };
+            assert!(push.data.get().len() <= least + 2, "{size}");
+        }
+    }
+    assert!(least > 99_000, "{least}");
+}
+
+#[tokio::test]
+async fn that_there_are_no_cursors_is_said() {
+    let brokers = MockCluster::new(1).unwrap();
+    // As those before topics had ids.
+    let (metadata, version) = (RDKafkaApiKey::Metadata, 9);
+    brokers
+        .apiversion(metadata, Some(0), Some(version))
+        .unwrap();
+    let (bus, _brokers) = bus_at(brokers, |_| {});
+    let _reads = bus.subscribe("websocket-transport");
+    let told = || bus.state().troubles.join(" ");
+    let waiting = async {
+        while !told().contains("who comes back is not told what it missed") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = timeout(Duration::from_secs(60), waiting).await;
+    assert!(waited.is_ok(), "{:?}", bus.state());
+    assert_eq!(bus.end("websocket-transport", "u"), None);
+}
+
+#[test]
+fn what_is_said_of_ids_is_what_was_said_last() {
+    // It reads nothing.
+    let (bus, _brokers) = bus(|_| {});
+    let told = || bus.state().troubles.join(" ");
+    let shared = &bus.shared;
+    let topic = &shared.topics.push;
+    shared.is_identified(topic, &Identity::Unsaid, false);
+    assert!(told().contains("do not say which"), "{}", told());
+    shared.is_identified(topic, &Identity::HasNone, true);
+    assert!(told().contains("before Kafka 2.8"), "{}", told());
+    shared.is_identified(&shared.topics.sessions, &Identity::Is(vec![1]), true);
+    assert!(!told().is_empty());
+    shared.is_identified(topic, &Identity::Is(vec![1]), false);
+    assert_eq!(told(), "");
+    // What is known once stays so while they do not answer.
+    shared.is_identified(topic, &Identity::Unsaid, true);
+    assert_eq!(told(), "");
 }

@@ -6,7 +6,7 @@
               one: a client would be told that it missed nothing"
 )]
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 use std::time::Duration;
 
@@ -15,15 +15,32 @@ use rdkafka::consumer::{Consumer as _, StreamConsumer};
 
 use super::context::Context;
 
-/// What the brokers call a topic; `None` where they do not say.
-pub(super) fn of(
-    consumer: &StreamConsumer<Context>,
-    topic: &str,
-    patience: Duration,
-) -> Option<[u8; 16]> {
-    let name = CString::new(topic).ok()?;
+/// Which topic it is, whatever it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// That one.
+    Is(Vec<u8>),
+    /// The brokers give topics none: they are older than 2.8.
+    HasNone,
+    /// They do not say.
+    Unsaid,
+}
+
+/// What the brokers call a topic.
+pub(super) fn of(consumer: &StreamConsumer<Context>, topic: &str, patience: Duration) -> Identity {
+    let name = CString::new(topic).ok();
+    let patience = c_int::try_from(patience.as_millis()).ok();
+    let asked = name.zip(patience);
+    let id = asked.and_then(|(name, patience)| ask(consumer, &name, patience));
+    match id {
+        Some(id) if id == [0; 16] => Identity::HasNone,
+        Some(id) => Identity::Is(id.to_vec()),
+        None => Identity::Unsaid,
+    }
+}
+
+fn ask(consumer: &StreamConsumer<Context>, name: &CStr, patience: c_int) -> Option<[u8; 16]> {
     let client = consumer.client().native_ptr();
-    let patience = c_int::try_from(patience.as_millis()).ok()?;
     let mut names = [name.as_ptr()];
     // SAFETY: the client outlives this call, because the consumer does. Each thing that is made here is
     // destroyed here, once, and behind the last use of it; the result lives as long as its event. The names are
@@ -74,7 +91,6 @@ unsafe fn read(event: *mut sys::rd_kafka_event_t) -> Option<[u8; 16]> {
         let (first, last) = bytes.split_at_mut(8);
         first.copy_from_slice(&high.to_be_bytes());
         last.copy_from_slice(&low.to_be_bytes());
-        // Brokers older than 2.8 have none.
-        (bytes != [0; 16]).then_some(bytes)
+        Some(bytes)
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum About {
     Reading(Arc<str>),
     /// What is published to a topic is not taken.
     Writing(Arc<str>),
+    /// It is not known which topic that of pushes is.
+    Identity,
 }
 
 impl fmt::Display for About {
@@ -28,6 +30,7 @@ impl fmt::Display for About {
             Self::Registry => f.write_str("the registry of schemas is of no use"),
             Self::Reading(topic) => write!(f, "the topic `{topic}` cannot be read"),
             Self::Writing(topic) => write!(f, "the topic `{topic}` takes no records"),
+            Self::Identity => f.write_str("who comes back is not told what it missed"),
         }
     }
 }

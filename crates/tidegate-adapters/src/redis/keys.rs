@@ -74,24 +74,20 @@ impl Keys {
         self.in_partition(partition, &format!("user:{user}"))
     }
 
-    /// SET: the open sessions of a node, and those that were claimed of it.
+    /// SET: the open sessions of a node.
     pub(super) fn of_node(&self, partition: Partition, node: &str) -> String {
         self.in_partition(partition, &format!("node:{node}"))
     }
 
-    /// SET: the sessions of a node that have left and whose end it has not told yet.
-    pub(super) fn ended_of(&self, partition: Partition, node: &str) -> String {
-        self.in_partition(partition, &format!("ended:{node}"))
+    /// ZSET, all scores 0: the sessions of a node that were counted out and whose end is not told yet; before each,
+    /// in 16 digits, when that was.
+    pub(super) fn kept_of(&self, partition: Partition, node: &str) -> String {
+        self.in_partition(partition, &format!("kept:{node}"))
     }
 
     /// Exists: nothing is taken from the node any more.
     pub(super) fn fence(&self, partition: Partition, node: &str) -> String {
         self.in_partition(partition, &format!("fence:{node}"))
-    }
-
-    /// Who tells the end of a node's sessions.
-    pub(super) fn claim(&self, partition: Partition, node: &str) -> String {
-        self.in_partition(partition, &format!("claim:{node}"))
     }
 
     /// HASH: node → how long its lease is, in milliseconds.
@@ -121,6 +117,11 @@ impl Keys {
     /// When anybody renewed a lease last, in milliseconds.
     pub(super) fn last_renewal(&self) -> String {
         self.of_nodes("renewed")
+    }
+
+    /// Who tells the end of a node's sessions.
+    pub(super) fn claim(&self, node: &str) -> String {
+        self.of_nodes(&format!("claim:{node}"))
     }
 
     /// HASH: node → what it says of something that all count.

@@ -47,7 +47,7 @@ impl Link {
         channels: &[String],
         trouble: Arc<Trouble>,
     ) -> RedisResult<(Self, Inbox)> {
-        let dialer = Dialer::new(plan)?;
+        let dialer = Dialer::new(plan, &trouble)?;
         let one = dialer.find().await?;
         let speaking = dialer.connect(&one).await?;
         let verbs = match plan.mode {
@@ -138,10 +138,11 @@ struct Dialer<'p> {
     plan: &'p RedisPlan,
     certificates: Option<TlsCertificates>,
     limits: AsyncConnectionConfig,
+    trouble: &'p Trouble,
 }
 
 impl<'p> Dialer<'p> {
-    fn new(plan: &'p RedisPlan) -> RedisResult<Self> {
+    fn new(plan: &'p RedisPlan, trouble: &'p Trouble) -> RedisResult<Self> {
         let limits = AsyncConnectionConfig::new()
             .set_connection_timeout(plan.timeout)
             .set_response_timeout(plan.timeout);
@@ -150,6 +151,7 @@ impl<'p> Dialer<'p> {
             plan,
             certificates,
             limits,
+            trouble,
         })
     }
 
@@ -177,7 +179,8 @@ impl<'p> Dialer<'p> {
             match tried {
                 Ok(client) => return Ok(client),
                 Err(error) => {
-                    tracing::debug!(host = &**host, port, %error, "Redis cannot be reached there");
+                    tracing::debug!(host = &**host, port, "Redis cannot be reached there");
+                    self.trouble.note(&error);
                     failure = error;
                 }
             }

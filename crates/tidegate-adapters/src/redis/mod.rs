@@ -8,6 +8,7 @@
 //! anything is cut, its end is told, and [`open`](StateStore::open) begins anew with fresh subscriptions.
 
 mod keys;
+mod left;
 mod link;
 mod sessions;
 mod tokens;
@@ -49,8 +50,10 @@ struct Scripts {
     members: Script,
     record: Script,
     held: Script,
+    fence: Script,
+    count_out: Script,
     claim: Script,
-    bury: Script,
+    orphans: Script,
     drop: Script,
     forget: Script,
     tally: Script,
@@ -90,8 +93,10 @@ impl Scripts {
             members: Script::new(include_str!("scripts/members.lua")),
             record: Script::new(include_str!("scripts/record.lua")),
             held: Script::new(include_str!("scripts/held.lua")),
+            fence: Script::new(include_str!("scripts/fence.lua")),
+            count_out: Script::new(include_str!("scripts/count_out.lua")),
             claim: Script::new(include_str!("scripts/claim.lua")),
-            bury: Script::new(include_str!("scripts/bury.lua")),
+            orphans: Script::new(include_str!("scripts/orphans.lua")),
             drop: Script::new(include_str!("scripts/drop.lua")),
             forget: Script::new(include_str!("scripts/forget.lua")),
             tally: Script::new(include_str!("scripts/tally.lua")),
@@ -107,7 +112,6 @@ fn failed(error: redis::RedisError) -> StoreError {
     if error.code() == Some("FENCED") {
         return StoreError::Fenced;
     }
-    tracing::debug!(%error, "Redis does not do it");
     StoreError::Unreachable
 }
 
@@ -220,15 +224,34 @@ impl StateStore for RedisStore {
         Box::pin(async move { self.all_held(&node).await })
     }
 
+    fn count_out(&self, dead: &NodeId, most: usize) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let dead = dead.to_string();
+        Box::pin(async move { self.count_out_some(&dead, most).await })
+    }
+
     fn claim(
         &self,
         by: &NodeId,
         dead: &NodeId,
         lease: Duration,
-        most: usize,
-    ) -> BoxFuture<'_, Result<Option<Vec<Orphan>>, StoreError>> {
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
         let (by, dead) = (by.to_string(), dead.to_string());
-        Box::pin(async move { self.claim_some(&by, &dead, lease, most).await })
+        Box::pin(async move {
+            let mut script = self.scripts.claim.prepare_invoke();
+            script.key(self.keys.dead()).key(self.keys.claim(&dead));
+            script.arg(dead).arg(by).arg(milliseconds(lease));
+            self.run(script).await
+        })
+    }
+
+    fn orphans<'s>(
+        &'s self,
+        dead: &NodeId,
+        after: &'s str,
+        most: usize,
+    ) -> BoxFuture<'s, Result<Vec<Orphan>, StoreError>> {
+        let dead = dead.to_string();
+        Box::pin(async move { self.page_of_orphans(&dead, after, most).await })
     }
 
     fn drop_ended<'s>(
@@ -245,7 +268,7 @@ impl StateStore for RedisStore {
         Box::pin(async move {
             let mut script = self.scripts.forget.prepare_invoke();
             script.key(self.keys.dead()).key(self.keys.buried());
-            script.arg(dead);
+            script.key(self.keys.claim(&dead)).arg(dead);
             self.run(script).await
         })
     }

@@ -1,17 +1,15 @@
-//! The sessions of all nodes: who came and went, who is online, and what is left of a node that is gone.
+//! The sessions of all nodes: who came and went, and who is online.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::{join_all, try_join_all};
 use redis::cmd;
-use tidegate::cluster::{
-    Change, Ended, Entry, NodeId, OnlineUser, Orphan, SessionPage, StoreError, Verdict,
-};
+use tidegate::cluster::{Change, Entry, NodeId, OnlineUser, SessionPage, StoreError, Verdict};
 
 use super::keys::{PARTITIONS, Partition};
 use super::link::Link;
-use super::{BURIED, RedisStore, failed, milliseconds};
+use super::{RedisStore, failed};
 
 /// The bits of a cursor that are Redis's own; before them stands the partition.
 const SCAN_BITS: u32 = 57;
@@ -19,7 +17,7 @@ const SCAN_BITS: u32 = 57;
 const MOST_SCORE: u64 = (1 << 53) - 1;
 
 /// The places, in what was asked, of what belongs to each partition.
-fn by_partition<'a>(
+pub(super) fn by_partition<'a>(
     all: impl Iterator<Item = (&'a str, Option<&'a str>)>,
 ) -> BTreeMap<usize, (Partition, Vec<usize>)> {
     let mut places: BTreeMap<usize, (Partition, Vec<usize>)> = BTreeMap::new();
@@ -57,12 +55,12 @@ fn parts(change: &Change) -> (&str, &str, Option<&str>, &str, u64) {
 }
 
 /// Sessions and facts, one behind the other; who a session's user is stands in its facts alone.
-fn pairs(values: Vec<String>) -> impl Iterator<Item = (String, String)> {
+pub(super) fn pairs(values: Vec<String>) -> impl Iterator<Item = (String, String)> {
     let mut values = values.into_iter();
     std::iter::from_fn(move || values.next().zip(values.next()))
 }
 
-fn entry(session: &str, facts: &str) -> Entry {
+pub(super) fn entry(session: &str, facts: &str) -> Entry {
     let told: Option<serde_json::Value> = serde_json::from_str(facts).ok();
     let user = told.as_ref().and_then(|told| told["user"].as_str());
     Entry {
@@ -94,7 +92,7 @@ impl RedisStore {
             script.key(self.keys.sessions(partition));
             script.key(self.keys.online(partition));
             script.key(self.keys.of_node(partition, node));
-            script.key(self.keys.ended_of(partition, node));
+            script.key(self.keys.kept_of(partition, node));
             script.key(self.keys.fence(partition, node));
             script.arg(node);
             for change in places.iter().filter_map(|place| changes.get(*place)) {
@@ -141,88 +139,6 @@ impl RedisStore {
         Ok(all
             .map(|(session, facts)| entry(&session, &facts))
             .collect())
-    }
-
-    pub(super) async fn claim_some(
-        &self,
-        by: &str,
-        dead: &str,
-        lease: Duration,
-        most: usize,
-    ) -> Result<Option<Vec<Orphan>>, StoreError> {
-        let most = most.div_ceil(PARTITIONS);
-        let claims = Partition::all().map(|partition| async move {
-            let mut script = self.scripts.claim.prepare_invoke();
-            script.key(self.keys.sessions(partition));
-            script.key(self.keys.of_node(partition, dead));
-            script.key(self.keys.ended_of(partition, dead));
-            script.key(self.keys.fence(partition, dead));
-            script.key(self.keys.claim(partition, dead));
-            script.arg(dead).arg(by).arg(milliseconds(lease));
-            script.arg(most).arg(milliseconds(BURIED));
-            let Some(claimed) = self.run::<Option<Vec<String>>>(script).await? else {
-                return Ok(None);
-            };
-            let entries = pairs(claimed).map(|(session, facts)| entry(&session, &facts));
-            let buried = self.bury(partition, dead, entries.collect()).await?;
-            Ok::<_, StoreError>(Some(buried))
-        });
-        let claims = try_join_all(claims).await?;
-        let is_all_ours = claims.iter().all(Option::is_some);
-        let orphans: Vec<_> = claims.into_iter().flatten().flatten().collect();
-        Ok(Some(orphans).filter(|orphans| is_all_ours || !orphans.is_empty()))
-    }
-
-    async fn bury(
-        &self,
-        partition: Partition,
-        dead: &str,
-        entries: Vec<Entry>,
-    ) -> Result<Vec<Orphan>, StoreError> {
-        if entries.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut script = self.scripts.bury.prepare_invoke();
-        script.key(self.keys.sessions(partition));
-        script.key(self.keys.online(partition));
-        script.arg(dead);
-        for entry in &entries {
-            let user = entry.user.as_deref().unwrap_or_default();
-            script.key(self.keys.of_user(partition, user));
-            script.arg(&*entry.session).arg(user);
-        }
-        let told: Vec<i64> = self.run(script).await?;
-        let orphans = entries.into_iter().zip(told.chunks_exact(2));
-        let orphans = orphans.filter_map(|(entry, told)| {
-            // Its node may have come back in between.
-            let &[last @ (0 | 1), time] = told else {
-                return None;
-            };
-            let since = Duration::from_micros(u64::try_from(time).ok()?);
-            Some(Orphan {
-                entry,
-                is_last: last == 1,
-                time: UNIX_EPOCH + since,
-            })
-        });
-        Ok(orphans.collect())
-    }
-
-    pub(super) async fn drop_all(&self, node: &str, ended: &[Ended]) -> Result<(), StoreError> {
-        let all = ended.iter().map(|one| (&*one.session, one.user.as_deref()));
-        let drops = by_partition(all).into_values();
-        let drops = drops.map(|(partition, places)| {
-            let mut script = self.scripts.drop.prepare_invoke();
-            script.key(self.keys.sessions(partition));
-            script.key(self.keys.of_node(partition, node));
-            script.key(self.keys.ended_of(partition, node));
-            script.arg(node);
-            for one in places.iter().filter_map(|place| ended.get(*place)) {
-                script.arg(&*one.session);
-            }
-            self.run::<()>(script)
-        });
-        try_join_all(drops).await.map(|_all| ())
     }
 
     pub(super) async fn count_online(&self) -> Result<u64, StoreError> {

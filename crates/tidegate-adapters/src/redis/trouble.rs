@@ -52,7 +52,8 @@ impl Trouble {
     }
 
     pub(super) fn say(&self, text: &str) {
-        let words = self.cleaned(text).into();
+        let words: Box<str> = self.cleaned(text).into();
+        tracing::debug!(error = %words, "Redis does not do it");
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
     }
 

@@ -20,7 +20,8 @@ use crate::session::id::SessionId;
 const MOST_EXPECTED: usize = 1024;
 /// How long an event may take to come, and to be left for whom it is for.
 const ROUTED_WITHIN: Duration = Duration::from_secs(1);
-/// How long a push waits for room here before it is lost.
+/// How long the first push for which there is no room here waits for it. Nothing else is heard meanwhile, so
+/// those behind it do not wait as well.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
 const ROOM_LOOK: Duration = Duration::from_millis(5);
 
@@ -29,6 +30,7 @@ impl Cluster {
     pub(super) async fn hear(&self, wired: &Wired, mut inbox: Inbox) {
         let mut expected: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         wired.core.push().outcomes.remember();
+        let mut lost = 0;
         loop {
             let message = tokio::select! {
                 Some(()) = expected.next(), if !expected.is_empty() => continue,
@@ -56,7 +58,7 @@ impl Cluster {
                 }
                 Say::Left => self.note_left(&from),
                 Say::Beat { .. } => self.note_sign(from),
-                Say::Push(push) => self.deliver(wired, push).await,
+                Say::Push(push) => deliver(wired, push, &mut lost).await,
                 Say::Expect {
                     event,
                     ask,
@@ -96,24 +98,6 @@ impl Cluster {
             .await;
     }
 
-    async fn deliver(&self, wired: &Wired, push: Push) {
-        let Some(carrier) = &wired.carrier else {
-            return;
-        };
-        let Some(event) = push.event(carrier.push().clone()) else {
-            return;
-        };
-        let until = Instant::now() + ROOM_WITHIN;
-        while carrier.deliver(event.clone()) == Err(BusError::Full) {
-            if Instant::now() > until {
-                tracing::error!("pushes come faster than they can be routed, and are lost");
-                wired.miss();
-                return;
-            }
-            sleep(ROOM_LOOK).await;
-        }
-    }
-
     /// Tells who asked what becomes of an event.
     async fn report(
         &self,
@@ -135,6 +119,35 @@ impl Cluster {
             self.answer(&to, ask, 1, expected.count().unwrap_or_default())
                 .await;
         }
+    }
+}
+
+/// Leaves a push of another node for whom it is for. `lost` are those for which there was no room, since
+/// there was some.
+async fn deliver(wired: &Wired, push: Push, lost: &mut u64) {
+    let Some(carrier) = &wired.carrier else {
+        return;
+    };
+    let Some(event) = push.event(carrier.push().clone()) else {
+        return;
+    };
+    let until = Instant::now() + ROOM_WITHIN;
+    while carrier.deliver(event.clone()) == Err(BusError::Full) {
+        if *lost > 0 || Instant::now() > until {
+            if *lost == 0 {
+                tracing::error!("pushes come faster than they can be routed, and are lost");
+                wired.miss();
+            }
+            *lost += 1;
+            return;
+        }
+        sleep(ROOM_LOOK).await;
+    }
+    if *lost > 0 {
+        tracing::error!(lost, "pushes are routed again");
+        // Whoever has come since the first one has missed some too.
+        wired.miss();
+        *lost = 0;
     }
 }
 

@@ -6,6 +6,7 @@
 //! queue, however long it is away.
 
 mod compare;
+mod verdicts;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -23,13 +24,13 @@ use super::limits::Limits;
 use super::node::Fact;
 use super::wire::Say;
 use super::{
-    Change, Cluster, Ended, Ending, Entry, Facts, Membership, Standing, StoreError, To, Verdict,
-    Wired,
+    Change, Cluster, Ended, Ending, Entry, Facts, Membership, Standing, StoreError, To, Wired,
 };
 use crate::metrics::microseconds;
 use crate::presence::Roles;
 use crate::session::handle::Handle;
 use crate::session::id::SessionId;
+use crate::task::{self, Kind, Panics};
 
 /// How long after a failure the store is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -68,6 +69,8 @@ struct Keeper {
     said: Vec<Box<str>>,
     /// The last beat that was sent.
     beat: u64,
+    /// The one that is to be heard by the next renewal that is due.
+    due: u64,
     limits: Limits,
 }
 
@@ -93,25 +96,29 @@ enum Whom {
 }
 
 impl Keeping {
-    /// Keeps the store right until the result is dropped.
-    pub(crate) fn start(cluster: Arc<Cluster>, wired: Wired) -> io::Result<Self> {
+    /// Keeps the store right until the result is dropped. What panics begins anew.
+    pub(crate) fn start(
+        cluster: Arc<Cluster>,
+        wired: Wired,
+        panics: Arc<Panics>,
+    ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let ended = CancellationToken::new();
-        let end = ended.clone();
-        let keeper = Keeper {
-            limits: Limits::new(&wired.core),
-            cluster,
-            wired: Arc::new(wired),
-            live: HashMap::new(),
-            in_flight: Vec::new(),
-            dropping: Vec::new(),
-            kept: 0,
-            is_reborn: false,
-            said: Vec::new(),
-            beat: 0,
+        let (end, wired) = (ended.clone(), Arc::new(wired));
+        let kept = async move {
+            loop {
+                let keeper = Keeper::new(Arc::clone(&cluster), Arc::clone(&wired));
+                let kept = task::survive(Kind::Cluster, &panics, keeper.run(end.clone()));
+                if kept.await.is_some() || end.is_cancelled() {
+                    return;
+                }
+                cluster.set_up(false);
+                cluster.tear();
+                sleep(RETRY.1).await;
+            }
         };
         let thread = thread::Builder::new().name("tidegate-cluster".into());
-        let run = move || runtime.block_on(keeper.run(end));
+        let run = move || runtime.block_on(kept);
         Ok(Self {
             thread: Some(thread.spawn(run)?),
             ended,
@@ -130,6 +137,22 @@ impl Drop for Keeping {
 }
 
 impl Keeper {
+    fn new(cluster: Arc<Cluster>, wired: Arc<Wired>) -> Self {
+        Self {
+            limits: Limits::new(&wired.core),
+            cluster,
+            wired,
+            live: HashMap::new(),
+            in_flight: Vec::new(),
+            dropping: Vec::new(),
+            kept: 0,
+            is_reborn: false,
+            said: Vec::new(),
+            beat: 0,
+            due: 0,
+        }
+    }
+
     async fn run(mut self, end: CancellationToken) {
         // However long the store was away, whoever comes back does so within a lease.
         let longest = RETRY.1.min(self.cluster.lease / 4).max(RETRY.0);
@@ -231,6 +254,7 @@ impl Keeper {
         cluster.set_up(true);
         self.said.clear();
         self.beat = cluster.beat.load(Ordering::Relaxed);
+        self.due = self.beat;
         let node = cluster.id();
         tracing::info!(%node, "in the cluster");
         let mut renewal = interval(cluster.lease / 3);
@@ -241,7 +265,14 @@ impl Keeper {
             tokio::select! {
                 // However many come and go, the lease is renewed.
                 biased;
-                _ = renewal.tick() => self.renew().await?,
+                _ = renewal.tick() => {
+                    if cluster.beat.load(Ordering::Relaxed) < self.due {
+                        // What is sent does not arrive, although nothing was cut.
+                        return Err(StoreError::Unreachable);
+                    }
+                    self.renew().await?;
+                    self.due = self.beat;
+                }
                 _ = look.tick(), if self.limits.are_any() => self.limits.look(),
                 () = cluster.counted.notified() => self.limits.recount(),
                 // One who joins may be the first to be known to a store that has lost everything.
@@ -268,10 +299,6 @@ impl Keeper {
 
     async fn renew(&mut self) -> Result<(), StoreError> {
         let cluster = Arc::clone(&self.cluster);
-        if cluster.beat.load(Ordering::Relaxed) < self.beat {
-            // What is sent does not arrive, although nothing was cut.
-            return Err(StoreError::Unreachable);
-        }
         let id = cluster.id();
         let asked = microseconds();
         let standing = cluster.store.renew(&id, cluster.lease, false).await?;
@@ -378,94 +405,6 @@ impl Keeper {
             return Ok(());
         }
         self.record(changes).await
-    }
-
-    /// Tells the store these changes, and others what came of them.
-    async fn record(&mut self, changes: Vec<(Change, Whom)>) -> Result<(), StoreError> {
-        self.in_flight.extend(changes.iter().cloned());
-        let told = changes.iter().map(|(change, _)| change.clone()).collect();
-        let verdicts = self.cluster.store.record(&self.cluster.id(), told).await?;
-        for ((change, whom), verdict) in changes.into_iter().zip(verdicts) {
-            self.note(&change, &whom, verdict);
-        }
-        self.in_flight.clear();
-        Ok(())
-    }
-
-    fn note(&mut self, change: &Change, whom: &Whom, verdict: Verdict) {
-        let teller = &self.wired.teller;
-        match (change, whom) {
-            (Change::Enter { entry, .. }, Whom::Here(handle, roles)) => {
-                self.limits.enter(handle, verdict.sessions);
-                // Nobody has told the end of one that the store had never heard of.
-                let seat = self.live.get(&handle.id);
-                let was_there = seat.is_some_and(|seat| seat.is_confirmed);
-                if self.is_reborn && was_there && !verdict.was_known {
-                    teller.reopened(handle, roles);
-                }
-                let was_unsure = self.live.get_mut(&handle.id).is_some_and(|seat| {
-                    !std::mem::replace(&mut seat.is_confirmed, true) && verdict.was_known
-                });
-                // The store had done it before, and what it said was not heard.
-                let is_turn = verdict.is_turn || was_unsure && self.is_all_here(entry, verdict);
-                if let Some(user) = entry.user.as_deref().filter(|_| is_turn) {
-                    teller.online(user, roles, verdict.time);
-                }
-            }
-            (Change::Leave { user, .. }, Whom::Left(handle, ending)) => {
-                if user.is_some() && verdict.is_turn {
-                    let incarnation = self.cluster.incarnation();
-                    teller.offline(handle, ending.as_ref(), incarnation, verdict.time);
-                }
-                self.note_left(ending.as_deref());
-            }
-            (Change::Leave { user, .. }, Whom::Gone(entry, ending)) => {
-                if user.is_some() && verdict.is_turn {
-                    let incarnation = self.cluster.incarnation();
-                    teller.offline_of(entry, Some(ending), incarnation, verdict.time);
-                }
-                self.note_left(Some(ending));
-            }
-            _ => {}
-        }
-    }
-
-    /// The store keeps one that has left, and what there is to be told of it is under way.
-    fn note_left(&mut self, ending: Option<&Ending>) {
-        if let Some(ending) = ending {
-            self.kept += 1;
-            ending.done();
-        }
-    }
-
-    /// Has the store drop those whose end was told.
-    async fn drop_ended(&mut self) -> Result<(), StoreError> {
-        let room = BATCH.saturating_sub(self.dropping.len());
-        self.dropping.extend(self.cluster.ends.take(room));
-        if !self.dropping.is_empty() {
-            let dropped = self
-                .cluster
-                .store
-                .drop_ended(&self.cluster.id(), &self.dropping);
-            dropped.await?;
-            self.kept = self.kept.saturating_sub(self.dropping.len());
-            self.dropping.clear();
-        }
-        Ok(())
-    }
-
-    /// Whether all sessions of a user are here, and of none it was heard that the store has it.
-    fn is_all_here(&self, entry: &Entry, verdict: Verdict) -> bool {
-        let user = entry.user.as_deref();
-        let its = self.live.values();
-        let its = its.filter(|seat| seat.has_user && seat.handle.facts.user() == user);
-        let (mut all, mut confirmed) = (0, 0);
-        for seat in its {
-            all += 1;
-            confirmed += u64::from(seat.is_confirmed);
-        }
-        // This one was confirmed now.
-        confirmed <= 1 && verdict.sessions <= all
     }
 }
 

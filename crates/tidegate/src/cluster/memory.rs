@@ -1,5 +1,7 @@
 //! The store of one process: its gateways are the nodes.
 
+mod dead;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
 use std::ops::Bound;
@@ -10,6 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::dead::Dead;
 use super::{
     Change, Ended, Entry, Inbox, Member, Membership, NodeId, OnlineUser, Orphan, Revocation,
     Revoked, SessionPage, Standing, StateStore, StoreError, Tally, To, Verdict,
@@ -26,8 +29,8 @@ struct State {
     leases: BTreeMap<NodeId, Instant>,
     /// When anybody renewed one last.
     renewed: Option<Instant>,
-    /// Whose leases have lapsed, and who has claimed what is left until when.
-    dead: BTreeMap<NodeId, Option<(NodeId, Instant)>>,
+    /// Whose leases have lapsed.
+    dead: BTreeMap<NodeId, Dead>,
     /// Of whom nothing is left.
     buried: BTreeSet<NodeId>,
     sessions: BTreeMap<Box<str>, Held>,
@@ -65,7 +68,7 @@ impl State {
         let lapsed: Vec<_> = lapsed.map(|(node, _)| node.clone()).collect();
         for node in lapsed {
             self.leases.remove(&node);
-            self.dead.insert(node, None);
+            self.dead.insert(node, Dead::default());
         }
     }
 
@@ -151,44 +154,6 @@ impl State {
         let all = self.sessions.values();
         all.filter(move |one| one.owner == *node && one.counted_out.is_none())
     }
-
-    fn claim(
-        &mut self,
-        by: &NodeId,
-        dead: &NodeId,
-        lease: Duration,
-        most: usize,
-    ) -> Option<Vec<Orphan>> {
-        let now = Instant::now();
-        let claim = self.dead.entry(dead.clone()).or_default();
-        if claim
-            .as_ref()
-            .is_some_and(|(other, until)| other != by && *until > now)
-        {
-            return None;
-        }
-        *claim = Some((by.clone(), now + lease));
-        let its = self.sessions.values().filter(|one| one.owner == *dead);
-        let its: Vec<_> = its
-            .take(most)
-            .map(|one| (one.entry.clone(), one.counted_out))
-            .collect();
-        let orphans = its.into_iter().map(|(entry, counted_out)| {
-            let (is_last, time) = counted_out.unwrap_or_else(|| {
-                let is_last = self.rise(&entry.session, entry.user.as_deref());
-                (is_last, SystemTime::now())
-            });
-            if let Some(held) = self.sessions.get_mut(&entry.session) {
-                held.counted_out = Some((is_last, time));
-            }
-            Orphan {
-                entry,
-                is_last,
-                time,
-            }
-        });
-        Some(orphans.collect())
-    }
 }
 
 /// Whether an end is at least as late as another one.
@@ -255,7 +220,7 @@ impl StateStore for MemoryStore {
     fn leave(&self, node: &NodeId) -> BoxFuture<'_, Result<(), StoreError>> {
         let mut state = self.lock();
         if state.leases.remove(node).is_some() {
-            state.dead.insert(node.clone(), None);
+            state.dead.insert(node.clone(), Dead::default());
         }
         state.inboxes.remove(node);
         drop(state);
@@ -283,7 +248,7 @@ impl StateStore for MemoryStore {
         changes: Vec<Change>,
     ) -> BoxFuture<'_, Result<Vec<Verdict>, StoreError>> {
         let mut state = self.lock();
-        if state.dead.get(node).is_some_and(Option::is_some) || state.buried.contains(node) {
+        if state.dead.get(node).is_some_and(|dead| dead.is_fenced) || state.buried.contains(node) {
             return done(Err(StoreError::Fenced));
         }
         let changes = changes.into_iter();
@@ -299,14 +264,26 @@ impl StateStore for MemoryStore {
         done(Ok(its))
     }
 
+    fn count_out(&self, dead: &NodeId, most: usize) -> BoxFuture<'_, Result<bool, StoreError>> {
+        done(Ok(self.lock().count_out(dead, most)))
+    }
+
     fn claim(
         &self,
         by: &NodeId,
         dead: &NodeId,
         lease: Duration,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        done(Ok(self.lock().claim(by, dead, lease)))
+    }
+
+    fn orphans<'s>(
+        &'s self,
+        dead: &NodeId,
+        after: &'s str,
         most: usize,
-    ) -> BoxFuture<'_, Result<Option<Vec<Orphan>>, StoreError>> {
-        done(Ok(self.lock().claim(by, dead, lease, most)))
+    ) -> BoxFuture<'s, Result<Vec<Orphan>, StoreError>> {
+        done(Ok(self.lock().orphans(dead, after, most)))
     }
 
     fn drop_ended<'s>(

@@ -184,6 +184,12 @@ impl Cluster {
         self.arrived.notify_one();
     }
 
+    /// What came of sessions is not known any more: whoever takes it looks at what is open.
+    pub(super) fn tear(&self) {
+        let mut waiting = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.is_torn = true;
+    }
+
     /// Up to `most` of what came of sessions, and whether there was no room for some of it.
     pub(super) fn take_facts(&self, most: usize) -> (Vec<Fact>, bool) {
         let mut waiting = self.facts.lock().unwrap_or_else(PoisonError::into_inner);

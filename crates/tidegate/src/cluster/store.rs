@@ -67,9 +67,16 @@ pub trait StateStore: Send + Sync + Debug + 'static {
     /// When the store cannot be reached.
     fn held(&self, node: &NodeId) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
 
-    /// Claims sessions of a node whose lease has lapsed, up to `most`, for as long as `lease`, and counts
-    /// them out: their users are offline where they have no others. `None`: all that is left is another's
-    /// claim. Empty: nothing is left.
+    /// Counts out sessions of a node whose lease has lapsed, about `most` of them: they are in no count and no
+    /// list any more, their users are offline where they have no others, and they are kept until they are
+    /// dropped. From now on nothing is taken from the node. `false`: none is open any more.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    fn count_out(&self, dead: &NodeId, most: usize) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Claims what a node whose lease has lapsed has left, for as long as `lease`: who has the claim tells of
+    /// it. Whoever has it already renews it by that. `false`: another has it, or the node is forgotten.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -78,11 +85,22 @@ pub trait StateStore: Send + Sync + Debug + 'static {
         by: &NodeId,
         dead: &NodeId,
         lease: Duration,
-        most: usize,
-    ) -> BoxFuture<'_, Result<Option<Vec<Orphan>>, StoreError>>;
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Drops sessions of a node that were counted out, because their end was told: those that have left and
-    /// were kept, and those that were claimed.
+    /// Up to `most` sessions of a node that were counted out and are kept, in the order of their places,
+    /// behind the place `after` (at first ""). Of one user they come in the order in which they were counted
+    /// out. Empty: that was all.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    fn orphans<'s>(
+        &'s self,
+        dead: &NodeId,
+        after: &'s str,
+        most: usize,
+    ) -> BoxFuture<'s, Result<Vec<Orphan>, StoreError>>;
+
+    /// Drops sessions of a node that were counted out, because their end was told.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -351,8 +369,10 @@ pub struct Orphan {
     pub entry: Entry,
     /// Its user is offline with it.
     pub is_last: bool,
-    /// When it was counted out, by the store's clock; whoever claims it again is told the same.
+    /// When it was counted out, by the store's clock; whoever asks is told the same.
     pub time: SystemTime,
+    /// Where it stands among what its node has left; no other has the same.
+    pub place: Box<str>,
 }
 
 /// A user who is online.

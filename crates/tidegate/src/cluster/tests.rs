@@ -2,8 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use serde_json::value::RawValue;
+
 use super::*;
-use crate::bus::{EventBus as _, MemoryBus, Received};
+use crate::bus::{
+    Event, EventBus as _, MemoryBus, Payload, PushClass, PushEvent, PushTarget, Received,
+};
 use crate::config::plan::{BusPlan, ClusterPlan};
 use crate::handler::Handlers;
 use crate::presence::Teller;
@@ -67,10 +71,10 @@ async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 async fn who_has_joined_is_asked_at_once_and_who_has_left_is_not() {
     let store = Arc::new(MemoryStore::default());
     let [a, b] = ["a", "b"].map(|name| node(&store, name));
-    let _of_a = Keeping::start(Arc::clone(&a.cluster), a.wired).unwrap();
+    let _of_a = Keeping::start(Arc::clone(&a.cluster), a.wired, Arc::default()).unwrap();
     eventually("up", || a.cluster.is_up()).await;
     assert_eq!(a.cluster.others(), []);
-    let of_b = Keeping::start(Arc::clone(&b.cluster), b.wired).unwrap();
+    let of_b = Keeping::start(Arc::clone(&b.cluster), b.wired, Arc::default()).unwrap();
     eventually("up", || b.cluster.is_up()).await;
     eventually("known", || a.cluster.others() == [b.cluster.id()]).await;
     assert_eq!(b.cluster.others(), [a.cluster.id()]);
@@ -83,8 +87,8 @@ async fn who_has_joined_is_asked_at_once_and_who_has_left_is_not() {
 async fn orders_go_to_who_was_not_heard_yet() {
     let store = Arc::new(MemoryStore::default());
     let [a, b] = ["a", "b"].map(|name| node(&store, name));
-    let _of_a = Keeping::start(Arc::clone(&a.cluster), a.wired).unwrap();
-    let _of_b = Keeping::start(Arc::clone(&b.cluster), b.wired).unwrap();
+    let _of_a = Keeping::start(Arc::clone(&a.cluster), a.wired, Arc::default()).unwrap();
+    let _of_b = Keeping::start(Arc::clone(&b.cluster), b.wired, Arc::default()).unwrap();
     for cluster in [&a.cluster, &b.cluster] {
         eventually("up", || cluster.is_up()).await;
     }
@@ -141,9 +145,9 @@ async fn what_is_told_of_the_dead_has_the_time_of_the_verdict() {
     store.record(&dead, entered).await.unwrap();
     store.leave(&dead).await.unwrap();
     // Counted out by one whose claim ends at once, and who tells nothing.
-    let none = Duration::ZERO;
-    let claimed = store.claim(&other, &dead, none, 10).await.unwrap().unwrap();
-    let time = claimed[0].time;
+    assert!(store.count_out(&dead, 10).await.unwrap());
+    assert!(store.claim(&other, &dead, Duration::ZERO).await.unwrap());
+    let time = store.orphans(&dead, "", 10).await.unwrap()[0].time;
     assert!(time > UNIX_EPOCH);
     let survive = cluster.survive(&wired);
     let judge = async {
@@ -219,4 +223,44 @@ async fn what_was_fetched_is_told_as_it_was() {
         assert_eq!(told.revocations.len(), 1);
         assert_eq!(*last.get_or_insert(told.last), told.last);
     }
+}
+
+/// Those for which there is no room are lost, which is told; nobody else waits for them.
+#[tokio::test]
+async fn who_has_no_room_for_pushes_hears_the_rest() {
+    let store = Arc::new(MemoryStore::default());
+    let [a, mut b] = ["a", "b"].map(|name| node(&store, name));
+    let plan = BusPlan::default();
+    let carrier = Arc::new(ClusterBus::new(Arc::clone(&b.cluster), &plan));
+    let _never_read = carrier.subscribe_to(&[&plan.topics.push]).holding_back();
+    b.wired.carrier = Some(Arc::clone(&carrier));
+    let _of_a = Keeping::start(Arc::clone(&a.cluster), a.wired, Arc::default()).unwrap();
+    let _of_b = Keeping::start(Arc::clone(&b.cluster), b.wired, Arc::default()).unwrap();
+    eventually("up", || a.cluster.is_up() && b.cluster.is_up()).await;
+    let topic = Arc::clone(&plan.topics.push);
+    let begun = tokio::time::Instant::now();
+    // As many as there is room for, and more.
+    for _ in 0..20_000 {
+        let push = PushEvent {
+            targets: [PushTarget::All].into(),
+            event: "e".into(),
+            source: "".into(),
+            from: None,
+            data: RawValue::NULL.to_owned(),
+            key: None,
+            class: PushClass::Live,
+            ack: false,
+            legacy: None,
+        };
+        let event = Event::now(Arc::clone(&topic), None, Payload::Push(push.into()));
+        a.cluster.route(&event).await.unwrap();
+    }
+    loop {
+        let session = "none".into();
+        let answers = a.cluster.order(Order::RevokeSession { session }).await;
+        if answers.answered == 1 {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(60), "{begun:?}");
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::eviction::Eviction;
-pub(crate) use self::teller::{Teller, Telling};
+pub(crate) use self::teller::{About, Teller, Telling};
 use crate::auth::Identity;
 use crate::config::plan::SessionLimits;
 use crate::session::handle::Handle;

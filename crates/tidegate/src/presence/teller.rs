@@ -15,7 +15,8 @@ use std::time::SystemTime;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-use self::outbox::{About, Outbox};
+pub(crate) use self::outbox::About;
+use self::outbox::Outbox;
 use super::Roles;
 use crate::bus::{
     Event, EventBus, EventId, MemoryBus, Payload, SessionClosed, SessionOpened, Topics,
@@ -25,6 +26,7 @@ use crate::cluster::{Cluster, Ending, Entry, Facts};
 use crate::config::plan::BusPlan;
 use crate::session::handle::Handle;
 use crate::session::{Cause, Initiator};
+use crate::task::{self, Kind, Panics};
 
 /// Tells others.
 #[derive(Debug)]
@@ -285,6 +287,22 @@ impl Teller {
         });
     }
 
+    /// The topic, where anybody looks on.
+    pub(crate) fn watched(&self, about: About) -> Option<&Arc<str>> {
+        let topic = match about {
+            About::Sessions => &self.topics.sessions,
+            About::Coming => &self.topics.user_connect,
+            About::Going => &self.topics.user_disconnect,
+        };
+        self.bus.is_watched(topic).then_some(topic)
+    }
+
+    /// Publishes what is told of others, however long that takes; one that is too big is given up. Dropped
+    /// before it is ready, the event may have been published or not.
+    pub(crate) async fn insist(&self, about: About, event: Event) {
+        self.outbox.insist(&*self.bus, about, event).await;
+    }
+
     fn tell_as(
         &self,
         about: About,
@@ -293,27 +311,32 @@ impl Teller {
         named: impl FnOnce(Event) -> Event,
         payload: impl FnOnce() -> Payload,
     ) {
-        let topic = match about {
-            About::Sessions => &self.topics.sessions,
-            About::Coming => &self.topics.user_connect,
-            About::Going => &self.topics.user_disconnect,
-        };
-        if !self.bus.is_watched(topic) {
+        let Some(topic) = self.watched(about) else {
             return;
-        }
+        };
         let (topic, key, payload) = (Arc::clone(topic), user.map(Box::from), payload());
         // Named in the order in which they are published.
         let make = || named(Event::now(topic, key, payload));
         self.outbox.leave(about, ending, make);
     }
 
-    /// Publishes on a thread of its own until the result is dropped.
-    pub(crate) fn start(self: &Arc<Self>) -> io::Result<Telling> {
+    /// Publishes on a thread of its own until the result is dropped. A panic of the bus loses what it had in its
+    /// hands, and no more.
+    pub(crate) fn start(self: &Arc<Self>, panics: Arc<Panics>) -> io::Result<Telling> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let ended = CancellationToken::new();
         let (teller, end) = (Arc::clone(self), ended.clone());
         let run = move || {
-            runtime.block_on(teller.outbox.publish_all(&*teller.bus, &end));
+            runtime.block_on(async {
+                loop {
+                    let publishing = teller.outbox.publish_all(&*teller.bus, &end);
+                    let published = task::survive(Kind::Events, &panics, publishing).await;
+                    if published.is_some() {
+                        break;
+                    }
+                    teller.outbox.lose_those_in_hand();
+                }
+            });
             teller.over.cancel();
         };
         let thread = thread::Builder::new().name("tidegate-events".into());

@@ -32,7 +32,7 @@ impl House {
             &topics.user_disconnect,
         ]);
         let teller = Arc::new(Teller::new(bus, &plan, None));
-        let telling = Some(teller.start().unwrap());
+        let telling = Some(teller.start(Arc::default()).unwrap());
         let plan = plan_with(limits, of_route);
         let (tls, handlers) = (Loaded::default(), Handlers::default());
         let core = Core::build(&plan, &tls, &handlers, teller).unwrap();
@@ -299,17 +299,20 @@ async fn who_is_not_told_of_at_first_is_not_told_of_at_the_end() {
     };
     let told = open(Some("told"));
     // Each is two events.
+    let mut sessions = 1;
     while teller.has_room() {
         drop(open(None));
+        sessions += 1;
     }
     let before = teller.untold();
     let untold = open(Some("untold"));
     assert_eq!(teller.untold() - before, 1, "a session, not its user");
     drop((untold, told));
     bus.is_free.store(true, Ordering::Relaxed);
-    let _telling = teller.start().unwrap();
-    let (mut opened, mut closed) = (0, 0);
-    loop {
+    let _telling = teller.start(Arc::default()).unwrap();
+    assert!(sessions > 30_000, "{sessions}");
+    let (mut opened, mut closed, mut offline) = (0, 0, Vec::new());
+    while (opened, closed, offline.len()) != (sessions, sessions, 2) {
         let received = looking.receive().await;
         let Some(Received::Event(event)) = received else {
             panic!("{received:?}");
@@ -317,12 +320,14 @@ async fn who_is_not_told_of_at_first_is_not_told_of_at_the_end() {
         match &event.payload {
             Payload::SessionOpened(_) => opened += 1,
             Payload::SessionClosed(_) => closed += 1,
-            // The last of all.
-            Payload::UserDisconnected(one) if &*one.user == "told" => break,
-            Payload::UserDisconnected(one) if &*one.user == "untold" => {}
+            Payload::UserDisconnected(one) => offline.push(one.user.clone()),
             other => panic!("{other:?}"),
         }
+        assert!(
+            opened <= sessions && closed <= sessions,
+            "{opened} {closed}"
+        );
     }
-    assert_eq!(opened, closed);
-    assert!(opened > 30_000, "{opened}");
+    offline.sort_unstable();
+    assert_eq!(offline, ["told", "untold"].map(Into::into));
 }

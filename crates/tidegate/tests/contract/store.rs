@@ -1,15 +1,19 @@
 //! What every store of a cluster promises, whoever keeps it. Included where there is one to be judged.
 #![expect(clippy::cognitive_complexity, reason = "it reads from top to bottom")]
 
+#[path = "store/ends.rs"]
+mod ends;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tidegate::cluster::{
-    Change, Ended, Entry, Membership, NodeId, OnlineUser, Orphan, Revocation, StateStore,
-    StoreError, Tally, To, Verdict,
+    Change, Entry, Membership, NodeId, OnlineUser, Revocation, StateStore, Tally, To, Verdict,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
+
+use self::ends::{bury, until_dead};
 
 /// A lease that nobody lets lapse.
 const LONG: Duration = Duration::from_secs(600);
@@ -29,11 +33,7 @@ pub(crate) async fn judge(store: Arc<dyn StateStore>) {
     members_tell_what_all_count(store).await;
     who_stays_is_on_a_page(store).await;
     revocations_are_told_from_any_number_on(store).await;
-    leases_lapse_and_their_sessions_are_claimed_once(store).await;
-    who_comes_back_keeps_what_it_enters_anew(store).await;
-    claims_expire_and_say_the_same_again(store).await;
-    who_leaves_is_gone_at_once(store).await;
-    an_end_that_was_not_told_is_left_to_the_others(store).await;
+    ends::judge(store).await;
 }
 
 fn node(name: &str) -> NodeId {
@@ -71,20 +71,6 @@ fn leave(session: &str, user: &str) -> Change {
     }
 }
 
-/// Its end is not told yet.
-fn leave_kept(session: &str, user: Option<&str>) -> Change {
-    Change::Leave {
-        session: session.into(),
-        user: user.map(Box::from),
-        is_kept: true,
-    }
-}
-
-async fn drop_claimed(store: &dyn StateStore, dead: &NodeId, claimed: &[Orphan]) {
-    let ended: Vec<_> = claimed.iter().map(Ended::from).collect();
-    store.drop_ended(dead, &ended).await.unwrap();
-}
-
 async fn record(store: &dyn StateStore, node: &NodeId, change: Change) -> Verdict {
     let verdicts = store.record(node, vec![change]).await.unwrap();
     assert_eq!(verdicts.len(), 1);
@@ -101,38 +87,6 @@ async fn join(store: &dyn StateStore, node: &NodeId, lease: Duration) {
     let standing = store.renew(node, lease, true).await.unwrap();
     assert_eq!(standing.membership, Membership::Unknown);
     assert!(standing.members.contains(node));
-}
-
-/// Renews `alive`'s lease until that of `dead` has lapsed.
-async fn until_dead(store: &dyn StateStore, alive: &NodeId, dead: &NodeId) {
-    let begun = Instant::now();
-    loop {
-        let standing = store.renew(alive, LONG, false).await.unwrap();
-        assert_eq!(standing.membership, Membership::Held);
-        if standing.dead.contains(dead) {
-            assert!(!standing.members.contains(dead));
-            return;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{standing:?}");
-        sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Claims all that is left of a node, drops it, and forgets the node.
-async fn bury(store: &dyn StateStore, by: &NodeId, dead: &NodeId) -> Vec<Orphan> {
-    let mut all = Vec::new();
-    loop {
-        let claimed = store.claim(by, dead, LONG, 2).await.unwrap();
-        let claimed = claimed.expect("nobody else claims it");
-        if claimed.is_empty() {
-            break;
-        }
-        drop_claimed(store, dead, &claimed).await;
-        all.extend(claimed);
-    }
-    store.forget(dead).await.unwrap();
-    all.sort_by(|one, other| one.entry.session.cmp(&other.entry.session));
-    all
 }
 
 async fn messages_arrive_in_order_and_nowhere_else(store: &dyn StateStore) {
@@ -493,211 +447,4 @@ async fn revocations_are_told_from_any_number_on(store: &dyn StateStore) {
     assert!(all.epoch > 0);
     store.revoke(all.revocations.clone()).await.unwrap();
     assert_eq!(store.revoked(0, 100).await.unwrap(), all);
-}
-
-async fn leases_lapse_and_their_sessions_are_claimed_once(store: &dyn StateStore) {
-    let (alive, other, dead) = (node("alive"), node("other"), node("dead"));
-    join(store, &dead, SHORT).await;
-    for node in [&alive, &other] {
-        join(store, node, LONG).await;
-    }
-    let changes = (0..9).map(|number| enter(&format!("d{number}"), "u"));
-    let changes = changes.chain([enter("e", "v"), enter_at("f", None, 0)]);
-    store.record(&dead, changes.collect()).await.unwrap();
-    record(store, &alive, enter("g", "u")).await;
-    until_dead(store, &alive, &dead).await;
-    let first = store.claim(&alive, &dead, LONG, 1).await.unwrap().unwrap();
-    assert!(!first.is_empty());
-    // All that was claimed is another's.
-    let (mut seen, mut claimed) = (BTreeSet::new(), first);
-    while !claimed.is_empty() {
-        seen.extend(claimed.iter().map(|one| one.entry.session.clone()));
-        let of_other = store.claim(&other, &dead, LONG, 100).await.unwrap();
-        for one in of_other.into_iter().flatten() {
-            assert!(seen.insert(one.entry.session.clone()), "{one:?}");
-            drop_claimed(store, &dead, &[one]).await;
-        }
-        drop_claimed(store, &dead, &claimed).await;
-        claimed = store
-            .claim(&alive, &dead, LONG, 100)
-            .await
-            .unwrap()
-            .unwrap_or_default();
-    }
-    assert_eq!(seen.len(), 11);
-    assert!(bury(store, &alive, &dead).await.is_empty());
-    // The user who is elsewhere too is still there.
-    assert_eq!(store.online().await.unwrap(), 1);
-    assert_eq!(store.sessions_of("u").await.unwrap().len(), 1);
-    assert_eq!(turn(store, &alive, leave("g", "u")).await, (true, 0));
-    // What the dead one still says is not taken.
-    let late = store.record(&dead, vec![enter("late", "w")]).await;
-    assert_eq!(late, Err(StoreError::Fenced));
-    let standing = store.renew(&dead, LONG, true).await.unwrap();
-    assert_eq!(standing.membership, Membership::Dead);
-    assert!(!standing.dead.contains(&dead) && !standing.members.contains(&dead));
-    for node in [&alive, &other] {
-        store.leave(node).await.unwrap();
-        store.forget(node).await.unwrap();
-    }
-}
-
-async fn who_comes_back_keeps_what_it_enters_anew(store: &dyn StateStore) {
-    let (alive, stopped, reborn) = (node("alive"), node("stopped"), node("stopped"));
-    join(store, &stopped, SHORT).await;
-    join(store, &alive, LONG).await;
-    let all = vec![enter("s1", "u"), enter("s2", "u"), enter("s3", "v")];
-    store.record(&stopped, all).await.unwrap();
-    until_dead(store, &alive, &stopped).await;
-    join(store, &reborn, LONG).await;
-    // One before it is claimed, one while it is, and one not at all.
-    let kept = record(store, &reborn, enter("s1", "u")).await;
-    assert_eq!(
-        (kept.is_turn, kept.was_known, kept.sessions),
-        (false, true, 2)
-    );
-    let claimed = store
-        .claim(&alive, &stopped, LONG, 100)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(claimed.len(), 2, "{claimed:?}");
-    let back = record(store, &reborn, enter("s3", "v")).await;
-    assert_eq!(
-        (back.is_turn, back.was_known, back.sessions),
-        (true, false, 1)
-    );
-    // Of two verdicts on a user the later one holds, whenever they are told.
-    assert!(claimed.iter().all(|one| one.time <= back.time));
-    drop_claimed(store, &stopped, &claimed).await;
-    assert!(bury(store, &alive, &stopped).await.is_empty());
-    let lasts: Vec<_> = claimed
-        .iter()
-        .map(|one| (&*one.entry.session, one.is_last))
-        .collect();
-    assert!(
-        lasts.contains(&("s2", false)) && lasts.contains(&("s3", true)),
-        "{lasts:?}"
-    );
-    let mut held = store.held(&reborn).await.unwrap();
-    held.sort();
-    assert_eq!(held, [entry("s1", Some("u")), entry("s3", Some("v"))]);
-    assert_eq!(store.online().await.unwrap(), 2);
-    let all = vec![leave("s1", "u"), leave("s3", "v")];
-    let verdicts = store.record(&reborn, all).await.unwrap();
-    assert!(verdicts.iter().all(|one| one.is_turn && one.was_known));
-    for node in [&alive, &reborn] {
-        store.leave(node).await.unwrap();
-        store.forget(node).await.unwrap();
-    }
-}
-
-async fn claims_expire_and_say_the_same_again(store: &dyn StateStore) {
-    let (one, two, dead) = (node("one"), node("two"), node("dead"));
-    join(store, &dead, SHORT).await;
-    join(store, &two, LONG).await;
-    store.record(&dead, vec![enter("s", "u")]).await.unwrap();
-    until_dead(store, &two, &dead).await;
-    let claimed = store.claim(&one, &dead, SHORT, 10).await.unwrap().unwrap();
-    assert_eq!(claimed.len(), 1);
-    assert!(claimed[0].is_last);
-    assert_eq!(store.online().await.unwrap(), 0);
-    // The first one dies, and the next one says the same.
-    let begun = Instant::now();
-    let again = loop {
-        if let Some(again) = store.claim(&two, &dead, LONG, 10).await.unwrap() {
-            break again;
-        }
-        assert!(begun.elapsed() < DEADLINE);
-        sleep(Duration::from_millis(5)).await;
-    };
-    assert_eq!(again, claimed);
-    drop_claimed(store, &dead, &again).await;
-    assert!(bury(store, &two, &dead).await.is_empty());
-    store.leave(&two).await.unwrap();
-    store.forget(&two).await.unwrap();
-}
-
-async fn who_leaves_is_gone_at_once(store: &dyn StateStore) {
-    let (stays, leaves) = (node("stays"), node("leaves"));
-    for node in [&stays, &leaves] {
-        join(store, node, LONG).await;
-    }
-    record(store, &leaves, enter("s", "u")).await;
-    store.leave(&leaves).await.unwrap();
-    let standing = store.renew(&stays, LONG, false).await.unwrap();
-    assert!(!standing.members.contains(&leaves) && standing.dead.contains(&leaves));
-    let left = bury(store, &stays, &leaves).await;
-    assert_eq!(left.len(), 1);
-    assert!(left[0].is_last);
-    let standing = store.renew(&stays, LONG, false).await.unwrap();
-    assert!(!standing.dead.contains(&leaves));
-    // The last one, too.
-    store.leave(&stays).await.unwrap();
-    assert_eq!(store.online().await.unwrap(), 0);
-}
-
-async fn an_end_that_was_not_told_is_left_to_the_others(store: &dyn StateStore) {
-    let (alive, dead) = (node("alive"), node("dead"));
-    join(store, &dead, SHORT).await;
-    join(store, &alive, LONG).await;
-    let all = vec![
-        enter("s1", "u"),
-        enter("s2", "u"),
-        enter("s3", "v"),
-        enter("s4", "w"),
-        enter_at("s5", None, 0),
-    ];
-    store.record(&dead, all).await.unwrap();
-    record(store, &alive, enter("s6", "w")).await;
-    let left = [
-        ("s1", Some("u")),
-        ("s3", Some("v")),
-        ("s4", Some("w")),
-        ("s5", None),
-    ];
-    let changes = left.map(|(session, user)| leave_kept(session, user));
-    let verdicts = store.record(&dead, changes.to_vec()).await.unwrap();
-    let turns: Vec<_> = verdicts.iter().map(|one| one.is_turn).collect();
-    assert_eq!(turns, [false, true, false, false]);
-    // They are in no count and in no list.
-    assert_eq!(store.online().await.unwrap(), 2);
-    assert_eq!(store.held(&dead).await.unwrap(), [entry("s2", Some("u"))]);
-    assert_eq!(store.sessions_of("v").await.unwrap(), []);
-    let members = store.members().await.unwrap();
-    let of_dead = members.iter().find(|one| one.node == dead).unwrap();
-    assert_eq!(of_dead.sessions, 1);
-    let shown = store.sessions(0, 100).await.unwrap().sessions;
-    assert_eq!(shown.len(), 2, "{shown:?}");
-    // Told again, it is the same, whoever has come meanwhile.
-    assert_eq!(turn(store, &alive, enter("s7", "v")).await, (true, 1));
-    let again = record(store, &dead, leave_kept("s3", Some("v"))).await;
-    assert_eq!(
-        (again.is_turn, again.was_known, again.sessions),
-        (true, true, 1)
-    );
-    assert_eq!(again.time, verdicts[1].time);
-    // What is open is not dropped; what was told is, also when it is told again.
-    let told = [("s1", Some("u")), ("s2", Some("u"))].map(|(session, user)| Ended {
-        session: session.into(),
-        user: user.map(Box::from),
-    });
-    for _ in 0..2 {
-        store.drop_ended(&dead, &told).await.unwrap();
-    }
-    until_dead(store, &alive, &dead).await;
-    let orphans = bury(store, &alive, &dead).await;
-    let found = orphans.iter().map(|one| (&*one.entry.session, one.is_last));
-    let found: Vec<_> = found.collect();
-    assert_eq!(
-        found,
-        [("s2", true), ("s3", true), ("s4", false), ("s5", false)]
-    );
-    assert_eq!(orphans[1].time, verdicts[1].time);
-    assert_eq!(orphans[1].entry, entry("s3", Some("v")));
-    let last = [leave("s6", "w"), leave("s7", "v")];
-    let verdicts = store.record(&alive, last.to_vec()).await.unwrap();
-    assert!(verdicts.iter().all(|one| one.is_turn), "{verdicts:?}");
-    store.leave(&alive).await.unwrap();
-    store.forget(&alive).await.unwrap();
 }

@@ -212,3 +212,62 @@ fn what_was_published_again_comes_once() {
     }
     assert_eq!(replayed(&history, &one, &start), Some(vec![11]));
 }
+
+#[test]
+fn who_stood_before_what_the_brokers_lost_is_told_so() {
+    let mut history = history(1 << 20);
+    let user = user_of(1);
+    let given: Vec<_> = (10..20)
+        .map(|offset| give(&mut history, &user, (1, offset)).unwrap())
+        .collect();
+    history.tear("t", 1, (15, 20));
+    for position in &given {
+        assert_eq!(replayed(&history, &user, position), None, "{position:?}");
+    }
+    // Other records stand there now, and nobody can tell whose cursors are of which.
+    let again: Vec<_> = (15..25)
+        .map(|offset| give(&mut history, &user, (1, offset)).unwrap())
+        .collect();
+    // What was trimmed later hides nothing of that.
+    history.jump("t", 1, 25);
+    for number in [0, 2] {
+        examined(&mut history, (number, 0), &[], &[]);
+    }
+    examined(&mut history, (1, 0), &[], &[]);
+    give(&mut history, &user, (1, 25));
+    assert_eq!(replayed(&history, &user, &again[4]), None);
+    let behind = history.position("t", 1, 24).unwrap();
+    assert_eq!(replayed(&history, &user, &behind), Some(vec![26]));
+}
+
+/// The brokers may have lost it; or another gateway was further than this one.
+#[test]
+fn of_whoever_stands_behind_the_end_the_brokers_are_asked() {
+    for partitions in [1, 3] {
+        let mut history = History::new(1 << 20);
+        history.begin(
+            &"t".into(),
+            Some(b"id"),
+            (0..partitions).map(|one| (one, 10)),
+        );
+        let ahead = history.position("t", 0, 14).unwrap();
+        let ask = |history: &History| history.replay("t", "u", &ahead, ALL);
+        let asked = ask(&history);
+        assert!(
+            matches!(
+                asked,
+                Answer::Examine {
+                    partition: 0,
+                    from: 15
+                }
+            ),
+            "{asked:?}"
+        );
+        examined(&mut history, (0, 15), &[], &[]);
+        let told = ask(&history);
+        assert!(
+            matches!(&told, Answer::Replay(replay) if replay.is_complete),
+            "{told:?}"
+        );
+    }
+}

@@ -1,6 +1,6 @@
 -- Sessions of a node that came and went, all of one partition.
--- KEYS: sessions, online, sessions of the node, those of it that have ended, fence of the node; then for each
--- change those of its user.
+-- KEYS: sessions, online, open sessions of the node, those of it that are kept, fence of the node; then for
+-- each change those of its user.
 -- ARGV: the node; then for each change E, L or K (left, and kept until it is dropped), the session, its user
 -- or nothing, its facts, and when it was opened.
 -- Gives for each change whether it is the user's first or last, whether the session was known, how many
@@ -10,7 +10,7 @@ if redis.call('EXISTS', KEYS[5]) == 1 then
 end
 local node = ARGV[1]
 local time = redis.call('TIME')
-local now = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
+local now = string.format('%016.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
 local verdicts = {}
 for i = 6, #KEYS do
   local at = 2 + (i - 6) * 5
@@ -25,7 +25,7 @@ for i = 6, #KEYS do
     if mark == 'O' then
       known = 1
     elseif mark then
-      redis.call('SREM', KEYS[4], session)
+      redis.call('ZREM', KEYS[4], since .. session)
     end
     redis.call('HSET', KEYS[1], session, 'O' .. node .. '\n' .. ARGV[at + 3])
     redis.call('SADD', KEYS[3], session)
@@ -53,7 +53,7 @@ for i = 6, #KEYS do
       if before and ARGV[at] == 'K' then
         mark = turn == 1 and 'L' or 'B'
         redis.call('HSET', KEYS[1], session, mark .. node .. '\n' .. facts .. '\n' .. now)
-        redis.call('SADD', KEYS[4], session)
+        redis.call('ZADD', KEYS[4], 0, now .. session)
       else
         redis.call('HDEL', KEYS[1], session)
       end

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::super::{
     Ended, Inbox, Member, MemoryStore, NodeId, OnlineUser, Orphan, Revocation, Revoked,
-    SessionPage, StateStore, Tally,
+    SessionPage, StateStore, Tally, Verdict,
 };
 use super::*;
 use crate::bus::MemoryBus;
@@ -62,14 +62,16 @@ impl StateStore for Far {
         self.store.held(node)
     }
 
-    fn claim(
-        &self,
-        by: &NodeId,
-        dead: &NodeId,
-        lease: Duration,
-        most: usize,
-    ) -> Done<'_, Option<Vec<Orphan>>> {
-        self.store.claim(by, dead, lease, most)
+    fn count_out(&self, dead: &NodeId, most: usize) -> Done<'_, bool> {
+        self.store.count_out(dead, most)
+    }
+
+    fn claim(&self, by: &NodeId, dead: &NodeId, lease: Duration) -> Done<'_, bool> {
+        self.store.claim(by, dead, lease)
+    }
+
+    fn orphans<'s>(&'s self, dead: &NodeId, after: &'s str, most: usize) -> Done<'s, Vec<Orphan>> {
+        self.store.orphans(dead, after, most)
     }
 
     fn drop_ended<'s>(&'s self, node: &NodeId, ended: &'s [Ended]) -> Done<'s, ()> {
@@ -133,7 +135,7 @@ fn a_lease_is_renewed_however_many_come_and_go() {
         teller,
         carrier: None,
     };
-    let _keeping = Keeping::start(Arc::clone(&cluster), wired).unwrap();
+    let _keeping = Keeping::start(Arc::clone(&cluster), wired, Arc::default()).unwrap();
     let registry = Arc::new(Registry::new(Arc::clone(core.directory())));
     let clock = Clock::default();
     let begun = Instant::now();

@@ -35,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Which topic an event is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum About {
+pub(crate) enum About {
     Sessions,
     Coming,
     Going,
@@ -139,6 +139,17 @@ impl Outbox {
         next
     }
 
+    /// Nobody publishes any more what the bus had in its hands.
+    pub(super) fn lose_those_in_hand(&self) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for about in [About::Sessions, About::Coming, About::Going] {
+            let left = waiting.iter().filter(|(one, _)| *one == about).count();
+            let before = self.counts[about as usize].swap(left, Ordering::Relaxed);
+            let lost = before.saturating_sub(left) as u64;
+            self.untold.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
     /// Publishes until the end, and what is left then for two seconds more.
     pub(super) async fn publish_all(&self, bus: &dyn EventBus, end: &CancellationToken) {
         let mut lanes = Lanes {
@@ -182,8 +193,17 @@ impl Outbox {
         tracing::error!(left, "the bus takes no events: the last ones are not told");
     }
 
-    /// Publishes one event, however long that takes.
+    /// Publishes one event that waits, however long that takes.
     async fn publish(&self, bus: &dyn EventBus, about: About, Letter { event, ending }: Letter) {
+        self.insist(bus, about, event).await;
+        self.counts[about as usize].fetch_sub(1, Ordering::Relaxed);
+        if let Some(ending) = ending {
+            ending.done();
+        }
+    }
+
+    /// Publishes one event, however long that takes; one that is too big is given up.
+    pub(super) async fn insist(&self, bus: &dyn EventBus, about: About, event: Event) {
         let is_held_up = &self.is_held_up[about as usize];
         let mut pause = RETRY.0;
         loop {
@@ -209,10 +229,6 @@ impl Outbox {
             }
             sleep(pause).await;
             pause = (pause * 2).min(RETRY.1);
-        }
-        self.counts[about as usize].fetch_sub(1, Ordering::Relaxed);
-        if let Some(ending) = ending {
-            ending.done();
         }
     }
 }

@@ -3,8 +3,11 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join};
 use tokio::time::timeout;
 
+use super::super::Teller;
 use super::*;
 use crate::bus::{MemoryBus, Payload, Subscription, UserConnected};
+use crate::config::plan::BusPlan;
+use crate::task::Panics;
 
 /// Its topic, its user, and its number.
 type Taken = (Arc<str>, Option<Box<str>>, usize);
@@ -145,4 +148,50 @@ async fn what_waits_has_a_bound() {
     outbox.publish_all(&bus, &end).await;
     assert_eq!(numbers(&bus, "Going", "u").len(), MOST_KEPT);
     assert!(outbox.has_room(&[About::Coming, About::Going]));
+}
+
+/// An embedder's own, with a fault.
+#[derive(Debug, Default)]
+struct Faulty(Mutex<Vec<Box<str>>>);
+
+impl EventBus for Faulty {
+    fn publish(&self, event: Event) -> BoxFuture<'_, Result<(), BusError>> {
+        Box::pin(async move {
+            let user = event.key.unwrap();
+            assert_ne!(&*user, "bad", "planted");
+            self.0.lock().unwrap().push(user);
+            Ok(())
+        })
+    }
+
+    fn subscribe_to(&self, topics: &[&str]) -> Subscription {
+        MemoryBus::default().subscribe_to(topics)
+    }
+
+    fn is_watched(&self, _topic: &str) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_bus_that_panics_is_asked_again() {
+    let (bus, panics) = (Arc::new(Faulty::default()), Arc::new(Panics::default()));
+    let teller = Arc::new(Teller::new(
+        Arc::clone(&bus) as _,
+        &BusPlan::default(),
+        None,
+    ));
+    let telling = teller.start(Arc::clone(&panics)).unwrap();
+    for user in ["one", "bad", "two", "bad", "three"] {
+        teller.online(user, &[].into(), std::time::SystemTime::UNIX_EPOCH);
+    }
+    drop(telling);
+    assert_eq!(
+        **bus.0.lock().unwrap(),
+        ["one", "two", "three"].map(Box::from)
+    );
+    assert_eq!(
+        (panics.count(), teller.untold(), teller.waiting()),
+        (2, 2, 0)
+    );
 }
