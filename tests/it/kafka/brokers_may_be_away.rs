@@ -11,6 +11,8 @@ use super::{Node, Setting, is_matched};
 
 /// How long a broker that has started again may take until it is used again.
 const BACK: Duration = Duration::from_secs(60);
+/// Longer than a broker may be silent (`broker.session.timeout.ms`).
+const BROKER_LEASE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn no_push_is_missing_after_a_broker_was_stopped() {
@@ -82,6 +84,29 @@ async fn until_published(node: &Node) -> Value {
         }
     };
     within_limit(BACK, "a push is taken again", publishing).await
+}
+
+/// Stopped for longer than its lease, it takes the leader of each partition away from itself, and gives them back.
+#[tokio::test]
+async fn partitions_without_a_leader_are_read_and_written_again() {
+    let test = "partitions_without_a_leader_are_read";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let node = setting.node_with("n1", "publish_timeout: 1s").await;
+    let mut client = setting.old(&node, "bro").await;
+    for number in 0..3 {
+        kafka.daemon().pause();
+        tokio::time::sleep(BROKER_LEASE).await;
+        kafka.daemon().resume();
+        until_published(&node).await;
+        setting.publish("bro", "u", &number.to_string()).await;
+        let last = async { while client.receive().await["body"] != number {} };
+        within_limit(BACK, "what is published afterwards", last).await;
+    }
 }
 
 #[tokio::test]

@@ -18,12 +18,6 @@ const BURIED: i64 = 20_000;
 /// How long a node that cannot ask brokers goes on asking: its clients' five seconds, and a busy machine.
 const ASKED: i64 = 6_000;
 
-/// Whether a node that was kept from its brokers tells those who come back of a loss each time that it finds what
-/// its idle reader was told of that, however long ago.
-const FINDS_OLD_ERRORS: bool = true;
-/// From what a reader says until its client is told: milliseconds.
-const FOUND: i64 = 1_000;
-
 /// Something that a node has said.
 struct Line {
     /// By which of its processes.
@@ -37,43 +31,16 @@ struct Line {
 /// When nodes could not say what a client had missed.
 pub(super) fn excuses(world: &World) -> Vec<Excuse> {
     let all = world.deeds().into_iter();
-    let mut each: Vec<Excuse> = all
-        .filter_map(|deed| {
-            let node = kafka_of(deed.fault)?;
-            let to = deed.to.map_or(i64::MAX, |to| to + ASKED);
-            Some(Excuse {
-                node,
-                from: deed.from,
-                to,
-            })
+    let each = all.filter_map(|deed| {
+        let node = kafka_of(deed.fault)?;
+        let to = deed.to.map_or(i64::MAX, |to| to + ASKED);
+        Some(Excuse {
+            node,
+            from: deed.from,
+            to,
         })
-        .collect();
-    if FINDS_OLD_ERRORS {
-        each.extend(old_errors(world, &each));
-    }
-    each
-}
-
-/// When nodes found what they were told while they were kept from brokers.
-fn old_errors(world: &World, cuts: &[Excuse]) -> Vec<Excuse> {
-    let mut found = Vec::new();
-    for (number, node) in world.nodes.iter().enumerate() {
-        let is_its = |one: &&Excuse| one.node.is_none_or(|node| node == number);
-        let Some(first) = cuts.iter().filter(is_its).map(|one| one.from).min() else {
-            continue;
-        };
-        let spoken = said(&node.said());
-        let is_old = |line: &&Line| {
-            let words = ["no broker can be reached", "a broker cannot be reached"];
-            line.time >= first && words.contains(&line.words.as_str())
-        };
-        found.extend(spoken.iter().filter(is_old).map(|line| Excuse {
-            node: Some(number),
-            from: line.time - FOUND,
-            to: line.time + FOUND,
-        }));
-    }
-    found
+    });
+    each.collect()
 }
 
 /// Whom a fault keeps from the brokers: one node, or all.

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use rdkafka::Message;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message};
 use tidegate::bus::{Bounds, Event, Position, Replay};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::consumer::renewed;
 use super::context::Context;
 use super::history::{Answer, bounded};
 use super::{Shared, examine};
 
+/// Errors and records that may have waited since the last reading.
+const MOST_LEFT: usize = 100_000;
 /// Clients that may wait for what they missed.
 pub(super) const MOST_WAITING: usize = 4096;
 /// How long one reading may take, and the most records and bytes that it goes through.
@@ -42,7 +45,7 @@ pub(super) struct Asked {
 /// Answers until the end: a partition is read once for all who wait for it.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    consumer: Arc<StreamConsumer<Context>>,
+    (mut consumer, config): (Arc<StreamConsumer<Context>>, ClientConfig),
     mut asked: mpsc::Receiver<Asked>,
     end: CancellationToken,
 ) {
@@ -62,6 +65,11 @@ pub(super) async fn run(
             && let Ok(one) = asked.try_recv()
         {
             waiting.push_back(one);
+        }
+        if consumer.context().was_stale()
+            && let Some(new) = renewed(&config, &consumer)
+        {
+            consumer = new;
         }
         tokio::select! {
             biased;
@@ -291,7 +299,7 @@ async fn read(
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Offset(from))
         .ok()?;
-    consumer.assign(&list).ok()?;
+    assign(consumer, &list)?;
     let room = usize::try_from(shared.plan.history_memory).unwrap_or(usize::MAX);
     let (mut all, mut held) = (Some(Vec::new()), 0);
     let (mut records, mut bytes) = (0, 0);
@@ -336,6 +344,16 @@ async fn read(
         }
     }
     Some(all)
+}
+
+/// Has partitions read. What waits of those before, errors too, is nobody's any more.
+pub(super) fn assign(consumer: &StreamConsumer<Context>, list: &TopicPartitionList) -> Option<()> {
+    for _ in 0..MOST_LEFT {
+        if consumer.recv().now_or_never().is_none() {
+            break;
+        }
+    }
+    consumer.assign(list).ok()
 }
 
 impl Shared {

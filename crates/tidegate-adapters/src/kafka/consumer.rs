@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::Message;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::{ClientConfig, Message};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, yield_now};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::{JoinHandle, spawn_blocking, yield_now};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -26,6 +26,8 @@ use super::troubles::About;
 const AGAIN: Duration = Duration::from_millis(20);
 /// How soon brokers that did not answer are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long no broker answers before a new client tries.
+const RENEWED_AFTER: Duration = Duration::from_secs(30);
 
 /// What a record came to.
 enum Outcome {
@@ -39,6 +41,9 @@ enum Outcome {
 pub(super) struct Reading {
     pub(super) shared: Arc<Shared>,
     pub(super) consumer: Arc<StreamConsumer<Context>>,
+    config: ClientConfig,
+    /// Since when no broker answers this client.
+    away: Option<Instant>,
     pub(super) positions: Positions,
     /// Topics that are wanted and were not there when we looked, with the time.
     pub(super) absent: HashMap<Arc<str>, i64>,
@@ -53,10 +58,16 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(shared: Arc<Shared>, consumer: StreamConsumer<Context>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        consumer: StreamConsumer<Context>,
+        config: ClientConfig,
+    ) -> Self {
         Self {
             shared,
             consumer: Arc::new(consumer),
+            config,
+            away: None,
             positions: Positions::default(),
             absent: HashMap::new(),
             wanted: Vec::new(),
@@ -75,13 +86,14 @@ impl Reading {
         refresh: Duration,
     ) {
         // None begins anew with each record: whoever waits for one has its turn however much comes.
-        let [mut refresh, mut ask, mut again] = [refresh, ASK_AGAIN, AGAIN].map(|period| {
+        let periods = [refresh, ASK_AGAIN, AGAIN, ASK_AGAIN];
+        let [mut refresh, mut ask, mut again, mut renew] = periods.map(|period| {
             let mut interval = interval(period);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
-        let consumer = Arc::clone(&self.consumer);
         loop {
+            let consumer = Arc::clone(&self.consumer);
             let is_stuck = !self.positions.stuck().is_empty();
             let may_look = self.looking.is_none();
             let is_away = self.shared.troubles.has(&About::Brokers);
@@ -107,7 +119,9 @@ impl Reading {
                     if must_ask {
                         self.look(is_away);
                     }
+                    self.renew_if_away(is_away);
                 }
+                _ = renew.tick(), if consumer.context().is_stale() => self.renew(),
                 _ = again.tick(), if is_stuck => self.try_held().await,
                 received = consumer.recv() => {
                     match received {
@@ -135,6 +149,26 @@ impl Reading {
         for (topic, number) in self.positions.stuck() {
             self.pause(&topic, number, true);
         }
+    }
+
+    fn renew_if_away(&mut self, is_away: bool) {
+        let since = self.away.filter(|_| is_away);
+        if since.is_some_and(|since| since.elapsed() > RENEWED_AFTER) {
+            self.renew();
+        } else {
+            self.away = is_away.then(|| since.unwrap_or_else(Instant::now));
+        }
+    }
+
+    /// Has a new client read on.
+    fn renew(&mut self) {
+        self.away = None;
+        self.shared.context.was_stale();
+        match renewed(&self.config, &self.consumer) {
+            Some(new) => self.consumer = new,
+            None => return,
+        }
+        self.assign();
     }
 
     fn pause(&self, topic: &str, number: i32, pauses: bool) {
@@ -244,4 +278,20 @@ impl Reading {
             tracing::debug!(%error, "the consumer");
         }
     }
+}
+
+/// A new client in place of this one, which ends beside.
+pub(super) fn renewed(
+    config: &ClientConfig,
+    old: &Arc<StreamConsumer<Context>>,
+) -> Option<Arc<StreamConsumer<Context>>> {
+    let new = config.create_with_context(old.context().as_ref().clone());
+    let new: StreamConsumer<Context> = new
+        .inspect_err(|error| tracing::error!(%error, "there is no new consumer"))
+        .ok()?;
+    tracing::info!("a new client reads on");
+    let old = Arc::clone(old);
+    // It waits for what is under way.
+    spawn_blocking(move || drop(old));
+    Some(Arc::new(new))
 }

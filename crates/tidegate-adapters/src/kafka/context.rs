@@ -22,6 +22,8 @@ struct Said {
     /// What a broker that could not be reached said last.
     reason: Mutex<Option<Box<str>>>,
     is_explained: AtomicBool,
+    /// It was told of a partition that has no leader.
+    is_stale: AtomicBool,
     /// By topic and partition: the offset behind its last record.
     ends: Mutex<HashMap<Box<str>, HashMap<i32, i64>>>,
     /// The same of partitions that are held up, as the brokers say when they are asked.
@@ -49,6 +51,18 @@ impl Context {
     /// What the brokers say of the partitions that are held up now.
     pub(super) fn saw(&self, ends: HashMap<(Arc<str>, i32), i64>) {
         *lock(&self.0.asked) = ends;
+    }
+
+    /// Whether the client was told, since that was asked last, that a partition has no leader. While it had none,
+    /// librdkafka (up to 2.14) may have taken it for one that it need not ask about again, and neither reads it
+    /// nor writes to it any more: only a new client does (confluentinc/librdkafka#5430).
+    pub(super) fn was_stale(&self) -> bool {
+        self.0.is_stale.swap(false, Ordering::Relaxed)
+    }
+
+    /// The same, without the question counting.
+    pub(super) fn is_stale(&self) -> bool {
+        self.0.is_stale.load(Ordering::Relaxed)
     }
 
     /// The brokers have told what they were asked.
@@ -106,6 +120,9 @@ impl ClientContext for Context {
                         .split_once("]: ")
                         .map_or(message, |(_, reason)| reason);
                     self.explain(reason);
+                }
+                if facility == "METADATAUPDATE" {
+                    self.0.is_stale.store(true, Ordering::Relaxed);
                 }
                 tracing::debug!(facility, "{message}");
             }

@@ -15,6 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
 
+use super::backfill::assign;
 use super::context::Context;
 use super::history::{SKEW, Span};
 use super::{Shared, record};
@@ -109,7 +110,7 @@ async fn time_before(
         from: before,
         to: from,
     };
-    consumer.assign(&list(topic, &[span])?).ok()?;
+    assign(consumer, &list(topic, &[span])?)?;
     loop {
         let message = consumer.recv().await.ok()?;
         // What was left from somebody before it is passed over.
@@ -179,9 +180,8 @@ async fn look_through(
     topic: &str,
     spans: &[Span],
 ) -> Result<(), Unknown> {
-    let assigned = list(topic, spans).ok_or(Unknown::NotThere)?;
-    let assigned = consumer.assign(&assigned);
-    assigned.map_err(|_refused| Unknown::NotThere)?;
+    let list = list(topic, spans).ok_or(Unknown::NotThere)?;
+    assign(consumer, &list).ok_or(Unknown::NotThere)?;
     let mut open: HashMap<i32, i64> = spans.iter().map(|one| (one.partition, one.to)).collect();
     let (mut records, mut bytes) = (0_usize, 0);
     while !open.is_empty() {

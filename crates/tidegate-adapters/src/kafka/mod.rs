@@ -35,11 +35,13 @@ mod troubles;
 
 use std::fmt;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
@@ -167,17 +169,19 @@ impl KafkaBus {
             cluster: OnceLock::new(),
         });
         let entered = runtime.enter();
+        let configs = (settings::consumer(bus, plan), settings::history(bus, plan));
         let consumer: StreamConsumer<Context> =
-            settings::consumer(bus, plan).create_with_context(shared.context.clone())?;
+            configs.0.create_with_context(shared.context.clone())?;
         let again: StreamConsumer<Context> =
-            settings::history(bus, plan).create_with_context(Context::new(troubles))?;
+            configs.1.create_with_context(Context::new(troubles))?;
         drop(entered);
         let (wishes, wished) = mpsc::channel(WISHES);
         let end = CancellationToken::new();
-        let reading = Reading::new(Arc::clone(&shared), consumer);
+        let reading = Reading::new(Arc::clone(&shared), consumer, configs.0);
         let (ended, refresh) = (end.clone(), plan.topic_refresh);
         let (missed, asked) = mpsc::channel(backfill::MOST_WAITING);
-        let again = backfill::run(Arc::clone(&shared), Arc::new(again), asked, end.clone());
+        let again = (Arc::new(again), configs.1);
+        let again = backfill::run(Arc::clone(&shared), again, asked, end.clone());
         let (letters_of, letters_end) = (Arc::clone(&shared), end.clone());
         let thread = thread::Builder::new().name("tidegate-kafka".into());
         let thread = thread.spawn(move || {
@@ -187,7 +191,11 @@ impl KafkaBus {
                     writing.run(&letters_of.producer, letters_end).await;
                 }
             };
-            runtime.block_on(async { tokio::join!(reading, again, letters) });
+            let all = async { tokio::join!(reading, again, letters) };
+            let ended = AssertUnwindSafe(all).catch_unwind();
+            if runtime.block_on(ended).is_err() {
+                letters_of.has_panicked();
+            }
             runtime.shutdown_background(); // a broker that does not answer holds up nobody
         })?;
         Ok(Self {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, OwnedHeaders};
-use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 use rdkafka::util::Timeout;
 use tidegate::bus::BusError;
 
@@ -119,7 +119,7 @@ impl Producer {
 
     /// Says it once, however many are not taken.
     fn refused(&self, topic: &Arc<str>, error: &KafkaError) -> BusError {
-        self.replace_if_failed();
+        self.replace_if_failed(error);
         let refusal = refusal(error);
         let about = About::Writing(Arc::clone(topic));
         if refusal != BusError::TooBig && self.troubles.begin(&about, &error.to_string()) {
@@ -130,16 +130,25 @@ impl Producer {
         refusal
     }
 
-    fn replace_if_failed(&self) {
+    fn replace_if_failed(&self, error: &KafkaError) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((code, reason)) = current.client().fatal_error() else {
+        let is_late = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut);
+        if let Some((code, reason)) = current.client().fatal_error() {
+            tracing::error!(%code, reason, "the producer has failed, and is made anew");
+        } else if is_late && self.context.was_stale() {
+            // What waits in it fails with it, and nothing of it comes behind what the new one sends.
+            tracing::info!("the producer is made anew");
+        } else {
             return;
-        };
-        tracing::error!(%code, reason, "the producer has failed, and is made anew");
-        match self.config.create_with_context(self.context.clone()) {
-            Ok(new) => *current = new,
-            Err(error) => tracing::error!(%error, "there is no new producer"),
         }
+        let old = match self.config.create_with_context(self.context.clone()) {
+            Ok(new) => std::mem::replace(&mut *current, new),
+            Err(error) => return tracing::error!(%error, "there is no new producer"),
+        };
+        old.purge(PurgeConfig::default().queue().inflight());
+        drop(current);
+        // Those who wait are told first.
+        drop(old);
     }
 
     /// Sends what is left, for two seconds at most.

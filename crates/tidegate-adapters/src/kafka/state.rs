@@ -102,6 +102,13 @@ impl Shared {
         self.reads_more.notify_waiters();
     }
 
+    /// Nothing is read any more.
+    pub(super) fn has_panicked(&self) {
+        tracing::error!("a panic ended what reads from Kafka: this process must be started again");
+        self.troubles.begin(&About::Reader, "it has panicked");
+        self.is_ready.store(false, Ordering::Release);
+    }
+
     /// Whether all that is wanted is read by now.
     fn look_whether_ready(&self) {
         let seen = self.seen();

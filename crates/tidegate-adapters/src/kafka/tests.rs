@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rdkafka::ClientContext as _;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::message::{OwnedMessage, Timestamp};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -307,4 +309,50 @@ fn what_is_said_of_ids_is_what_was_said_last() {
     // What is known once stays so while they do not answer.
     shared.is_identified(topic, &Identity::Unsaid, true);
     assert_eq!(told(), "");
+}
+
+/// Publishes until it is taken, and waits until it is read.
+async fn goes_round(bus: &KafkaBus, all: &mut Subscription, name: &str) {
+    let goes = async {
+        loop {
+            let push = push(vec![PushTarget::User("u".into())], name);
+            if bus
+                .publish(event(Payload::Push(Box::new(push))))
+                .await
+                .is_ok()
+            {
+                break;
+            }
+        }
+        loop {
+            let Some(Received::Event(event)) = all.receive().await else {
+                panic!("it ends");
+            };
+            if matches!(&event.payload, Payload::Push(push) if &*push.event == name) {
+                break;
+            }
+        }
+    };
+    let gone = timeout(Duration::from_secs(30), goes).await;
+    gone.unwrap_or_else(|_| panic!("{name} does not come"));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_notice_of_leaders_is_replaced() {
+    let (bus, _brokers) = bus(|_| {});
+    let mut all = bus.subscribe("websocket-transport").holding_back();
+    goes_round(&bus, &mut all, "before").await;
+    // As librdkafka says it where it takes no notice afterwards.
+    let said = "Partition t[0]: new leader-1 not found in cache";
+    let context = &bus.shared.context;
+    context.log(RDKafkaLogLevel::Warning, "METADATAUPDATE", said);
+    assert!(context.is_stale());
+    goes_round(&bus, &mut all, "meanwhile").await;
+    let renewed = timeout(Duration::from_secs(20), async {
+        while context.is_stale() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    renewed.await.unwrap();
+    goes_round(&bus, &mut all, "renewed").await;
 }

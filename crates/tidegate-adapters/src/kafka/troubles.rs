@@ -11,6 +11,8 @@ const MOST: usize = 64;
 /// What it is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum About {
+    /// What reads has ended.
+    Reader,
     /// None of them answers.
     Brokers,
     /// The registry of schemas.
@@ -26,6 +28,7 @@ pub(super) enum About {
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Reader => f.write_str("nothing is read any more"),
             Self::Brokers => f.write_str("no broker can be reached"),
             Self::Registry => f.write_str("the registry of schemas is of no use"),
             Self::Reading(topic) => write!(f, "the topic `{topic}` cannot be read"),

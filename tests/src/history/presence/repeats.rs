@@ -7,7 +7,7 @@ use super::{Presence, Told};
 
 /// Whether who tells the end of a gone node's sessions keeps its claim for as long as the brokers are
 /// away. Where it does not, another one claims them meanwhile, and tells all of them too.
-pub const CLAIMS_LAST: bool = false;
+pub const CLAIMS_LAST: bool = true;
 /// Of what survivors publish of one user, one event after the other, so many may be under way when brokers go or
 /// come.
 const UNDER_WAY: usize = 2;
