@@ -35,13 +35,11 @@ mod troubles;
 
 use std::fmt;
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
@@ -192,10 +190,7 @@ impl KafkaBus {
                 }
             };
             let all = async { tokio::join!(reading, again, letters) };
-            let ended = AssertUnwindSafe(all).catch_unwind();
-            if runtime.block_on(ended).is_err() {
-                letters_of.has_panicked();
-            }
+            runtime.block_on(letters_of.survive(all));
             runtime.shutdown_background(); // a broker that does not answer holds up nobody
         })?;
         Ok(Self {

@@ -1,9 +1,11 @@
 //! Which topics are read, and what is told of that.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use futures_util::FutureExt as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidegate::bus::{BusState, EventBus as _};
 
@@ -102,11 +104,13 @@ impl Shared {
         self.reads_more.notify_waiters();
     }
 
-    /// Nothing is read any more.
-    pub(super) fn has_panicked(&self) {
-        tracing::error!("a panic ended what reads from Kafka: this process must be started again");
-        self.troubles.begin(&About::Reader, "it has panicked");
-        self.is_ready.store(false, Ordering::Release);
+    /// Does all that reads. A panic ends it, and then this node is not ready any more.
+    pub(super) async fn survive<T>(&self, all: impl Future<Output = T>) {
+        if AssertUnwindSafe(all).catch_unwind().await.is_err() {
+            tracing::error!("a panic ended what reads from Kafka: start this process again");
+            self.troubles.begin(&About::Reader, "it has panicked");
+            self.is_ready.store(false, Ordering::Release);
+        }
     }
 
     /// Whether all that is wanted is read by now.
