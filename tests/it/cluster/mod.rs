@@ -31,7 +31,7 @@ const SHORT_LEASE: &str = "3s";
 const LONG: Duration = Duration::from_secs(90);
 
 /// Clients that nobody reads for minutes are not found silent.
-const QUIET: &str = "websocket: { keep_alive: none }";
+const QUIET: &str = "ping_interval: none, websocket: { keep_alive: none }";
 
 /// Who signs for users, and the binary.
 struct House {

@@ -166,7 +166,7 @@ impl Setting {
              - name: users\n  \
                match: {{ path: /ws }}\n  \
                filters: require\n  \
-               bridge: {{ services: up, websocket: {{ keep_alive: none }}, resume: {{ ttl: 30s, key: '{SECRET}' }} }}\n"
+               bridge: {{ services: up, ping_interval: none, websocket: {{ keep_alive: none }}, resume: {{ ttl: 30s, key: '{SECRET}' }} }}\n"
         )
     }
 

@@ -125,6 +125,7 @@ impl Setting {
                  services: up\n    \
                  resume: {{ ttl: 30s, key: '{SECRET}' }}\n    \
                  rooms: [{{ match: 'chat:*', subscribe: all }}]\n    \
+                 ping_interval: none\n    \
                  websocket: {{ keep_alive: none }}\n"
         )
     }

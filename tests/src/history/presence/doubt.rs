@@ -1,8 +1,8 @@
 //! When a node was not to be trusted, and what is forgiven for that: only of its own sessions, and of users who
 //! had one there. What is forgiven nowhere else:
 //!
-//! - **Killed**: what it had not published yet is not told as opened ([`Doubts::was_unpublished`]), and what
-//!   the store had not heard of yet not as closed ([`Doubts::was_unheard`]); who was told by it as offline or
+//! - **Killed**: what it had not published yet is not told as opened (`Doubts::was_unpublished`), and what
+//!   the store had not heard of yet not as closed (`Doubts::was_unheard`); who was told by it as offline or
 //!   closed a moment before, and not dropped by the store, is told so again by others. That a user came may
 //!   be left out.
 //! - **Away** (stopped, or without the store; others may have taken it for dead): it and others may tell the
