@@ -15,6 +15,8 @@
 
 /// How long a node may take, on a loaded machine, from one step of its work to the next: milliseconds.
 pub(super) const SLACK: i64 = 1_000;
+/// How long after the brokers take records again what they had not taken may be published: milliseconds.
+const PUBLISHED_AGAIN: i64 = 2_000 + SLACK;
 
 /// Why a node is not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,7 +121,18 @@ impl Doubts {
         let (first, last) = (own.min(theirs), own.max(theirs));
         let mut kept = [Why::Away, Why::Untaken].into_iter();
         self.meet(node, Why::Away, first - SLACK, last + SLACK)
+            || self.was_away_behind_brokers(node, own)
             || kept.any(|why| self.was_killed_before(node, own, why))
+    }
+
+    /// Whether the brokers did not take what was told at that time before its node was without the store: then
+    /// nobody had dropped it there.
+    fn was_away_behind_brokers(&self, node: &str, time: i64) -> bool {
+        let mut untaken = self.of(node).filter(|doubt| doubt.why == Why::Untaken);
+        untaken.any(|doubt| {
+            let until = doubt.to.saturating_add(PUBLISHED_AGAIN);
+            doubt.meets(time - SLACK, time + SLACK) && self.meet(node, Why::Away, doubt.from, until)
+        })
     }
 
     /// Whether nobody knew whether the brokers had what was told at that time by that node; `None`: by

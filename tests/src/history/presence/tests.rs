@@ -347,6 +347,19 @@ fn a_node_and_others_tell_one_end_only_where_it_is_in_doubt() {
         doubt("n1", Why::Untaken, 19_000, 21_500),
     ];
     is_forgiven_by(both, &held);
+    // It was published long after, and then the store was away before it could drop it; or long after that.
+    let behind = |away: i64| {
+        [
+            doubt("n1", Why::Untaken, 19_000, 40_000),
+            doubt("n1", Why::Away, away, away + 3_000),
+        ]
+    };
+    is_forgiven_by(both, &behind(41_000));
+    let late = changed(|presence| {
+        both(presence);
+        presence.doubts.all = behind(50_000).to_vec();
+    });
+    assert_eq!(late.len(), 1);
 }
 
 #[test]
