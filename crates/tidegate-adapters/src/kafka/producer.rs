@@ -1,6 +1,7 @@
 //! The one producer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientConfig;
@@ -9,12 +10,15 @@ use rdkafka::message::{Headers as _, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 use rdkafka::util::Timeout;
 use tidegate::bus::BusError;
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::troubles::{About, Troubles};
 
 /// How long what is left is sent when the gateway ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long no record of a topic is taken in time before a new producer tries.
+const RENEWED_AFTER: Duration = Duration::from_secs(15);
 
 /// What goes to the brokers.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub(super) struct Producer {
     troubles: Troubles,
     /// One that has failed for good is replaced.
     current: Mutex<Sending>,
+    /// Since when the records of a topic are all too late.
+    late: Mutex<HashMap<Arc<str>, Instant>>,
 }
 
 impl Producer {
@@ -62,6 +68,7 @@ impl Producer {
             config,
             context,
             troubles,
+            late: Mutex::default(),
         })
     }
 
@@ -112,6 +119,7 @@ impl Producer {
             return;
         }
         self.context.is_back();
+        self.lock_late().remove(topic);
         if let Some(refused) = self.troubles.end(&About::Writing(Arc::clone(topic))) {
             tracing::info!(refused, topic = &**topic, "records are published again");
         }
@@ -119,7 +127,8 @@ impl Producer {
 
     /// Says it once, however many are not taken.
     fn refused(&self, topic: &Arc<str>, error: &KafkaError) -> BusError {
-        self.replace_if_failed(error);
+        let is_late = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut);
+        self.replace_if_failed(is_late && self.is_late_for_long(topic));
         let refusal = refusal(error);
         let about = About::Writing(Arc::clone(topic));
         if refusal != BusError::TooBig && self.troubles.begin(&about, &error.to_string()) {
@@ -130,12 +139,27 @@ impl Producer {
         refusal
     }
 
-    fn replace_if_failed(&self, error: &KafkaError) {
+    fn lock_late(&self) -> MutexGuard<'_, HashMap<Arc<str>, Instant>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a record of that topic, which is too late, is one too many.
+    fn is_late_for_long(&self, topic: &Arc<str>) -> bool {
+        let mut late = self.lock_late();
+        let since = *late.entry(Arc::clone(topic)).or_insert_with(Instant::now);
+        let is_long = since.elapsed() > RENEWED_AFTER || self.context.was_stale();
+        if is_long {
+            // The new one has as long.
+            late.clear();
+        }
+        is_long
+    }
+
+    fn replace_if_failed(&self, is_late: bool) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_late = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut);
         if let Some((code, reason)) = current.client().fatal_error() {
             tracing::error!(%code, reason, "the producer has failed, and is made anew");
-        } else if is_late && self.context.was_stale() {
+        } else if is_late {
             // What waits in it fails with it, and nothing of it comes behind what the new one sends.
             tracing::info!("the producer is made anew");
         } else {
