@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tidegate_tests::backing::Kafka;
-use tidegate_tests::time::within_limit;
+use tidegate_tests::backing::{FETCH, Kafka};
+use tidegate_tests::time::{eventually_within, within_limit};
 
 use super::{Node, Setting, is_matched};
 
@@ -107,6 +107,45 @@ async fn partitions_without_a_leader_are_read_and_written_again() {
         let last = async { while client.receive().await["body"] != number {} };
         within_limit(BACK, "what is published afterwards", last).await;
     }
+}
+
+/// A client of Kafka may leave a partition unread and say nothing; here, because what it asks for never comes to
+/// the broker, which answers everything else.
+#[tokio::test]
+async fn records_that_do_not_arrive_are_read_by_a_new_client() {
+    let test = "records_that_do_not_arrive_are_read_by_a_new_client";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let node = setting.node("n1").await;
+    let mut client = setting.old(&node, "bro").await;
+    setting.publish("bro", "u", "0").await;
+    assert_eq!(client.receive().await["body"], 0);
+    kafka.door(0).lose(FETCH);
+    // What had been asked for is still answered.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let bodies = 1..=3;
+    for number in bodies.clone() {
+        setting
+            .publish_keyed("bro", "bro", "u", &number.to_string())
+            .await;
+    }
+    let lag = format!(
+        "tidegate_kafka_consumer_lag{{topic=\"{}\"}}",
+        setting.topics.push
+    );
+    node.admin.counts(&lag, 3.0).await;
+    // The client itself asks again after a minute (`socket.timeout.ms`).
+    let limit = Duration::from_secs(45);
+    let is_said = || node.process.output().contains("records do not arrive");
+    eventually_within(limit, "it is noticed", is_said).await;
+    for number in bodies {
+        assert_eq!(client.receive().await["body"], number);
+    }
+    assert!(node.process.output().contains("a new client reads on"));
 }
 
 #[tokio::test]

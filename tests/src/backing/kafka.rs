@@ -76,7 +76,7 @@ impl Kafka {
         let mut proxies = Vec::new();
         for number in 0..doors {
             let port = spare_port();
-            let proxy = Proxy::to(([127, 0, 0, 1], port).into());
+            let proxy = Proxy::to_kafka(([127, 0, 0, 1], port).into());
             listeners.push((format!("DOOR{number}"), "PLAINTEXT", port, proxy.port()));
             proxies.push(proxy);
         }

@@ -13,6 +13,7 @@ mod proxy;
 mod redis;
 mod registry;
 mod resp;
+mod sieve;
 
 pub use daemon::Daemon;
 pub use gate::Gate;
@@ -23,3 +24,4 @@ pub use proxy::Proxy;
 pub use redis::{Guard, Node, Redis, RedisCluster, RedisSentinel};
 pub use registry::Registry;
 pub use resp::{Connection, Reply};
+pub use sieve::FETCH;

@@ -9,6 +9,8 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::sieve::Sieve;
+
 /// How the link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -24,6 +26,8 @@ enum State {
 struct Now {
     state: State,
     cuts: usize,
+    /// Kafka's requests of this kind are lost on connections with a lower number.
+    lost: Option<(i16, usize)>,
 }
 
 /// The link. It works from a thread of its own, whatever the case that uses it is waiting for, and ends
@@ -33,6 +37,8 @@ pub struct Proxy {
     address: SocketAddr,
     now: watch::Sender<Now>,
     open: Arc<AtomicUsize>,
+    /// How many connections there have been.
+    taken: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -42,19 +48,41 @@ impl Proxy {
     /// When it cannot listen.
     #[must_use]
     pub fn to(target: SocketAddr) -> Self {
+        Self::start(target, false)
+    }
+
+    /// The same where Kafka's protocol is spoken in the clear, requests of which may be lost.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn to_kafka(target: SocketAddr) -> Self {
+        Self::start(target, true)
+    }
+
+    fn start(target: SocketAddr, is_kafka: bool) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let state = State::Whole;
-        let (now, changes) = watch::channel(Now { state, cuts: 0 });
-        let open = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&open);
+        let (now, changes) = watch::channel(Now {
+            state,
+            cuts: 0,
+            lost: None,
+        });
+        let (open, taken) = (Arc::<AtomicUsize>::default(), Arc::default());
+        let counted = (Arc::clone(&open), Arc::clone(&taken));
         std::thread::spawn(move || {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             let runtime = builder.enable_all().build().unwrap();
-            runtime.block_on(serve(listener, target, changes, counted));
+            runtime.block_on(serve(listener, (target, is_kafka), changes, counted));
         });
-        Self { address, now, open }
+        Self {
+            address,
+            now,
+            open,
+            taken,
+        }
     }
 
     /// Where it listens.
@@ -89,17 +117,27 @@ impl Proxy {
         self.now.send_modify(|now| now.state = State::Held);
     }
 
+    /// Loses, of all connections that are there now, Kafka's requests of one kind (see [`to_kafka`](Self::to_kafka)):
+    /// the client waits in vain.
+    pub fn lose(&self, kind: i16) {
+        let taken = self.taken.load(Ordering::Acquire);
+        self.now.send_modify(|now| now.lost = Some((kind, taken)));
+    }
+
     /// All is well again; what was held goes on.
     pub fn mend(&self) {
-        self.now.send_modify(|now| now.state = State::Whole);
+        self.now.send_modify(|now| {
+            now.state = State::Whole;
+            now.lost = None;
+        });
     }
 }
 
 async fn serve(
     listener: std::net::TcpListener,
-    target: SocketAddr,
+    target: (SocketAddr, bool),
     mut changes: watch::Receiver<Now>,
-    open: Arc<AtomicUsize>,
+    (open, taken): (Arc<AtomicUsize>, Arc<AtomicUsize>),
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
@@ -107,7 +145,8 @@ async fn serve(
             // Its sender is the proxy itself.
             changed = changes.changed() => if changed.is_err() { return },
             accepted = listener.accept() => if let Ok((near, _)) = accepted {
-                let passage = Passage::new(changes.clone());
+                let number = taken.fetch_add(1, Ordering::AcqRel);
+                let passage = Passage::new(changes.clone(), number);
                 tokio::spawn(join(near, target, passage, Counted::new(&open)));
             }
         }
@@ -130,7 +169,12 @@ impl Drop for Counted {
 }
 
 /// Both directions of one connection, until both have ended or the link is cut.
-async fn join(mut near: TcpStream, target: SocketAddr, mut passage: Passage, _counted: Counted) {
+async fn join(
+    mut near: TcpStream,
+    (target, is_kafka): (SocketAddr, bool),
+    mut passage: Passage,
+    _counted: Counted,
+) {
     let is_open = passage.is_open().await;
     let (Ok(()), Ok(mut far)) = (is_open, TcpStream::connect(target).await) else {
         near.set_zero_linger().ok();
@@ -140,8 +184,9 @@ async fn join(mut near: TcpStream, target: SocketAddr, mut passage: Passage, _co
         socket.set_nodelay(true).ok();
     }
     let ((near_reads, near_writes), (far_reads, far_writes)) = (near.split(), far.split());
-    let there = pump(near_reads, far_writes, passage.clone());
-    let back = pump(far_reads, near_writes, passage.clone());
+    let sieve = is_kafka.then(Sieve::default);
+    let there = pump(near_reads, far_writes, passage.clone(), sieve);
+    let back = pump(far_reads, near_writes, passage.clone(), None);
     let ended = tokio::select! {
         () = passage.is_cut() => Err(Broken),
         ended = async { tokio::try_join!(there, back) } => ended.map(drop),
@@ -160,12 +205,23 @@ struct Broken;
 struct Passage {
     changes: watch::Receiver<Now>,
     cuts: usize,
+    number: usize,
 }
 
 impl Passage {
-    fn new(changes: watch::Receiver<Now>) -> Self {
+    fn new(changes: watch::Receiver<Now>, number: usize) -> Self {
         let cuts = changes.borrow().cuts;
-        Self { changes, cuts }
+        Self {
+            changes,
+            cuts,
+            number,
+        }
+    }
+
+    /// The kind of requests that are lost here.
+    fn lost(&self) -> Option<i16> {
+        let lost = self.changes.borrow().lost;
+        lost.and_then(|(kind, before)| (self.number < before).then_some(kind))
     }
 
     /// Waits until bytes may pass, unless it is cut or there is no proxy any more.
@@ -188,6 +244,7 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut passage: Passage,
+    mut sieve: Option<Sieve>,
 ) -> Result<(), Broken> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -196,6 +253,11 @@ async fn pump(
         if count == 0 {
             return to.shutdown().await.map_err(|_| Broken);
         }
-        to.write_all(&buffer[..count]).await.map_err(|_| Broken)?;
+        let bytes = &buffer[..count];
+        let written = match &mut sieve {
+            Some(sieve) => to.write_all(&sieve.pass(bytes, passage.lost())).await,
+            None => to.write_all(bytes).await,
+        };
+        written.map_err(|_| Broken)?;
     }
 }

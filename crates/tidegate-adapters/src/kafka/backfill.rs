@@ -249,7 +249,11 @@ async fn serve(
 ) {
     let (from, to) = (group.from, group.to);
     let reading = read(shared, consumer, (&topic, partition), &mut group);
-    let read = timeout(PATIENCE, reading).await.ok().flatten();
+    let read = timeout(PATIENCE, reading).await;
+    if read.is_err() {
+        consumer.context().is_late();
+    }
+    let read = read.ok().flatten();
     let is_read = read.is_some();
     let mut history = shared.history();
     if let Some(Some(all)) = read {

@@ -21,6 +21,7 @@ use super::looking::{Looked, looked};
 use super::lost::Measured;
 use super::positions::Positions;
 use super::troubles::About;
+use super::watchdog::{ASKED_EACH, Ends, Watchdog};
 
 /// How soon what could not be passed on is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -53,6 +54,8 @@ pub(super) struct Reading {
     /// Something that comes next is not there any more.
     is_lost: bool,
     measuring: Option<JoinHandle<Option<Measured>>>,
+    pub(super) watchdog: Watchdog,
+    asking: Option<JoinHandle<Ends>>,
     /// What the brokers call each topic, with the cluster's name.
     pub(super) identities: HashMap<Arc<str>, Vec<u8>>,
 }
@@ -74,6 +77,8 @@ impl Reading {
             looking: None,
             is_lost: false,
             measuring: None,
+            watchdog: Watchdog::default(),
+            asking: None,
             identities: HashMap::new(),
         }
     }
@@ -86,8 +91,8 @@ impl Reading {
         refresh: Duration,
     ) {
         // None begins anew with each record: whoever waits for one has its turn however much comes.
-        let periods = [refresh, ASK_AGAIN, AGAIN, ASK_AGAIN];
-        let [mut refresh, mut ask, mut again, mut renew] = periods.map(|period| {
+        let periods = [refresh, ASK_AGAIN, AGAIN, ASK_AGAIN, ASKED_EACH];
+        let [mut refresh, mut ask, mut again, mut renew, mut watch] = periods.map(|period| {
             let mut interval = interval(period);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
@@ -121,6 +126,8 @@ impl Reading {
                     }
                     self.renew_if_away(is_away);
                 }
+                ends = looked(&mut self.asking) => self.has_ends(ends),
+                _ = watch.tick(), if self.asking.is_none() => self.asking = Some(self.ask_for_ends()),
                 _ = renew.tick(), if consumer.context().is_stale() => self.renew(),
                 _ = again.tick(), if is_stuck => self.try_held().await,
                 received = consumer.recv() => {
@@ -161,8 +168,9 @@ impl Reading {
     }
 
     /// Has a new client read on.
-    fn renew(&mut self) {
+    pub(super) fn renew(&mut self) {
         self.away = None;
+        self.watchdog.is_renewed(Instant::now());
         self.shared.context.was_stale();
         match renewed(&self.config, &self.consumer) {
             Some(new) => self.consumer = new,

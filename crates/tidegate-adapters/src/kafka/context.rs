@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 
 use super::troubles::{About, Troubles};
+use super::watchdog::Ends;
 
 /// Of one client.
 #[derive(Debug, Clone, Default)]
@@ -22,12 +23,23 @@ struct Said {
     /// What a broker that could not be reached said last.
     reason: Mutex<Option<Box<str>>>,
     is_explained: AtomicBool,
-    /// It was told of a partition that has no leader.
+    /// It was told of a partition that has no leader, or was late.
     is_stale: AtomicBool,
-    /// By topic and partition: the offset behind its last record.
-    ends: Mutex<HashMap<Box<str>, HashMap<i32, i64>>>,
-    /// The same of partitions that are held up, as the brokers say when they are asked.
-    asked: Mutex<HashMap<(Arc<str>, i32), i64>>,
+    /// By topic and partition, as it was a moment ago.
+    fetching: Mutex<HashMap<Box<str>, HashMap<i32, Fetching>>>,
+    /// The offset behind the last record of each, as the brokers say when they are asked.
+    ends: Mutex<Ends>,
+}
+
+/// What librdkafka does of one partition.
+#[derive(Debug)]
+struct Fetching {
+    /// The offset behind its last record, as a broker said with what was fetched; below zero: none has.
+    end: i64,
+    /// What is fetched next; below zero: nothing.
+    next: i64,
+    state: String,
+    leader: i32,
 }
 
 impl Context {
@@ -40,17 +52,42 @@ impl Context {
 
     /// The offset behind the last record of a partition, as it was a moment ago.
     pub(super) fn end(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
-        let asked = lock(&self.0.asked)
-            .get(&(Arc::clone(topic), partition))
-            .copied();
         let ends = lock(&self.0.ends);
-        let read = ends.get(&**topic).and_then(|ends| ends.get(&partition));
-        read.copied().max(asked)
+        let asked = ends.get(&(Arc::clone(topic), partition)).copied();
+        drop(ends);
+        let fetched = self.fetching(topic, partition, |one| one.end);
+        fetched.filter(|end| *end >= 0).max(asked)
     }
 
-    /// What the brokers say of the partitions that are held up now.
-    pub(super) fn saw(&self, ends: HashMap<(Arc<str>, i32), i64>) {
-        *lock(&self.0.asked) = ends;
+    /// How far a partition has been fetched, whether it has arrived or not; below zero: not at all.
+    pub(super) fn fetched(&self, topic: &str, partition: i32) -> i64 {
+        let next = self.fetching(topic, partition, |one| one.next);
+        next.unwrap_or(-1)
+    }
+
+    /// What librdkafka does of a partition, in its words.
+    pub(super) fn what_it_does(&self, topic: &str, partition: i32) -> String {
+        let words = self.fetching(topic, partition, |one| {
+            let Fetching {
+                next,
+                state,
+                leader,
+                ..
+            } = one;
+            format!("{state}, leader {leader}, next offset {next}")
+        });
+        words.unwrap_or_else(|| "nothing".to_owned())
+    }
+
+    fn fetching<T>(&self, topic: &str, number: i32, of: impl Fn(&Fetching) -> T) -> Option<T> {
+        let fetching = lock(&self.0.fetching);
+        let partition = fetching.get(topic)?.get(&number)?;
+        Some(of(partition))
+    }
+
+    /// What the brokers say now of how far partitions reach.
+    pub(super) fn saw(&self, ends: Ends) {
+        *lock(&self.0.ends) = ends;
     }
 
     /// Whether the client was told, since that was asked last, that a partition has no leader. While it had none,
@@ -60,7 +97,14 @@ impl Context {
         self.0.is_stale.swap(false, Ordering::Relaxed)
     }
 
-    /// The same, without the question counting.
+    /// It has not read in time what is there: whatever the reason, a new client is to.
+    pub(super) fn is_late(&self) {
+        if !self.0.troubles.has(&About::Brokers) {
+            self.0.is_stale.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`was_stale`](Self::was_stale), without the question counting.
     pub(super) fn is_stale(&self) -> bool {
         self.0.is_stale.load(Ordering::Relaxed)
     }
@@ -149,15 +193,22 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let mut ends = lock(&self.0.ends);
-        for (name, topic) in statistics.topics {
-            let of_topic = ends.entry(name.into()).or_default();
-            for partition in topic.partitions.into_values() {
-                if partition.partition >= 0 && partition.hi_offset >= 0 {
-                    of_topic.insert(partition.partition, partition.hi_offset);
-                }
-            }
-        }
+        let topics = statistics.topics.into_iter().map(|(name, topic)| {
+            let partitions = topic.partitions.into_values();
+            // It has one below zero, for what belongs to none.
+            let partitions = partitions.filter(|one| one.partition >= 0).map(|one| {
+                let fetching = Fetching {
+                    end: one.hi_offset,
+                    next: one.next_offset,
+                    state: one.fetch_state,
+                    leader: one.leader,
+                };
+                (one.partition, fetching)
+            });
+            (name.into(), partitions.collect())
+        });
+        let fetching = topics.collect();
+        *lock(&self.0.fetching) = fetching;
     }
 }
 

@@ -46,6 +46,9 @@ pub(super) async fn examine(
     at: (i32, i64),
 ) -> bool {
     let examined = timeout(PATIENCE, examine_all(shared, consumer, topic, at)).await;
+    if examined.is_err() {
+        consumer.context().is_late();
+    }
     if let Err(error) = consumer.unassign() {
         tracing::debug!(%error, "what was examined is not let go");
     }

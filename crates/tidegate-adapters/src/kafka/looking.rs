@@ -65,8 +65,6 @@ impl Reading {
         if questions.is_empty() {
             return;
         }
-        // What is not fetched has no end that librdkafka knows of.
-        let stuck = all.then(|| self.positions.stuck());
         let (consumer, shared) = (Arc::clone(&self.consumer), Arc::clone(&self.shared));
         self.looking = Some(spawn_blocking(move || {
             let mut found = Vec::with_capacity(questions.len());
@@ -81,9 +79,6 @@ impl Reading {
                 if is_over {
                     return found; // the others would fail as well, one after the other
                 }
-            }
-            if let Some(stuck) = stuck {
-                shared.context.saw(lookup::ends(&consumer, stuck));
             }
             found
         }));

@@ -1,7 +1,7 @@
 //! Which partitions a topic has, and where each is read from. It asks the brokers and waits for them, so it
 //! runs on a thread of its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::Context;
+use super::watchdog::{Ends, Partition};
 
 /// How long the brokers have for one question.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -75,19 +76,27 @@ pub(super) fn look(
     found.map(Some).map_err(Failure::Topic)
 }
 
-/// The offsets behind the last records of partitions, as far as the brokers say.
-pub(super) fn ends(
-    consumer: &StreamConsumer<Context>,
-    partitions: Vec<(Arc<str>, i32)>,
-) -> HashMap<(Arc<str>, i32), i64> {
-    let mut ends = HashMap::new();
+/// The offsets behind the last records of partitions, as far as the brokers say: one question for each broker.
+pub(super) fn ends(consumer: &StreamConsumer<Context>, partitions: &[Partition]) -> Ends {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, number) in partitions {
-        let Ok((_low, high)) = consumer.fetch_watermarks(&topic, number, PATIENCE) else {
-            break; // the others may take as long
-        };
-        ends.insert((topic, number), high);
+        // It fails for numbers below zero alone.
+        let _ = list.add_partition_offset(topic, *number, Offset::End);
     }
-    ends
+    // A time of -1 is the end.
+    let found = consumer.offsets_for_times(list, PATIENCE);
+    let found = found.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the brokers do not say how far partitions reach");
+        TopicPartitionList::new()
+    });
+    let end = |(topic, number): &Partition| {
+        let found = found.find_partition(topic, *number)?;
+        match (found.error(), found.offset()) {
+            (Ok(()), Offset::Offset(end)) => Some(((Arc::clone(topic), *number), end)),
+            _ => None,
+        }
+    };
+    partitions.iter().filter_map(end).collect()
 }
 
 /// The offset of the first record that is not older.

@@ -32,6 +32,7 @@ mod state;
 mod tests;
 mod topic_id;
 mod troubles;
+mod watchdog;
 
 use std::fmt;
 use std::io;

@@ -98,6 +98,15 @@ impl Positions {
         all.collect()
     }
 
+    /// Everything that is read.
+    pub(super) fn all(&self) -> Vec<(Arc<str>, i32)> {
+        let all = self.topics.iter().flat_map(|(topic, partitions)| {
+            let numbers = partitions.keys();
+            numbers.map(move |number| (Arc::clone(topic), *number))
+        });
+        all.collect()
+    }
+
     /// Everything, as it is assigned.
     pub(super) fn list(&self) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
