@@ -27,8 +27,6 @@ use super::watchdog::{ASKED_EACH, Ends, Watchdog};
 const AGAIN: Duration = Duration::from_millis(20);
 /// How soon brokers that did not answer are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// How long no broker answers before a new client tries.
-const RENEWED_AFTER: Duration = Duration::from_secs(30);
 
 /// What a record came to.
 enum Outcome {
@@ -43,8 +41,6 @@ pub(super) struct Reading {
     pub(super) shared: Arc<Shared>,
     pub(super) consumer: Arc<StreamConsumer<Context>>,
     config: ClientConfig,
-    /// Since when no broker answers this client.
-    away: Option<Instant>,
     pub(super) positions: Positions,
     /// Topics that are wanted and were not there when we looked, with the time.
     pub(super) absent: HashMap<Arc<str>, i64>,
@@ -55,7 +51,7 @@ pub(super) struct Reading {
     is_lost: bool,
     measuring: Option<JoinHandle<Option<Measured>>>,
     pub(super) watchdog: Watchdog,
-    asking: Option<JoinHandle<Ends>>,
+    asking: Option<JoinHandle<Option<Ends>>>,
     /// What the brokers call each topic, with the cluster's name.
     pub(super) identities: HashMap<Arc<str>, Vec<u8>>,
 }
@@ -70,7 +66,6 @@ impl Reading {
             shared,
             consumer: Arc::new(consumer),
             config,
-            away: None,
             positions: Positions::default(),
             absent: HashMap::new(),
             wanted: Vec::new(),
@@ -124,7 +119,6 @@ impl Reading {
                     if must_ask {
                         self.look(is_away);
                     }
-                    self.renew_if_away(is_away);
                 }
                 ends = looked(&mut self.asking) => self.has_ends(ends),
                 _ = watch.tick(), if self.asking.is_none() => self.asking = Some(self.ask_for_ends()),
@@ -158,18 +152,8 @@ impl Reading {
         }
     }
 
-    fn renew_if_away(&mut self, is_away: bool) {
-        let since = self.away.filter(|_| is_away);
-        if since.is_some_and(|since| since.elapsed() > RENEWED_AFTER) {
-            self.renew();
-        } else {
-            self.away = is_away.then(|| since.unwrap_or_else(Instant::now));
-        }
-    }
-
     /// Has a new client read on.
     pub(super) fn renew(&mut self) {
-        self.away = None;
         self.watchdog.is_renewed(Instant::now());
         self.shared.context.was_stale();
         match renewed(&self.config, &self.consumer) {

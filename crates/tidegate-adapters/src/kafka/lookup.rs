@@ -76,19 +76,18 @@ pub(super) fn look(
     found.map(Some).map_err(Failure::Topic)
 }
 
-/// The offsets behind the last records of partitions, as far as the brokers say: one question for each broker.
-pub(super) fn ends(consumer: &StreamConsumer<Context>, partitions: &[Partition]) -> Ends {
+/// The offsets behind the last records of partitions, of which there is one, as far as the brokers say: one
+/// question for each of them. `None` where they say nothing.
+pub(super) fn ends(consumer: &StreamConsumer<Context>, partitions: &[Partition]) -> Option<Ends> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, number) in partitions {
-        // It fails for numbers below zero alone.
+        // A time of -1 is the end. It fails for numbers below zero alone.
         let _ = list.add_partition_offset(topic, *number, Offset::End);
     }
-    // A time of -1 is the end.
-    let found = consumer.offsets_for_times(list, PATIENCE);
-    let found = found.unwrap_or_else(|error| {
-        tracing::debug!(%error, "the brokers do not say how far partitions reach");
-        TopicPartitionList::new()
-    });
+    let found = consumer.offsets_for_times(list, PATIENCE).inspect_err(
+        |error| tracing::debug!(%error, "the brokers do not say how far partitions reach"),
+    );
+    let found = found.ok()?;
     let end = |(topic, number): &Partition| {
         let found = found.find_partition(topic, *number)?;
         match (found.error(), found.offset()) {
@@ -96,7 +95,13 @@ pub(super) fn ends(consumer: &StreamConsumer<Context>, partitions: &[Partition])
             _ => None,
         }
     };
-    partitions.iter().filter_map(end).collect()
+    let ends: Ends = partitions.iter().filter_map(end).collect();
+    (!ends.is_empty()).then_some(ends)
+}
+
+/// Whether the brokers say anything of a topic, and be it that there is none.
+pub(super) fn can_ask(consumer: &StreamConsumer<Context>, topic: &str) -> bool {
+    consumer.fetch_metadata(Some(topic), PATIENCE).is_ok()
 }
 
 /// The offset of the first record that is not older.

@@ -1,6 +1,7 @@
 //! Whether what the brokers have arrives here. librdkafka may leave a partition unread for ever and say nothing
-//! (confluentinc/librdkafka#5153, #5430): so the brokers are asked how far each partition reaches, and where it
-//! reaches further than was read and nothing of it arrives, a new client reads on.
+//! (confluentinc/librdkafka#5153, #5430), and after several outages not connect any more at all: so the brokers
+//! are asked how far each partition reaches. Where it reaches further than was read and nothing of it arrives, or
+//! this client has no answer, a new one reads on. Whether other clients have answers does not count.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,15 +20,20 @@ const STUCK_AFTER: Duration = Duration::from_secs(15);
 /// The same at the most, where new clients have been of no help.
 const AT_MOST: Duration = Duration::from_secs(600);
 
+/// How long a client has no answer before a new one tries.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+
 /// A topic and the number of a partition.
 pub(super) type Partition = (Arc<str>, i32);
 /// The offset behind the last record of each, as far as the brokers say.
 pub(super) type Ends = HashMap<Partition, i64>;
 
-/// The partitions that are behind.
+/// What the client that reads fails to do.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
     behind: HashMap<Partition, Behind>,
+    /// Since when there was no answer.
+    silent: Option<Instant>,
 }
 
 /// A partition that has more than was read.
@@ -66,8 +72,19 @@ impl Watchdog {
         stuck.collect()
     }
 
+    /// Is told whether there was an answer; and says whether there was none for too long.
+    fn is_silent(&mut self, has_answer: bool, now: Instant) -> bool {
+        if has_answer {
+            self.silent = None;
+            return false;
+        }
+        let since = *self.silent.get_or_insert(now);
+        now.duration_since(since) >= SILENT_FOR
+    }
+
     /// A new client reads, which has its time.
     pub(super) fn is_renewed(&mut self, now: Instant) {
+        self.silent = None;
         for one in self.behind.values_mut() {
             one.since = now;
         }
@@ -75,28 +92,26 @@ impl Watchdog {
 }
 
 impl Reading {
-    /// Asks the brokers how far all that is read reaches.
-    pub(super) fn ask_for_ends(&self) -> JoinHandle<Ends> {
+    /// Asks the brokers how far all that is read reaches; `None` where this client has no answer.
+    pub(super) fn ask_for_ends(&self) -> JoinHandle<Option<Ends>> {
         let (consumer, all) = (Arc::clone(&self.consumer), self.positions.all());
-        spawn_blocking(move || match all.is_empty() {
-            true => Ends::new(),
-            false => lookup::ends(&consumer, &all),
+        let wanted = self.wanted.first().cloned();
+        spawn_blocking(move || match wanted {
+            // It may be the first, and then there is no other to ask about.
+            Some(topic) if all.is_empty() => lookup::can_ask(&consumer, &topic).then(Ends::new),
+            None if all.is_empty() => Some(Ends::new()),
+            _ => lookup::ends(&consumer, &all),
         })
     }
 
-    /// Has a new client read on where something has not arrived for too long.
-    pub(super) fn has_ends(&mut self, ends: Ends) {
-        let waits = self.positions.stuck();
-        let behind = ends.iter().filter_map(|((topic, number), end)| {
-            let next = self.positions.get(topic, *number)?.next;
-            // What stands behind the last record is the brokers' own, as at the end of a transaction.
-            let read = next.max(self.shared.context.fetched(topic, *number));
-            let partition = (Arc::clone(topic), *number);
-            (read < *end && !waits.contains(&partition)).then_some((partition, next))
-        });
-        let behind = behind.collect();
+    /// Has a new client read on where there was no answer for too long, or something has not arrived.
+    pub(super) fn has_ends(&mut self, ends: Option<Ends>) {
+        let now = Instant::now();
+        let is_silent = self.watchdog.is_silent(ends.is_some(), now);
+        let ends = ends.unwrap_or_default();
+        let behind = self.behind(&ends);
         self.shared.context.saw(ends);
-        let stuck = self.watchdog.told(behind, Instant::now());
+        let stuck = self.watchdog.told(behind, now);
         for (topic, number) in &stuck {
             let client = self.shared.context.what_it_does(topic, *number);
             tracing::warn!(
@@ -106,9 +121,22 @@ impl Reading {
                 "records do not arrive"
             );
         }
-        if !stuck.is_empty() {
+        if is_silent || !stuck.is_empty() {
             self.renew();
         }
+    }
+
+    /// The partitions that reach further than was read, with the offset that comes next.
+    fn behind(&mut self, ends: &Ends) -> HashMap<Partition, i64> {
+        let held = self.positions.stuck();
+        let behind = ends.iter().filter_map(|(partition, end)| {
+            let (topic, number) = partition;
+            let next = self.positions.get(topic, *number)?.next;
+            // What stands behind the last record is the brokers' own, as at the end of a transaction.
+            let read = next.max(self.shared.context.fetched(topic, *number));
+            (read < *end && !held.contains(partition)).then(|| (partition.clone(), next))
+        });
+        behind.collect()
     }
 }
 
@@ -142,6 +170,20 @@ mod tests {
             }
         }
         assert_eq!(stuck, [15, 45, 105, 225, 465, 945, 1545, 2145, 2745, 3345]);
+    }
+
+    #[test]
+    fn a_client_without_any_answer_is_replaced_once_and_again() {
+        let (mut watchdog, begun) = (Watchdog::default(), Instant::now());
+        let mut silent = Vec::new();
+        for second in (0..100).step_by(5) {
+            let now = begun + Duration::from_secs(second);
+            if watchdog.is_silent(second == 10, now) {
+                watchdog.is_renewed(now);
+                silent.push(second);
+            }
+        }
+        assert_eq!(silent, [45, 80]);
     }
 
     #[test]
