@@ -79,13 +79,15 @@ async fn publish(world: &World, random: &mut fastrand::Rng, pushes: &[Publish], 
                             true => told[*place]["queued"] == true,
                             false => told["queued"] == true,
                         });
-                let of = |some: Vec<(usize, &u64)>| some.into_iter().map(|(_, one)| *one).collect();
-                let (queued, unsure): (Vec<u64>, Vec<u64>) = (of(queued), of(unsure));
-                world.is_acked(&queued);
+                let of = |some: Vec<(usize, &u64)>| -> Vec<u64> {
+                    some.into_iter().map(|(_, one)| *one).collect()
+                };
+                world.is_acked(&of(queued));
                 if unsure.is_empty() {
                     return;
                 }
-                world.is_unsure(&unsure);
+                // All of the batch are sent again.
+                world.is_unsure(&numbers);
             }
             Ok((503, _)) | Err(Unanswered::Unknown) => world.is_unsure(&numbers),
             // The one before is under way there still.

@@ -4,7 +4,7 @@
 //! - **Killed**: what it had not published yet is not told as opened (`Doubts::was_unpublished`), and what
 //!   the store had not heard of yet not as closed (`Doubts::was_unheard`); who was told by it as offline or
 //!   closed a moment before, and not dropped by the store, is told so again by others. That a user came may
-//!   be left out.
+//!   be left out, and with it that it is there again, where it is with others by then.
 //! - **Away** (stopped, or without the store; others may have taken it for dead): it and others may tell the
 //!   same end, under one name. That a user came or went may be told again, where nobody knew the outcome.
 //! - **Reborn** (its lease had lapsed, and it enters its sessions anew under another name): an end may be told

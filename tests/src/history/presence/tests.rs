@@ -249,6 +249,14 @@ fn who_was_with_a_node_in_doubt_may_be_told_again() {
         presence.open.clear();
     };
     is_forgiven_by(missing, &[doubt("n2", Why::Killed, 30_500, 36_500)]);
+    // It came back to n1, whose end others told, and went on with n2.
+    let moved = |presence: &mut Presence| {
+        presence.of_users.pop();
+        let opened = session("7", "c", "n1", true, 29_000);
+        let closed = lost("8", "c", "n1", 34_000);
+        presence.of_sessions.extend([opened, closed]);
+    };
+    is_forgiven_by(moved, &[doubt("n1", Why::Killed, 29_500, 34_500)]);
     // At last all is as it is told.
     let last = changed(|presence| {
         presence.of_users.pop();

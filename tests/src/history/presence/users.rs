@@ -24,7 +24,8 @@ pub(super) fn judge(presence: &Presence, faults: &mut Vec<String>) {
             before = Some(one);
         }
         let is_last = told.last().is_some_and(|one| one.is_begin);
-        if is_last != presence.online.contains(*user) {
+        let is_online = presence.online.contains(*user);
+        if is_last != is_online && !(is_online && is_unpublished(presence, &seats, &told)) {
             faults.push(format!(
                 "user {user} was told last as online: {is_last}: {told:?}"
             ));
@@ -64,6 +65,13 @@ pub(super) fn seats<'p>(presence: &'p Presence, user: &str) -> Vec<Seat<'p>> {
 pub(super) fn concerns(doubt: &Doubt, seats: &[Seat<'_>]) -> bool {
     let mut here = seats.iter().filter(|seat| seat.node == doubt.node);
     here.any(|seat| doubt.meets(seat.from - SLACK, seat.to.saturating_add(SLACK)))
+}
+
+/// Whether it came back to a node that was killed before it published so, and is with others by now.
+fn is_unpublished(presence: &Presence, seats: &[Seat<'_>], told: &[&Told]) -> bool {
+    let gone = told.last().map_or(i64::MIN, |one| one.time);
+    let mut later = seats.iter().filter(|seat| seat.from >= gone - SLACK);
+    later.any(|seat| presence.doubts.was_unpublished(seat.node, seat.from))
 }
 
 /// Whether between two events of one kind one may be missing, or the second be one too many.
