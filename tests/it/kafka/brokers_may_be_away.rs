@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tidegate_tests::backing::{FETCH, Kafka};
+use tidegate_tests::backing::{FETCH, Kafka, LIST_OFFSETS};
 use tidegate_tests::time::{eventually_within, within_limit};
 
 use super::{Node, Setting, is_matched};
@@ -124,7 +124,7 @@ async fn records_that_do_not_arrive_are_read_by_a_new_client() {
     let mut client = setting.old(&node, "bro").await;
     setting.publish("bro", "u", "0").await;
     assert_eq!(client.receive().await["body"], 0);
-    kafka.door(0).lose(FETCH);
+    kafka.door(0).lose_of_open(&[FETCH]);
     // What had been asked for is still answered.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let bodies = 1..=3;
@@ -146,6 +146,34 @@ async fn records_that_do_not_arrive_are_read_by_a_new_client() {
         assert_eq!(client.receive().await["body"], number);
     }
     assert!(node.process.output().contains("a new client reads on"));
+}
+
+/// The client that writes has its answers all the time.
+#[tokio::test]
+async fn a_client_without_any_answer_is_replaced_whatever_others_are_told() {
+    let test = "a_client_without_any_answer_is_replaced";
+    let Some(kafka) = Kafka::start(test, 1).await else {
+        return;
+    };
+    let Some(setting) = Setting::at(test, &kafka).await else {
+        return;
+    };
+    let node = setting.node("n1").await;
+    let mut client = setting.old(&node, "bro").await;
+    until_published(&node).await;
+    assert_eq!(client.receive().await["uri"], "again");
+    kafka.door(0).lose(&[FETCH, LIST_OFFSETS]);
+    let reads_on = async {
+        while !node.process.output().contains("a new client reads on") {
+            Box::pin(until_published(&node)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    within_limit(BACK, "a new client", reads_on).await;
+    kafka.door(0).mend();
+    setting.publish("bro", "u", "1").await;
+    let last = async { while client.receive().await["uri"] != "u" {} };
+    within_limit(BACK, "what is published afterwards", last).await;
 }
 
 #[tokio::test]

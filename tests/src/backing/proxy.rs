@@ -26,8 +26,8 @@ enum State {
 struct Now {
     state: State,
     cuts: usize,
-    /// Kafka's requests of this kind are lost on connections with a lower number.
-    lost: Option<(i16, usize)>,
+    /// Kafka's requests of these kinds are lost on connections with a lower number.
+    lost: (&'static [i16], usize),
 }
 
 /// The link. It works from a thread of its own, whatever the case that uses it is waiting for, and ends
@@ -68,7 +68,7 @@ impl Proxy {
         let (now, changes) = watch::channel(Now {
             state,
             cuts: 0,
-            lost: None,
+            lost: (&[], 0),
         });
         let (open, taken) = (Arc::<AtomicUsize>::default(), Arc::default());
         let counted = (Arc::clone(&open), Arc::clone(&taken));
@@ -117,18 +117,23 @@ impl Proxy {
         self.now.send_modify(|now| now.state = State::Held);
     }
 
-    /// Loses, of all connections that are there now, Kafka's requests of one kind (see [`to_kafka`](Self::to_kafka)):
-    /// the client waits in vain.
-    pub fn lose(&self, kind: i16) {
+    /// Loses Kafka's requests of these kinds (see [`to_kafka`](Self::to_kafka)) until it is mended: the client
+    /// waits in vain.
+    pub fn lose(&self, kinds: &'static [i16]) {
+        self.now.send_modify(|now| now.lost = (kinds, usize::MAX));
+    }
+
+    /// The same of those connections alone that are there now.
+    pub fn lose_of_open(&self, kinds: &'static [i16]) {
         let taken = self.taken.load(Ordering::Acquire);
-        self.now.send_modify(|now| now.lost = Some((kind, taken)));
+        self.now.send_modify(|now| now.lost = (kinds, taken));
     }
 
     /// All is well again; what was held goes on.
     pub fn mend(&self) {
         self.now.send_modify(|now| {
             now.state = State::Whole;
-            now.lost = None;
+            now.lost = (&[], 0);
         });
     }
 }
@@ -218,10 +223,10 @@ impl Passage {
         }
     }
 
-    /// The kind of requests that are lost here.
-    fn lost(&self) -> Option<i16> {
-        let lost = self.changes.borrow().lost;
-        lost.and_then(|(kind, before)| (self.number < before).then_some(kind))
+    /// The kinds of requests that are lost here.
+    fn lost(&self) -> &'static [i16] {
+        let (kinds, before) = self.changes.borrow().lost;
+        if self.number < before { kinds } else { &[] }
     }
 
     /// Waits until bytes may pass, unless it is cut or there is no proxy any more.

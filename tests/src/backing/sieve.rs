@@ -2,10 +2,12 @@
 
 /// Fetches records, by its number in the protocol.
 pub const FETCH: i16 = 1;
+/// Asks how far partitions reach.
+pub const LIST_OFFSETS: i16 = 2;
 /// The length of a request and the number of what it asks for.
 const HEAD: usize = 6;
 
-/// Lets through what a client sends but for requests of one kind, which are lost.
+/// Lets through what a client sends but for requests of some kinds, which are lost.
 #[derive(Debug, Default)]
 pub(super) struct Sieve {
     head: Vec<u8>,
@@ -16,7 +18,7 @@ pub(super) struct Sieve {
 
 impl Sieve {
     /// What of these bytes goes on. What a request comes to is settled with its first bytes.
-    pub(super) fn pass(&mut self, mut bytes: &[u8], lost: Option<i16>) -> Vec<u8> {
+    pub(super) fn pass(&mut self, mut bytes: &[u8], lost: &[i16]) -> Vec<u8> {
         let mut passes = Vec::with_capacity(HEAD + bytes.len());
         while !bytes.is_empty() {
             if self.left == 0 {
@@ -29,7 +31,7 @@ impl Sieve {
                 };
                 let length = u32::from_be_bytes([a, b, c, d]) as usize;
                 self.left = (length + 4).saturating_sub(HEAD);
-                self.is_lost = lost == Some(i16::from_be_bytes(kind));
+                self.is_lost = lost.contains(&i16::from_be_bytes(kind));
                 let head = std::mem::take(&mut self.head);
                 if !self.is_lost {
                     passes.extend(head);
@@ -57,16 +59,16 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_one_kind_are_lost_however_they_come() {
+    fn requests_of_these_kinds_are_lost_however_they_come() {
         let (kept, lost) = (request(3, b"kept"), request(FETCH, b"lost"));
         let all = [&kept[..], &lost, &request(7, b""), &lost, &kept].concat();
         let rest = [&kept[..], &request(7, b""), &kept].concat();
         for size in 1..=all.len() {
             let mut sieve = Sieve::default();
-            let passes = all.chunks(size).map(|some| sieve.pass(some, Some(FETCH)));
+            let passes = all.chunks(size).map(|some| sieve.pass(some, &[FETCH, 9]));
             assert_eq!(passes.collect::<Vec<_>>().concat(), rest, "{size}");
             let mut sieve = Sieve::default();
-            let passes = all.chunks(size).map(|some| sieve.pass(some, None));
+            let passes = all.chunks(size).map(|some| sieve.pass(some, &[]));
             assert_eq!(passes.collect::<Vec<_>>().concat(), all, "{size}");
         }
     }
