@@ -56,7 +56,7 @@ fn kafka_of(fault: Fault) -> Option<Option<usize>> {
 fn redis_of(fault: Fault) -> Option<Option<usize>> {
     match fault {
         Fault::CutRedis(node) | Fault::HoldRedis(node) | Fault::Stop(node, _) => Some(Some(node)),
-        Fault::RestartRedis => Some(None),
+        Fault::RestartRedis | Fault::FailOver => Some(None),
         _ => None,
     }
 }

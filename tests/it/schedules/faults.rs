@@ -26,6 +26,7 @@ pub(super) enum Fault {
     CutRedis(usize),
     HoldRedis(usize),
     RestartRedis,
+    FailOver,
     StopBroker,
     PauseBroker,
     Grow,
@@ -38,16 +39,24 @@ impl Fault {
     pub(super) fn schedule(
         random: &mut fastrand::Rng,
         nodes: usize,
-        has_brokers: bool,
+        (has_brokers, has_sentinels): (bool, bool),
     ) -> Vec<Vec<Self>> {
         let mut steps = Vec::new();
         if has_brokers {
             // What the brokers of this schedule are for.
             steps.push(vec![Self::StopBroker]);
         }
+        if has_sentinels {
+            steps.push(vec![Self::FailOver]);
+        }
         for _ in 0..random.usize(3..=4) {
-            let mut step = vec![Self::any(random, nodes, has_brokers)];
-            let other = Self::any(random, nodes, has_brokers);
+            let mut any = || match Self::any(random, nodes, has_brokers) {
+                fault if !has_sentinels => fault,
+                Self::CutRedis(_) | Self::HoldRedis(_) | Self::RestartRedis => Self::FailOver,
+                fault => fault,
+            };
+            let (first, other) = (any(), any());
+            let mut step = vec![first];
             if random.u8(..4) == 0 && other.whose() != step[0].whose() {
                 step.push(other);
             }
@@ -89,7 +98,7 @@ impl Fault {
             | Self::HoldKafka(node)
             | Self::CutRedis(node)
             | Self::HoldRedis(node) => node,
-            Self::RestartRedis => 10,
+            Self::RestartRedis | Self::FailOver => 10,
             Self::StopBroker | Self::PauseBroker => 11,
             Self::Grow | Self::BadRecord | Self::WrongPartition => 12,
         }
@@ -120,20 +129,21 @@ impl Fault {
                 world.share.door(node).mend();
             }
             Self::CutRedis(node) => {
-                world.redis.door(node).cut();
+                world.store.door(node).cut();
                 world.goes_on(MEANWHILE).await;
-                world.redis.door(node).mend();
+                world.store.door(node).mend();
             }
             Self::HoldRedis(node) => {
-                world.redis.door(node).hold();
+                world.store.door(node).hold();
                 world.goes_on(MEANWHILE).await;
-                world.redis.door(node).mend();
+                world.store.door(node).mend();
             }
             Self::RestartRedis => {
-                end(world.redis.node().daemon(), random).await;
+                end(world.store.alone().node().daemon(), random).await;
                 world.goes_on(MEANWHILE).await;
-                world.redis.node().start_again().await;
+                world.store.alone().node().start_again().await;
             }
+            Self::FailOver => world.store.fails_over(world.goes_on(MEANWHILE)).await,
             Self::StopBroker => {
                 end(world.share.brokers.kafka.daemon(), random).await;
                 world.goes_on(MEANWHILE).await;

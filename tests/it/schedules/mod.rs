@@ -1,5 +1,5 @@
-//! Two and three gateways before real Kafka and Redis, while nodes are killed and stopped, links cut, and
-//! brokers stopped, as a seed says. From what publishers were answered and clients got, nothing is lost in
+//! Two and three gateways before real Kafka and Redis, while nodes are killed and stopped, links cut,
+//! brokers stopped, and Redis restarted or failed over, as a seed says. From what publishers were answered and clients got, nothing is lost in
 //! silence, comes twice or out of order, and nobody is told of a loss for nothing; from what is open in
 //! the end, everybody is counted, and was told as that, once.
 //!
@@ -14,6 +14,7 @@ mod publishers;
 mod run;
 mod settings;
 mod settle;
+mod store;
 mod world;
 
 /// Schedules by themselves.

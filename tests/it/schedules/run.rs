@@ -17,6 +17,7 @@ use super::clients::Receiver;
 use super::faults::Fault;
 use super::publishers;
 use super::settle::{Watches, judge};
+use super::store::Store;
 use super::world::{Phase, Size, World};
 
 /// The variable that names one seed.
@@ -117,7 +118,8 @@ async fn schedule(test: &str, seed: u64, worker: usize) -> Option<Result<String,
         users: random.usize(2..=4),
         clients: random.usize(1..=3),
     };
-    let steps = Fault::schedule(&mut random, size.nodes, share.is_alone());
+    let has = (share.is_alone(), Store::is_watched(seed));
+    let steps = Fault::schedule(&mut random, size.nodes, has);
     let world = Arc::new(World::open(test, seed, size, share).await?);
     let mut watches = Watches::open(&world).await;
     let clients = enter(&world, &mut random);

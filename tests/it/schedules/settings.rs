@@ -71,7 +71,7 @@ pub(super) fn yaml(
            topics: {{ push: {push}, user_connect: {connect}, user_disconnect: {disconnect}, sessions: {sessions} }}\n  \
            kafka: {{ brokers: ['{brokers}'], schema_registry: {{ url: '{registry}' }}, dead_letter_topic: {dead}, \
              topic_refresh: 200ms, publish_timeout: 1s }}\n\
-         cluster: {{ redis: {{ url: 'redis://{redis}', lease: {LEASE}s, timeout: 1s, prefix: s{seed:x} }} }}\n\
+         cluster: {{ redis: {{ {redis}, lease: {LEASE}s, timeout: 1s, prefix: s{seed:x} }} }}\n\
          services: {{ up: {{ endpoints: ['http://127.0.0.1:9'] }} }}\n\
          routes:\n\
          - name: users\n  \

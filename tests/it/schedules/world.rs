@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use tidegate_tests::backing::{Guard, Party, Redis, Registry};
+use tidegate_tests::backing::{Party, Registry};
 use tidegate_tests::history::{Class, Clock, History, Life, Moment, Publish, Start};
 use tidegate_tests::time::eventually_within;
 use tidegate_tests::{Mint, Request, tools};
@@ -19,6 +19,7 @@ use super::doubts;
 use super::faults::Fault;
 use super::node::{LONG, Node};
 use super::settings::{Topics, handshake, yaml};
+use super::store::Store;
 
 /// What all who take part are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +50,7 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) nodes: Vec<Node>,
     pub(super) share: Share,
-    pub(super) redis: Redis,
+    pub(super) store: Store,
     pub(super) topics: Topics,
     pub(super) binary: PathBuf,
     key_schema: u32,
@@ -82,7 +83,7 @@ impl World {
     pub(super) async fn open(test: &str, seed: u64, size: Size, share: Share) -> Option<Self> {
         let binary = tools::tidegate_with(test, "kafka")?;
         let registry = Registry::shared(test).await?;
-        let redis = Redis::guarded(test, Guard::default(), size.nodes).await?;
+        let store = Store::start(test, seed, size.nodes).await?;
         let mint = Mint::open(test)?;
         let handshakes = (0..size.users).map(|user| handshake(&mint, user)).collect();
         let topics = Topics::new(seed);
@@ -98,7 +99,7 @@ impl World {
         let nodes = (0..size.nodes).map(|number| {
             let name = format!("n{number}");
             let door = share.door(number).address().to_string();
-            let redis = redis.door(number).address().to_string();
+            let redis = store.keys(number);
             let yaml = yaml(&name, &topics, (&door, &redis, &registry.url()), seed);
             Node::new(&name, &yaml)
         });
@@ -107,7 +108,7 @@ impl World {
             size,
             clock: Clock::default(),
             nodes: nodes.collect(),
-            redis,
+            store,
             key_schema: registry
                 .register(&format!("{}-key", topics.push), "\"string\"")
                 .await,
