@@ -250,6 +250,15 @@ class Party:
             topic, value=value, key=key, headers=headers, on_delivery=delivered, **more
         )
 
+    def commit(self, topic, record, key, value):
+        """Publishes in a transaction, whose marker stands behind the record."""
+        producer = Producer({**self.settings, "transactional.id": str(uuid.uuid4())})
+        producer.init_transactions(PATIENCE)
+        producer.begin_transaction()
+        key, value = self.codec.write(topic, record, key, value)
+        producer.produce(topic, value=value, key=key)
+        producer.commit_transaction(PATIENCE)
+
     def watch(self, request, topic, start="beginning"):
         """Reads every partition that there is now, by hand, from the beginning or the end."""
         consumer = Consumer(

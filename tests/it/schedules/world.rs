@@ -265,7 +265,8 @@ impl World {
 
     pub(super) fn is_acked(&self, numbers: &[u64]) {
         let at = self.clock.tick();
-        self.change(numbers, |push| push.acked = Some(at));
+        // Asked again, it is answered again.
+        self.change(numbers, |push| _ = push.acked.get_or_insert(at));
     }
 
     fn change(&self, numbers: &[u64], change: impl Fn(&mut Publish)) {

@@ -24,4 +24,4 @@ pub use proxy::Proxy;
 pub use redis::{Guard, Node, Redis, RedisCluster, RedisSentinel};
 pub use registry::Registry;
 pub use resp::{Connection, Reply};
-pub use sieve::{FETCH, LIST_OFFSETS};
+pub use sieve::{FETCH, LIST_OFFSETS, METADATA};

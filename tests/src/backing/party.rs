@@ -166,6 +166,12 @@ impl Party {
         place(&self.does("publish", request).await)
     }
 
+    /// The same in a transaction, whose marker stands behind the record then.
+    pub async fn commit(&self, topic: &str, record: &str, key: &str, value: &Value) {
+        let request = json!({ "topic": topic, "record": record, "key": key, "value": value });
+        self.does("commit", request).await;
+    }
+
     /// Publishes bytes as they are: `key` and `value` in base64, `headers`, `partition`.
     pub async fn publish_bytes(&self, request: Value) -> (i32, i64) {
         place(&self.does("publish_bytes", request).await)

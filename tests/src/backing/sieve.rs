@@ -4,6 +4,8 @@
 pub const FETCH: i16 = 1;
 /// Asks how far partitions reach.
 pub const LIST_OFFSETS: i16 = 2;
+/// Asks which topics and brokers there are.
+pub const METADATA: i16 = 3;
 /// The length of a request and the number of what it asks for.
 const HEAD: usize = 6;
 

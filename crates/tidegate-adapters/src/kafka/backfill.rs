@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -17,9 +18,10 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::consumer::renewed;
+use super::consumer::renew;
 use super::context::Context;
 use super::history::{Answer, bounded};
+use super::troubles::About;
 use super::{Shared, examine};
 
 /// Errors and records that may have waited since the last reading.
@@ -66,10 +68,8 @@ pub(super) async fn run(
         {
             waiting.push_back(one);
         }
-        if consumer.context().was_stale()
-            && let Some(new) = renewed(&config, &consumer)
-        {
-            consumer = new;
+        if consumer.context().is_stale() {
+            renew(&config, &mut consumer);
         }
         tokio::select! {
             biased;
@@ -248,9 +248,16 @@ async fn serve(
     waiting: &mut VecDeque<Asked>,
 ) {
     let (from, to) = (group.from, group.to);
-    let reading = read(shared, consumer, (&topic, partition), &mut group);
+    let has_heard = AtomicBool::new(false);
+    let reading = read(
+        shared,
+        (consumer, &has_heard),
+        (&topic, partition),
+        &mut group,
+    );
     let read = timeout(PATIENCE, reading).await;
-    if read.is_err() {
+    if read.is_err() && !has_heard.load(Ordering::Relaxed) && !shared.troubles.has(&About::Brokers)
+    {
         consumer.context().is_late();
     }
     let read = read.ok().flatten();
@@ -295,7 +302,7 @@ type Events = Vec<(i64, Arc<Event>)>;
 /// not all is there.
 async fn read(
     shared: &Shared,
-    consumer: &StreamConsumer<Context>,
+    (consumer, has_heard): (&StreamConsumer<Context>, &AtomicBool),
     (topic, partition): (&str, i32),
     group: &mut Group,
 ) -> Option<Option<Events>> {
@@ -308,7 +315,9 @@ async fn read(
     let (mut all, mut held) = (Some(Vec::new()), 0);
     let (mut records, mut bytes) = (0, 0);
     loop {
-        let message = match consumer.recv().await {
+        let received = consumer.recv().await;
+        has_heard.store(true, Ordering::Relaxed);
+        let message = match received {
             Ok(message) => message,
             Err(KafkaError::PartitionEOF(number)) if number == partition => break,
             // It does not reach back so far.

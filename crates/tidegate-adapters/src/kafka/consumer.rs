@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::{ClientConfig, Message};
@@ -51,6 +51,8 @@ pub(super) struct Reading {
     is_lost: bool,
     measuring: Option<JoinHandle<Option<Measured>>>,
     pub(super) watchdog: Watchdog,
+    /// This client has to be replaced.
+    pub(super) must_renew: bool,
     asking: Option<JoinHandle<Option<Ends>>>,
     /// What the brokers call each topic, with the cluster's name.
     pub(super) identities: HashMap<Arc<str>, Vec<u8>>,
@@ -73,6 +75,7 @@ impl Reading {
             is_lost: false,
             measuring: None,
             watchdog: Watchdog::default(),
+            must_renew: false,
             asking: None,
             identities: HashMap::new(),
         }
@@ -93,6 +96,10 @@ impl Reading {
             interval
         });
         loop {
+            // Here nobody else of this task has the old one, which ends elsewhere.
+            if self.must_renew {
+                self.renew();
+            }
             let consumer = Arc::clone(&self.consumer);
             let is_stuck = !self.positions.stuck().is_empty();
             let may_look = self.looking.is_none();
@@ -122,7 +129,7 @@ impl Reading {
                 }
                 ends = looked(&mut self.asking) => self.has_ends(ends),
                 _ = watch.tick(), if self.asking.is_none() => self.asking = Some(self.ask_for_ends()),
-                _ = renew.tick(), if consumer.context().is_stale() => self.renew(),
+                _ = renew.tick(), if consumer.context().is_stale() => self.must_renew = true,
                 _ = again.tick(), if is_stuck => self.try_held().await,
                 received = consumer.recv() => {
                     match received {
@@ -153,14 +160,12 @@ impl Reading {
     }
 
     /// Has a new client read on.
-    pub(super) fn renew(&mut self) {
-        self.watchdog.is_renewed(Instant::now());
-        self.shared.context.was_stale();
-        match renewed(&self.config, &self.consumer) {
-            Some(new) => self.consumer = new,
-            None => return,
+    fn renew(&mut self) {
+        self.must_renew = false;
+        if renew(&self.config, &mut self.consumer) {
+            self.watchdog.is_renewed(Instant::now());
+            self.assign();
         }
-        self.assign();
     }
 
     fn pause(&self, topic: &str, number: i32, pauses: bool) {
@@ -178,6 +183,7 @@ impl Reading {
     async fn arrived(&mut self, message: &BorrowedMessage<'_>) {
         self.consumer.context().is_back();
         let (topic, number) = (message.topic(), message.partition());
+        self.watchdog.arrived(topic, number);
         let Some(partition) = self.positions.get(topic, number) else {
             return;
         };
@@ -272,18 +278,21 @@ impl Reading {
     }
 }
 
-/// A new client in place of this one, which ends beside.
-pub(super) fn renewed(
-    config: &ClientConfig,
-    old: &Arc<StreamConsumer<Context>>,
-) -> Option<Arc<StreamConsumer<Context>>> {
-    let new = config.create_with_context(old.context().as_ref().clone());
-    let new: StreamConsumer<Context> = new
-        .inspect_err(|error| tracing::error!(%error, "there is no new consumer"))
-        .ok()?;
+/// Puts a new client in place of this one, which ends elsewhere once nobody has it any more; whether there is one.
+pub(super) fn renew(config: &ClientConfig, client: &mut Arc<StreamConsumer<Context>>) -> bool {
+    let new: KafkaResult<StreamConsumer<Context>> =
+        config.create_with_context(client.context().next());
+    let new = match new {
+        Ok(new) => Arc::new(new),
+        Err(error) => {
+            tracing::error!(%error, "there is no new consumer");
+            return false;
+        }
+    };
     tracing::info!("a new client reads on");
-    let old = Arc::clone(old);
+    let old = std::mem::replace(client, new);
+    old.context().is_replaced();
     // It waits for what is under way.
     spawn_blocking(move || drop(old));
-    Some(Arc::new(new))
+    true
 }

@@ -13,9 +13,13 @@ use rdkafka::statistics::Statistics;
 use super::troubles::{About, Troubles};
 use super::watchdog::Ends;
 
-/// Of one client.
+/// Of one client, and of those that come after it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Context(Arc<Said>);
+pub(super) struct Context {
+    said: Arc<Said>,
+    /// Another client has come after it: what it says still is nobody's concern.
+    is_over: Arc<AtomicBool>,
+}
 
 #[derive(Debug, Default)]
 struct Said {
@@ -44,24 +48,54 @@ struct Fetching {
 
 impl Context {
     pub(super) fn new(troubles: Troubles) -> Self {
-        Self(Arc::new(Said {
+        let said = Said {
             troubles,
             ..Said::default()
-        }))
+        };
+        Self {
+            said: Arc::new(said),
+            is_over: Arc::default(),
+        }
+    }
+
+    /// That of the next client.
+    pub(super) fn next(&self) -> Self {
+        Self {
+            said: Arc::clone(&self.said),
+            is_over: Arc::default(),
+        }
+    }
+
+    /// The next client is there: what made this one stale does not count any more.
+    pub(super) fn is_replaced(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.said.is_stale.store(false, Ordering::Relaxed);
+        for topic in lock(&self.said.fetching).values_mut() {
+            for partition in topic.values_mut() {
+                partition.next = -1;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// The offset behind the last record of a partition, as it was a moment ago.
     pub(super) fn end(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
-        let ends = lock(&self.0.ends);
+        let ends = lock(&self.said.ends);
         let asked = ends.get(&(Arc::clone(topic), partition)).copied();
         drop(ends);
         let fetched = self.fetching(topic, partition, |one| one.end);
         fetched.filter(|end| *end >= 0).max(asked)
     }
 
-    /// How far a partition has been fetched, whether it has arrived or not; below zero: not at all.
+    /// How far a partition that is being fetched has been, whether it has arrived or not; below zero: not at all.
     pub(super) fn fetched(&self, topic: &str, partition: i32) -> i64 {
-        let next = self.fetching(topic, partition, |one| one.next);
+        let next = self.fetching(topic, partition, |one| match &*one.state {
+            "active" => one.next,
+            _ => -1,
+        });
         next.unwrap_or(-1)
     }
 
@@ -80,44 +114,42 @@ impl Context {
     }
 
     fn fetching<T>(&self, topic: &str, number: i32, of: impl Fn(&Fetching) -> T) -> Option<T> {
-        let fetching = lock(&self.0.fetching);
+        let fetching = lock(&self.said.fetching);
         let partition = fetching.get(topic)?.get(&number)?;
         Some(of(partition))
     }
 
     /// What the brokers say now of how far partitions reach.
     pub(super) fn saw(&self, ends: Ends) {
-        *lock(&self.0.ends) = ends;
+        lock(&self.said.ends).extend(ends);
     }
 
     /// Whether the client was told, since that was asked last, that a partition has no leader. While it had none,
     /// librdkafka (up to 2.14) may have taken it for one that it need not ask about again, and neither reads it
     /// nor writes to it any more: only a new client does (confluentinc/librdkafka#5430).
     pub(super) fn was_stale(&self) -> bool {
-        self.0.is_stale.swap(false, Ordering::Relaxed)
+        self.said.is_stale.swap(false, Ordering::Relaxed)
     }
 
-    /// It has not read in time what is there: whatever the reason, a new client is to.
+    /// It has not read in time what is there: a new client is to.
     pub(super) fn is_late(&self) {
-        if !self.0.troubles.has(&About::Brokers) {
-            self.0.is_stale.store(true, Ordering::Relaxed);
-        }
+        self.said.is_stale.store(true, Ordering::Relaxed);
     }
 
     /// As [`was_stale`](Self::was_stale), without the question counting.
     pub(super) fn is_stale(&self) -> bool {
-        self.0.is_stale.load(Ordering::Relaxed)
+        self.said.is_stale.load(Ordering::Relaxed)
     }
 
     /// The brokers have told what they were asked.
     pub(super) fn has_answered(&self) {
-        lock(&self.0.reason).take();
+        lock(&self.said.reason).take();
         self.is_back();
     }
 
     /// A broker has done its work.
     pub(super) fn is_back(&self) {
-        if self.0.troubles.end(&About::Brokers).is_some() {
+        if self.said.troubles.end(&About::Brokers).is_some() {
             tracing::info!("the brokers can be reached again");
         }
     }
@@ -125,21 +157,23 @@ impl Context {
     /// None of the brokers has, which is said once.
     pub(super) fn is_away(&self, why: &str) {
         // Which of them, and why, is told before.
-        let last = lock(&self.0.reason).clone();
+        let last = lock(&self.said.reason).clone();
         let reason = last.as_deref().unwrap_or(why);
-        if self.0.troubles.begin(&About::Brokers, reason) {
-            self.0.is_explained.store(last.is_some(), Ordering::Relaxed);
+        if self.said.troubles.begin(&About::Brokers, reason) {
+            self.said
+                .is_explained
+                .store(last.is_some(), Ordering::Relaxed);
             tracing::warn!(reason, "no broker can be reached");
         }
     }
 
     /// What one broker says, or why it says nothing.
     fn explain(&self, reason: &str) {
-        *lock(&self.0.reason) = Some(reason.into());
-        if self.0.troubles.has(&About::Brokers) {
-            self.0.troubles.begin(&About::Brokers, reason);
+        *lock(&self.said.reason) = Some(reason.into());
+        if self.said.troubles.has(&About::Brokers) {
+            self.said.troubles.begin(&About::Brokers, reason);
             // It may come later than that they are away.
-            if !self.0.is_explained.swap(true, Ordering::Relaxed) {
+            if !self.said.is_explained.swap(true, Ordering::Relaxed) {
                 tracing::warn!(reason, "why no broker can be reached");
             }
         }
@@ -153,6 +187,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
+            _ if self.is_over() => tracing::debug!(facility, "{message}"),
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(facility, "{message}");
             }
@@ -166,7 +201,7 @@ impl ClientContext for Context {
                     self.explain(reason);
                 }
                 if facility == "METADATAUPDATE" {
-                    self.0.is_stale.store(true, Ordering::Relaxed);
+                    self.said.is_stale.store(true, Ordering::Relaxed);
                 }
                 tracing::debug!(facility, "{message}");
             }
@@ -174,6 +209,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if self.is_over() {
+            return;
+        }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 self.is_away(reason);
@@ -193,22 +231,27 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let topics = statistics.topics.into_iter().map(|(name, topic)| {
+        if self.is_over() {
+            return;
+        }
+        let mut fetching = lock(&self.said.fetching);
+        for (name, topic) in statistics.topics {
+            let of_topic = fetching.entry(name.into()).or_default();
             let partitions = topic.partitions.into_values();
             // It has one below zero, for what belongs to none.
-            let partitions = partitions.filter(|one| one.partition >= 0).map(|one| {
-                let fetching = Fetching {
-                    end: one.hi_offset,
+            for one in partitions.filter(|one| one.partition >= 0) {
+                // A client that has fetched nothing yet does not know how far it reaches.
+                let before = of_topic.get(&one.partition).map(|before| before.end);
+                let end = Some(one.hi_offset).filter(|end| *end >= 0).or(before);
+                let now = Fetching {
+                    end: end.unwrap_or(-1),
                     next: one.next_offset,
                     state: one.fetch_state,
                     leader: one.leader,
                 };
-                (one.partition, fetching)
-            });
-            (name.into(), partitions.collect())
-        });
-        let fetching = topics.collect();
-        *lock(&self.0.fetching) = fetching;
+                of_topic.insert(one.partition, now);
+            }
+        }
     }
 }
 

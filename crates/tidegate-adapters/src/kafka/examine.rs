@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::backfill::assign;
 use super::context::Context;
 use super::history::{SKEW, Span};
+use super::troubles::About;
 use super::{Shared, record};
 
 /// How long it may take, and the most records and bytes that it goes through.
@@ -46,9 +47,6 @@ pub(super) async fn examine(
     at: (i32, i64),
 ) -> bool {
     let examined = timeout(PATIENCE, examine_all(shared, consumer, topic, at)).await;
-    if examined.is_err() {
-        consumer.context().is_late();
-    }
     if let Err(error) = consumer.unassign() {
         tracing::debug!(%error, "what was examined is not let go");
     }
@@ -76,8 +74,11 @@ async fn examine_all(
         Ok(false) => Ok(None),
         Err(error) => Err(error),
     });
-    let starts = starts.await;
-    let starts = starts.ok()?.ok()??;
+    let starts = starts.await.ok()?;
+    if starts.is_err() && !shared.troubles.has(&About::Brokers) {
+        consumer.context().is_late();
+    }
+    let starts = starts.ok()??;
     let spans = starts.iter().filter(|span| span.from < span.to).copied();
     let spans: Vec<_> = spans.collect();
     if !spans.is_empty()

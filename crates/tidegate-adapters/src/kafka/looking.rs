@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 
 use super::consumer::Reading;
 use super::history::SKEW;
@@ -89,6 +90,7 @@ impl Reading {
         for (topic, identity, found) in found {
             if !matches!(found, Err(Failure::Brokers(_))) {
                 self.shared.context.has_answered();
+                self.watchdog.has_answer(Instant::now());
             }
             if found.as_ref().is_ok_and(Option::is_some) {
                 let is_known = self.identities.contains_key(&topic);

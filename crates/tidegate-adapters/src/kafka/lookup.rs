@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -14,6 +15,8 @@ use super::watchdog::{Ends, Partition};
 
 /// How long the brokers have for one question.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long they have for all of it, where they do not answer at once.
+const ALL_WITHIN: Duration = Duration::from_secs(8);
 
 /// What is known of a topic before.
 #[derive(Debug, Clone)]
@@ -76,27 +79,56 @@ pub(super) fn look(
     found.map(Some).map_err(Failure::Topic)
 }
 
-/// The offsets behind the last records of partitions, of which there is one, as far as the brokers say: one
-/// question for each of them. `None` where they say nothing.
+/// The offsets behind the last records of partitions, as far as the brokers say: one question for each of them.
+/// `None` where none of them says anything at all.
 pub(super) fn ends(consumer: &StreamConsumer<Context>, partitions: &[Partition]) -> Option<Ends> {
+    let (mut ends, until) = (Ends::new(), Instant::now() + ALL_WITHIN);
+    find_ends(consumer, partitions, until, &mut ends);
+    // Of a topic that is not there any more they say at least that.
+    let (topic, _) = partitions.first()?;
+    let is_answered = !ends.is_empty() || can_ask(consumer, topic);
+    is_answered.then_some(ends)
+}
+
+/// One partition of which nothing can be said is enough, and nothing is said of any: so it is asked for each
+/// half again.
+fn find_ends(
+    consumer: &StreamConsumer<Context>,
+    partitions: &[Partition],
+    until: Instant,
+    ends: &mut Ends,
+) {
+    let patience = until.saturating_duration_since(Instant::now());
+    if patience.is_zero() {
+        return;
+    }
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, number) in partitions {
         // A time of -1 is the end. It fails for numbers below zero alone.
         let _ = list.add_partition_offset(topic, *number, Offset::End);
     }
-    let found = consumer.offsets_for_times(list, PATIENCE).inspect_err(
-        |error| tracing::debug!(%error, "the brokers do not say how far partitions reach"),
-    );
-    let found = found.ok()?;
-    let end = |(topic, number): &Partition| {
-        let found = found.find_partition(topic, *number)?;
-        match (found.error(), found.offset()) {
-            (Ok(()), Offset::Offset(end)) => Some(((Arc::clone(topic), *number), end)),
-            _ => None,
+    match consumer.offsets_for_times(list, patience.min(PATIENCE)) {
+        Ok(found) => {
+            let found = found.elements();
+            // They are in the order in which they were asked for.
+            let found = partitions.iter().zip(&found).filter_map(|(one, found)| {
+                let is_it = (&*one.0, one.1) == (found.topic(), found.partition());
+                match (found.error(), found.offset()) {
+                    (Ok(()), Offset::Offset(end)) if is_it => Some((one.clone(), end)),
+                    _ => None,
+                }
+            });
+            ends.extend(found);
         }
-    };
-    let ends: Ends = partitions.iter().filter_map(end).collect();
-    (!ends.is_empty()).then_some(ends)
+        Err(error) => {
+            tracing::debug!(%error, "the brokers do not say how far partitions reach");
+            if partitions.len() > 1 {
+                let (first, second) = partitions.split_at(partitions.len() / 2);
+                find_ends(consumer, first, until, ends);
+                find_ends(consumer, second, until, ends);
+            }
+        }
+    }
 }
 
 /// Whether the brokers say anything of a topic, and be it that there is none.

@@ -161,7 +161,7 @@ impl KafkaBus {
             local: MemoryBus::new(None),
             seen: Mutex::default(),
             context: Context::new(troubles.clone()),
-            troubles: troubles.clone(),
+            troubles,
             history: Mutex::new(History::new(plan.history_memory)),
             reads_more: Notify::new(),
             is_ready: AtomicBool::new(!plan.wait_at_start),
@@ -170,9 +170,8 @@ impl KafkaBus {
         let entered = runtime.enter();
         let configs = (settings::consumer(bus, plan), settings::history(bus, plan));
         let consumer: StreamConsumer<Context> =
-            configs.0.create_with_context(shared.context.clone())?;
-        let again: StreamConsumer<Context> =
-            configs.1.create_with_context(Context::new(troubles))?;
+            configs.0.create_with_context(shared.context.next())?;
+        let again: StreamConsumer<Context> = configs.1.create_with_context(Context::default())?;
         drop(entered);
         let (wishes, wished) = mpsc::channel(WISHES);
         let end = CancellationToken::new();

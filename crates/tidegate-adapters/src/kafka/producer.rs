@@ -47,7 +47,18 @@ impl Outgoing {
     }
 }
 
-type Sending = FutureProducer<Context>;
+/// A client that sends, with where it says what it says.
+struct Client {
+    sends: FutureProducer<Context>,
+    context: Context,
+}
+
+impl Client {
+    fn new(config: &ClientConfig, context: Context) -> KafkaResult<Self> {
+        let sends = config.create_with_context(context.clone())?;
+        Ok(Self { sends, context })
+    }
+}
 
 /// Sends records, and says when the brokers have them.
 pub(super) struct Producer {
@@ -55,7 +66,7 @@ pub(super) struct Producer {
     context: Context,
     troubles: Troubles,
     /// One that has failed for good is replaced.
-    current: Mutex<Sending>,
+    current: Mutex<Client>,
     /// Since when the records of a topic are all too late.
     late: Mutex<HashMap<Arc<str>, Instant>>,
 }
@@ -64,7 +75,7 @@ impl Producer {
     pub(super) fn new(config: ClientConfig, troubles: Troubles) -> KafkaResult<Self> {
         let context = Context::new(troubles.clone());
         Ok(Self {
-            current: Mutex::new(config.create_with_context(context.clone())?),
+            current: Mutex::new(Client::new(&config, context.next())?),
             config,
             context,
             troubles,
@@ -109,7 +120,7 @@ impl Producer {
             outgoing = outgoing.payload(value);
         }
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let handed = current.send_result(outgoing);
+        let handed = current.sends.send_result(outgoing);
         drop(current);
         handed.map_err(|(error, _record)| self.refused(&record.topic, &error))
     }
@@ -157,7 +168,7 @@ impl Producer {
 
     fn replace_if_failed(&self, is_late: bool) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((code, reason)) = current.client().fatal_error() {
+        if let Some((code, reason)) = current.sends.client().fatal_error() {
             tracing::error!(%code, reason, "the producer has failed, and is made anew");
         } else if is_late {
             // What waits in it fails with it, and nothing of it comes behind what the new one sends.
@@ -165,11 +176,12 @@ impl Producer {
         } else {
             return;
         }
-        let old = match self.config.create_with_context(self.context.clone()) {
+        let old = match Client::new(&self.config, self.context.next()) {
             Ok(new) => std::mem::replace(&mut *current, new),
             Err(error) => return tracing::error!(%error, "there is no new producer"),
         };
-        old.purge(PurgeConfig::default().queue().inflight());
+        old.context.is_replaced();
+        old.sends.purge(PurgeConfig::default().queue().inflight());
         drop(current);
         // Those who wait are told first.
         drop(old);
@@ -178,8 +190,8 @@ impl Producer {
     /// Sends what is left, for two seconds at most.
     pub(super) fn flush(&self) {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = current.flush(Timeout::After(LAST_WORDS)) {
-            tracing::warn!(%error, left = current.in_flight_count(), "the last records are not sent");
+        if let Err(error) = current.sends.flush(Timeout::After(LAST_WORDS)) {
+            tracing::warn!(%error, left = current.sends.in_flight_count(), "the last records are not sent");
         }
     }
 }

@@ -7,6 +7,8 @@ use tidegate::config::plan::{BusPlan, KafkaBusPlan, SaslMechanism};
 /// Kilobytes of records that may wait for the brokers, and of records that have come and wait for us.
 const MOST_WAITING_KB: u32 = 64 * 1024;
 const MOST_FETCHED_KB: u32 = 16 * 1024;
+/// Bytes that a broker sends in one answer: more where one record is larger.
+const MOST_AT_ONCE: u32 = 4 * 1024 * 1024;
 /// How often librdkafka says where partitions end, in milliseconds.
 const STATISTICS_MS: u32 = 2_000;
 /// How long it is believed that a topic which is not there was just made, in milliseconds.
@@ -93,6 +95,8 @@ pub(super) fn consumer(bus: &BusPlan, plan: &KafkaBusPlan) -> ClientConfig {
     config.set("enable.partition.eof", "false");
     config.set("fetch.wait.max.ms", "100");
     config.set("fetch.error.backoff.ms", "100");
+    // Other answers wait behind it, on a slow link too.
+    config.set("fetch.max.bytes", MOST_AT_ONCE.to_string());
     config.set("queued.min.messages", "10000");
     config.set("queued.max.messages.kbytes", MOST_FETCHED_KB.to_string());
     config.set("statistics.interval.ms", STATISTICS_MS.to_string());

@@ -3,7 +3,7 @@
 //! are asked how far each partition reaches. Where it reaches further than was read and nothing of it arrives, or
 //! this client has no answer, a new one reads on. Whether other clients have answers does not count.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +15,15 @@ use super::lookup;
 
 /// How often the brokers are asked.
 pub(super) const ASKED_EACH: Duration = Duration::from_secs(2);
-/// How long nothing arrives of a partition that has more before a new client reads it.
+/// How long nothing arrives of a partition that has more, while the brokers answer, before a new client reads it.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 /// The same at the most, where new clients have been of no help.
-const AT_MOST: Duration = Duration::from_secs(600);
-
-/// How long a client has no answer before a new one tries.
-const SILENT_FOR: Duration = Duration::from_secs(30);
+const STUCK_AT_MOST: Duration = Duration::from_secs(600);
+/// How long a client has no answer before a new one tries; and at the most, where that had none either.
+const SILENT_AFTER: Duration = Duration::from_secs(30);
+const SILENT_AT_MOST: Duration = Duration::from_secs(120);
+/// How much of the time between two answers counts: of an outage nothing is known.
+const STEP: Duration = Duration::from_secs(5);
 
 /// A topic and the number of a partition.
 pub(super) type Partition = (Arc<str>, i32);
@@ -29,11 +31,19 @@ pub(super) type Partition = (Arc<str>, i32);
 pub(super) type Ends = HashMap<Partition, i64>;
 
 /// What the client that reads fails to do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watchdog {
+    /// The partitions that are behind.
     behind: HashMap<Partition, Behind>,
-    /// Since when there was no answer.
-    silent: Option<Instant>,
+    told: Option<Instant>,
+    /// How long one of them may be, and for whose sake that is longer than at first.
+    stuck_after: Duration,
+    renewed_for: HashMap<Partition, i64>,
+    /// A record has arrived since that was asked last.
+    has_arrived: bool,
+    /// When there was an answer last, or a new client began.
+    heard: Instant,
+    silent_after: Duration,
 }
 
 /// A partition that has more than was read.
@@ -41,52 +51,108 @@ pub(super) struct Watchdog {
 struct Behind {
     /// The offset that comes next.
     next: i64,
-    /// Since when, by the client that reads now.
-    since: Instant,
-    patience: Duration,
+    /// How long that has been so.
+    waited: Duration,
+}
+
+/// How a partition stands, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// All of it was read, or it is held up here.
+    Well,
+    /// There is more than this offset, which comes next.
+    Behind(i64),
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self {
+            behind: HashMap::new(),
+            told: None,
+            stuck_after: STUCK_AFTER,
+            renewed_for: HashMap::new(),
+            has_arrived: false,
+            heard: Instant::now(),
+            silent_after: SILENT_AFTER,
+        }
+    }
 }
 
 impl Watchdog {
-    /// Is told of all partitions that have more, with the offset that comes next of each; and says which of
-    /// them are stuck.
-    fn told(&mut self, behind: HashMap<Partition, i64>, now: Instant) -> Vec<Partition> {
-        let known = std::mem::take(&mut self.behind);
-        let behind = behind.into_iter().map(|(partition, next)| {
-            let before = known.get(&partition).filter(|one| one.next == next);
+    /// Is told how partitions stand of which the brokers have said so; and says which of them are stuck. Of
+    /// the others nothing changes.
+    fn told(&mut self, standings: HashMap<Partition, Standing>, now: Instant) -> Vec<Partition> {
+        let since = self.told.replace(now).unwrap_or(now);
+        let step = now.duration_since(since).min(STEP);
+        let mut stuck = Vec::new();
+        for (partition, standing) in standings {
+            let Standing::Behind(next) = standing else {
+                self.behind.remove(&partition);
+                continue;
+            };
             let new = Behind {
                 next,
-                since: now,
-                patience: STUCK_AFTER,
+                waited: Duration::ZERO,
             };
-            let behind = before.copied().unwrap_or(new);
-            (partition, behind)
-        });
-        self.behind = behind.collect();
-        let stuck = self.behind.iter_mut().filter_map(|(partition, one)| {
-            let is_stuck = now.duration_since(one.since) >= one.patience;
-            is_stuck.then(|| {
-                one.patience = (2 * one.patience).min(AT_MOST);
-                partition.clone()
-            })
-        });
-        stuck.collect()
+            match self.behind.get_mut(&partition) {
+                Some(one) if one.next == next => {
+                    one.waited += step;
+                    if one.waited >= self.stuck_after {
+                        stuck.push(partition);
+                    }
+                }
+                Some(one) => *one = new,
+                None => _ = self.behind.insert(partition, new),
+            }
+        }
+        stuck
     }
 
-    /// Is told whether there was an answer; and says whether there was none for too long.
-    fn is_silent(&mut self, has_answer: bool, now: Instant) -> bool {
-        if has_answer {
-            self.silent = None;
-            return false;
+    /// A new client is to read these. Each has longer than the one before it, until one of them goes on.
+    fn are_stuck(&mut self, stuck: &[Partition]) {
+        let next =
+            |partition: &Partition| Some((partition.clone(), self.behind.get(partition)?.next));
+        let renewed_for = stuck.iter().filter_map(next).collect();
+        self.renewed_for = renewed_for;
+        self.stuck_after = (2 * self.stuck_after).min(STUCK_AT_MOST);
+    }
+
+    /// A record has arrived.
+    pub(super) fn arrived(&mut self, topic: &str, number: i32) {
+        self.has_arrived = true;
+        if !self.renewed_for.is_empty() {
+            let is_it = |(one, _): (&Partition, &i64)| &*one.0 == topic && one.1 == number;
+            if self.renewed_for.iter().any(is_it) {
+                self.renewed_for.clear();
+                self.stuck_after = STUCK_AFTER;
+            }
         }
-        let since = *self.silent.get_or_insert(now);
-        now.duration_since(since) >= SILENT_FOR
+    }
+
+    /// The client has had some answer.
+    pub(super) const fn has_answer(&mut self, now: Instant) {
+        self.has_arrived = false;
+        self.heard = now;
+        self.silent_after = SILENT_AFTER;
+    }
+
+    /// It has had none to a question; whether that is so for too long. The next one has longer.
+    fn is_silent(&mut self, now: Instant) -> bool {
+        if self.has_arrived {
+            self.has_answer(now);
+        }
+        let is_long = now.duration_since(self.heard) >= self.silent_after;
+        if is_long {
+            self.silent_after = (2 * self.silent_after).min(SILENT_AT_MOST);
+        }
+        is_long
     }
 
     /// A new client reads, which has its time.
     pub(super) fn is_renewed(&mut self, now: Instant) {
-        self.silent = None;
+        self.heard = now;
         for one in self.behind.values_mut() {
-            one.since = now;
+            one.waited = Duration::ZERO;
         }
     }
 }
@@ -95,11 +161,15 @@ impl Reading {
     /// Asks the brokers how far all that is read reaches; `None` where this client has no answer.
     pub(super) fn ask_for_ends(&self) -> JoinHandle<Option<Ends>> {
         let (consumer, all) = (Arc::clone(&self.consumer), self.positions.all());
-        let wanted = self.wanted.first().cloned();
-        spawn_blocking(move || match wanted {
-            // It may be the first, and then there is no other to ask about.
+        // It may be the first, or not be there.
+        let any = self
+            .wanted
+            .first()
+            .or_else(|| self.positions.topics().next());
+        let any = any.cloned();
+        spawn_blocking(move || match any {
             Some(topic) if all.is_empty() => lookup::can_ask(&consumer, &topic).then(Ends::new),
-            None if all.is_empty() => Some(Ends::new()),
+            None => Some(Ends::new()),
             _ => lookup::ends(&consumer, &all),
         })
     }
@@ -107,11 +177,20 @@ impl Reading {
     /// Has a new client read on where there was no answer for too long, or something has not arrived.
     pub(super) fn has_ends(&mut self, ends: Option<Ends>) {
         let now = Instant::now();
-        let is_silent = self.watchdog.is_silent(ends.is_some(), now);
-        let ends = ends.unwrap_or_default();
-        let behind = self.behind(&ends);
+        let Some(ends) = ends else {
+            if self.watchdog.is_silent(now) {
+                tracing::warn!("a client has no answer of any broker");
+                self.must_renew = true;
+            }
+            return;
+        };
+        self.watchdog.has_answer(now);
+        let standings = self.standings(&ends);
         self.shared.context.saw(ends);
-        let stuck = self.watchdog.told(behind, now);
+        let stuck = self.watchdog.told(standings, now);
+        if stuck.is_empty() {
+            return;
+        }
         for (topic, number) in &stuck {
             let client = self.shared.context.what_it_does(topic, *number);
             tracing::warn!(
@@ -121,22 +200,26 @@ impl Reading {
                 "records do not arrive"
             );
         }
-        if is_silent || !stuck.is_empty() {
-            self.renew();
-        }
+        self.watchdog.are_stuck(&stuck);
+        self.must_renew = true;
     }
 
-    /// The partitions that reach further than was read, with the offset that comes next.
-    fn behind(&mut self, ends: &Ends) -> HashMap<Partition, i64> {
-        let held = self.positions.stuck();
-        let behind = ends.iter().filter_map(|(partition, end)| {
+    fn standings(&mut self, ends: &Ends) -> HashMap<Partition, Standing> {
+        let held: HashSet<_> = self.positions.stuck().into_iter().collect();
+        let standings = ends.iter().map(|(partition, end)| {
             let (topic, number) = partition;
-            let next = self.positions.get(topic, *number)?.next;
+            let next = self.positions.get(topic, *number).map(|one| one.next);
             // What stands behind the last record is the brokers' own, as at the end of a transaction.
-            let read = next.max(self.shared.context.fetched(topic, *number));
-            (read < *end && !held.contains(partition)).then(|| (partition.clone(), next))
+            let fetched = self.shared.context.fetched(topic, *number);
+            let standing = match next {
+                Some(next) if next.max(fetched) < *end && !held.contains(partition) => {
+                    Standing::Behind(next)
+                }
+                _ => Standing::Well,
+            };
+            (partition.clone(), standing)
         });
-        behind.collect()
+        standings.collect()
     }
 }
 
@@ -144,8 +227,27 @@ impl Reading {
 mod tests {
     use super::*;
 
-    fn behind(next: i64) -> HashMap<Partition, i64> {
-        HashMap::from([(("t".into(), 0), next)])
+    fn at(standing: Standing) -> HashMap<Partition, Standing> {
+        HashMap::from([(("t".into(), 0), standing)])
+    }
+
+    fn behind(next: i64) -> HashMap<Partition, Standing> {
+        at(Standing::Behind(next))
+    }
+
+    /// The seconds at which it is stuck, of those in which there is an answer.
+    fn stuck_at(watchdog: &mut Watchdog, seconds: impl Iterator<Item = u64>) -> Vec<u64> {
+        let begun = Instant::now();
+        let mut all = Vec::new();
+        for second in seconds {
+            let stuck = watchdog.told(behind(7), begun + Duration::from_secs(second));
+            if !stuck.is_empty() {
+                watchdog.are_stuck(&stuck);
+                watchdog.is_renewed(begun);
+                all.push(second);
+            }
+        }
+        all
     }
 
     #[test]
@@ -154,48 +256,61 @@ mod tests {
         for next in 0..100 {
             let now = begun + 2 * Duration::from_secs(next);
             let next = i64::try_from(next).unwrap();
-            assert!(watchdog.told(behind(next), now).is_empty());
+            assert_eq!(watchdog.told(behind(next), now), []);
+        }
+    }
+
+    #[test]
+    fn what_was_read_meanwhile_begins_anew() {
+        let (mut watchdog, begun) = (Watchdog::default(), Instant::now());
+        for second in (0..100).step_by(5) {
+            let now = begun + Duration::from_secs(second);
+            let standing = match second % 10 {
+                0 => Standing::Behind(7),
+                _ => Standing::Well,
+            };
+            assert_eq!(watchdog.told(at(standing), now), []);
         }
     }
 
     #[test]
     fn what_does_not_arrive_is_and_new_clients_have_longer_and_longer() {
-        let (mut watchdog, begun) = (Watchdog::default(), Instant::now());
-        let mut stuck = Vec::new();
-        for second in (0..3600).step_by(5) {
-            let now = begun + Duration::from_secs(second);
-            if !watchdog.told(behind(7), now).is_empty() {
-                watchdog.is_renewed(now);
-                stuck.push(second);
-            }
-        }
+        let mut watchdog = Watchdog::default();
+        let stuck = stuck_at(&mut watchdog, (0..3600).step_by(5));
         assert_eq!(stuck, [15, 45, 105, 225, 465, 945, 1545, 2145, 2745, 3345]);
+        // Until it goes on.
+        watchdog.arrived("t", 1);
+        assert_eq!(watchdog.stuck_after, STUCK_AT_MOST);
+        watchdog.arrived("t", 0);
+        assert_eq!(watchdog.stuck_after, STUCK_AFTER);
     }
 
     #[test]
-    fn a_client_without_any_answer_is_replaced_once_and_again() {
+    fn time_without_answers_does_not_count_and_is_not_forgotten() {
+        // For a minute the brokers say nothing.
+        let answers = (0..=10).step_by(2).chain((70..90).step_by(2));
+        let stuck = stuck_at(&mut Watchdog::default(), answers);
+        assert_eq!(stuck, [70]);
+        let answers = (0..=6).step_by(2).chain((70..80).step_by(2));
+        let stuck = stuck_at(&mut Watchdog::default(), answers);
+        assert_eq!(stuck, [74]);
+    }
+
+    #[test]
+    fn a_client_without_any_answer_is_replaced_and_the_next_ones_have_longer() {
         let (mut watchdog, begun) = (Watchdog::default(), Instant::now());
         let mut silent = Vec::new();
-        for second in (0..100).step_by(5) {
+        for second in (0..600).step_by(5) {
+            if second == 10 {
+                watchdog.has_answer(begun + Duration::from_secs(second));
+                continue;
+            }
             let now = begun + Duration::from_secs(second);
-            if watchdog.is_silent(second == 10, now) {
+            if watchdog.is_silent(now) {
                 watchdog.is_renewed(now);
                 silent.push(second);
             }
         }
-        assert_eq!(silent, [45, 80]);
-    }
-
-    #[test]
-    fn brokers_that_do_not_say_stop_the_clock() {
-        let (mut watchdog, begun) = (Watchdog::default(), Instant::now());
-        for second in 0..100 {
-            let now = begun + Duration::from_secs(second);
-            let ends = match second % 10 {
-                0 => HashMap::new(),
-                _ => behind(7),
-            };
-            assert!(watchdog.told(ends, now).is_empty());
-        }
+        assert_eq!(silent, [40, 100, 220, 340, 460, 580]);
     }
 }

@@ -257,6 +257,13 @@ fn who_was_with_a_node_in_doubt_may_be_told_again() {
         presence.of_sessions.extend([opened, closed]);
     };
     is_forgiven_by(moved, &[doubt("n1", Why::Killed, 29_500, 34_500)]);
+    // With nobody between, n2 was the first.
+    let apart = changed(|presence| {
+        moved(presence);
+        presence.of_sessions[2].time = 40_000;
+        presence.doubts.all = vec![doubt("n1", Why::Killed, 29_500, 34_500)];
+    });
+    assert_ne!(apart, NONE);
     // At last all is as it is told.
     let last = changed(|presence| {
         presence.of_users.pop();

@@ -67,11 +67,24 @@ pub(super) fn concerns(doubt: &Doubt, seats: &[Seat<'_>]) -> bool {
     here.any(|seat| doubt.meets(seat.from - SLACK, seat.to.saturating_add(SLACK)))
 }
 
-/// Whether it came back to a node that was killed before it published so, and is with others by now.
+/// Whether it came back to a node that was killed before it published so, and has been with others since then
+/// without a gap: so nobody else was the first.
 fn is_unpublished(presence: &Presence, seats: &[Seat<'_>], told: &[&Told]) -> bool {
     let gone = told.last().map_or(i64::MIN, |one| one.time);
-    let mut later = seats.iter().filter(|seat| seat.from >= gone - SLACK);
-    later.any(|seat| presence.doubts.was_unpublished(seat.node, seat.from))
+    let mut later: Vec<_> = seats.iter().filter(|one| one.to >= gone).collect();
+    later.sort_by_key(|seat| seat.from);
+    let is_untold = |seat: &&Seat<'_>| {
+        seat.from >= gone - SLACK && presence.doubts.was_unpublished(seat.node, seat.from)
+    };
+    let Some(first) = later.iter().copied().find(is_untold) else {
+        return false;
+    };
+    let follows = later.iter().filter(|seat| seat.from >= first.from);
+    let until = follows.fold(first.to, |until, seat| match seat.from <= until {
+        true => until.max(seat.to),
+        false => until,
+    });
+    until == i64::MAX
 }
 
 /// Whether between two events of one kind one may be missing, or the second be one too many.
