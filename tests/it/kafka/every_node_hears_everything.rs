@@ -141,8 +141,7 @@ async fn a_topic_that_is_made_anew_is_read_on() {
         setting.publish("bro", "before", "1").await;
         assert_eq!(client.receive().await["uri"], "before");
     }
-    setting.party.remove(&setting.topics.push).await;
-    setting.party.create(&setting.topics.push, 3).await;
+    setting.party.make_anew(&setting.topics.push, 3).await;
     // Whoever publishes may know the old one still.
     let told = async {
         loop {

@@ -94,8 +94,7 @@ async fn what_is_not_there_any_more_is_told() {
     assert_eq!(resume["recovered"], false, "{resume}");
     // The topic is made anew, and its offsets begin anew.
     drop((node, late));
-    setting.party.remove(topic).await;
-    setting.party.create(topic, 3).await;
+    setting.party.make_anew(topic, 3).await;
     let node = setting.node("n3").await;
     for number in 0..5 {
         node.push("/v1/users/bro/push", &push(number)).await;

@@ -124,6 +124,18 @@ impl Party {
         self.does("remove", json!({ "topic": topic })).await;
     }
 
+    /// Removes a topic and makes it anew. Brokers make it themselves for a producer that asks for it between.
+    pub async fn make_anew(&self, topic: &str, partitions: u32) {
+        loop {
+            self.remove(topic).await;
+            let request = json!({ "topic": topic, "partitions": partitions });
+            match self.tries("create", request).await {
+                Ok(_) => return,
+                Err(error) => assert!(error.contains("TOPIC_ALREADY_EXISTS"), "{error}"),
+            }
+        }
+    }
+
     /// Forgets what stands in a partition before an offset.
     pub async fn trim(&self, topic: &str, partition: i32, before: i64) {
         let request = json!({ "topic": topic, "partition": partition, "before": before });

@@ -136,19 +136,21 @@ pub(super) fn can_ask(consumer: &StreamConsumer<Context>, topic: &str) -> bool {
     consumer.fetch_metadata(Some(topic), PATIENCE).is_ok()
 }
 
-/// The offset of the first record that is not older.
+/// The offset of the first record that is not older; where there is none, of the one that comes next.
 fn from_time(
     consumer: &Arc<StreamConsumer<Context>>,
     topic: &str,
     number: i32,
     since: i64,
 ) -> KafkaResult<i64> {
+    // What comes between both questions is behind this.
+    let (_low, end) = consumer.fetch_watermarks(topic, number, PATIENCE)?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, number, Offset::Offset(since))?;
     let found = consumer.offsets_for_times(list, PATIENCE)?;
     let offset = found.find_partition(topic, number).map(|one| one.offset());
     match offset {
         Some(Offset::Offset(offset)) => Ok(offset),
-        _ => Ok(consumer.fetch_watermarks(topic, number, PATIENCE)?.1),
+        _ => Ok(end),
     }
 }
