@@ -256,9 +256,19 @@ async fn serve(
         &mut group,
     );
     let read = timeout(PATIENCE, reading).await;
-    if read.is_err() && !has_heard.load(Ordering::Relaxed) && !shared.troubles.has(&About::Brokers)
-    {
-        consumer.context().is_late();
+    if read.is_err() {
+        let has_heard = has_heard.load(Ordering::Relaxed);
+        tracing::debug!(
+            topic = &*topic,
+            partition,
+            from,
+            to,
+            has_heard,
+            "what was missed was not read in time"
+        );
+        if !has_heard && !shared.troubles.has(&About::Brokers) {
+            consumer.context().is_late();
+        }
     }
     let read = read.ok().flatten();
     let is_read = read.is_some();

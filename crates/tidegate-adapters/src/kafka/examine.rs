@@ -47,6 +47,16 @@ pub(super) async fn examine(
     at: (i32, i64),
 ) -> bool {
     let examined = timeout(PATIENCE, examine_all(shared, consumer, topic, at)).await;
+    if !matches!(examined, Ok(Some(()))) {
+        let is_late = examined.is_err();
+        tracing::debug!(
+            topic = &**topic,
+            partition = at.0,
+            offset = at.1,
+            is_late,
+            "it cannot be said what is missed behind that"
+        );
+    }
     if let Err(error) = consumer.unassign() {
         tracing::debug!(%error, "what was examined is not let go");
     }

@@ -122,9 +122,13 @@ impl History {
         }
         let count = history.partitions.len();
         if before > 0 && before != count {
-            // Keys are elsewhere now.
+            // Keys are elsewhere now, and what was read before that was known is read again by whoever needs it: a
+            // record may have stood in its user's new partition already.
             history.astray.clear();
             history.crowd = None;
+            for kept in history.partitions.values_mut() {
+                kept.forget();
+            }
         }
         let Some(identity) = identity else { return };
         let whole = [
@@ -413,6 +417,15 @@ impl Kept {
             examined: next,
             ..Self::default()
         }
+    }
+
+    /// What was read is neither kept nor looked at.
+    fn forget(&mut self) {
+        self.since = self.given;
+        self.examined = self.given;
+        self.sure = None;
+        self.events = VecDeque::new();
+        self.bytes = 0;
     }
 
     fn time_of(&self, offset: i64) -> Option<i64> {

@@ -104,6 +104,45 @@ fn a_cursor_of_another_topic_or_before_more_partitions_is_of_no_use() {
     assert_eq!(replayed(&history, &one, &start), None);
 }
 
+/// Whoever publishes may know of them earlier, and so may another gateway, of which the cursor is.
+#[test]
+fn what_came_before_more_partitions_were_known_is_read_again() {
+    let users = (0..100).map(|one| format!("u{one}"));
+    let home = |user: &String, count| murmur::partition(user.as_bytes(), count);
+    let mut moved = users.filter(|user| home(user, 3) == Some(0) && home(user, 5) == Some(1));
+    let user = moved.next().unwrap();
+    let mut history = history(1 << 20);
+    assert_eq!(give(&mut history, &user, (1, 10)), None);
+    let all = (0..5).map(|number| (number, if number < 3 { 10 } else { 0 }));
+    history.begin(&"t".into(), Some(b"id"), all);
+    let before = history.position("t", 1, 9).unwrap();
+    let ask = |history: &History| history.replay("t", &user, &before, ALL);
+    let asked = ask(&history);
+    assert!(
+        matches!(
+            asked,
+            Answer::Examine {
+                partition: 1,
+                from: 10
+            }
+        ),
+        "{asked:?}"
+    );
+    examined(&mut history, (1, 10), &[], &[]);
+    let asked = ask(&history);
+    assert!(
+        matches!(
+            asked,
+            Answer::Read {
+                partition: 1,
+                from: 10,
+                to: 11
+            }
+        ),
+        "{asked:?}"
+    );
+}
+
 #[test]
 fn what_is_forgotten_is_read_again_and_kept_where_there_is_room() {
     let size = event("u1", "10").size();
