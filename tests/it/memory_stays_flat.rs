@@ -141,8 +141,9 @@ async fn under_readers_that_do_not_read() {
     let peak = gateway.peak_memory();
     assert!(peak < MOST, "{peak} MiB for 100 readers that do not read");
     drop(deaf);
+    // A worker that had not begun then has its own.
     eventually("all descriptors are given back", || {
-        gateway.descriptors() <= descriptors
+        gateway.descriptors() <= descriptors + 8
     })
     .await;
 }
