@@ -163,6 +163,8 @@ async fn slow_client_stops_the_upstream() {
                 stream.write_all(&part).await.unwrap();
             }
             stream.write_all(b"0\r\n\r\n").await.unwrap();
+            // Over TLS the last of it may wait still.
+            stream.flush().await.unwrap();
         });
         let stalled = tokio::time::timeout(Duration::from_millis(500), &mut writer).await;
         assert!(

@@ -188,6 +188,8 @@ async fn flood_behind_a_handshake_is_held_back_and_then_delivered() {
                 .await
                 .unwrap();
         }
+        // Over TLS the last of it may wait still.
+        tokio::io::AsyncWriteExt::flush(&mut stream).await.unwrap();
         stream
     });
     let mut flood = flood;
