@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::task::{spawn_blocking, yield_now};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::backfill::assign;
 use super::context::Context;
@@ -27,6 +27,9 @@ const MOST_RECORDS: usize = 2_000_000;
 const MOST_BYTES: usize = 512 * 1024 * 1024;
 /// How long the brokers have for one question.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+/// How long they are asked again, and how soon.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(100);
 
 type Reader = Arc<StreamConsumer<Context>>;
 
@@ -78,17 +81,27 @@ async fn examine_all(
         return None;
     }
     ends.retain(|(number, _)| *number != at.0);
-    let (reader, name) = (Arc::clone(consumer), Arc::clone(topic));
-    let starts = spawn_blocking(move || match reaches(&reader, &name, at) {
-        Ok(true) => starts(&reader, &name, since, &ends),
-        Ok(false) => Ok(None),
-        Err(error) => Err(error),
-    });
-    let starts = starts.await.ok()?;
-    if starts.is_err() && !shared.troubles.has(&About::Brokers) {
-        consumer.context().is_late();
-    }
-    let starts = starts.ok()??;
+    let begun = Instant::now();
+    let starts = loop {
+        let (reader, name, ends) = (Arc::clone(consumer), Arc::clone(topic), ends.clone());
+        let starts = spawn_blocking(move || match reaches(&reader, &name, at) {
+            Ok(true) => starts(&reader, &name, since, &ends),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        });
+        match starts.await.ok()? {
+            Ok(starts) => break starts?,
+            // A client that had nothing to do since brokers were away connects only now.
+            Err(_) if begun.elapsed() < CONNECTED_WITHIN => sleep(AGAIN).await,
+            Err(error) => {
+                tracing::debug!(%error, "the brokers do not say where to look");
+                if !shared.troubles.has(&About::Brokers) {
+                    consumer.context().is_late();
+                }
+                return None;
+            }
+        }
+    };
     let spans = starts.iter().filter(|span| span.from < span.to).copied();
     let spans: Vec<_> = spans.collect();
     if !spans.is_empty()
