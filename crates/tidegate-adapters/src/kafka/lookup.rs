@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::watchdog::{Ends, Partition};
@@ -79,7 +79,7 @@ pub(super) fn look(
     found.map(Some).map_err(Failure::Topic)
 }
 
-/// The offsets behind the last records of partitions, as far as the brokers say: one question for each of them.
+/// The offsets behind the last records of partitions, as far as the brokers say: one question for each broker.
 /// `None` where none of them says anything at all.
 pub(super) fn ends(consumer: &StreamConsumer<Context>, partitions: &[Partition]) -> Option<Ends> {
     let (mut ends, until) = (Ends::new(), Instant::now() + ALL_WITHIN);

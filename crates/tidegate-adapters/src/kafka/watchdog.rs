@@ -35,10 +35,11 @@ pub(super) type Ends = HashMap<Partition, i64>;
 pub(super) struct Watchdog {
     /// The partitions that are behind.
     behind: HashMap<Partition, Behind>,
+    /// When the brokers said so last.
     told: Option<Instant>,
     /// How long one of them may be, and for whose sake that is longer than at first.
     stuck_after: Duration,
-    renewed_for: HashMap<Partition, i64>,
+    renewed_for: HashSet<Partition>,
     /// A record has arrived since that was asked last.
     has_arrived: bool,
     /// When there was an answer last, or a new client began.
@@ -70,7 +71,7 @@ impl Default for Watchdog {
             behind: HashMap::new(),
             told: None,
             stuck_after: STUCK_AFTER,
-            renewed_for: HashMap::new(),
+            renewed_for: HashSet::new(),
             has_arrived: false,
             heard: Instant::now(),
             silent_after: SILENT_AFTER,
@@ -110,22 +111,17 @@ impl Watchdog {
 
     /// A new client is to read these. Each has longer than the one before it, until one of them goes on.
     fn are_stuck(&mut self, stuck: &[Partition]) {
-        let next =
-            |partition: &Partition| Some((partition.clone(), self.behind.get(partition)?.next));
-        let renewed_for = stuck.iter().filter_map(next).collect();
-        self.renewed_for = renewed_for;
+        self.renewed_for = stuck.iter().cloned().collect();
         self.stuck_after = (2 * self.stuck_after).min(STUCK_AT_MOST);
     }
 
     /// A record has arrived.
     pub(super) fn arrived(&mut self, topic: &str, number: i32) {
         self.has_arrived = true;
-        if !self.renewed_for.is_empty() {
-            let is_it = |(one, _): (&Partition, &i64)| &*one.0 == topic && one.1 == number;
-            if self.renewed_for.iter().any(is_it) {
-                self.renewed_for.clear();
-                self.stuck_after = STUCK_AFTER;
-            }
+        let is_it = |one: &Partition| &*one.0 == topic && one.1 == number;
+        if self.renewed_for.iter().any(is_it) {
+            self.renewed_for.clear();
+            self.stuck_after = STUCK_AFTER;
         }
     }
 
